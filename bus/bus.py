@@ -1,0 +1,284 @@
+"""The one object that a user of the bus holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import cast
+
+from bus.channels import Channel, Names
+from bus.decisions import Decision, Decisions, Due, Snapshot
+from bus.errors import TidingsError
+from bus.listener import Listener, Sink
+from bus.logs import PAGE, Logs
+from bus.messages import (
+    PAYLOAD_LIMIT,
+    Command,
+    Cursor,
+    Event,
+    Message,
+    Notice,
+    Outcome,
+    Picture,
+    WorkerRef,
+    check_session,
+)
+from bus.publisher import Outbox, Seat, publish_notice
+from bus.records import Record
+from bus.redis.connection import open_connection
+from bus.redis.link import Link
+from bus.sessions import LEASE_S, Claim, Release, Released, Renewal, Sessions
+from bus.states import State
+from bus.steering import Steering
+from bus.subscription import BUFFER, REREAD_S, Subscription
+
+_CLOCK_S = 30.0
+"""How often the difference to the server's clock is measured anew; quartz drifts a few milliseconds in that time."""
+
+
+class Bus:
+    """Publish, subscribe, read and steer sessions on one Redis.
+
+    Use ``Bus.connect``. What each call promises is in its docstring; the methods grouped below are for everybody, for workers and for
+    controllers.
+    """
+
+    def __init__(self, link: Link, listener: Listener) -> None:
+        self._link, self._listener = link, listener
+        self._logs, self._sessions = Logs(link), Sessions(link)
+        self._decisions, self._steering = Decisions(link), Steering(link, listener)
+        self._outboxes: list[Outbox] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, url: str, *, prefix: str = "", payload_limit: int = PAYLOAD_LIMIT, heartbeat_s: float = 5.0
+    ) -> AsyncIterator[Bus]:
+        """Open a bus, and close it on leaving.
+
+        Args:
+            url: ``redis://``, ``rediss://``, ``unix://``, ``embedded://`` (a server of our own, in a temporary folder, or in the one
+                named) or ``memory://`` (this process only).
+            prefix: lets several installations share one Redis.
+            payload_limit: bytes of one encoded message.
+            heartbeat_s: silence on the Pub/Sub connection after which it is asked for a sign of life.
+
+        Raises:
+            BadAddress: the address cannot be used as written.
+            Unreachable: nothing answers there, within 2 s.
+            AccessDenied: the name or password is wrong.
+            UnsupportedServer: Redis is older than 7.0.
+        """
+        names = Names(prefix)
+        async with open_connection(url) as connection:
+            link = Link(connection, names, payload_limit)
+            await link.measure_clock()
+            bus = cls(link, Listener(link, heartbeat_s))
+            clock = asyncio.create_task(bus._keep_clock(), name="tidings-clock")
+            try:
+                yield bus
+            finally:
+                clock.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await clock
+                await bus._aclose()
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(_CLOCK_S)
+            with contextlib.suppress(TidingsError):
+                await self._link.measure_clock()
+
+    async def _aclose(self) -> None:
+        for outbox in self._outboxes:
+            await outbox.aclose()
+        await self._listener.aclose()
+
+    def __repr__(self) -> str:
+        return f"Bus({self._link.connection.address!r}, prefix={self._link.names.prefix!r})"
+
+    @property
+    def url(self) -> str:
+        """Address with which another process reaches the same server; may hold credentials, do not show it."""
+        return self._link.connection.url
+
+    @property
+    def address(self) -> str:
+        """Address without credentials, for people."""
+        return self._link.connection.address
+
+    @property
+    def connected(self) -> bool:
+        """Whether the Pub/Sub connection stands (False also before the first subscription)."""
+        return self._listener.connected
+
+    @property
+    def reconnects(self) -> int:
+        """How often the Pub/Sub connection was lost."""
+        return self._listener.reconnects
+
+    def now(self) -> datetime:
+        """Return the server's time, by our estimate."""
+        return self._link.clock.now()
+
+    def at(self, monotonic: float) -> datetime:
+        """Return the server's time at a moment of our monotonic clock."""
+        return self._link.clock.at(monotonic)
+
+    # for everybody
+
+    async def publish(self, notice: Notice) -> int:
+        """Publish one notice; returns its offset. For a writer that must not wait use ``outbox``.
+
+        Raises:
+            TypeError: it is not a notice; events are appended, commands are sent.
+            UnknownSession: there is no such session.
+            Unreachable: the server does not answer; the notice may have been stored.
+            PayloadTooLarge: it is over the limit.
+        """
+        if not isinstance(notice, Notice):
+            raise TypeError(f"only notices are published, this is a {type(notice).__name__}")
+        return await publish_notice(self._link, notice)
+
+    def outbox(self) -> Outbox:
+        """Return a writer of notices that never makes its caller wait; it is closed with the bus."""
+        outbox = Outbox(self._link)
+        self._outboxes.append(outbox)
+        return outbox
+
+    def subscribe(
+        self, channel: str, after: Cursor | int | None = None, *, buffer: int = BUFFER, reread_s: float = REREAD_S
+    ) -> Subscription[Message]:
+        """Subscribe to a channel such as ``events.demo``, ``status.demo`` or ``status.*``.
+
+        Without ``after`` events and commands begin with the oldest retained, status with the current picture. ``after`` is a cursor or
+        an offset; only a cursor notices that the data was lost meanwhile.
+
+        Args:
+            buffer: live messages that may wait for the reader; beyond it the log is read instead.
+            reread_s: how often the end of the log is looked at in silence.
+
+        Raises:
+            InvalidName: there is no such channel, or it is a pattern other than ``status.*``.
+        """
+        return Subscription(
+            self._link, self._listener, Channel.parse(channel), after, buffer=buffer, reread_s=reread_s
+        )
+
+    def events(self, session: str, after: Cursor | int | None = None) -> Subscription[Event]:
+        """Subscribe to the history of a session: each event once, in order."""
+        return cast(Subscription[Event], self.subscribe(f"events.{session}", after))
+
+    def notices(self, session: str = "*", after: Cursor | int | None = None) -> Subscription[Notice]:
+        """Subscribe to the status of a session, or of all: the current picture, then what happens."""
+        return cast(Subscription[Notice], self.subscribe(f"status.{session}", after))
+
+    async def history(self, session: str, after: int = 0, limit: int = PAGE) -> tuple[Event, ...]:
+        """Return up to ``limit`` events after an offset. What cannot be read is left out.
+
+        Raises:
+            UnknownSession: there is no such session.
+            Unreachable: the server does not answer.
+        """
+        check_session(session)
+        page = await self._logs.page("events", session, after, limit)
+        if page.epoch is None:
+            await self._logs.record(session)
+        return tuple(message for _, message in page.entries if isinstance(message, Event))
+
+    async def status(self, session: str) -> Record:
+        """Return what is known of a session.
+
+        Raises:
+            UnknownSession: there is no such session.
+            Unreachable: the server does not answer.
+        """
+        return await self._logs.record(check_session(session))
+
+    async def sessions(self, state: State | None = None) -> AsyncIterator[Record]:
+        """Yield the records of all sessions, or of those in one state, in no order."""
+        batch: list[str] = []
+        async for session in self._logs.sessions(state):
+            batch.append(session)
+            if len(batch) == PAGE:
+                for record in await self._records(batch, state):
+                    yield record
+                batch = []
+        for record in await self._records(batch, state):
+            yield record
+
+    async def _records(self, sessions: list[str], state: State | None) -> list[Record]:
+        found = await self._logs.records(sessions) if sessions else []
+        return [record for record in found if record and record.state and state in (None, record.state)]
+
+    async def send(self, command: Command, timeout_s: float = 10.0) -> Outcome:
+        """Send a command and wait for its outcome; see ``Steering.send``.
+
+        Raises:
+            CommandRefused: a controller refused it.
+            CommandExpired: nobody handled it in time, and nobody will.
+            UnknownSession: there is no such session.
+            Unreachable: the server does not answer.
+        """
+        return await self._steering.send(command, timeout_s)
+
+    # for workers
+
+    async def claim(
+        self, worker: WorkerRef, *, lease_s: float = LEASE_S, session: str | None = None, create: bool = False
+    ) -> Claim | None:
+        """Take the session queued longest, or the one named; see ``Sessions.claim``."""
+        if session is not None:
+            check_session(session)
+        return await self._sessions.claim(worker, lease_s=lease_s, session=session, create=create)
+
+    async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
+        """Keep a lease and say what the worker is doing; see ``Sessions.renew``."""
+        return await self._sessions.renew(claim, picture, nudge)
+
+    async def append(
+        self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
+    ) -> tuple[Event, ...]:
+        """Append the events of one step, all or none, once; see ``Sessions.append``."""
+        return await self._sessions.append(claim, events, after, patience_s=patience_s)
+
+    async def release(self, claim: Claim, release: Release) -> Released:
+        """Let a session go in one step with its new state; see ``Sessions.release``."""
+        return await self._sessions.release(claim, release)
+
+    async def on_ready(self, sink: Sink) -> None:
+        """Have a sink told whenever a session wants a worker; a wake-up, not a promise: look at ``claim`` now and then too."""
+        await self._listener.listen(self._link.names.wake, sink)
+
+    async def on_status(self, session: str, sink: Sink) -> None:
+        """Have a sink told of everything on one session's status channel; a wake-up, not a promise."""
+        await self._listener.listen(self._link.names.channel("status", session), sink)
+
+    async def forget(self, sink: Sink) -> None:
+        """Tell a sink nothing more."""
+        await self._listener.forget(sink)
+
+    # for controllers
+
+    async def on_change(self, sink: Sink) -> None:
+        """Have a sink told of every notice and command of every session; a wake-up: ``take_due`` is the promise."""
+        await self._listener.listen_planes(frozenset({"status", "commands"}), sink)
+
+    async def take_due(self, limit: int = 100, visibility_s: float = 5.0) -> Due:
+        """Take the sessions that want a controller now; see ``Decisions.take_due``."""
+        return await self._decisions.take_due(limit, visibility_s)
+
+    async def snapshot(self, session: str) -> Snapshot | None:
+        """Read all that a decision may rest on; see ``Decisions.snapshot``."""
+        return await self._decisions.snapshot(session)
+
+    async def decide(self, snapshot: Snapshot, decision: Decision) -> int:
+        """Write a decision, all of it or nothing; see ``Decisions.decide``."""
+        return await self._decisions.decide(snapshot, decision)
+
+    async def forget_due(self, session: str) -> None:
+        """Take a session that does not exist out of ``due``."""
+        await self._decisions.forget_due(session)

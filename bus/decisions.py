@@ -1,0 +1,176 @@
+"""What a controller does: take the sessions that are due, read each, and write what it decided in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bus.errors import InvalidMessage, StaleDecision
+from bus.messages import Command, Notice, Outcome, SessionState, UnknownCommand, UserMessage, decode_command, encode
+from bus.publisher import RING, RING_S
+from bus.records import Record, instant, milliseconds, parse_record
+from bus.redis.link import Argument, Link
+from bus.sessions import split_state
+from bus.states import State
+
+OUTCOME_S = 24 * 3600.0
+"""Life of an outcome: an asker that sends the same command again within a day gets the first answer."""
+_COMMANDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Sessions that were due, now hidden from other controllers for the visibility time."""
+
+    now: datetime
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a decision may rest on.
+
+    Attributes:
+        record: the session record.
+        commands: the commands that wait, in the order of their offsets.
+        settled: ids of those that have an outcome already (withdrawn by their askers).
+        now: server time.
+    """
+
+    record: Record
+    commands: tuple[Command, ...]
+    settled: frozenset[str]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be written about one session; all of it or nothing.
+
+    Attributes:
+        to: new state; None: it stays as it is, and so does the version.
+        revoke: take the session from its worker: raise the fencing token.
+        ready: put it into ``ready`` and wake the workers.
+        due: when a controller must look again; None: when something happens.
+        handled: offset of the newest command that this handles.
+        fields: fields of the record to set, as Redis keeps them.
+        messages: user messages to append.
+        notices: notices to publish before the state.
+        state: the ``session.state`` notice; needed when ``to`` is set.
+        outcomes: outcome and expiry of each handled command that has none yet.
+    """
+
+    to: State | None = None
+    revoke: bool = False
+    ready: bool = False
+    due: datetime | None = None
+    handled: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
+    messages: tuple[UserMessage, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    state: SessionState | None = None
+    outcomes: tuple[tuple[Outcome, datetime | None], ...] = ()
+
+
+class Decisions:
+    """Reads and writes on behalf of controllers."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def take_due(self, limit: int = 100, visibility_s: float = 5.0) -> Due:
+        """Take the sessions that want a controller now.
+
+        Each comes up again after ``visibility_s`` unless a decision sets another time: a controller that dies is followed by another.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        args: list[Argument] = [int(visibility_s * 1000), limit]
+        now, *sessions = await self._link.run_again("take_due", [self._link.names.due], args)
+        return Due(instant(int(now)), tuple(name.decode() for name in sessions))
+
+    async def forget_due(self, session: str) -> None:
+        """Take a session without a record out of ``due``."""
+        pipeline = self._link.pipeline(atomic=False)
+        pipeline.zrem(self._link.names.due, session)
+        await self._link.read(pipeline)
+
+    async def snapshot(self, session: str) -> Snapshot | None:
+        """Read all that a decision about the session may rest on; None where there is no such session.
+
+        Raises:
+            Unreachable: the server does not answer.
+            InvalidMessage: the record cannot be read.
+        """
+        names = self._link.names
+        pipeline = self._link.pipeline(atomic=True)
+        pipeline.hgetall(names.record(session))
+        pipeline.xrange(names.log("commands", session), count=_COMMANDS)
+        pipeline.time()
+        fields, raw, (seconds, micros) = await self._link.read(pipeline)
+        record = parse_record(session, fields)
+        if record is None:
+            return None
+        waiting = [_command(session, item) for item in raw]
+        commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
+        settled = await self._settled(session, commands)
+        return Snapshot(record, commands, settled, instant(int(seconds) * 1000 + int(micros) // 1000))
+
+    async def _settled(self, session: str, commands: tuple[Command, ...]) -> frozenset[str]:
+        if not commands:
+            return frozenset()
+        pipeline = self._link.pipeline(atomic=False)
+        for command in commands:
+            pipeline.exists(self._link.names.outcome(session, command.id))
+        found = await self._link.read(pipeline)
+        return frozenset(command.id for command, there in zip(commands, found, strict=True) if there)
+
+    async def decide(self, snapshot: Snapshot, decision: Decision) -> int:
+        """Write a decision; returns the version of the record after it.
+
+        Raises:
+            StaleDecision: the record or a command is not what the decision rests on any more; nothing was written.
+            Unreachable: the server does not answer; deciding anew is safe.
+        """
+        record, names = snapshot.record, self._link.names
+        session = record.session
+        keys = [names.record(session), names.log("events", session), names.log("status", session)]
+        keys += [names.log("commands", session), names.ready, names.due, names.sessions]
+        keys += [names.outcome(session, outcome.command_id) for outcome, _ in decision.outcomes]
+        answer = await self._link.run("decide", keys, self._args(record, decision))
+        if answer[0] != b"ok":
+            raise StaleDecision(session)
+        return int(answer[1])
+
+    def _args(self, record: Record, decision: Decision) -> list[Argument]:
+        names, limit = self._link.names, self._link.payload_limit
+        session = record.session
+        args: list[Argument] = [session, record.version, record.handled, record.touched, decision.handled]
+        args += [decision.to or "", int(decision.revoke), int(decision.ready), milliseconds(decision.due)]
+        args += [names.channel("events", session), names.channel("status", session), names.wake, names.outcomes(session)]
+        args += [RING, int(RING_S * 1000), int(OUTCOME_S * 1000)]
+        args += [decision.state.id, *split_state(decision.state)] if decision.state else ["", "", ""]
+        args += _counted([(name, value) for name, value in decision.fields.items()])
+        args += _counted([(message.id, encode(message, limit)) for message in decision.messages])
+        args += _counted([(notice.id, encode(notice, limit)) for notice in decision.notices])
+        args += _counted([(outcome.model_dump_json(), milliseconds(expiry)) for outcome, expiry in decision.outcomes])
+        return args
+
+
+def _counted(pairs: list[tuple[Any, Any]]) -> list[Argument]:
+    return [len(pairs), *(item for pair in pairs for item in pair)]
+
+
+def _command(session: str, item: Any) -> Command:
+    """Read a stored command; one that cannot be read is kept as an unknown one, so that it gets its outcome."""
+    offset = int(item[0].split(b"-")[0])
+    try:
+        command = decode_command(item[1][b"m"])
+    except (InvalidMessage, KeyError):
+        command = UnknownCommand(
+            id=item[1].get(b"id", b"unreadable").decode("ascii", "replace"), type="unreadable", subject=session
+        )
+    return command.model_copy(update={"offset": offset})

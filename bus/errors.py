@@ -1,0 +1,169 @@
+"""Every error that the bus raises, in one tree.
+
+    TidingsError
+    ├── BadAddress            the address of the server cannot be used as written
+    ├── Unreachable           nothing answered, or the connection was lost
+    ├── AccessDenied          the server answered, and refused our name, password or rights
+    ├── UnsupportedServer     the server is too old
+    ├── InvalidMessage        the content cannot be put on the wire, or what came from it cannot be read
+    │   ├── InvalidName       a session id or a channel is not written as the rules say
+    │   └── PayloadTooLarge   the message is over the payload limit
+    ├── UnknownSession        there is no such session
+    ├── SessionHeld           another worker holds the session, or its state does not let it be claimed
+    ├── LeaseLost             the write carried an old fencing token: the session was taken from its holder
+    ├── StaleDecision         the session changed since it was read; read it again
+    ├── OutcomeUnknown        the connection broke while a write was under way; the same id may be sent again
+    ├── CommandRefused        a controller refused the command, and says what would be legal
+    ├── CommandExpired        no controller handled the command in time; it never will be applied
+    └── Closed                the bus or the subscription was closed by us
+
+Lower errors (redis-py, the operating system) are mapped in ``bus.redis.connection`` and nowhere else. Data is on attributes; the
+text says what to do. No text ever holds credentials.
+"""
+
+from __future__ import annotations
+
+
+class TidingsError(Exception):
+    """Any error of the bus."""
+
+
+class BadAddress(TidingsError, ValueError):
+    """The address of the server cannot be used as written."""
+
+    def __init__(self, message: str, *, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+
+
+class Unreachable(TidingsError, ConnectionError):
+    """Nothing answered at the address, or the connection was lost."""
+
+    def __init__(self, message: str, *, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+
+
+class AccessDenied(TidingsError, PermissionError):
+    """The server refused our name, our password or what we wanted to do."""
+
+    def __init__(self, message: str, *, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+
+
+class UnsupportedServer(TidingsError):
+    """The server is older than what the scripts need."""
+
+    def __init__(self, message: str, *, address: str = "", found: str = "", needed: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+        self.found = found
+        self.needed = needed
+
+
+class InvalidMessage(TidingsError, ValueError):
+    """The content cannot be put on the wire, or what came from the wire cannot be read."""
+
+
+class InvalidName(InvalidMessage):
+    """A session id or a channel is not written as the rules say."""
+
+
+class PayloadTooLarge(InvalidMessage):
+    """The encoded message is over the payload limit.
+
+    Attributes:
+        size: bytes that the message takes.
+        limit: bytes that are allowed.
+    """
+
+    def __init__(self, kind: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{kind} takes {size} bytes and the limit is {limit}: "
+            "keep large content elsewhere and send a reference to it, or raise TIDINGS_PAYLOAD_LIMIT everywhere"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class UnknownSession(TidingsError, LookupError):
+    """There is no session of that name."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"there is no session {session!r}: start it first (tidings start {session} --message ...)")
+        self.session = session
+
+
+class SessionHeld(TidingsError):
+    """The session cannot be claimed now: another worker holds it, or its state does not want a worker."""
+
+    def __init__(self, session: str, state: str) -> None:
+        super().__init__(f"session {session!r} cannot be claimed while it is {state}")
+        self.session = session
+        self.state = state
+
+
+class LeaseLost(TidingsError):
+    """The write carried an old fencing token: the session was paused, stopped, or given to another worker."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"session {session!r} is no longer held by this worker: discard the work and claim again")
+        self.session = session
+
+
+class StaleDecision(TidingsError):
+    """The session changed between reading and deciding; nothing was written."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"session {session!r} changed while it was being decided: read it again")
+        self.session = session
+
+
+class OutcomeUnknown(TidingsError):
+    """The connection broke during a write; it may or may not have been applied.
+
+    Sending the same messages again, with the same ids, stores one copy.
+
+    Attributes:
+        ids: ids of the messages in question.
+    """
+
+    def __init__(self, ids: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the connection broke and it is not known whether {', '.join(ids)} was stored: "
+            "send it again with the same id, one copy will be kept"
+        )
+        self.ids = ids
+
+
+class CommandRefused(TidingsError):
+    """A controller refused the command; nothing changed.
+
+    Attributes:
+        command_id: id of the command.
+        reason: why, for a person.
+        state: state of the session when it was refused.
+        legal: names of the commands that would have been accepted.
+    """
+
+    def __init__(self, command_id: str, reason: str, state: str, legal: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.command_id = command_id
+        self.reason = reason
+        self.state = state
+        self.legal = legal
+
+
+class CommandExpired(TidingsError, TimeoutError):
+    """Nobody answered the command in time. It was withdrawn: it will never be applied."""
+
+    def __init__(self, command_id: str) -> None:
+        super().__init__(
+            "no controller answered in time, and the command was withdrawn: is a `tidings controller` running on this Redis?"
+        )
+        self.command_id = command_id
+
+
+class Closed(TidingsError):
+    """The bus or the subscription was closed."""

@@ -1,0 +1,114 @@
+"""Commands: what people and programs ask of a session, and the one outcome that each gets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from bus.messages.envelope import Data, Instant, JsonObject, Message, Text
+from bus.states import State
+
+
+class Command(Message):
+    """A message on the commands plane; its ``id`` is the command id."""
+
+    plane: ClassVar[str] = "commands"
+
+
+class CommandData(Data):
+    """What every command carries.
+
+    Attributes:
+        by: who asks.
+        why: why, for the people who see it.
+        expires_at: server time after which it must not be applied; set by the bus when it is sent.
+    """
+
+    by: Text = Field(default="unknown", min_length=1, max_length=200)
+    why: Text = Field(default="", max_length=500)
+    expires_at: Instant | None = None
+
+
+class StartData(CommandData):
+    """A new session.
+
+    Attributes:
+        text: the first user message; None starts the agent without one.
+    """
+
+    text: Text | None = Field(default=None, min_length=1)
+
+
+class SayData(CommandData):
+    """A further user message."""
+
+    text: Text = Field(min_length=1)
+
+
+class SessionStart(Command):
+    """Make a session and queue it."""
+
+    type: Literal["session.start"] = "session.start"
+    data: StartData = StartData()
+
+
+class SessionSay(Command):
+    """Say something to the agent."""
+
+    type: Literal["session.say"] = "session.say"
+    data: SayData
+
+
+class SessionResume(Command):
+    """Go on with what was interrupted; adds nothing to the history."""
+
+    type: Literal["session.resume"] = "session.resume"
+    data: CommandData = CommandData()
+
+
+class SessionPause(Command):
+    """Stop working on the session until somebody resumes it."""
+
+    type: Literal["session.pause"] = "session.pause"
+    data: CommandData = CommandData()
+
+
+class SessionStop(Command):
+    """End the session for good."""
+
+    type: Literal["session.stop"] = "session.stop"
+    data: CommandData = CommandData()
+
+
+class UnknownCommand(Command):
+    """A command of a type that this version does not know; controllers refuse it."""
+
+    data: JsonObject = Field(default_factory=dict)
+
+
+class Result(StrEnum):
+    """What became of a command."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+class Outcome(Data):
+    """The one outcome of a command; kept for 24 h by command id.
+
+    Attributes:
+        state: state of the session after it was handled; None where there is no session.
+        version: version of the record after it was handled.
+        legal: commands that would have been accepted, filled when refused.
+    """
+
+    command_id: str
+    session: str
+    result: Result
+    reason: Text = ""
+    state: State | None = None
+    version: int = 0
+    legal: tuple[str, ...] = ()

@@ -1,0 +1,181 @@
+"""The envelope that every message shares: CloudEvents 1.0 attributes in JSON, plus where the message stands in its channel."""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from bus.errors import InvalidName
+
+MAX_DEPTH = 64
+"""Nesting of JSON in a message, the envelope not counted. Redis' own cjson and many JSON readers stop not far above (cjson: 1,000
+in the server, 128 in several clients), and no tool needs more."""
+
+MAX_INTEGER_BITS = 1024
+"""Length of an integer in JSON. Most readers hold numbers as doubles, to which anything longer is infinity; beyond 4,300 digits Python
+and pydantic do not read back what they wrote."""
+
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SESSION_RULE = "use 1 to 64 letters, digits, '_' and '-', starting with a letter or a digit"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def is_session(name: object) -> bool:
+    """Return whether this is a session id: ``[A-Za-z0-9][A-Za-z0-9_-]{0,63}``."""
+    return isinstance(name, str) and _SESSION.fullmatch(name) is not None
+
+
+def check_session(name: str) -> str:
+    """Return the session id unchanged.
+
+    Raises:
+        InvalidName: it is not ``[A-Za-z0-9][A-Za-z0-9_-]{0,63}``.
+    """
+    if not is_session(name):
+        shown = repr(name)[:80]
+        raise InvalidName(f"{shown} is not a session id: {_SESSION_RULE}")
+    return name
+
+
+def _check_subject(name: str) -> str:
+    # Not `check_session`: its text quotes the name, and what is wrong with a message is told without quoting it.
+    if not is_session(name):
+        raise ValueError(f"not a session id: {_SESSION_RULE}")
+    return name
+
+
+def _in_utc(when: datetime) -> datetime:
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time lies outside the years 1 to 9999 in UTC") from None
+
+
+def _clean_text(value: object) -> object:
+    """Replace lone surrogates by U+FFFD: models emit them, and UTF-8 (so JSON on the wire) cannot carry them."""
+    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+def _clean_json(value: Any, depth: int = 0) -> Any:
+    """Return a copy of a JSON value that every reader can read; the errors name no key, keys are input as well."""
+    if isinstance(value, dict | list | tuple):
+        if depth >= MAX_DEPTH:
+            raise ValueError(f"JSON nested deeper than {MAX_DEPTH}: flatten it or send it as text")
+        if isinstance(value, dict):
+            return {_clean_key(key): _clean_json(item, depth + 1) for key, item in value.items()}
+        return [_clean_json(item, depth + 1) for item in value]
+    return _clean_scalar(value)
+
+
+def _clean_key(key: object) -> object:
+    if not isinstance(key, str):
+        raise ValueError("the keys of a JSON object are strings")
+    return _clean_text(key)
+
+
+def _clean_scalar(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("NaN and infinity are not JSON: send null or a string")
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        raise ValueError(f"an integer takes more than {MAX_INTEGER_BITS} bits: send it as text")
+    if value is not None and not isinstance(value, str | int | float):
+        raise ValueError(f"{type(value).__name__} is not JSON: send a string, number, boolean, null, list or object")
+    return _clean_text(value)
+
+
+Text = Annotated[str, BeforeValidator(_clean_text)]
+"""Text from a person, a model or a provider; lone surrogates become U+FFFD."""
+
+Json = Annotated[JsonValue, BeforeValidator(_clean_json)]
+"""Any JSON value: finite numbers of at most 1024 bits, at most 64 lists and objects within each other."""
+
+JsonObject = Annotated[dict[str, JsonValue], BeforeValidator(_clean_json)]
+"""A JSON object: finite numbers of at most 1024 bits, at most 64 lists and objects within each other."""
+
+SessionId = Annotated[str, AfterValidator(_check_subject)]
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""An absolute time; a naive one is refused. Always UTC after validation."""
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A duration in seconds, finite and not negative."""
+
+
+class Data(BaseModel):
+    """What a message says: frozen; fields that are not known are kept out, so that older readers stand newer writers."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class Cursor(NamedTuple):
+    """A place in one channel: everything up to it has been seen.
+
+    ``offset`` 0 is the place before the first message. ``id`` is the id of the message at ``offset`` where it is known; a log that
+    holds another message there is not the log that the cursor was taken from.
+    """
+
+    epoch: str
+    offset: int
+    id: str = ""
+
+
+def new_id() -> str:
+    """Return a fresh message id (128 random bits, hexadecimal)."""
+    return uuid.uuid4().hex
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Message(BaseModel):
+    """What travels: frozen, one JSON object, readable by any Redis client.
+
+    Attributes:
+        specversion: version of CloudEvents.
+        id: unique; a message sent again after a broken connection keeps it.
+        source: who wrote it, e.g. ``worker/w1``.
+        type: dotted and stable, e.g. ``llm.retry``.
+        subject: the session.
+        time: when it was made, on the writer's estimate of server time.
+        traceparent: W3C trace context, passed through.
+        offset: position in the channel, 1 for the first; None until stored.
+        epoch: identity of the session's logs; None until stored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    plane: ClassVar[str]
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str = Field(default_factory=new_id, min_length=1, max_length=128, pattern=r"^[!#-\[\]-~]+$")
+    source: Text = Field(default="tidings", min_length=1, max_length=200)
+    type: Text = Field(min_length=1)
+    subject: SessionId
+    time: Instant = Field(default_factory=_utc_now)
+    traceparent: str | None = Field(default=None, max_length=128)
+    offset: int | None = Field(default=None, ge=1)
+    epoch: str | None = None
+
+    @property
+    def session(self) -> str:
+        """The session that the message is about."""
+        return self.subject
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place of this message in its channel.
+
+        Raises:
+            ValueError: the message has not been stored.
+        """
+        if self.offset is None or self.epoch is None:
+            raise ValueError("a message has a cursor only after it was stored")
+        return Cursor(self.epoch, self.offset, self.id)

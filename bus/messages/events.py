@@ -1,0 +1,122 @@
+"""Events: what was said and done in a session. The agent's history; prompts are built from it and from nothing else."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from bus.messages.envelope import Data, Json, JsonObject, Message, Text
+
+
+class Event(Message):
+    """A message on the events plane."""
+
+    plane: ClassVar[str] = "events"
+
+
+class UserMessageData(Data):
+    """Something a person or program said.
+
+    Attributes:
+        by: who said it.
+    """
+
+    text: Text
+    by: Text | None = None
+
+
+class UserMessage(Event):
+    """Something was said to the agent."""
+
+    type: Literal["user.message"] = "user.message"
+    data: UserMessageData
+
+
+class AgentMessageData(Data):
+    """Something the agent said.
+
+    Attributes:
+        model: the model that said it.
+        prompt_tokens: tokens of the prompt, as the provider counted.
+        completion_tokens: tokens of the answer, as the provider counted.
+    """
+
+    text: Text
+    model: Text | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class AgentMessage(Event):
+    """The agent said something."""
+
+    type: Literal["agent.message"] = "agent.message"
+    data: AgentMessageData
+
+
+class ToolCallData(Data):
+    """The agent is about to use a tool; appended before the tool runs.
+
+    Attributes:
+        call_id: joins the call to its result.
+        idempotent: whether running it twice does no harm, so that who takes the session over may run it again.
+    """
+
+    call_id: Text = Field(min_length=1)
+    name: Text = Field(min_length=1)
+    arguments: Json = Field(default_factory=dict)
+    idempotent: bool = False
+
+
+class ToolCall(Event):
+    """The agent is about to use a tool."""
+
+    type: Literal["tool.call"] = "tool.call"
+    data: ToolCallData
+
+
+class ToolResultData(Data):
+    """What a tool gave back.
+
+    Attributes:
+        interrupted: the worker was lost while the tool may have been running; nobody knows how far it got.
+    """
+
+    call_id: Text = Field(min_length=1)
+    name: Text = Field(min_length=1)
+    content: Text = ""
+    is_error: bool = False
+    interrupted: bool = False
+
+
+class ToolResult(Event):
+    """A tool gave something back."""
+
+    type: Literal["tool.result"] = "tool.result"
+    data: ToolResultData
+
+
+class AgentErrorData(Data):
+    """The agent's own code failed (not a call to a model: that is a notice).
+
+    Attributes:
+        kind: name of the exception.
+        message: its text, secrets removed.
+    """
+
+    kind: Text
+    message: Text = ""
+
+
+class AgentError(Event):
+    """The agent's own code failed."""
+
+    type: Literal["agent.error"] = "agent.error"
+    data: AgentErrorData
+
+
+class UnknownEvent(Event):
+    """An event of a type that this version does not know, passed on as it is."""
+
+    data: JsonObject = Field(default_factory=dict)

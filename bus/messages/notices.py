@@ -1,0 +1,249 @@
+"""Notices: what the system is doing, for people, controllers and other workers. Never for the model."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from bus.messages.envelope import Data, Instant, JsonObject, Message, Seconds, Text
+from bus.messages.reasons import Reason
+from bus.states import State
+
+
+class WorkerRef(Data):
+    """Who does the work: enough to find the process."""
+
+    name: Text = Field(min_length=1, max_length=128)
+    host: Text = Field(default="", max_length=255)
+    pid: int = Field(default=0, ge=0)
+
+
+class Wait(Data):
+    """One wait of one LLM path.
+
+    Attributes:
+        llm: name of the path within the agent (``agent``, ``condenser``, ...).
+        model: the model as litellm is asked for it.
+        reason: why the last attempt failed.
+        attempt: the attempt that failed; 1 is the first.
+        max_attempts: attempts in this run.
+        wait_s: length of the wait in seconds.
+        retry_at: when the next attempt goes out; None where nothing is scheduled.
+        message: what the provider said, one line, secrets removed.
+        action: what a person can do; empty where nothing is to be done.
+    """
+
+    llm: Text = Field(default="agent", max_length=64)
+    model: Text | None = Field(default=None, max_length=200)
+    reason: Reason
+    attempt: int = Field(default=1, ge=1)
+    max_attempts: int = Field(default=1, ge=1)
+    wait_s: Seconds = 0.0
+    retry_at: Instant | None = None
+    message: Text = ""
+    action: Text = ""
+
+
+class Picture(Data):
+    """What a worker is doing in a session right now; it goes with every renewal of the lease.
+
+    Attributes:
+        model: model of the latest call.
+        waits: the waits under way, by LLM path; empty while nothing waits.
+    """
+
+    model: Text | None = None
+    waits: dict[Text, Wait] = Field(default_factory=dict)
+
+    @property
+    def wait(self) -> Wait | None:
+        """The wait that says most: a rate limit before others, then the one that ends last."""
+        ranked = sorted(
+            self.waits.values(),
+            key=lambda wait: (wait.reason.is_rate_limit, wait.retry_at.timestamp() if wait.retry_at else 0.0),
+        )
+        return ranked[-1] if ranked else None
+
+
+class Notice(Message):
+    """A message on the status plane."""
+
+    plane: ClassVar[str] = "status"
+
+
+class LlmRetryData(Wait):
+    """A failure that will be retried; published before the sleep.
+
+    Attributes:
+        status_code: HTTP status of the failed attempt, None where there was no answer.
+        retry_after_s: the wait that the provider asked for, None where it named none.
+    """
+
+    status_code: int | None = None
+    retry_after_s: Seconds | None = None
+
+
+class LlmRetry(Notice):
+    """One attempt failed and will be repeated."""
+
+    type: Literal["llm.retry"] = "llm.retry"
+    data: LlmRetryData
+
+
+class LlmRateLimitedData(Data):
+    """The session is parked.
+
+    Attributes:
+        resume_at: when a controller will queue it again; None: only a person will.
+        action: what a person must do.
+    """
+
+    llm: Text = "agent"
+    model: Text | None = None
+    reason: Reason
+    attempt: int = Field(ge=1)
+    max_attempts: int = Field(ge=1)
+    resume_at: Instant | None = None
+    parks: int = Field(default=1, ge=1)
+    message: Text = ""
+    action: Text = ""
+
+
+class LlmRateLimited(Notice):
+    """The limit outlasts what a worker waits for; the session is parked and its slot is free."""
+
+    type: Literal["llm.rate_limited"] = "llm.rate_limited"
+    data: LlmRateLimitedData
+
+
+class LlmRecoveredData(Data):
+    """A call succeeded after failures.
+
+    Attributes:
+        attempt: the attempt that succeeded.
+    """
+
+    llm: Text = "agent"
+    model: Text | None = None
+    attempt: int = Field(ge=1)
+
+
+class LlmRecovered(Notice):
+    """A call that had failed has succeeded; its waits are over."""
+
+    type: Literal["llm.recovered"] = "llm.recovered"
+    data: LlmRecoveredData
+
+
+class LlmFailedData(Data):
+    """A call failed for good in this run."""
+
+    llm: Text = "agent"
+    model: Text | None = None
+    reason: Reason
+    attempt: int = Field(ge=1)
+    max_attempts: int = Field(ge=1)
+    status_code: int | None = None
+    message: Text = ""
+    action: Text = ""
+
+
+class LlmFailed(Notice):
+    """A call failed and will not be repeated by itself."""
+
+    type: Literal["llm.failed"] = "llm.failed"
+    data: LlmFailedData
+
+
+class WorkerClaimedData(Data):
+    """A worker took the session up.
+
+    Attributes:
+        token: fencing token of the lease.
+    """
+
+    worker: WorkerRef
+    token: int = Field(default=0, ge=0)
+
+
+class WorkerClaimed(Notice):
+    """A worker holds the session now."""
+
+    type: Literal["worker.claimed"] = "worker.claimed"
+    data: WorkerClaimedData
+
+
+class WorkerReleasedData(Data):
+    """A worker let the session go.
+
+    Attributes:
+        why: ``yield``, ``finish``, ``park``, ``fail`` or ``hand_back``.
+    """
+
+    worker: WorkerRef
+    why: Text
+
+
+class WorkerReleased(Notice):
+    """The worker that held the session has let it go."""
+
+    type: Literal["worker.released"] = "worker.released"
+    data: WorkerReleasedData
+
+
+class WorkerLostData(Data):
+    """A worker's lease ran out.
+
+    Attributes:
+        losses: how often in a row this session lost its worker.
+    """
+
+    worker: WorkerRef | None = None
+    losses: int = Field(default=1, ge=1)
+
+
+class WorkerLost(Notice):
+    """The worker that held the session stopped renewing its lease."""
+
+    type: Literal["worker.lost"] = "worker.lost"
+    data: WorkerLostData
+
+
+class SessionStateData(Data):
+    """The state of a session, and the wait that goes with it.
+
+    Attributes:
+        from_: state before (``from`` on the wire); None for a new session.
+        to: state now.
+        version: version of the session record; grows with every decision.
+        why: one line for a person.
+        by: who asked for it, None where nobody did.
+        reason: reason of the wait or failure, None where there is none.
+        wait: the current wait, None where there is none.
+        resume_at: when a parked session will be queued again.
+        worker: who holds the session.
+    """
+
+    from_: State | None = Field(default=None, alias="from")
+    to: State
+    version: int = Field(ge=0)
+    why: Text = ""
+    by: Text | None = None
+    reason: Reason | None = None
+    wait: Wait | None = None
+    resume_at: Instant | None = None
+    worker: WorkerRef | None = None
+
+
+class SessionState(Notice):
+    """The state of the session changed, or this is what it is at the moment of attaching."""
+
+    type: Literal["session.state"] = "session.state"
+    data: SessionStateData
+
+
+class UnknownNotice(Notice):
+    """A notice of a type that this version does not know, passed on as it is."""
+
+    data: JsonObject = Field(default_factory=dict)

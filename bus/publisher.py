@@ -1,0 +1,148 @@
+"""Publishing notices: one by one and waited for, or through an outbox that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from bus.errors import LeaseLost, TidingsError, Unreachable, UnknownSession
+from bus.messages import Notice, Picture, encode
+from bus.redis.link import Argument, Link
+
+log = logging.getLogger("tidings.publisher")
+
+RING = 64
+"""Notices kept behind the status channel of one session; enough for ten runs of six attempts."""
+RING_S = 3600.0
+"""Life of that ring after the last notice: a stream of one entry takes 4 KB of the server's memory."""
+OUTBOX = 256
+"""Notices that wait while the server is away, by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a worker shows with what it writes: the right to write, and what it is doing.
+
+    Attributes:
+        token: fencing token of its lease.
+        nudge: nudges that it has seen; an older picture is not believed.
+        picture: what it is doing as of this notice; None leaves what is known.
+    """
+
+    token: int
+    nudge: int = 0
+    picture: Picture | None = None
+
+
+async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -> int:
+    """Publish one notice and return its offset.
+
+    Raises:
+        UnknownSession: there is no such session.
+        LeaseLost: the seat was taken away; nothing was written.
+        Unreachable: the server does not answer; the notice may have been stored.
+        PayloadTooLarge: it is over the limit.
+    """
+    names, session = link.names, notice.subject
+    keys = [names.record(session), names.log("status", session), names.due]
+    token = "" if seat is None else str(seat.token)
+    picture = seat.picture.model_dump_json() if seat is not None and seat.picture is not None else ""
+    args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, link.payload_limit), token]
+    args += [picture, seat.nudge if seat else 0, RING, int(RING_S * 1000)]
+    answer = await link.run_again("publish", keys, [*args, "0"], [*args, "1"])
+    if answer[0] == b"unknown":
+        raise UnknownSession(session)
+    if answer[0] == b"stale":
+        raise LeaseLost(session)
+    return int(answer[1])
+
+
+class Outbox:
+    """Publishes notices in the order given, without ever making the caller wait.
+
+    A call to a model must not be delayed, failed or cancelled by the bus: ``put`` only appends to a bounded queue. While the server is
+    away the newest notices wait; what is dropped is counted and told once per episode. What gets lost is repaired by the picture that
+    goes with the next renewal of the lease.
+    """
+
+    def __init__(self, link: Link, size: int = OUTBOX) -> None:
+        self._link = link
+        self._queue: deque[tuple[Notice, Seat | None]] = deque()
+        self._size = size
+        self._more = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+        self._dropping = False
+        self.published = 0
+        self.dropped = 0
+        self.refused = 0
+
+    def put(self, notice: Notice, seat: Seat | None = None) -> None:
+        """Hand over a notice; returns at once and never raises."""
+        if len(self._queue) >= self._size:
+            self._queue.popleft()
+            self.dropped += 1
+            if not self._dropping:
+                self._dropping = True
+                log.warning("outbox.dropping", extra={"size": self._size})
+        self._queue.append((notice, seat))
+        self._idle.clear()
+        self._more.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="tidings-outbox")
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until everything handed over is out, at most so long; returns whether it is."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        """Stop publishing; what still waits is counted as dropped. Idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self.dropped += len(self._queue)
+        self._queue.clear()
+        self._idle.set()
+
+    async def _run(self) -> None:
+        delay = 0.05
+        while True:
+            while self._queue:
+                item = self._queue[0]
+                if await self._publish(*item):
+                    delay, self._dropping = 0.05, False
+                    # The queue may have overflowed meanwhile and dropped this one.
+                    if self._queue and self._queue[0] is item:
+                        self._queue.popleft()
+                else:
+                    await asyncio.sleep(delay)
+                    delay = min(1.0, delay * 2)
+            self._idle.set()
+            self._more.clear()
+            await self._more.wait()
+
+    async def _publish(self, notice: Notice, seat: Seat | None) -> bool:
+        """Publish one; returns False when it should be tried again."""
+        try:
+            await publish_notice(self._link, notice, seat)
+            self.published += 1
+        except Unreachable:
+            return False
+        except TidingsError as error:
+            self.refused += 1
+            log.info("outbox.refused", extra={"notice": notice.type, "cause": type(error).__name__})
+        except Exception:
+            self.refused += 1
+            log.exception("outbox.failed")
+        return True

@@ -1,0 +1,206 @@
+"""The session record: one hash in Redis, read into one frozen object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from bus.errors import InvalidMessage
+from bus.messages import (
+    Notice,
+    Picture,
+    Reason,
+    SessionState,
+    SessionStateData,
+    Wait,
+    WorkerRef,
+    decode_notice,
+    explain,
+)
+from bus.states import State
+
+T = TypeVar("T")
+
+_WAITING = frozenset({State.RETRYING, State.RATE_LIMITED})
+
+
+def instant(milliseconds: float) -> datetime:
+    """Return the instant of so many milliseconds since 1970, as Redis keeps it."""
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+def milliseconds(when: datetime | None) -> str:
+    """Return an instant as Redis keeps it: whole milliseconds since 1970, '' for none."""
+    return "" if when is None else str(round(when.timestamp() * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a session.
+
+    Attributes:
+        session: its id.
+        state: None while a ``session.start`` waits for its controller.
+        epoch: identity of its logs.
+        version: grows with every change of state.
+        why: one line for a person.
+        reason: reason of the wait or failure, None where there is none.
+        since: when it entered the state.
+        token: fencing token; a write with another is refused.
+        lease_until: until when its worker holds it.
+        worker: who holds it; None: nobody.
+        picture: what the worker is doing.
+        nudge: how often it was resumed while a worker held it.
+        resume_at: when a parked session is queued again.
+        parks: parks in a row without success.
+        losses: workers lost in a row.
+        paused_by: who paused it.
+        pending: whether a run was interrupted or has not begun; False: the next word is a person's.
+        said: offset of the newest user message.
+        status, events, commands: newest offsets of the three planes.
+        handled: offset of the newest handled command.
+        touched: grows with everything that may want a decision.
+        failures: how often in a row controllers failed to handle it.
+        last: the newest notice.
+    """
+
+    session: str
+    state: State | None
+    epoch: str
+    version: int = 0
+    why: str = ""
+    reason: Reason | None = None
+    since: datetime | None = None
+    token: int = 0
+    lease_until: datetime | None = None
+    worker: WorkerRef | None = None
+    picture: Picture = field(default_factory=Picture)
+    nudge: int = 0
+    resume_at: datetime | None = None
+    parks: int = 0
+    losses: int = 0
+    paused_by: str | None = None
+    pending: bool = False
+    said: int = 0
+    status: int = 0
+    events: int = 0
+    commands: int = 0
+    handled: int = 0
+    touched: int = 0
+    failures: int = 0
+    last: Notice | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a worker holds the session."""
+        return self.worker is not None
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits out a rate limit without a worker."""
+        return self.state is State.RATE_LIMITED and self.worker is None
+
+    @property
+    def wait(self) -> Wait | None:
+        """The wait to show; None while nothing waits."""
+        return self.picture.wait if self.state in _WAITING else None
+
+    def as_notice(self, at: datetime) -> SessionState | None:
+        """Draw the current picture as a ``session.state`` notice that stands at the newest status offset.
+
+        Returns None where there is nothing to tell yet.
+        """
+        if self.state is None or self.status < 1:
+            return None
+        return SessionState(
+            id=f"{self.epoch}.{self.version}.{self.status}",
+            source="record",
+            subject=self.session,
+            time=at,
+            offset=self.status,
+            epoch=self.epoch,
+            data=SessionStateData(
+                from_=self.state,
+                to=self.state,
+                version=self.version,
+                why=self.why,
+                by=self.paused_by if self.state is State.PAUSED else None,
+                reason=self.reason or (self.wait.reason if self.wait else None),
+                wait=self.wait,
+                resume_at=self.resume_at,
+                worker=self.worker,
+            ),
+        )
+
+
+def parse_record(session: str, fields: Mapping[bytes, bytes]) -> Record | None:
+    """Read the hash of a session.
+
+    Returns None where there is none.
+
+    Raises:
+        InvalidMessage: a field cannot be read; the text names it and does not quote it.
+    """
+    if b"epoch" not in fields:
+        return None
+    try:
+        return _parse(session, fields)
+    except InvalidMessage as error:
+        raise InvalidMessage(f"the record of session {session!r} cannot be read: {error}") from None
+
+
+def _parse(session: str, fields: Mapping[bytes, bytes]) -> Record:
+    def read(name: str, convert: Callable[[str], T]) -> T | None:
+        return _read(fields, name, convert)
+
+    return Record(
+        session=session,
+        state=read("state", State),
+        epoch=read("epoch", str) or "",
+        version=read("version", int) or 0,
+        why=read("why", str) or "",
+        reason=read("reason", Reason),
+        since=read("since", _when),
+        token=read("token", int) or 0,
+        lease_until=read("lease_until", _when),
+        worker=read("worker", WorkerRef.model_validate_json),
+        picture=read("picture", Picture.model_validate_json) or Picture(),
+        nudge=read("nudge", int) or 0,
+        resume_at=read("resume_at", _when),
+        parks=read("parks", int) or 0,
+        losses=read("losses", int) or 0,
+        paused_by=read("paused_by", str),
+        pending=bool(read("pending", int)),
+        said=read("said", int) or 0,
+        status=read("status", int) or 0,
+        events=read("events", int) or 0,
+        commands=read("commands", int) or 0,
+        handled=read("handled", int) or 0,
+        touched=read("touched", int) or 0,
+        failures=read("failures", int) or 0,
+        last=read("last", decode_notice),
+    )
+
+
+def _read(fields: Mapping[bytes, bytes], name: str, convert: Callable[[str], T]) -> T | None:
+    """Read one field; None where it is missing or empty, which is how the scripts clear one."""
+    value = fields.get(name.encode())
+    if not value:
+        return None
+    try:
+        return convert(value.decode())
+    except ValidationError as error:
+        raise InvalidMessage(f"{name}: {explain(error)}") from None
+    except InvalidMessage as error:
+        raise InvalidMessage(f"{name}: {error}") from None
+    except (ValueError, OverflowError, OSError) as error:
+        # These quote the value, which may be anything; so neither their text nor they go along.
+        raise InvalidMessage(f"{name}: {type(error).__name__}") from None
+
+
+def _when(value: str) -> datetime:
+    return instant(int(value))

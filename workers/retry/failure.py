@@ -1,0 +1,187 @@
+"""Say in one form why a call to a model failed, whether to try again, and what a person can do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from bus.messages import Reason
+from workers.redaction import one_line, redact
+from workers.retry.answer import TEXT_LIMIT, Answer, read_answer
+from workers.retry.evidence import Evidence, gather, is_cancellation, text_of
+from workers.retry.retry_after import retry_after
+from workers.retry.rules import RETRYABLE, judge, judge_text
+
+MESSAGE_LIMIT: Final = 500
+"""Most characters of a failure's message."""
+
+_CODE_LIMIT: Final = 100
+
+_ACTIONS: Final[dict[Reason, str]] = {
+    Reason.RATE_LIMIT: "Wait: the allowance refills by itself. Fewer workers or a higher limit help.",
+    Reason.QUOTA_EXHAUSTED: "Check plan, billing and daily limits with the provider, then resume.",
+    Reason.OVERLOADED: "Wait, or choose another model: the provider has no capacity at the moment.",
+    Reason.TIMEOUT: "Resume to try again; if it happens again, allow more time or ask for a shorter answer.",
+    Reason.CONNECTION: "Check the provider's address and the network, then resume.",
+    Reason.SERVER_ERROR: "Look at the provider's status page and resume later.",
+    Reason.AUTH: "Give the worker a valid API key that may use this model, then resume.",
+    Reason.BAD_REQUEST: "Correct the model name, the address or the request, then resume.",
+    Reason.CONTEXT_WINDOW: "Shorten the history or choose a model with a larger context or limit.",
+    Reason.CONTENT_POLICY: "Change what is asked: the provider refuses it by its content policy.",
+    Reason.UNKNOWN: "Read the worker's log: this looks like a defect in the agent or the worker.",
+}
+
+# How litellm begins a message: "litellm.InternalServerError: AnthropicException - ".
+_PREFIX: Final = re.compile(
+    r"^(?:(?:litellm\.)?\w{1,60}(?:Error|Exception|Timeout)(?: \w{0,60}Error)?(?:: | - ))+"
+)
+# How it ends one: with a traceback, with the same once more, with advice to programmers.
+_SUFFIX: Final = re.compile(r"Traceback \(most recent call last\)|Original exception: |Handle with `litellm")
+_SSL_OBJECT: Final = re.compile(r" ssl:(?:<[^<>]*>|default)")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt to call a model."""
+
+    reason: Reason
+    retryable: bool
+    """Whether the same request may succeed a little later."""
+    status: int | None
+    """The HTTP status of the answer, as the provider or else litellm tells it; None if there was none."""
+    code: str | None
+    """The provider's own word for it, as in the body of its answer."""
+    message: str
+    """What the provider or the library said: redacted, one line, at most `MESSAGE_LIMIT` characters."""
+    retry_after_s: float | None
+    """Seconds that the provider asks to wait, from 0; None if it does not say."""
+    action: str
+    """What a person can do, in one sentence."""
+
+
+def classify(error: BaseException, *, now: datetime, secrets: Iterable[str] = ()) -> Failure:
+    """Say why a call failed, from the exception it ended with.
+
+    Works by attributes and class names along the exception's causes, so that neither litellm nor any SDK
+    has to be there; see `evidence` for what counts more than what. A failure that no provider told (a
+    `TypeError` in the caller's code, a cancellation) is UNKNOWN and not retryable. It never raises.
+
+    Args:
+        now: An aware instant, for Retry-After dates in answers without a `Date`.
+        secrets: Values to keep out of the message, whatever their shape; see `redaction.environment_secrets`.
+    """
+    if is_cancellation(error):
+        return _failure(Reason.UNKNOWN, _described(error), secrets)
+    evidence = gather(error)
+    if evidence.answer is not None:
+        return _from_answer(evidence.answer, now, secrets)
+    if evidence.transport is not None and evidence.culprit is not None:
+        return _failure(evidence.transport, _described(evidence.culprit), secrets)
+    return _from_words(error, evidence, now, secrets)
+
+
+def classify_response(
+    status: int,
+    headers: object,
+    body: object,
+    *,
+    now: datetime,
+    secrets: Iterable[str] = (),
+) -> Failure:
+    """Say why a call failed, from the provider's raw answer.
+
+    Args:
+        status: The HTTP status; with 200 the error is looked for in the body.
+        headers: A mapping, names in any case; None for none.
+        body: Text, bytes or parsed JSON.
+        now: An aware instant, for Retry-After dates in answers without a `Date`.
+        secrets: Values to keep out of the message, whatever their shape.
+    """
+    return _from_answer(read_answer(status, headers, body), now, secrets)
+
+
+def _from_answer(answer: Answer, now: datetime, secrets: Iterable[str]) -> Failure:
+    reason = judge(answer)
+    message = answer.message if answer.message.strip() else f"HTTP {answer.status} without a message"
+    return _failure(
+        reason,
+        message,
+        secrets,
+        status=answer.status,
+        code=answer.code,
+        retry_after_s=_hint_s(reason, answer, now),
+    )
+
+
+def _from_words(error: BaseException, evidence: Evidence, now: datetime, secrets: Iterable[str]) -> Failure:
+    """Judge by what litellm made of it: its status if that is a refusal, else its words."""
+    status = evidence.wrapper_status
+    said = [_stripped(text) for text in evidence.texts]
+    told = read_answer(status, evidence.wrapper_headers, next(filter(None, reversed(said)), ""))
+    by_words = judge_text("\n".join(said))
+    unreadable = status == 422 and by_words is Reason.SERVER_ERROR
+    if status is not None and status < 500 and not unreadable and evidence.wrapper_kind is None:
+        return _from_answer(told, now, secrets)
+    reason = evidence.wrapper_kind or by_words
+    if reason is None and evidence.culprit is not None:
+        return _failure(Reason.UNKNOWN, _described(evidence.culprit), secrets)
+    reason = reason or evidence.guess or (Reason.UNKNOWN if status is None else judge(told))
+    return _failure(
+        reason,
+        told.message or _described(error),
+        secrets,
+        status=status if _is_genuine(status, reason) else None,
+        code=told.code,
+        retry_after_s=_hint_s(reason, told, now),
+    )
+
+
+def _is_genuine(status: int | None, reason: Reason) -> bool:
+    """Whether a status that only litellm told goes with the reason; if not, litellm made it up."""
+    if reason in (Reason.TIMEOUT, Reason.CONNECTION, Reason.UNKNOWN) or status is None:
+        return False
+    return status not in (422, 500) or judge(read_answer(status, None, "")) is reason
+
+
+def _hint_s(reason: Reason, answer: Answer, now: datetime) -> float | None:
+    """Read how long to wait, where waiting helps at all."""
+    if reason not in RETRYABLE and reason is not Reason.QUOTA_EXHAUSTED:
+        return None
+    limited = reason is Reason.RATE_LIMIT
+    return retry_after(answer.headers, answer.body, answer.text, now=now, resets=limited)
+
+
+def _stripped(text: str) -> str:
+    """Take away what litellm puts around the words of others."""
+    return _SUFFIX.split(_PREFIX.sub("", text.lstrip()), maxsplit=1)[0].strip()
+
+
+def _described(error: BaseException) -> str:
+    """Name an error and what it says."""
+    text = _SUFFIX.split(text_of(error), maxsplit=1)[0].strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _failure(
+    reason: Reason,
+    message: str,
+    secrets: Iterable[str],
+    *,
+    status: int | None = None,
+    code: str | None = None,
+    retry_after_s: float | None = None,
+) -> Failure:
+    secrets = tuple(secrets)
+    message = redact(_SSL_OBJECT.sub("", message[: TEXT_LIMIT * 4]), secrets)
+    return Failure(
+        reason=reason,
+        retryable=reason in RETRYABLE,
+        status=status,
+        code=one_line(redact(code, secrets), _CODE_LIMIT) if code else None,
+        message=one_line(message, MESSAGE_LIMIT),
+        retry_after_s=retry_after_s,
+        action=_ACTIONS[reason],
+    )
