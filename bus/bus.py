@@ -26,7 +26,7 @@ from bus.messages import (
     WorkerRef,
     check_session,
 )
-from bus.publisher import Outbox, Seat, publish_notice
+from bus.publisher import Outbox, publish_notice
 from bus.records import Record
 from bus.redis.connection import open_connection
 from bus.redis.link import Link
@@ -164,9 +164,7 @@ class Bus:
         Raises:
             InvalidName: there is no such channel, or it is a pattern other than ``status.*``.
         """
-        return Subscription(
-            self._link, self._listener, Channel.parse(channel), after, buffer=buffer, reread_s=reread_s
-        )
+        return Subscription(self._link, self._listener, Channel.parse(channel), after, buffer=buffer, reread_s=reread_s)
 
     def events(self, session: str, after: Cursor | int | None = None) -> Subscription[Event]:
         """Subscribe to the history of a session: each event once, in order."""

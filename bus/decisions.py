@@ -37,12 +37,14 @@ class Snapshot:
         commands: the commands that wait, in the order of their offsets.
         settled: ids of those that have an outcome already (withdrawn by their askers).
         now: server time.
+        more: whether further commands wait that were not read.
     """
 
     record: Record
     commands: tuple[Command, ...]
     settled: frozenset[str]
     now: datetime
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Decisions:
         waiting = [_command(session, item) for item in raw]
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
         settled = await self._settled(session, commands)
-        return Snapshot(record, commands, settled, instant(int(seconds) * 1000 + int(micros) // 1000))
+        now = instant(int(seconds) * 1000 + int(micros) // 1000)
+        return Snapshot(record, commands, settled, now, more=len(raw) == _COMMANDS)
 
     async def _settled(self, session: str, commands: tuple[Command, ...]) -> frozenset[str]:
         if not commands:

@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 
-from bus.errors import LeaseLost, TidingsError, Unreachable, UnknownSession
+from bus.errors import LeaseLost, TidingsError, UnknownSession, Unreachable
 from bus.messages import Notice, Picture, encode
 from bus.redis.link import Argument, Link
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bus.errors import LeaseLost, OutcomeUnknown, SessionHeld, Unreachable, UnknownSession
+from bus.errors import LeaseLost, OutcomeUnknown, SessionHeld, UnknownSession, Unreachable
 from bus.messages import (
     Event,
     Notice,
@@ -34,6 +34,8 @@ LEASE_S = 10.0
 """Length of a lease in seconds, by default."""
 _LOOK = 16
 """Queued sessions that one attempt to claim looks at; other workers take some of them at the same moment."""
+ALL_READ = 2**53 - 1
+"""As ``Release.read``: whatever was said does not queue the session again (the largest whole number that Lua holds exactly)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +185,7 @@ class Sessions:
 
     def _claim(self, session: str, worker: WorkerRef, lease_s: float, answer: Any) -> Claim:
         _, token, version, epoch, parks, lease_until = answer
-        return Claim(
-            session, worker, int(token), epoch.decode(), int(version), int(parks), lease_s, instant(int(lease_until))
-        )
+        return Claim(session, worker, int(token), epoch.decode(), int(version), int(parks), lease_s, instant(int(lease_until)))
 
     async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
         """Keep the lease for another ``lease_s``, and say what the worker is doing.
@@ -293,9 +293,7 @@ class Sessions:
             raise LeaseLost(session)
         return Released(State(answer[1].decode()), int(answer[2]))
 
-    def _state(
-        self, claim: Claim, to: State, release: Release, source: str, now: datetime
-    ) -> tuple[str, bytes, bytes, bytes]:
+    def _state(self, claim: Claim, to: State, release: Release, source: str, now: datetime) -> tuple[str, bytes, bytes, bytes]:
         told = SessionState(
             subject=claim.session,
             source=source,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from bus.decisions import OUTCOME_S
-from bus.errors import CommandExpired, CommandRefused, Unreachable, UnknownSession
+from bus.errors import CommandExpired, CommandRefused, UnknownSession, Unreachable
 from bus.listener import Listener
 from bus.messages import Command, Outcome, Result, SessionStart, UnknownCommand, encode
 from bus.redis.link import Argument, Link

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from bus.errors import InvalidMessage, PayloadTooLarge
@@ -18,7 +18,7 @@ PAYLOAD_LIMIT = 256 * 1024
 
 _FIELD = re.compile(r"[a-z][a-z_.]{0,39}|\[key\]")
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M", bound=BaseModel)
 
 NOTICES: tuple[type[notices.Notice], ...] = (
     notices.LlmRetry,
@@ -65,9 +65,7 @@ def _adapter(models: tuple[type[Message], ...], unknown: type[Message]) -> TypeA
     for member in tagged[1:]:
         union = union | member
     known = frozenset(_type_of(model) for model in models)
-    return TypeAdapter(
-        Annotated[union, Discriminator(_tagger(known))], config=ConfigDict(hide_input_in_errors=True)
-    )
+    return TypeAdapter(Annotated[union, Discriminator(_tagger(known))], config=ConfigDict(hide_input_in_errors=True))
 
 
 _ADAPTERS: Mapping[str, TypeAdapter[Any]] = {

@@ -237,7 +237,5 @@ def _embedded(url: str, parts: SplitResult) -> Address:
 
 def _memory(url: str, parts: SplitResult) -> Address:
     if parts.path or parts.query or not _MEMORY_NAME.fullmatch(parts.netloc):
-        raise BadAddress(
-            "memory is memory:// or memory://name, with a name of letters, digits, '.', '_' and '-'"
-        )
+        raise BadAddress("memory is memory:// or memory://name, with a name of letters, digits, '.', '_' and '-'")
     return Address("memory", f"memory://{parts.netloc}", url, parts.netloc)

@@ -157,6 +157,7 @@ def _where(address: Address) -> dict[str, Any]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        # Its text, if it has any, is OpenSSL's own and may quote the option.
-        return f"a certificate, key, password or cipher is not usable ({getattr(error, 'reason', None) or 'TLS'})"
+        # Not its text, which has nothing for a person. Some have no reason either.
+        told = getattr(error, "reason", None)
+        return "a certificate, key, password or cipher is not usable" + (f" ({told})" if told else "")
     return str(error)

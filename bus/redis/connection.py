@@ -45,9 +45,7 @@ class Connection:
         memory: Whether the server is only in this process's memory.
     """
 
-    def __init__(
-        self, address: Address, commands: redis.Redis, subscriber: redis.Redis, resources: AsyncExitStack
-    ) -> None:
+    def __init__(self, address: Address, commands: redis.Redis, subscriber: redis.Redis, resources: AsyncExitStack) -> None:
         self.address = address.text
         self.url = address.url
         self.commands = commands
@@ -62,9 +60,7 @@ class Connection:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.aclose()
 
     def pubsub(self) -> PubSub:
@@ -107,7 +103,8 @@ async def open_connection(
 
 
 async def _connect(address: Address, timeouts: Timeouts, max_connections: int) -> Connection:
-    async with AsyncExitStack() as resources:
+    resources = AsyncExitStack()
+    try:
         if address.scheme == "memory":
             server = resources.enter_context(memory.memory_server(address.location))
             commands = memory.command_client(server, timeouts, max_connections)
@@ -122,8 +119,10 @@ async def _connect(address: Address, timeouts: Timeouts, max_connections: int) -
             resources.push_async_callback(_close, client)
         if address.scheme != "memory":
             await greet(commands, address, timeouts.connect_s)
-        return Connection(address, commands, subscriber, resources.pop_all())
-    raise AssertionError("an exit stack without a swallowing context never gets here")
+    except BaseException:
+        await resources.aclose()
+        raise
+    return Connection(address, commands, subscriber, resources)
 
 
 async def _start(address: Address, resources: AsyncExitStack) -> Address:

@@ -83,7 +83,7 @@ class EmbeddedServer:
         self.pid = 0
         self.program = ""
         self._data = DataFolder(Path(data)) if data is not None else None
-        self._folder = Path()
+        self._folder: Path | None = None
         self._script: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -104,9 +104,7 @@ class EmbeddedServer:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -116,24 +114,33 @@ class EmbeddedServer:
             if script is not None:
                 await self._stop(script)
         finally:
+            if self._folder is not None:
+                # The script has done it, unless it was not started, or had to be killed.
+                shutil.rmtree(self._folder, ignore_errors=True)
             if self._data is not None:
                 self._data.release()
 
     async def _start(self) -> None:
         self.program = await asyncio.to_thread(find_program)
         lock = None if self._data is None else await self._data.acquire()
-        self._folder = _socket_folder()
-        self.url = f"unix://{quote(str(self._folder / _SOCKET))}"
-        self._script = _spawn(self._folder, [self.program, *self._settings()], lock)
-        self.pid = await self._wait_until_ready(self._script)
+        try:
+            self._folder = folder = _socket_folder()
+            self._script = _spawn(folder, [self.program, *self._settings(folder)], lock)
+        except OSError as error:
+            raise Unreachable(
+                f"the embedded server ({self.program}) cannot be started: {error.strerror}",
+                address=self._address,
+            ) from error
+        self.url = f"unix://{quote(str(folder / _SOCKET))}"
+        self.pid = await self._wait_until_ready(self._script, folder)
         if self._data is not None:
             self._data.announce(self.url)
 
-    def _settings(self) -> list[str]:
-        data = self._folder if self._data is None else self._data.path
+    def _settings(self, folder: Path) -> list[str]:
+        data = folder if self._data is None else self._data.path
         settings = {
             "port": "0",
-            "unixsocket": str(self._folder / _SOCKET),
+            "unixsocket": str(folder / _SOCKET),
             "unixsocketperm": "700",
             "dir": str(data),
             "save": "",
@@ -143,11 +150,11 @@ class EmbeddedServer:
         }
         return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
-    async def _wait_until_ready(self, script: subprocess.Popen[bytes]) -> int:
+    async def _wait_until_ready(self, script: subprocess.Popen[bytes], folder: Path) -> int:
         """Return the server's process id as soon as it answers."""
         clock = asyncio.get_running_loop().time
         started = clock()
-        client = command_client(Address.parse(self.url), Timeouts(_START_S, _START_S), 1)
+        client = command_client(Address.parse(self.url), Timeouts(), 1)
         try:
             while True:
                 limit = _START_S
@@ -158,22 +165,25 @@ class EmbeddedServer:
                     limit = _LOAD_S
                 except RedisError:
                     pass
-                if (self._folder / _EXIT).exists() or script.poll() is not None:
-                    raise self._failed("ended at once")
+                if (folder / _EXIT).exists() or script.poll() is not None:
+                    raise self._failed("ended at once", folder)
                 if clock() - started > limit:
-                    raise self._failed(f"did not answer within {limit:g} s")
+                    raise self._failed(f"did not answer within {limit:g} s", folder)
                 await asyncio.sleep(_POLL_S)
         finally:
             await client.aclose()
 
-    def _failed(self, how: str) -> Unreachable:
-        log = self._folder / _LOG
+    @property
+    def _address(self) -> str:
+        return f"embedded://{quote(str(self._data.path)) if self._data else ''}"
+
+    def _failed(self, how: str, folder: Path) -> Unreachable:
+        log = folder / _LOG
         lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
         tail = "\n".join("  " + "".join(c for c in line if c.isprintable()) for line in lines)
-        where = f"embedded://{quote(str(self._data.path)) if self._data else ''}"
         return Unreachable(
             f"the embedded server ({self.program}) {how}; the end of its log:\n{tail or '  (empty)'}",
-            address=where,
+            address=self._address,
         )
 
     async def _stop(self, script: subprocess.Popen[bytes]) -> None:
@@ -188,7 +198,6 @@ class EmbeddedServer:
         finally:
             if script.poll() != 0:
                 _kill(script)
-                shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _spawn(folder: Path, command: list[str], lock: IO[bytes] | None) -> subprocess.Popen[bytes]:

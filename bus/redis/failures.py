@@ -58,9 +58,7 @@ class Failures:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         ours = None if error is None else self.translate(error)
         if ours is None:
             return
@@ -91,9 +89,7 @@ class Failures:
                 )
                 return self._access_denied(f"asks for other credentials ({reason}): {advice}")
             if isinstance(link, _RIGHTS) or str(link).lower().startswith(_RIGHTS_IN_SCRIPT):
-                return self._access_denied(
-                    f"does not let us do that ({reason}): ask for the right (ACL SETUSER)"
-                )
+                return self._access_denied(f"does not let us do that ({reason}): ask for the right (ACL SETUSER)")
         return None
 
     def _access_denied(self, text: str) -> AccessDenied:
@@ -153,8 +149,8 @@ def errors(address: Address | str) -> Failures:
     """Return the context to send commands to `address` in.
 
     Args:
-        address: Where the commands go. Given as text, its secrets are only known if they are in it: the text of
-            `Connection.address` has none, so `Connection.errors` is the safer one.
+        address: Where the commands go. Given as text, its secrets are only known if they are in it, and in
+            `Connection.address` there are none: `Connection.errors` is the safer one.
 
     Raises:
         BadAddress: The text cannot be read as an address.

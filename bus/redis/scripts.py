@@ -27,9 +27,7 @@ def _sha(name: str) -> str:
     return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
-async def run(
-    client: Redis, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]
-) -> Any:
+async def run(client: Redis, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> Any:
     """Run one script: EVALSHA, and EVAL once where the server does not know it yet.
 
     Returns what the script returns, in redis-py's types (bytes and ints).
@@ -38,6 +36,6 @@ async def run(
         redis.exceptions.RedisError: as redis-py raises it; it has not been tried again.
     """
     try:
-        return await client.evalsha(_sha(name), len(keys), *keys, *args)  # type: ignore[misc]
+        return await client.evalsha(_sha(name), len(keys), *keys, *args)
     except NoScriptError:
-        return await client.eval(source(name), len(keys), *keys, *args)  # type: ignore[misc]
+        return await client.eval(source(name), len(keys), *keys, *args)

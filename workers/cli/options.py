@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import inspect
 import logging
-import socket
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -22,9 +20,7 @@ SessionName = Annotated[
     str, typer.Argument(metavar="SESSION", help="Name of the session: letters, digits, '_' and '-'.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines with stable fields.")]
-By = Annotated[
-    str | None, typer.Option("--by", metavar="WHO", help="Who asks; otherwise you, as user@host.")
-]
+By = Annotated[str | None, typer.Option("--by", metavar="WHO", help="Who asks; otherwise you, as user@host.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the people who see it.")]
 
 CONNECTION = ("redis_url", "prefix")
@@ -54,9 +50,7 @@ def settings_options(*names: str) -> Callable[[Command], Callable[..., None]]:
 
         own = inspect.signature(command, eval_str=True)
         kept = [parameter for name, parameter in own.parameters.items() if name != "settings"]
-        context = inspect.Parameter(
-            "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-        )
+        context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         parameters = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in (*kept, *map(setting_option, flags))
@@ -70,14 +64,14 @@ def settings_options(*names: str) -> Callable[[Command], Callable[..., None]]:
 def setting_option(name: str) -> inspect.Parameter:
     """Return the parameter that stands for one setting: the flag, its variable, its default, its help.
 
-    Its value is text; ``Settings`` reads it, so that a flag and a variable are understood alike.
+    Its value is text; ``Settings`` reads it, so that a flag and a variable are understood alike. The variable
+    is only told here: typer reading it too would hide whether a flag was given.
     """
     field, flag = Settings.model_fields[name], flag_of(name)
     switch = field.annotation is bool
     option = typer.Option(
         f"{flag.name}/--no-{flag.name.removeprefix('--')}" if switch else flag.name,
-        help=field.description,
-        envvar=variable_of(name),
+        help=rf"{field.description} [dim]\[{variable_of(name)}][/dim]",
         metavar=None if switch else flag.metavar,
         rich_help_panel=flag.group,
         show_default=shown_default(name) or False,
@@ -96,17 +90,6 @@ def shown_default(name: str) -> str:
     if default is None or isinstance(default, bool):
         return ""
     return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def asker(by: str | None) -> str:
-    """Return who asks: what was given, else the user and the host of this process."""
-    if by:
-        return by
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _settings(ctx: typer.Context, chosen: dict[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""What reaches the terminal or the pipe: JSON lines as they are, text without anything that a terminal obeys."""
+"""What reaches the terminal or the pipe: JSON as it is, text without anything that a terminal obeys."""
 
 from __future__ import annotations
 
@@ -34,10 +34,13 @@ def complain(text: str) -> None:
     print(f"tidings: {line}", file=sys.stderr, flush=True)
 
 
-def screen() -> Console:
+def screen(*, fold: bool = False) -> Console:
     """Return where text for people goes: stdout, with colours where it is a terminal.
 
-    Lines are not folded, and neither markup nor emoji codes in them are interpreted.
+    Neither markup nor emoji codes are interpreted.
+
+    Args:
+        fold: fit what is printed into the width of the terminal, as tables need it.
 
     Raises:
         BrokenPipeError: when printing, nobody reads any more.
@@ -49,7 +52,7 @@ def screen() -> Console:
             """Leave it to the one place that decides how a command ends; rich would exit here."""
             raise BrokenPipeError
 
-    return Screen(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Screen(highlight=False, markup=False, emoji=False, soft_wrap=not fold)
 
 
 def block(text: str) -> list[str]:

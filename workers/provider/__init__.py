@@ -10,8 +10,8 @@ It keeps rate limits, fails as scripted, answers predictably and records what it
 Arithmetic and policy (`limits`, `headers`, `faults`, `script`, `answers`, `journal`) know nothing of HTTP and
 ask no clock; `chat` and `server` put them behind aiohttp. It is no proxy and never calls anybody.
 
-What it does not promise: tokens are counted by a rule of thumb, not by a tokenizer; scripting it and reading the
-recorded prompts takes no key, so keep it on loopback; and nothing outlives the process.
+What it does not promise: tokens are counted by a rule of thumb, not by a tokenizer; scripting it and reading
+the recorded prompts takes no key, so keep it on loopback; and nothing outlives the process.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ for index, outcome in ipairs(outcomes) do
 end
 
 if ARGV[8] == '1' then
-  redis.call('ZADD', KEYS[5], text(now), ARGV[1])
-  redis.call('PUBLISH', ARGV[12], ARGV[1])
+  -- A session that is queued already keeps its place.
+  if redis.call('ZADD', KEYS[5], 'NX', text(now), ARGV[1]) == 1 then redis.call('PUBLISH', ARGV[12], ARGV[1]) end
 elseif ARGV[6] ~= '' and ARGV[6] ~= 'queued' then
   redis.call('ZREM', KEYS[5], ARGV[1])
 end

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from bus import messages as m
 from bus.errors import InvalidMessage, PayloadTooLarge, TidingsError
@@ -72,9 +73,7 @@ def test_an_unknown_type_is_passed_on_with_its_data(plane: str, drawn: st.DataOb
 
 @few
 @given(st.sampled_from(draw.KNOWN).flatmap(draw.of), draw.positives, st.uuids().map(lambda uuid: uuid.hex))
-def test_the_store_writes_offset_and_epoch_before_the_last_brace(
-    message: m.Message, offset: int, epoch: str
-) -> None:
+def test_the_store_writes_offset_and_epoch_before_the_last_brace(message: m.Message, offset: int, epoch: str) -> None:
     """Encoding leaves offset and epoch out and gives one object into which they can be written as text."""
     payload = m.encode(message.model_copy(update={"offset": 7, "epoch": "other"}))
     assert not {"offset", "epoch"} & json.loads(payload).keys()
@@ -97,11 +96,7 @@ def test_every_message_type_has_a_decoder() -> None:
     """Each model of a plane is listed with its plane, under a type of its own."""
     listed = {m.Notice: m.NOTICES, m.Event: m.EVENTS, m.Command: m.COMMANDS}
     for plane, models in listed.items():
-        defined = {
-            model
-            for model in plane.__subclasses__()
-            if model.__name__.removeprefix("Unknown") == model.__name__
-        }
+        defined = {model for model in plane.__subclasses__() if model.__name__.removeprefix("Unknown") == model.__name__}
         assert set(models) == defined
     assert len(draw.TYPES) == len(draw.KNOWN) == len(draw.DATA)
 
@@ -198,8 +193,7 @@ def test_json_may_be_64_deep_and_no_deeper() -> None:
     message = m.build(m.ToolCall, subject="demo", data={"call_id": "c1", "name": "f", "arguments": _deep(64)})
     payload = m.encode(message)
     assert m.decode_event(payload) == message
-    for innermost in (1, []):
-        levels = 65 if innermost else 64
+    for levels, innermost in ((65, 1), (64, list[Any]())):
         with pytest.raises(InvalidMessage, match="deeper than 64"):
             m.build(m.ToolCallData, call_id="c1", name="f", arguments=_deep(levels, innermost))
     with pytest.raises(InvalidMessage, match="deeper than 64"):
@@ -271,7 +265,7 @@ def test_garbage_is_an_invalid_message_and_nothing_else(payload: bytes) -> None:
             read(payload)
 
 
-_ODD = st.sampled_from(
+_ODD: st.SearchStrategy[Any] = st.sampled_from(
     [
         "",
         "2026-11-22T10:00:00",
@@ -285,9 +279,16 @@ _ODD = st.sampled_from(
         True,
     ]
 )
-_FIELDS = sorted(
-    {name for model in draw.KNOWN for name in model.model_fields["data"].annotation.model_fields}
-)  # type: ignore[union-attr]
+
+
+def _data_of(model: type[m.Message]) -> type[BaseModel]:
+    annotation = model.model_fields["data"].annotation
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, BaseModel)
+    return annotation
+
+
+_FIELDS = sorted({name for model in draw.KNOWN for name in _data_of(model).model_fields})
 
 
 def _sometimes(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -307,9 +308,7 @@ _almost = st.fixed_dictionaries(
         "traceparent": _sometimes(draw.texts),
         "offset": _sometimes(draw.counts),
         "epoch": _sometimes(draw.words),
-        "data": _sometimes(
-            st.dictionaries(st.sampled_from([*_FIELDS, "from"]), _ODD | draw.json_values, max_size=6)
-        ),
+        "data": _sometimes(st.dictionaries(st.sampled_from([*_FIELDS, "from"]), _ODD | draw.json_values, max_size=6)),
     },
 )
 

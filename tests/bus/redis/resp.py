@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 OK = b"+OK\r\n"
 PONG = b"+PONG\r\n"
@@ -31,8 +32,8 @@ class Stranger:
 
 
 @asynccontextmanager
-async def stranger(answer: Answer) -> AsyncIterator[Stranger]:
-    """Listen on loopback and answer every command with what `answer` says."""
+async def stranger(answer: Answer, socket: Path | None = None) -> AsyncIterator[Stranger]:
+    """Listen on loopback, or on a Unix socket, and answer every command with what `answer` says."""
     this = Stranger()
     writers: set[asyncio.StreamWriter] = set()
 
@@ -52,8 +53,11 @@ async def stranger(answer: Answer) -> AsyncIterator[Stranger]:
             writers.discard(writer)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    this.port = server.sockets[0].getsockname()[1]
+    if socket is None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        this.port = server.sockets[0].getsockname()[1]
+    else:
+        server = await asyncio.start_unix_server(serve, socket)
     try:
         yield this
     finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -91,9 +92,7 @@ async def test_the_server_sees_who_we_are(valkey_server: RunningServer, monkeypa
     clients._version.cache_clear()
     address = Address.parse(valkey_server.url)
     commands, subscriber = command_client(address, Timeouts(), 1), subscriber_client(address, Timeouts())
-    assert [(entry["lib-name"], entry["resp"]) for entry in await _clients(commands)] == [
-        ("redis-py(tidings_v1.2.3)", "3")
-    ]
+    assert [(entry["lib-name"], entry["resp"]) for entry in await _clients(commands)] == [("redis-py(tidings_v1.2.3)", "3")]
     await subscriber.ping()
     assert sorted(entry["resp"] for entry in await _clients(commands)) == ["2", "3"]
     await subscriber.aclose()
@@ -110,7 +109,7 @@ def test_without_an_installed_package_the_version_is_unknown(monkeypatch: pytest
     """Tidings run from a checkout has no version to tell, and connects all the same."""
 
     def missing(name: str) -> str:
-        raise clients.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(clients, "version", missing)
     clients._version.cache_clear()
@@ -123,7 +122,7 @@ async def test_a_restarted_server_is_met_with_a_new_connection(make_server: Make
     server = make_server()
     client = command_client(Address.parse(server.tcp_url), Timeouts(), 4)
     await asyncio.gather(*(client.ping() for _ in range(4)))
-    connection = client.connection_pool.make_connection()
+    connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     await connection.connect()
     server.kill()
     server.start()

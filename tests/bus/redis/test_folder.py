@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -48,11 +49,9 @@ async def test_a_note_is_left_by_the_holder_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "note", [b"", b"\xff\xfe", b"12x\nunix:///a", b"-1\nunix:///a", b"12\nunix:///\x1b[31m", "²\nx".encode()]
 )
-async def test_a_note_that_cannot_be_read_is_not_quoted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: bytes
-) -> None:
+async def test_a_note_that_cannot_be_read_is_not_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: bytes) -> None:
     """A holder that left no note, or nonsense, is called another process."""
-    monkeypatch.setattr(folder, "_PREDECESSOR_S", 0.0)
+    monkeypatch.setattr(folder, "_PREDECESSOR_S", 0.05)
     first = DataFolder(tmp_path)
     lock = await first.acquire()
     lock.write(note)
@@ -62,22 +61,48 @@ async def test_a_note_that_cannot_be_read_is_not_quoted(
     first.release()
 
 
-async def test_the_server_of_a_dead_process_is_waited_for(tmp_path: Path) -> None:
+def process_that_is_gone() -> int:
+    """Return the id of a process that has ended."""
+    process = subprocess.Popen(["/bin/sh", "-c", ":"])
+    process.wait()
+    return process.pid
+
+
+async def test_the_server_of_a_dead_process_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder that is gone leaves its server for a moment; the next one waits until that is gone too."""
-    gone = subprocess.Popen(["/bin/sh", "-c", ":"])
-    gone.wait()
+    gone = process_that_is_gone()
     first = DataFolder(tmp_path)
     lock = await first.acquire()
-    lock.write(f"{gone.pid}\nunix:///run/x.sock\n".encode())
+    lock.write(f"{gone}\nunix:///run/x.sock\n".encode())
     lock.flush()
+    tries = 0
+    try_lock = folder._try_lock
+
+    def count(file: IO[bytes]) -> bool:
+        nonlocal tries
+        tries += 1
+        return try_lock(file)
+
+    monkeypatch.setattr(folder, "_try_lock", count)
     second = DataFolder(tmp_path)
     waiting = asyncio.create_task(second.acquire())
-    await eventually(lambda: len(os.listdir(tmp_path)) == 1)
-    await asyncio.sleep(0)
+    await eventually(lambda: tries >= 2)
     assert not waiting.done()
     first.release()
     await waiting
     second.release()
+
+
+async def test_a_number_that_is_no_process_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note with an impossible process id is waited out like that of a dead process."""
+    monkeypatch.setattr(folder, "_PREDECESSOR_S", 0.05)
+    first = DataFolder(tmp_path)
+    lock = await first.acquire()
+    lock.write(b"9" * 30 + b"\nunix:///run/x.sock\n")
+    lock.flush()
+    with pytest.raises(Unreachable, match="in use by process 9999"):
+        await DataFolder(tmp_path).acquire()
+    first.release()
 
 
 async def test_a_holder_that_we_may_not_signal_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

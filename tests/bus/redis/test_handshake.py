@@ -66,7 +66,7 @@ async def test_newer_servers_and_those_that_do_not_tell_are_accepted(info: str) 
 
 
 def without_info(hello: bytes) -> Answer:
-    """Return the answers of a server that refuses PING and INFO, and says `hello` to HELLO without arguments."""
+    """Return the answers of a server that refuses PING and INFO, and says `hello` to a bare HELLO."""
 
     def answer(words: list[bytes]) -> bytes:
         if words[0].upper() in (b"PING", b"INFO"):

@@ -57,7 +57,7 @@ async def test_scripts_run_in_memory() -> None:
     """Lua, XADD and PUBLISH in one script work without a server."""
     script = "redis.call('PUBLISH', 'news', 'x') return redis.call('XADD', KEYS[1], ARGV[1], 'm', 'x')"
     async with open_connection("memory://") as connection:
-        assert await connection.commands.eval(script, 1, "log", "1-0") == b"1-0"  # type: ignore[misc]
+        assert await connection.commands.eval(script, 1, "log", "1-0") == b"1-0"
 
 
 async def test_a_closed_pubsub_hears_nothing_more() -> None:
@@ -86,9 +86,7 @@ async def test_a_pubsub_closes_though_its_server_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("missing", ["fakeredis", "lupa"])
-async def test_what_is_missing_is_told_with_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
+async def test_what_is_missing_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """Without fakeredis, or without its Lua, the address cannot be used, and the error says what to do."""
     find: Callable[[str], object] = util.find_spec
     monkeypatch.setattr(memory, "find_spec", lambda name: None if name == missing else find(name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,11 +50,11 @@ def test_something_else_of_that_name_is_passed_over(path: Path) -> None:
 
 def test_a_program_that_does_not_return_is_passed_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking for the version has a limit."""
-    (path / "redis-server").write_text("#!/bin/sh\nread -r forever <>\"$0.pipe\"\n")
+    (path / "redis-server").write_text('#!/bin/sh\nread -r forever <>"$0.pipe"\n')
     (path / "redis-server").chmod(0o755)
     monkeypatch.setattr(program, "_ASK_TIMEOUT_S", 0.05)
     monkeypatch.setattr(program, "_bundled", lambda: None)
-    __import__("os").mkfifo(path / "redis-server.pipe")
+    os.mkfifo(path / "redis-server.pipe")
     with pytest.raises(BadAddress, match="unknown version"):
         find_program()
 

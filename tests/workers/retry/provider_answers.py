@@ -1,4 +1,4 @@
-"""Answers as providers document them, and what they mean: one table for raw answers and for litellm's errors."""
+"""Answers as providers document them, and what they mean: for raw answers and for litellm's errors."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ DOCUMENTED = [
         429,
         openai(
             "Rate limit reached for gpt-4o in organization org-x on requests per min (RPM): Limit 3, Used 3, "
-            "Requested 1. Please try again in 20s. You can increase your rate limit by adding a payment method "
-            "to your account at https://platform.openai.com/account/billing.",
+            "Requested 1. Please try again in 20s. You can increase your rate limit by adding a payment "
+            "method to your account at https://platform.openai.com/account/billing.",
             "requests",
             "rate_limit_exceeded",
         ),
@@ -137,8 +137,8 @@ DOCUMENTED = [
         "openai",
         429,
         openai(
-            "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000. The input or "
-            "output tokens must be reduced in order to run successfully.",
+            "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000. The input "
+            "or output tokens must be reduced in order to run successfully.",
             "tokens",
             "rate_limit_exceeded",
         ),
@@ -282,7 +282,7 @@ DOCUMENTED = [
         json.dumps(
             {
                 "error": {
-                    "message": "The response was filtered due to the prompt triggering Azure OpenAI's policy.",
+                    "message": "The response was filtered due to the prompt triggering a policy.",
                     "code": "content_filter",
                     "innererror": {"code": "ResponsibleAIPolicyViolation"},
                 }
@@ -307,8 +307,8 @@ DOCUMENTED = [
         429,
         anthropic(
             "rate_limit_error",
-            "This request would exceed your organization's rate limit of 50,000 input tokens per minute. Please "
-            "reduce the prompt length or the maximum tokens requested, or try again later.",
+            "This request would exceed your organization's rate limit of 50,000 input tokens per minute. "
+            "Please reduce the prompt length or the maximum tokens requested, or try again later.",
         ),
         Reason.RATE_LIMIT,
         {"retry-after": "12", "anthropic-ratelimit-requests-remaining": "0"},

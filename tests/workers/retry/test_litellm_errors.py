@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 
 OPENAI_CHUNK = (
     'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"gpt-4o","choices":'
-    '[{"index":0,"delta":{"role":"assistant","content":"hel"},"finish_reason":null}]}\n\n'
+    '[{"index":0,"delta":{"role":"assistant","content":"half"},"finish_reason":null}]}\n\n'
 )
 ANTHROPIC_CHUNK = (
     'event: message_start\ndata: {"type":"message_start","message":{"id":"m","type":"message",'
@@ -30,7 +30,7 @@ ANTHROPIC_CHUNK = (
     'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
     '"content_block":{"type":"text","text":""}}\n\n'
     'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
-    '"delta":{"type":"text_delta","text":"hel"}}\n\n'
+    '"delta":{"type":"text_delta","text":"half"}}\n\n'
 )
 
 
@@ -72,7 +72,7 @@ def from_document(answer: Documented, *, stream: bool = False) -> Call:
 
 EVERYBODY = tuple(MODELS)
 OVERLOAD = {
-    "openai": 'data: {"error":{"message":"We are at capacity","type":"server_error","code":"overloaded"}}\n\n',
+    "openai": 'data: {"error":{"message":"At capacity","type":"server_error","code":"overloaded"}}\n\n',
     "anthropic": f"event: error\ndata: {anthropic('overloaded_error', 'Overloaded')}\n\n",
 }
 CHUNK = {"openai": OPENAI_CHUNK, "azure": OPENAI_CHUNK, "anthropic": ANTHROPIC_CHUNK}
@@ -136,15 +136,13 @@ CALLS = [
         says="Provider returned error",
     ),
     *(
-        Call("no key", provider, Reason.AUTH, requests=0, arguments={"api_key": None}, says="redentials")
-        for provider in ("openai", "azure")
-    ),
-    *(
-        Call("no key", provider, Reason.AUTH, requests=0, arguments={"api_key": None}, says="API key")
-        for provider in ("gemini",)
-    ),
-    Call(
-        "no key", "anthropic", Reason.AUTH, requests=0, arguments={"api_key": None}, says="Missing Anthropic"
+        Call("no key", provider, Reason.AUTH, requests=0, arguments={"api_key": None}, says=says)
+        for provider, says in {
+            "openai": "Missing credentials",
+            "azure": "Missing credentials",
+            "anthropic": "Missing Anthropic API Key",
+            "gemini": "Missing Gemini API key",
+        }.items()
     ),
     *(
         Call(

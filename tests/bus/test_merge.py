@@ -1,0 +1,330 @@
+"""Retained and live messages as one sequence."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bus.merge import Gap, Track
+
+Entry = tuple[int, str]
+
+
+@dataclass
+class Log:
+    """What the server keeps of one channel: the newest offset, and the entries that retention has left.
+
+    A message is the text ``<epoch>/<offset>``, so that it can be seen where it came from.
+    """
+
+    epoch: str
+    end: int = 0
+    kept: deque[Entry] = field(default_factory=deque)
+
+    def publish(self) -> Entry:
+        """Store the next message."""
+        self.end += 1
+        self.kept.append((self.end, f"{self.epoch}/{self.end}"))
+        return self.kept[-1]
+
+    def trim(self, count: int) -> None:
+        """Let retention take the oldest."""
+        for _ in range(min(count, len(self.kept))):
+            self.kept.popleft()
+
+    def after(self, offset: int, limit: int) -> tuple[Entry, ...]:
+        """Read a page."""
+        return tuple(entry for entry in self.kept if entry[0] > offset)[:limit]
+
+    @property
+    def oldest(self) -> int:
+        """The oldest offset that can still be read; one beyond the end where nothing can."""
+        return self.kept[0][0] if self.kept else self.end + 1
+
+
+def _log(epoch: str, end: int, trimmed: int = 0) -> Log:
+    log = Log(epoch)
+    for _ in range(end):
+        log.publish()
+    log.trim(trimmed)
+    return log
+
+
+def _read(track: Track[str], log: Log | None, limit: int = 100) -> list[str | Gap]:
+    """Give a track one page of a log, None standing for a session that is gone."""
+    if log is None:
+        return track.page(None, 0, ())
+    return track.page(log.epoch, log.end, log.after(track.last, limit))
+
+
+def _read_all(track: Track[str], log: Log, limit: int = 100) -> list[str | Gap]:
+    out: list[str | Gap] = []
+    while track.stale:
+        out += _read(track, log, limit)
+    return out
+
+
+def _attached(log: Log, after: int = 0) -> Track[str]:
+    track: Track[str] = Track("events.demo", log.epoch, after)
+    _read_all(track, log)
+    return track
+
+
+# attaching
+
+
+def test_a_new_reader_gets_everything_that_is_kept() -> None:
+    """From the beginning, in order, page by page."""
+    log = _log("e", 5)
+    track: Track[str] = Track("events.demo")
+    assert _read(track, log, 2) == ["e/1", "e/2"]
+    assert track.stale
+    assert _read_all(track, log, 2) == ["e/3", "e/4", "e/5"]
+    assert (track.epoch, track.last) == ("e", 5)
+
+
+def test_a_reader_goes_on_after_its_cursor() -> None:
+    """What it has is not given again."""
+    assert _read_all(Track("events.demo", "e", 3), _log("e", 5)) == ["e/4", "e/5"]
+
+
+def test_a_reader_that_has_everything_gets_nothing() -> None:
+    """A cursor at the end is up to date after one look."""
+    track: Track[str] = Track("events.demo", "e", 5)
+    assert _read(track, _log("e", 5)) == []
+    assert not track.stale
+
+
+def test_what_was_trimmed_is_one_gap_of_exactly_that() -> None:
+    """The hole is told in its place, with its bounds."""
+    track: Track[str] = Track("status.demo", "e", 2)
+    assert _read_all(track, _log("e", 9, trimmed=6)) == [Gap("status.demo", "trimmed", 3, 6), "e/7", "e/8", "e/9"]
+
+
+def test_an_expired_ring_is_one_gap_up_to_the_end() -> None:
+    """When nothing is kept at all, everything after the cursor is missing, and the reader is up to date."""
+    track: Track[str] = Track("status.demo", "e", 2)
+    assert _read(track, _log("e", 9, trimmed=9)) == [Gap("status.demo", "trimmed", 3, 9)]
+    assert (track.last, track.stale) == (9, False)
+
+
+def test_a_cursor_of_another_log_begins_anew() -> None:
+    """The reader is told once that the log is another one, and gets it from its beginning."""
+    track: Track[str] = Track("events.demo", "old", 3)
+    assert _read_all(track, _log("new", 2)) == [Gap("events.demo", "reset", 4, 3), "new/1", "new/2"]
+    assert track.epoch == "new"
+
+
+@pytest.mark.parametrize("epoch", ["e", None])
+def test_a_cursor_beyond_the_end_begins_anew(epoch: str | None) -> None:
+    """A log that is shorter than what was read has lost something, also for a reader that knew only an offset."""
+    track: Track[str] = Track("events.demo", epoch, 7)
+    assert _read_all(track, _log("e", 2)) == [Gap("events.demo", "reset", 8, 7), "e/1", "e/2"]
+
+
+# live
+
+
+def test_nothing_live_is_believed_before_the_log_was_read() -> None:
+    """What arrives between the acknowledgement and the first page is in that page."""
+    log = _log("e", 2)
+    track: Track[str] = Track("events.demo")
+    assert track.live("e", 2, "e/2") is None
+    assert _read_all(track, log) == ["e/1", "e/2"]
+
+
+def test_the_next_message_is_passed_on() -> None:
+    """Once attached, live messages need no look at the log."""
+    track = _attached(_log("e", 2))
+    assert track.live("e", 3, "e/3") == "e/3"
+    assert not track.stale
+
+
+def test_a_double_is_dropped() -> None:
+    """A message that was in the page or came before is not given again."""
+    track = _attached(_log("e", 2))
+    assert [track.live("e", offset, "x") for offset in (1, 2)] == [None, None]
+    assert not track.stale
+
+
+@pytest.mark.parametrize(("epoch", "offset"), [("e", 4), ("other", 3), ("other", 2), ("e", None), (None, 3), (None, None)])
+def test_whatever_does_not_fit_asks_for_the_log(epoch: str | None, offset: int | None) -> None:
+    """A hole, another log, or a message that does not say where it stands: the log is read."""
+    track = _attached(_log("e", 2))
+    assert track.live(epoch, offset, "x") is None
+    assert track.stale
+    assert _read_all(track, _log("e", 4)) == ["e/3", "e/4"]
+
+
+# sessions that come and go
+
+
+def test_a_reader_may_come_before_the_session() -> None:
+    """It stays stale, hears of no gap, and gets everything once the session has begun."""
+    track: Track[str] = Track("events.demo")
+    assert _read(track, None) == []
+    assert track.stale
+    assert _read_all(track, _log("e", 2)) == ["e/1", "e/2"]
+
+
+def test_a_session_that_goes_away_is_told_once() -> None:
+    """Its reader hears of a reset, then nothing until there is a new session, which it gets whole."""
+    track = _attached(_log("e", 3))
+    assert _read(track, None) == [Gap("events.demo", "reset", 4, 3)]
+    assert _read(track, None) == []
+    assert _read_all(track, _log("f", 2)) == ["f/1", "f/2"]
+
+
+def test_a_session_that_goes_away_unread_leaves_no_gap() -> None:
+    """Nothing of it was delivered, so nothing is missing."""
+    track = _attached(_log("e", 0))
+    assert _read(track, None) == []
+
+
+# any history
+
+
+def _place(start: tuple[str | None, int], out: list[str | Gap]) -> tuple[str | None, int]:
+    """Follow what a reader got from its cursor on, and return where it stands after it.
+
+    Messages and trimmed gaps must follow each other without hole or double; a reset is where a log begins.
+    """
+    epoch, last = start
+    for item in out:
+        if isinstance(item, str):
+            written, _, offset = item.partition("/")
+            assert epoch in (None, written)
+            assert int(offset) == last + 1
+            epoch, last = written, last + 1
+        elif item.why == "trimmed":
+            assert item.first == last + 1 <= item.last
+            last = item.last
+        else:
+            assert (item.first, item.last) == (last + 1, last)
+            epoch, last = None, 0
+    return epoch, last
+
+
+class Reading(RuleBasedStateMachine):
+    """A log that is written, trimmed and lost, and a reader that hears of it whatever Pub/Sub makes of it.
+
+    Live messages wait in a buffer and are delivered from there in order, in any order, twice or never. A connection keeps
+    its order; but a reader sees messages of an old connection, of a new one and of the log side by side.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs = [Log("0")]
+        self.buffer: list[tuple[str, int, str]] = []
+        self.out: list[str | Gap] = []
+        self.start: tuple[str | None, int] = (None, 0)
+        self.track: Track[str] = Track("events.demo")
+
+    @property
+    def log(self) -> Log:
+        """The log as it is now."""
+        return self.logs[-1]
+
+    @initialize(
+        written=st.integers(0, 8),
+        trimmed=st.integers(0, 8),
+        epoch=st.sampled_from(["0", None, "lost"]),
+        cursor=st.integers(0, 10),
+    )
+    def attach(self, written: int, trimmed: int, epoch: str | None, cursor: int) -> None:
+        """A reader comes with any cursor: of this log or of another, inside it or beyond."""
+        self.logs = [_log("0", written, trimmed)]
+        self.start = (epoch, cursor)
+        self.track = Track("events.demo", epoch, cursor)
+
+    @rule(count=st.integers(1, 3))
+    def publish(self, count: int) -> None:
+        """Messages are stored and published."""
+        for _ in range(count):
+            offset, message = self.log.publish()
+            self.buffer.append((self.log.epoch, offset, message))
+
+    @rule(count=st.integers(1, 4))
+    def trim(self, count: int) -> None:
+        """Retention takes the oldest, perhaps all."""
+        self.log.trim(count)
+
+    @rule(written=st.integers(0, 4))
+    def lose(self, written: int) -> None:
+        """The data is lost; the session begins again under another epoch."""
+        self.logs.append(_log(str(len(self.logs)), written))
+
+    @rule()
+    def vanish(self) -> None:
+        """The log is looked at while there is no session; then it begins again under another epoch."""
+        self.out += _read(self.track, None)
+        self.lose(0)
+
+    @rule(data=st.data(), again=st.booleans())
+    @precondition(lambda self: self.buffer)
+    def hear_one(self, data: st.DataObject, again: bool) -> None:
+        """One live message arrives, perhaps not for the last time."""
+        index = data.draw(st.integers(0, len(self.buffer) - 1))
+        self._hear(*(self.buffer[index] if again else self.buffer.pop(index)))
+
+    @rule()
+    @precondition(lambda self: self.buffer)
+    def hear_all(self) -> None:
+        """Everything that waits arrives as it was published."""
+        for live in self.buffer:
+            self._hear(*live)
+        self.buffer.clear()
+
+    def _hear(self, epoch: str, offset: int, message: str) -> None:
+        taken = self.track.live(epoch, offset, message)
+        if taken is not None:
+            self.out.append(taken)
+
+    @rule()
+    def disconnect(self) -> None:
+        """What was on its way is gone."""
+        self.buffer.clear()
+
+    @rule(limit=st.integers(1, 4))
+    def read(self, limit: int) -> None:
+        """A page is read: at most one gap is told, and nothing is in it that could still be read."""
+        items = _read(self.track, self.log, limit)
+        gaps = [item for item in items if isinstance(item, Gap)]
+        assert len(gaps) <= 1
+        for gap in gaps:
+            assert gap.why == "reset" or gap.last < self.log.oldest
+        self.out += items
+
+    @rule()
+    def catch_up(self) -> None:
+        """The log is read to its end: the reader has all of it, or has been told what it lacks."""
+        pages = 0
+        while self.track.stale:
+            self.read(3)
+            pages += 1
+            assert pages <= 2 + self.log.end
+        if self.track.last == self.log.end and self.track.epoch == self.log.epoch:
+            assert _place(self.start, self.out) in {(self.log.epoch, self.log.end), (None, self.log.end)}
+
+    @invariant()
+    def it_is_one_sequence(self) -> None:
+        """No hole, no double, and no more resets than there were logs."""
+        assert _place(self.start, self.out)[1] == self.track.last
+        resets = [item for item in self.out if isinstance(item, Gap) and item.why == "reset"]
+        assert len(resets) <= len(self.logs)
+
+    def teardown(self) -> None:
+        """Whatever happened, one look at the log in silence completes the sequence."""
+        self.read(3)
+        self.catch_up()
+        assert (self.track.epoch, self.track.last) == (self.log.epoch, self.log.end)
+        self.it_is_one_sequence()
+
+
+Reading.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
+TestReading = Reading.TestCase

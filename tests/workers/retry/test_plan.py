@@ -1,0 +1,231 @@
+"""Whether to wait, to park or to give up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.messages import Reason
+from workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict
+
+PLAN = RetryPlan()
+PASSING = [Reason.OVERLOADED, Reason.TIMEOUT, Reason.CONNECTION, Reason.SERVER_ERROR]
+LASTING = [Reason.AUTH, Reason.BAD_REQUEST, Reason.CONTEXT_WINDOW, Reason.CONTENT_POLICY, Reason.UNKNOWN]
+
+
+def failed(reason: Reason, retry_after_s: float | None = None) -> Failure:
+    """Make a failure with nothing in it but what the plan looks at."""
+    retryable = reason is Reason.RATE_LIMIT or reason in PASSING
+    return Failure(reason, retryable, None, None, "", retry_after_s, "")
+
+
+def always(value: float) -> Callable[[], float]:
+    """Make a random number that is not."""
+    return lambda: value
+
+
+def decide(
+    failure: Failure, attempt: int = 1, waited_s: float = 0.0, rng: float = 1.0, plan: RetryPlan = PLAN
+) -> Verdict:
+    """Ask the plan, with as much jitter as there can be unless told otherwise."""
+    return plan.decide(failure, attempt=attempt, waited_s=waited_s, rng=always(rng))
+
+
+def test_defaults_are_those_of_the_architecture() -> None:
+    """The numbers of one run, of holding, of parking, and of what counts as a quota."""
+    assert dataclasses.astuple(PLAN) == (6, 1.0, 30.0, 300.0, 60.0, 60.0, 900.0, 12, 86_400.0)
+
+
+@pytest.mark.parametrize(("attempt", "bound"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 16.0)])
+def test_bound_of_the_jitter_doubles(attempt: int, bound: float) -> None:
+    """The wait lies anywhere between nothing and the doubled base."""
+    for share in (0.0, 0.5, 1.0):
+        assert decide(failed(Reason.TIMEOUT), attempt, rng=share) == Retry(share * bound)
+
+
+def test_bound_of_the_jitter_is_capped() -> None:
+    """However many attempts there are, the back-off stays at its cap."""
+    plan = RetryPlan(attempts=100_000, budget_s=1e9)
+    assert decide(failed(Reason.TIMEOUT), 6, plan=plan) == Retry(30.0)
+    assert decide(failed(Reason.TIMEOUT), 99_999, plan=plan) == Retry(30.0)
+
+
+def test_retry_after_is_a_floor_that_jitter_adds_to() -> None:
+    """What the provider asks for is kept, and those that were refused together come back apart."""
+    assert decide(failed(Reason.RATE_LIMIT, 7.0), 3, rng=0.0) == Retry(7.0)
+    assert decide(failed(Reason.RATE_LIMIT, 7.0), 3, rng=0.5) == Retry(9.0)
+
+
+def test_wait_beyond_the_hold_limit_parks_for_that_long() -> None:
+    """A worker's slot is not held for a long wait."""
+    assert decide(failed(Reason.RATE_LIMIT, 60.0), rng=0.0) == Retry(60.0)
+    assert decide(failed(Reason.RATE_LIMIT, 120.0), rng=0.5) == Park(Reason.RATE_LIMIT, 120.5)
+
+
+def test_rate_limit_that_outlasts_the_attempts_parks() -> None:
+    """With the provider's hint if there is one, else by the schedule of parks."""
+    assert decide(failed(Reason.RATE_LIMIT), 6) == Park(Reason.RATE_LIMIT, None)
+    assert decide(failed(Reason.RATE_LIMIT, 7.0), 6, rng=0.0) == Park(Reason.RATE_LIMIT, 7.0)
+    assert decide(failed(Reason.RATE_LIMIT, 0.0), 6, rng=0.0) == Park(Reason.RATE_LIMIT, 0.0)
+
+
+def test_rate_limit_that_outlasts_the_budget_parks() -> None:
+    """A floor that does not fit into what is left of the budget parks, as does a budget used up."""
+    assert decide(failed(Reason.RATE_LIMIT), 2, waited_s=300.0) == Park(Reason.RATE_LIMIT, None)
+    assert decide(failed(Reason.RATE_LIMIT, 20.0), 2, waited_s=290.0, rng=0.0) == Park(
+        Reason.RATE_LIMIT, 20.0
+    )
+
+
+def test_jitter_is_cut_to_what_is_left_of_the_budget() -> None:
+    """The budget is used to its end, but not beyond."""
+    assert decide(failed(Reason.TIMEOUT), 5, waited_s=290.0) == Retry(10.0)
+
+
+@pytest.mark.parametrize("reason", PASSING)
+def test_other_failures_are_given_up_in_the_end(reason: Reason) -> None:
+    """Only rate limits are known to end by themselves."""
+    assert isinstance(decide(failed(reason), 5), Retry)
+    assert decide(failed(reason), 6) == GiveUp()
+    assert decide(failed(reason), 2, waited_s=300.0) == GiveUp()
+
+
+@pytest.mark.parametrize("reason", PASSING)
+def test_long_retry_after_of_an_overload_is_waited_for_within_the_budget(reason: Reason) -> None:
+    """An overload does not park; its Retry-After is kept if it fits, else there is no point in waiting."""
+    assert decide(failed(reason, 120.0), rng=0.0) == Retry(120.0)
+    assert decide(failed(reason, 120.0), waited_s=181.0) == GiveUp()
+    assert decide(failed(reason, 100_000.0)) == GiveUp()
+
+
+@pytest.mark.parametrize("reason", LASTING)
+def test_what_will_not_pass_is_asked_once(reason: Reason) -> None:
+    """A failure that waiting cannot cure is told at once."""
+    assert decide(failed(reason)) == GiveUp()
+
+
+def test_exhausted_quota_is_asked_once() -> None:
+    """It parks without a time: a person must act, whatever the provider says about seconds."""
+    assert decide(failed(Reason.QUOTA_EXHAUSTED)) == Park(Reason.QUOTA_EXHAUSTED, None)
+    assert decide(failed(Reason.QUOTA_EXHAUSTED, 37.0)) == Park(Reason.QUOTA_EXHAUSTED, None)
+
+
+def test_retry_after_over_a_day_is_an_exhausted_quota() -> None:
+    """Nobody means a rate per minute who asks for more than a day."""
+    assert decide(failed(Reason.RATE_LIMIT, 86_400.0), rng=0.0) == Park(Reason.RATE_LIMIT, 86_400.0)
+    assert decide(failed(Reason.RATE_LIMIT, 86_401.0)) == Park(Reason.QUOTA_EXHAUSTED, None)
+
+
+def test_single_attempt_never_waits() -> None:
+    """With one attempt a run is one request."""
+    assert decide(failed(Reason.TIMEOUT), plan=RetryPlan(attempts=1)) == GiveUp()
+
+
+@pytest.mark.parametrize(("attempt", "waited_s"), [(0, 0.0), (-1, 0.0), (1, -0.1), (1, float("nan"))])
+def test_progress_must_make_sense(attempt: int, waited_s: float) -> None:
+    """Attempts count from 1 and waiting from 0; anything else is a defect of the caller."""
+    with pytest.raises(ValueError, match=r"attempt is|waited_s is"):
+        decide(failed(Reason.TIMEOUT), attempt, waited_s)
+
+
+def test_parks_without_a_hint_double_up_to_a_cap_and_end() -> None:
+    """60 s, doubling to 900 s; after twelve in a row only a person helps."""
+    delays = [PLAN.park_delay_s(parks) for parks in range(1, 14)]
+    assert delays == [60.0, 120.0, 240.0, 480.0, *[900.0] * 8, None]
+    assert PLAN.park_delay_s(10**9) is None
+
+
+def test_park_with_a_hint_lasts_at_least_as_long_as_one_without() -> None:
+    """A hint that failed for a whole run is not believed twice; a long one is kept, and never runs out."""
+    assert PLAN.park_delay_s(1, hint_s=2.0) == 60.0
+    assert PLAN.park_delay_s(3, hint_s=2.0) == 240.0
+    assert PLAN.park_delay_s(1, hint_s=3600.0) == 3600.0
+    assert PLAN.park_delay_s(13, hint_s=3600.0) == 3600.0
+
+
+def test_parks_count_from_one() -> None:
+    """The first park is number 1."""
+    with pytest.raises(ValueError, match="the first is 1"):
+        PLAN.park_delay_s(0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"attempts": 0}, "attempts is 0: give at least 1"),
+        ({"attempts": 2.5}, "attempts is 2.5: give a whole number"),
+        ({"attempts": True}, "attempts is True: give a whole number"),
+        ({"park_limit": -1}, "park_limit is -1: give a finite number"),
+        ({"base_s": -1.0}, "base_s is -1.0: give a finite number"),
+        ({"cap_s": float("inf")}, "cap_s is inf: give a finite number"),
+        ({"budget_s": float("nan")}, "budget_s is nan: give a finite number"),
+        ({"hold_limit_s": "60"}, "hold_limit_s is '60': give a number"),
+        ({"park_base_s": 0.0}, "park_base_s is 0: give more"),
+        ({"base_s": 31.0}, r"base_s \(31.0\) is larger than cap_s \(30.0\)"),
+        ({"park_base_s": 901.0}, r"park_base_s \(901.0\) is larger than park_cap_s"),
+        ({"hold_limit_s": 1e6}, r"hold_limit_s \(1000000.0\) is larger than quota_after_s"),
+    ],
+)
+def test_senseless_plan_is_refused(settings: dict[str, Any], text: str) -> None:
+    """A plan that cannot work says which value is wrong and what to give."""
+    with pytest.raises(ValueError, match=text):
+        RetryPlan(**settings)
+
+
+SECONDS = st.floats(0, 1e6)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> RetryPlan:
+    """Draw any plan that is accepted."""
+    base_s, cap_s = sorted((draw(SECONDS), draw(SECONDS)))
+    hold_limit_s, quota_after_s = sorted((draw(SECONDS), draw(SECONDS)))
+    return RetryPlan(
+        attempts=draw(st.integers(1, 50)),
+        base_s=base_s,
+        cap_s=cap_s,
+        budget_s=draw(SECONDS),
+        hold_limit_s=hold_limit_s,
+        quota_after_s=quota_after_s,
+    )
+
+
+FAILURES = st.builds(failed, st.sampled_from(list(Reason)), st.none() | st.floats(0, 1e8))
+
+
+@given(plan=plans(), failures=st.lists(FAILURES, min_size=51, max_size=51), rng=st.floats(0, 1))
+def test_any_run_keeps_the_plan(plan: RetryPlan, failures: list[Failure], rng: float) -> None:
+    """No run makes more requests or waits longer than allowed, or comes back before its time."""
+    waited_s = 0.0
+    for attempt, failure in enumerate(failures, start=1):
+        verdict = plan.decide(failure, attempt=attempt, waited_s=waited_s, rng=always(rng))
+        floor = failure.retry_after_s or 0.0
+        if not isinstance(verdict, Retry):
+            break
+        assert attempt < plan.attempts
+        assert failure.retryable
+        assert verdict.wait_s >= floor
+        if failure.reason is Reason.RATE_LIMIT:
+            assert verdict.wait_s <= plan.hold_limit_s
+        waited_s += verdict.wait_s
+        assert waited_s <= plan.budget_s * (1 + 1e-9)
+    assert attempt <= plan.attempts
+
+
+@given(plan=plans(), failure=FAILURES, attempt=st.integers(1, 60), waited_s=SECONDS, rng=st.floats(0, 1))
+def test_only_rate_limits_park(
+    plan: RetryPlan, failure: Failure, attempt: int, waited_s: float, rng: float
+) -> None:
+    """A rate limit never ends in an error, nothing else parks, and a park is not shorter than asked for."""
+    verdict = plan.decide(failure, attempt=attempt, waited_s=waited_s, rng=always(rng))
+    if isinstance(verdict, Park):
+        assert failure.reason in (Reason.RATE_LIMIT, Reason.QUOTA_EXHAUSTED)
+        if verdict.wait_s is not None:
+            assert verdict.wait_s >= (failure.retry_after_s or 0.0)
+    elif failure.reason.is_rate_limit:
+        assert isinstance(verdict, Retry)

@@ -1,0 +1,167 @@
+"""The commands for people and scripts: steering sessions and looking at them.
+
+Here is what they are called and which flags they have; what they do is in the modules that they import when
+they are run, so that `tidings --help` is quick.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from workers.cli.exits import UsageProblem
+from workers.cli.options import COMMAND, CONNECTION, AsJson, By, SessionName, Why, settings_options
+from workers.settings import Settings
+
+STEER = "Steer a session, and wait for the outcome"
+LOOK = "Look at sessions"
+
+Message = Annotated[
+    str | None,
+    typer.Option("--message", "-m", metavar="TEXT", help="What to say to the agent.", show_default=False),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (start, say, resume, pause, stop):
+        app.command(rich_help_panel=STEER)(settings_options(*COMMAND)(command))
+    for command in (status, sessions, history, watch, wait):
+        app.command(rich_help_panel=LOOK)(settings_options(*CONNECTION)(command))
+
+
+def start(
+    settings: Settings,
+    session: SessionName,
+    message: Message = None,
+    by: By = None,
+    why: Why = "",
+    as_json: AsJson = False,
+) -> int:
+    """Start a session, with the first thing said to its agent."""
+    from workers.cli.steer import steer
+
+    return steer(settings, "session.start", session, text=message, by=by, why=why, as_json=as_json)
+
+
+def say(
+    settings: Settings,
+    session: SessionName,
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="What to say; or give it with --message.", show_default=False),
+    ] = None,
+    message: Message = None,
+    by: By = None,
+    why: Why = "",
+    as_json: AsJson = False,
+) -> int:
+    """Say something more to the agent of a session."""
+    from workers.cli.steer import steer
+
+    if (text is None) == (message is None):
+        raise UsageProblem("say one thing: tidings say SESSION TEXT, or tidings say SESSION --message TEXT")
+    said = message if text is None else text
+    return steer(settings, "session.say", session, text=said, by=by, why=why, as_json=as_json)
+
+
+def resume(
+    settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False
+) -> int:
+    """Go on with what was interrupted, now; nothing is added to the history."""
+    from workers.cli.steer import steer
+
+    return steer(settings, "session.resume", session, by=by, why=why, as_json=as_json)
+
+
+def pause(
+    settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False
+) -> int:
+    """Stop working on a session until somebody resumes it."""
+    from workers.cli.steer import steer
+
+    return steer(settings, "session.pause", session, by=by, why=why, as_json=as_json)
+
+
+def stop(
+    settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False
+) -> int:
+    """End a session for good."""
+    from workers.cli.steer import steer
+
+    return steer(settings, "session.stop", session, by=by, why=why, as_json=as_json)
+
+
+def status(settings: Settings, session: SessionName, as_json: AsJson = False) -> int:
+    """Show what is known of one session."""
+    from workers.cli.look import show_status
+
+    return show_status(settings, session, as_json=as_json)
+
+
+def sessions(
+    settings: Settings,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Only those in this state.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """List all sessions."""
+    from workers.cli.look import list_sessions
+
+    return list_sessions(settings, state, as_json=as_json)
+
+
+def history(
+    settings: Settings,
+    session: SessionName,
+    after: Annotated[
+        int, typer.Option(metavar="OFFSET", min=0, help="Begin after this offset.", show_default=False)
+    ] = 0,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Print at most so many.", show_default=False)
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Print what was said and done in a session."""
+    from workers.cli.history import show_history
+
+    return show_history(settings, session, after=after, limit=limit, follow=follow, as_json=as_json)
+
+
+def watch(
+    settings: Settings,
+    channel: Annotated[
+        str,
+        typer.Argument(
+            metavar="[CHANNEL]", help="status.SESSION, events.SESSION, commands.SESSION or status.*"
+        ),
+    ] = "status.*",
+    as_json: AsJson = False,
+) -> int:
+    """Watch sessions as they change; ends with Ctrl-C."""
+    from workers.cli.watch import watch
+
+    return watch(settings, channel, as_json=as_json)
+
+
+def wait(
+    settings: Settings,
+    session: SessionName,
+    until: Annotated[
+        str, typer.Option(metavar="STATES", help="The states to wait for, separated by commas.")
+    ] = "finished,awaiting_input",
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, max=31_536_000, help="Longest to wait.")
+    ] = 60.0,
+    as_json: AsJson = False,
+) -> int:
+    """Wait until a session reaches a state, and print what it is then.
+
+    Ends with 0 when it is reached, 3 when it will not be without a person's doing, 4 when time is up.
+    """
+    from workers.cli.wait import wait
+
+    return wait(settings, session, until, timeout, as_json=as_json)

@@ -1,0 +1,124 @@
+"""Looking at sessions as they are now: one in detail, or all of them in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from bus import Bus, Record, State
+from workers.cli.connection import on_bus
+from workers.cli.exits import Exit, UsageProblem
+from workers.cli.output import print_json, screen
+from workers.cli.style import clock, day_and_clock, duration
+from workers.cli.row import Row
+from workers.cli.table import Board
+from workers.cli.view import SessionView
+from workers.redaction import one_line
+from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def show_status(settings: Settings, session: str, *, as_json: bool) -> int:
+    """Print what is known of one session; returns the exit code."""
+
+    async def act(bus: Bus) -> int:
+        tell_status(await bus.status(session), bus.now(), as_json=as_json)
+        return Exit.DONE
+
+    return on_bus(settings, act)
+
+
+def tell_status(record: Record, now: datetime, *, as_json: bool) -> None:
+    """Print one record: as the JSON line of ``status``, or as a short sheet."""
+    if as_json:
+        print_json(SessionView.of(record).line())
+        return
+    out = screen()
+    row = Row.of(record, now)
+    since = f" for {duration((now - record.since).total_seconds())}" if record.since else ""
+    out.print(Text.assemble((record.session, "bold"), "  ", row.state_text(ascii_only=_ascii(out)), since))
+    for name, text in _sheet(record, row, now):
+        out.print(Text.assemble((f"  {name:<8}", "dim"), one_line(text, 1000)))
+
+
+def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the sheet that have something to say."""
+    wait = record.wait
+    if record.why:
+        yield "why", record.why
+    if row.reason:
+        yield "reason", row.reason_word
+    if wait and wait.retry_at:
+        left = duration((wait.retry_at - now).total_seconds())
+        yield "wait", f"{row.attempt} failed, the next in {left} (at {clock(wait.retry_at)})"
+    elif wait:
+        yield "attempt", row.attempt
+    if record.resume_at:
+        left = duration((record.resume_at - now).total_seconds())
+        yield "resumes", f"in {left} (at {day_and_clock(record.resume_at, now)})"
+    if wait and wait.message:
+        yield "provider", wait.message
+    if row.needs_you:
+        yield "to do", row.to_do
+    if record.paused_by:
+        yield "paused", f"by {record.paused_by}"
+    if record.worker:
+        yield "worker", f"{record.worker.name} (process {record.worker.pid} on {record.worker.host})"
+    if row.model:
+        yield "model", row.model
+    yield "history", f"{record.events} events"
+
+
+def list_sessions(settings: Settings, state: str | None, *, as_json: bool) -> int:
+    """Print all sessions, or those in one state; returns the exit code."""
+    wanted = None if state is None else parse_states(state)
+    if wanted is not None and len(wanted) != 1:
+        raise UsageProblem("--state takes one state; leave it out for all of them")
+    only = None if wanted is None else next(iter(wanted))
+    return on_bus(settings, lambda bus: _list(bus, only, as_json))
+
+
+async def _list(bus: Bus, state: State | None, as_json: bool) -> int:
+    board = Board()
+    async for record in bus.sessions(state):
+        if as_json:
+            print_json(SessionView.of(record).line())
+        else:
+            board.put(Row.of(record, bus.now()))
+    if not as_json:
+        _print_board(board, bus.now())
+    return Exit.DONE
+
+
+def _print_board(board: Board, now: datetime) -> None:
+    """Print a table on a terminal; elsewhere a line a session, with nothing cut."""
+    out = screen(fold=True)
+    if out.is_terminal:
+        out.print(board.table(now, width=out.width, ascii_only=_ascii(out)))
+    else:
+        for row in board.rows()[0]:
+            out.print(Text(row.line()), soft_wrap=True)
+
+
+def parse_states(text: str) -> frozenset[State]:
+    """Read a list of states, as in ``finished,awaiting_input``.
+
+    Raises:
+        UsageProblem: one of them is no state, or there is none.
+    """
+    names = [name.strip().lower().replace("-", "_") for name in text.split(",") if name.strip()]
+    known = {state.value: state for state in State}
+    if not names or not set(names) <= set(known):
+        raise UsageProblem(
+            f"{one_line(text, 60)!r} names no state of a session: there are {', '.join(known)}"
+        )
+    return frozenset(known[name] for name in names)
+
+
+def _ascii(out: Console) -> bool:
+    return out.options.ascii_only

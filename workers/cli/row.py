@@ -1,0 +1,192 @@
+"""One session as a row of the table: what is known of it, and how a notice changes that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Self
+
+from rich.text import Text
+
+from bus import (
+    LlmFailed,
+    LlmRateLimited,
+    LlmRecovered,
+    LlmRetry,
+    Notice,
+    Picture,
+    Reason,
+    Record,
+    SessionState,
+    State,
+    Wait,
+    WorkerClaimed,
+    WorkerLost,
+    WorkerReleased,
+)
+from bus.states import FINAL, HELD
+from workers.cli.style import Look, clock, duration, look_of
+from workers.redaction import one_line
+
+_RESUME = "resume it, or say something"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is shown of one session.
+
+    Attributes:
+        waits: the waits under way, by LLM path.
+        resume_at: when a parked session goes on by itself.
+        message: what the provider said.
+        action: what a person can do.
+    """
+
+    session: str
+    state: State | None = None
+    reason: Reason | None = None
+    why: str = ""
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    resume_at: datetime | None = None
+    message: str = ""
+    action: str = ""
+    model: str = ""
+    worker: str = ""
+
+    @classmethod
+    def of(cls, record: Record, now: datetime) -> Self:
+        """Return the row of a record as it is."""
+        notice = record.as_notice(now)
+        row = cls(record.session, state=record.state, model=record.picture.model or "")
+        return row.apply(notice) if notice else row
+
+    def apply(self, notice: Notice) -> Self:
+        """Return the row after a notice."""
+        if isinstance(notice, SessionState):
+            return self._moved(notice)
+        if isinstance(notice, LlmRetry):
+            told = notice.data
+            return replace(
+                self,
+                waits={**self.waits, told.llm: told},
+                reason=told.reason,
+                model=told.model or self.model,
+                message=told.message,
+                action=told.action,
+            )
+        if isinstance(notice, LlmRecovered):
+            waits = {llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}
+            model = notice.data.model or self.model
+            return replace(self, waits=waits, reason=None, message="", action="", model=model)
+        if isinstance(notice, LlmRateLimited | LlmFailed):
+            return self._given_up(notice)
+        if isinstance(notice, WorkerClaimed):
+            return replace(self, worker=notice.data.worker.name)
+        if isinstance(notice, WorkerReleased | WorkerLost):
+            return replace(self, worker="", waits={})
+        return self
+
+    def _moved(self, notice: SessionState) -> Self:
+        told = notice.data
+        wait = told.wait
+        # A change of state that a controller tells does not name the worker that goes on holding it.
+        kept = self.worker if told.to in HELD else ""
+        return replace(
+            self,
+            state=told.to,
+            reason=told.reason,
+            why=told.why,
+            waits={wait.llm: wait} if wait else {},
+            resume_at=told.resume_at,
+            message=wait.message if wait else self.message if told.to is State.ERROR else "",
+            action=wait.action if wait else self.action if told.to is State.ERROR else "",
+            model=(wait.model if wait else None) or self.model,
+            worker=told.worker.name if told.worker else kept,
+        )
+
+    def _given_up(self, notice: LlmRateLimited | LlmFailed) -> Self:
+        told = notice.data
+        return replace(
+            self,
+            waits={},
+            reason=told.reason,
+            resume_at=notice.data.resume_at if isinstance(notice, LlmRateLimited) else None,
+            message=told.message,
+            action=told.action,
+            model=told.model or self.model,
+        )
+
+    @property
+    def wait(self) -> Wait | None:
+        """The wait that says most; None while nothing waits."""
+        return Picture(waits=dict(self.waits)).wait
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits out a rate limit without a worker."""
+        return self.state is State.RATE_LIMITED and not self.worker
+
+    @property
+    def needs_you(self) -> bool:
+        """Whether nothing happens until a person does something about it."""
+        return self.state is State.ERROR or (self.parked and self.resume_at is None)
+
+    @property
+    def look(self) -> Look | None:
+        """How its state is shown; None while it has none."""
+        return look_of(self.state, parked=self.parked, needs_you=self.needs_you) if self.state else None
+
+    @property
+    def attempt(self) -> str:
+        """The attempt that failed last in the wait under way, as in ``2 of 6``."""
+        wait = self.wait
+        return f"{wait.attempt} of {wait.max_attempts}" if wait else ""
+
+    @property
+    def reason_word(self) -> str:
+        """Why it waits or failed, in words."""
+        return self.reason.value.replace("_", " ") if self.reason else ""
+
+    @property
+    def to_do(self) -> str:
+        """What a person can do about it."""
+        return one_line(self.action, 200) or _RESUME
+
+    def countdown(self, now: datetime) -> str:
+        """Return how long it is until something happens by itself; '' where nothing is waited for."""
+        wait = self.wait
+        until = self.resume_at if self.parked else wait.retry_at if wait else None
+        if until is None or self.state in FINAL:
+            return ""
+        return duration((until - now).total_seconds())
+
+    def story(self) -> str:
+        """Return why it is in its state, in one line."""
+        parts = [self.reason_word, one_line(self.message, 300)] if self.reason else [one_line(self.why, 300)]
+        if self.needs_you:
+            parts.insert(0, f"needs you: {self.to_do}")
+        return " · ".join(part for part in parts if part)
+
+    def line(self) -> str:
+        """Return what is known of the session in one line: everything but the time that is left."""
+        wait = self.wait
+        parts = [self.session, self.look.word if self.look else "starting"]
+        if wait:
+            again = f", the next at {clock(wait.retry_at)}" if wait.retry_at else ""
+            parts.append(f"attempt {self.attempt} failed{again}")
+        if self.parked and self.resume_at:
+            parts.append(f"resumes at {clock(self.resume_at)}")
+        parts += [self.story(), _short(self.model), f"on {_short(self.worker)}" if self.worker else ""]
+        return "  ".join(part for part in parts if part)
+
+    def state_text(self, *, ascii_only: bool = False) -> Text:
+        """Return its state as people see it: a sign, a word, a colour."""
+        look = self.look
+        if look is None:
+            return Text("starting", "dim")
+        return Text(f"{look.ascii_sign if ascii_only else look.sign} {look.word}", look.colour)
+
+
+def _short(name: str) -> str:
+    return one_line(name, 100) if name else ""

@@ -1,0 +1,138 @@
+"""Steering: send one command, wait for its outcome, say what became of it."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from typing import Any, Literal
+
+from bus import (
+    Bus,
+    Command,
+    CommandData,
+    CommandExpired,
+    CommandRefused,
+    Outcome,
+    Result,
+    SayData,
+    SessionPause,
+    SessionResume,
+    SessionSay,
+    SessionStart,
+    SessionStop,
+    StartData,
+    State,
+    UnknownSession,
+    build,
+)
+from bus.states import legal_commands
+from workers.cli.connection import on_bus
+from workers.cli.exits import Exit
+from workers.cli.output import complain, print_json
+from workers.cli.style import LOOKS
+from workers.cli.view import OutcomeView
+from workers.settings import Settings
+
+Kind = Literal["session.start", "session.say", "session.resume", "session.pause", "session.stop"]
+
+_MODELS: dict[Kind, tuple[type[Command], type[CommandData]]] = {
+    "session.start": (SessionStart, StartData),
+    "session.say": (SessionSay, SayData),
+    "session.resume": (SessionResume, CommandData),
+    "session.pause": (SessionPause, CommandData),
+    "session.stop": (SessionStop, CommandData),
+}
+
+
+def steer(
+    settings: Settings,
+    kind: Kind,
+    session: str,
+    *,
+    by: str | None = None,
+    why: str = "",
+    text: str | None = None,
+    as_json: bool = False,
+) -> int:
+    """Send a command and wait for its outcome; returns the exit code. The command expires with its asker.
+
+    Args:
+        by: who asks; None is the user of this process.
+        text: what is said, for a start and a say.
+
+    Raises:
+        InvalidMessage: the name, the text or who asks cannot be sent.
+    """
+    command = make_command(kind, session, by=by or this_user(), why=why, text=text)
+    return on_bus(settings, lambda bus: send(bus, command, settings.command_timeout_s, as_json=as_json))
+
+
+def make_command(kind: Kind, session: str, *, by: str, why: str = "", text: str | None = None) -> Command:
+    """Return a command as it is sent.
+
+    Raises:
+        InvalidMessage: a part of it cannot be sent.
+    """
+    model, data = _MODELS[kind]
+    fields: dict[str, Any] = {"by": by, "why": why}
+    if data is not CommandData:
+        fields["text"] = text
+    return build(model, subject=session, source="cli", data=build(data, **fields))
+
+
+def this_user() -> str:
+    """Return who runs this process, as ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+async def send(bus: Bus, command: Command, timeout_s: float, *, as_json: bool) -> int:
+    """Send a command on a bus that is open already; see ``steer``."""
+    try:
+        outcome = await bus.send(command, timeout_s)
+    except CommandRefused as refusal:
+        view = _refused(command, refusal.reason, refusal.state, refusal.legal)
+    except UnknownSession as error:
+        view = _refused(command, str(error), "", legal_commands(None))
+    except CommandExpired as error:
+        view = OutcomeView(
+            result=Result.EXPIRED, command_id=command.id, session=command.subject, reason=str(error)
+        )
+    else:
+        return _tell_applied(outcome, as_json)
+    return _tell_not_applied(view, as_json)
+
+
+def _refused(command: Command, reason: str, state: str, legal: tuple[str, ...]) -> OutcomeView:
+    return OutcomeView(
+        result=Result.REFUSED,
+        command_id=command.id,
+        session=command.subject,
+        reason=reason or None,
+        state=State(state) if state else None,
+        legal=legal,
+    )
+
+
+def _tell_applied(outcome: Outcome, as_json: bool) -> int:
+    if as_json:
+        print_json(OutcomeView.applied(outcome).line())
+    else:
+        state = LOOKS[outcome.state].word if outcome.state else "gone"
+        print(f"{outcome.session}: applied, the session is {state}", flush=True)
+    return Exit.DONE
+
+
+def _tell_not_applied(view: OutcomeView, as_json: bool) -> int:
+    if as_json:
+        print_json(view.line())
+    elif view.result is Result.EXPIRED:
+        complain(view.reason or "nobody answered")
+    else:
+        legal = ", ".join(name.removeprefix("session.") for name in view.legal) or "nothing"
+        state = f" while {LOOKS[view.state].word}" if view.state else ""
+        complain(f"refused{state}: {view.reason}; what would be accepted now: {legal}")
+    return Exit.NO_ANSWER if view.result is Result.EXPIRED else Exit.REFUSED

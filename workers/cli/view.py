@@ -1,0 +1,123 @@
+"""What the command line tells of a session: one JSON object with stable fields, null where empty."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
+
+from bus import Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
+
+
+class View(BaseModel):
+    """A JSON line."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def line(self) -> str:
+        """Return the line."""
+        return self.model_dump_json(by_alias=True)
+
+
+class SessionView(View):
+    """A session as ``status --json`` tells it.
+
+    Attributes:
+        attempt: the attempt that failed last in the wait under way; 1 is the first.
+        wait_s: length of that wait in seconds.
+        retry_at: when the next attempt goes out.
+        resume_at: when a parked session goes on by itself.
+        last: the newest notice, as on the wire.
+    """
+
+    session: str
+    state: State | None
+    version: int
+    reason: Reason | None
+    why: str | None
+    attempt: int | None
+    max_attempts: int | None
+    wait_s: float | None
+    retry_at: datetime | None
+    resume_at: datetime | None
+    paused_by: str | None
+    worker: WorkerRef | None
+    model: str | None
+    last: SerializeAsAny[Notice] | None
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return what is told of a record."""
+        wait = record.wait
+        return cls(
+            session=record.session,
+            state=record.state,
+            version=record.version,
+            reason=record.reason or (wait.reason if wait else None),
+            why=record.why or None,
+            attempt=wait.attempt if wait else None,
+            max_attempts=wait.max_attempts if wait else None,
+            wait_s=wait.wait_s if wait else None,
+            retry_at=wait.retry_at if wait else None,
+            resume_at=record.resume_at,
+            paused_by=record.paused_by,
+            worker=record.worker,
+            model=record.picture.model or (wait.model if wait else None),
+            last=record.last,
+        )
+
+
+class OutcomeView(View):
+    """What became of a command.
+
+    Attributes:
+        result: ``applied``, ``refused`` or ``expired``.
+        legal: commands that would have been accepted.
+    """
+
+    result: Result
+    command_id: str
+    session: str
+    reason: str | None = None
+    state: State | None = None
+    version: int | None = None
+    legal: tuple[str, ...] = ()
+
+    @classmethod
+    def applied(cls, outcome: Outcome) -> Self:
+        """Return what is told of a command that was applied."""
+        return cls(
+            result=outcome.result,
+            command_id=outcome.command_id,
+            session=outcome.session,
+            reason=outcome.reason or None,
+            state=outcome.state,
+            version=outcome.version,
+            legal=outcome.legal,
+        )
+
+
+class GapData(View):
+    """Messages that can no longer be delivered; ``last`` is below ``first`` if nobody knows how many."""
+
+    channel: str
+    why: str
+    first: int
+    last: int
+
+
+class GapView(View):
+    """A hole in a channel, in the place where the messages would have stood."""
+
+    gap: GapData
+
+    @classmethod
+    def of(cls, gap: Gap) -> Self:
+        """Return what is told of a gap."""
+        return cls(gap=GapData(channel=gap.channel, why=gap.why, first=gap.first, last=gap.last))
+
+
+def wire_line(item: Message | Gap) -> str:
+    """Return what came out of a subscription as a JSON line: an envelope as it is on the wire, or a gap."""
+    return GapView.of(item).line() if isinstance(item, Gap) else item.model_dump_json(by_alias=True)

@@ -1,0 +1,151 @@
+"""Waiting for a session to reach a state, for scripts: it ends with an answer, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bus import Bus, Record, State, UnknownSession, Unreachable
+from bus.states import FINAL
+from workers.cli.connection import on_bus
+from workers.cli.exits import Exit
+from workers.cli.look import parse_states, tell_status
+from workers.cli.output import complain
+from workers.cli.style import LOOKS
+from workers.settings import Settings
+
+_LOOK_S = 0.5
+"""How often the record is read when nothing wakes us: Pub/Sub alone promises nothing."""
+_PATIENCE_S = 3.0
+"""How long the server may be away before we say so; a restart takes less."""
+
+
+def wait(settings: Settings, session: str, until: str, timeout_s: float, *, as_json: bool) -> int:
+    """Wait until a session is in one of some states, and print what it is then; returns the exit code.
+
+    Args:
+        until: the states, separated by commas.
+        timeout_s: most seconds to wait.
+    """
+    states = parse_states(until)
+
+    async def act(bus: Bus) -> int:
+        waiting = Waiting(bus, session, states)
+        verdict = await waiting.run(timeout_s)
+        if waiting.record is not None:
+            tell_status(waiting.record, bus.now(), as_json=as_json)
+        if verdict.text:
+            complain(verdict.text)
+        return verdict.code
+
+    return on_bus(settings, act)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the waiting ended, and what to tell a person about it."""
+
+    code: Exit
+    text: str = ""
+
+
+def judge(record: Record, until: frozenset[State]) -> Verdict | None:
+    """Say whether the waiting is over; None while what is waited for may still come by itself.
+
+    A session that awaits input, is queued or waits for a retry may go on. One that is over, in error, paused,
+    or parked without a time does not go on unless a person steps in.
+    """
+    state = record.state
+    if state in until:
+        return Verdict(Exit.DONE)
+    if state in FINAL:
+        return Verdict(Exit.REFUSED, f"{record.session} is {state} for good")
+    if state is State.ERROR:
+        return Verdict(Exit.REFUSED, f"{record.session} is in error: {record.why or 'look at its status'}")
+    if state is State.PAUSED:
+        by = f" by {record.paused_by}" if record.paused_by else ""
+        return Verdict(Exit.REFUSED, f"{record.session} was paused{by}, and only a person resumes it")
+    if record.parked and record.resume_at is None:
+        wanted = record.wait.action if record.wait else ""
+        return Verdict(
+            Exit.REFUSED, f"{record.session} is parked and nothing will resume it: {wanted or record.why}"
+        )
+    return None
+
+
+class Waiting:
+    """Reads a session's record until it is judged: woken by its status channel, and now and then in any case.
+
+    Attributes:
+        record: the newest record read; None before the first.
+    """
+
+    def __init__(
+        self, bus: Bus, session: str, until: frozenset[State], *, patience_s: float = _PATIENCE_S
+    ) -> None:
+        self._bus, self._session, self._until = bus, session, until
+        self._patience_s = patience_s
+        self._changed = asyncio.Event()
+        self._unreachable: Unreachable | None = None
+        self.record: Record | None = None
+
+    async def run(self, timeout_s: float) -> Verdict:
+        """Wait, at most so many seconds."""
+        try:
+            async with self._listening(), asyncio.timeout(timeout_s):
+                return await self._judged()
+        except TimeoutError:
+            return self._out_of_time(timeout_s)
+        except UnknownSession as error:
+            return Verdict(Exit.REFUSED, str(error))
+
+    async def _judged(self) -> Verdict:
+        loop = asyncio.get_running_loop()
+        away_since: float | None = None
+        while True:
+            self._changed.clear()
+            try:
+                self.record = await self._bus.status(self._session)
+                self._unreachable = away_since = None
+            except Unreachable as error:
+                self._unreachable = error
+                away_since = away_since or loop.time()
+                if loop.time() - away_since > self._patience_s:
+                    return Verdict(Exit.FAILED, str(error))
+            else:
+                verdict = judge(self.record, self._until)
+                if verdict is not None:
+                    return verdict
+            await self._wake()
+
+    async def _wake(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await self._changed.wait()
+
+    def _out_of_time(self, timeout_s: float) -> Verdict:
+        if self._unreachable is not None:
+            return Verdict(Exit.FAILED, str(self._unreachable))
+        if self.record is None or self.record.state is None:
+            return Verdict(Exit.NO_ANSWER, f"the server did not answer within {timeout_s:g} s")
+        state = LOOKS[self.record.state].word
+        return Verdict(Exit.NO_ANSWER, f"after {timeout_s:g} s {self._session} is still {state}")
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        await self._bus.on_status(self._session, self)
+        try:
+            yield
+        finally:
+            await self._bus.forget(self)
+
+    def acknowledged(self) -> None:
+        """Read the record: something may have happened before."""
+        self._changed.set()
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Read the record: something has happened."""
+        self._changed.set()

@@ -1,0 +1,167 @@
+"""The controller: takes the sessions that are due, decides each by the table, and hears of changes to be quick.
+
+There is no leader; any number may run. What one does twice, or two do at once, changes nothing: a decision is written only if the
+record is still what it rests on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from datetime import timedelta
+
+from bus import Bus, Decision, InvalidMessage, Snapshot, StaleDecision, TidingsError, Unreachable
+from workers.decision import Rules, decide, refuse_all
+from workers.settings import Settings
+
+log = logging.getLogger("tidings.controller")
+
+AT_ONCE = 16
+"""Sessions decided at the same time by one controller; as many as the connection pool holds."""
+BATCH = 100
+TRIES = 5
+"""How often a session is read anew when it changed while it was being decided, and how often a session may fail to be decided
+before its commands are refused."""
+
+
+class _Wake:
+    """Hears that something happened somewhere."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def acknowledged(self) -> None:
+        """Look: something may have been missed."""
+        self.event.set()
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Look: something happened."""
+        self.event.set()
+
+
+class Controller:
+    """Decides the states of all sessions of one bus.
+
+    Args:
+        bus: where the sessions are.
+        settings: length of the leases, and what is said of controllers.
+        name: shown as the source of its notices.
+    """
+
+    def __init__(self, bus: Bus, settings: Settings, name: str | None = None) -> None:
+        self._bus = bus
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._lease_s, self._poll_s = settings.lease_s, settings.controller_poll_s
+        self._visibility_s, self._loss_limit = settings.visibility_s, settings.loss_limit
+        self._wake = _Wake()
+        self._stopping = False
+        self._reap_at = 0.0
+        self._reconnects = 0
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.decided = 0
+        self.failed = 0
+
+    def stop(self) -> None:
+        """Have ``run`` return after what is under way."""
+        self._stopping = True
+        self._wake.event.set()
+
+    async def run(self) -> None:
+        """Decide until stopped; outlasts any absence of the server."""
+        self._hold_off()
+        await self._bus.on_change(self._wake)
+        try:
+            delay = 0.05
+            while not self._stopping:
+                try:
+                    await self._round()
+                    delay = 0.05
+                except Unreachable as error:
+                    log.warning("controller.unreachable", extra={"cause": str(error)})
+                    self._hold_off()
+                    await self._pause(delay)
+                    delay = min(1.0, delay * 2)
+        finally:
+            await self._bus.forget(self._wake)
+
+    def _hold_off(self) -> None:
+        """Reap nothing for one lease time: while the server was away (or nobody decided) the workers could not renew."""
+        self._reap_at = asyncio.get_running_loop().time() + self._lease_s
+
+    async def _round(self) -> None:
+        """Take what is due and decide it; sleep when nothing is."""
+        self._wake.event.clear()
+        due = await self._bus.take_due(BATCH, self._visibility_s)
+        if self._bus.reconnects != self._reconnects:
+            self._reconnects = self._bus.reconnects
+            self._hold_off()
+        if due.sessions:
+            await asyncio.gather(*(self._handle(session) for session in due.sessions))
+        else:
+            await self._pause(self._poll_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.event.wait()
+
+    async def _handle(self, session: str) -> None:
+        """Decide one session; whatever goes wrong with it does not harm the others."""
+        async with self._slots:
+            try:
+                await self._settle(session)
+            except Unreachable:
+                raise
+            except InvalidMessage as error:
+                self.failed += 1
+                log.error("controller.unreadable", extra={"session": session, "cause": str(error)})
+            except Exception:
+                self.failed += 1
+                log.exception("controller.failed", extra={"session": session})
+                await self._note_failure(session)
+
+    async def _settle(self, session: str) -> None:
+        for _ in range(TRIES):
+            snapshot = await self._bus.snapshot(session)
+            if snapshot is None:
+                await self._bus.forget_due(session)
+                return
+            decision = decide(snapshot, self._rules())
+            try:
+                await self._bus.decide(snapshot, decision)
+            except StaleDecision:
+                continue
+            self.decided += 1
+            if decision.state is not None:
+                told = decision.state.data
+                log.info(
+                    "session.state",
+                    extra={"session": session, "from": snapshot.record.state, "to": told.to, "why": told.why},
+                )
+            return
+        # It changes faster than it can be decided; it comes up again after the visibility time.
+
+    def _rules(self) -> Rules:
+        reap = asyncio.get_running_loop().time() >= self._reap_at
+        return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit)
+
+    async def _note_failure(self, session: str) -> None:
+        """Count a session that could not be decided; the fifth time its commands are refused, so that the rest goes on."""
+        with contextlib.suppress(TidingsError):
+            snapshot = await self._bus.snapshot(session)
+            if snapshot is None:
+                return
+            if snapshot.record.failures + 1 >= TRIES:
+                await self._bus.decide(snapshot, refuse_all(snapshot, "internal: see the controllers' logs"))
+            else:
+                await self._bus.decide(snapshot, self._once_more(snapshot))
+
+    def _once_more(self, snapshot: Snapshot) -> Decision:
+        return Decision(
+            handled=snapshot.record.handled,
+            fields={"failures": str(snapshot.record.failures + 1)},
+            due=snapshot.now + timedelta(seconds=self._poll_s),
+        )

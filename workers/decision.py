@@ -1,0 +1,335 @@
+"""What a controller decides about one session. Pure: a snapshot in, a decision out; no Redis, no clock.
+
+Levels, not edges: the decision rests on what the record says now (state, lease, the worker's picture, the resume time) and on the
+commands that wait, never on having seen a notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bus import (
+    Command,
+    CommandData,
+    Decision,
+    Notice,
+    Outcome,
+    Reason,
+    Record,
+    Result,
+    SayData,
+    SessionState,
+    SessionStateData,
+    Snapshot,
+    StartData,
+    State,
+    Trigger,
+    UserMessage,
+    UserMessageData,
+    Wait,
+    WorkerLost,
+    WorkerLostData,
+    WorkerRef,
+)
+from bus.states import COMMANDS, HELD, legal_commands, next_state
+
+_EMPTY = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a controller goes by.
+
+    Attributes:
+        source: who decides, e.g. ``controller/c1``.
+        reap: whether a lease that ran out may be taken as a lost worker. False for one lease after the server was away: the workers
+            could not renew.
+        again_s: when to look again at a lease that may not be reaped yet, in seconds.
+        loss_limit: workers lost in a row after which the session is not given to another.
+    """
+
+    source: str = "controller"
+    reap: bool = True
+    again_s: float = 1.0
+    loss_limit: int = 5
+
+
+def decide(snapshot: Snapshot, rules: Rules) -> Decision:
+    """Decide about one session: its commands in the order of their offsets, then what its record says."""
+    draft = _Draft(snapshot, rules)
+    for command in snapshot.commands:
+        draft.handle(command)
+    draft.look()
+    return draft.decision()
+
+
+def refuse_all(snapshot: Snapshot, reason: str) -> Decision:
+    """Refuse every waiting command, for a session that cannot be decided otherwise."""
+    record = snapshot.record
+    outcomes = tuple(
+        (Outcome(command_id=command.id, session=record.session, result=Result.REFUSED, reason=reason, state=record.state), None)
+        for command in snapshot.commands
+        if command.id not in snapshot.settled
+    )
+    return Decision(handled=_newest(snapshot), outcomes=outcomes, fields={"failures": "0"}, due=_next_look(record, None))
+
+
+def _newest(snapshot: Snapshot) -> int:
+    return max((command.offset or 0 for command in snapshot.commands), default=snapshot.record.handled)
+
+
+def _next_look(record: Record, floor: datetime | None) -> datetime | None:
+    """When the record itself wants to be looked at again: the end of the lease, or the resume time."""
+    when = record.lease_until if record.held else record.resume_at
+    return max(when, floor) if when and floor else when
+
+
+class _Draft:
+    """A decision in the making."""
+
+    def __init__(self, snapshot: Snapshot, rules: Rules) -> None:
+        self._snapshot, self._record, self._rules = snapshot, snapshot.record, rules
+        self._now = snapshot.now
+        self._state = self._record.state
+        self._held = self._record.held
+        self._wait: Wait | None = self._record.wait
+        self._resume_at = self._record.resume_at if self._record.parked else None
+        self._pending = self._record.pending
+        self._revoke = False
+        self._changed = False
+        self._reason: Reason | None = self._record.reason
+        self._why = ""
+        self._by: str | None = None
+        self._fields: dict[str, str] = {}
+        self._messages: list[UserMessage] = []
+        self._notices: list[Notice] = []
+        self._outcomes: list[tuple[Command, Result, str, State | None, tuple[str, ...]]] = []
+
+    # commands
+
+    def handle(self, command: Command) -> None:
+        """Give one command its outcome; one that its asker has withdrawn has it already."""
+        if command.id in self._snapshot.settled:
+            return
+        data = getattr(command, "data", None)
+        if command.type not in COMMANDS or not isinstance(data, CommandData):
+            self._refuse(command, "this controller does not know this command")
+        elif data.expires_at is not None and data.expires_at <= self._now:
+            self._settle(command, Result.EXPIRED, "its asker had stopped waiting")
+        else:
+            self._obey(command, data)
+
+    def _obey(self, command: Command, data: CommandData) -> None:
+        trigger = self._meaning(command)
+        after = next_state(self._state, trigger)
+        if after is None:
+            self._refuse(command, self._refusal(command))
+            return
+        if isinstance(data, StartData | SayData) and data.text is not None:
+            self._messages.append(
+                UserMessage(
+                    id=f"{command.id}.said",
+                    source=self._rules.source,
+                    subject=command.subject,
+                    time=self._now,
+                    traceparent=command.traceparent,
+                    data=UserMessageData(text=data.text, by=data.by),
+                )
+            )
+        self._move(trigger, after, _said(trigger, data), data.by)
+        self._settle(command, Result.APPLIED, "")
+
+    def _meaning(self, command: Command) -> Trigger:
+        """The trigger that a command stands for; a resume depends on what the session is doing."""
+        trigger = COMMANDS[command.type]
+        if trigger is not Trigger.RESUME:
+            return trigger
+        if self._held and self._state in HELD:
+            return Trigger.NUDGE
+        if self._state is State.PAUSED and not self._pending:
+            return Trigger.REST
+        return Trigger.RESUME
+
+    def _refusal(self, command: Command) -> str:
+        verb = command.type.partition(".")[2]
+        if self._state is None:
+            return "there is no such session: start it first"
+        if verb == "start":
+            return f"the session exists already and is {self._state}"
+        if self._state in (State.STOPPED, State.FINISHED):
+            return f"the session is {self._state}, and that is final"
+        if verb == "resume":
+            return f"nothing was interrupted: the session is {self._state}; say something to go on"
+        return f"the session is {self._state}, and cannot be asked to {verb}"
+
+    def _refuse(self, command: Command, reason: str) -> None:
+        self._settle(command, Result.REFUSED, reason, legal_commands(self._state))
+
+    def _settle(self, command: Command, result: Result, reason: str, legal: Iterable[str] = ()) -> None:
+        self._outcomes.append((command, result, reason, self._state, tuple(legal)))
+
+    # what the record says
+
+    def look(self) -> None:
+        """Compare the state with what the record says: the lease, the worker's picture, the resume time."""
+        if self._state not in HELD:
+            return
+        if not self._held:
+            self._look_at_nobody()
+        elif self._record.lease_until is not None and self._record.lease_until <= self._now:
+            if self._rules.reap:
+                self._lose()
+        else:
+            self._look_at_picture()
+
+    def _look_at_nobody(self) -> None:
+        if self._state is not State.RATE_LIMITED:
+            self._apply(Trigger.LOSE, "no worker held it")
+        elif self._resume_at is not None and self._resume_at <= self._now:
+            self._apply(Trigger.WAKE, "the wait is over")
+
+    def _lose(self) -> None:
+        losses, worker = self._record.losses + 1, self._record.worker
+        name = worker.name if worker else "a worker"
+        self._notices.append(
+            WorkerLost(
+                source=self._rules.source,
+                subject=self._record.session,
+                time=self._now,
+                data=WorkerLostData(worker=worker, losses=losses),
+            )
+        )
+        self._fields["losses"] = str(losses)
+        if losses >= self._rules.loss_limit:
+            self._apply(Trigger.ABANDON, f"{losses} workers in a row were lost on it, the last was {name}: look at their logs")
+        else:
+            self._apply(Trigger.LOSE, f"{name} stopped renewing its lease")
+
+    def _look_at_picture(self) -> None:
+        if "picture" in self._fields:
+            return
+        wait = self._record.picture.wait
+        if wait is None:
+            trigger, why = Trigger.RECOVER, "the call went through"
+        else:
+            trigger = Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
+            why = f"{wait.model or 'the model'}: {wait.reason.value.replace('_', ' ')}, attempt {wait.attempt} of {wait.max_attempts} failed"
+        after = next_state(self._state, trigger)
+        if after is not None and (after is not self._state):
+            self._wait, self._reason = wait, wait.reason if wait else None
+            self._move(trigger, after, why, None)
+
+    # moving
+
+    def _apply(self, trigger: Trigger, why: str) -> None:
+        after = next_state(self._state, trigger)
+        if after is not None:
+            self._move(trigger, after, why, None)
+
+    def _move(self, trigger: Trigger, after: State, why: str, by: str | None) -> None:
+        """Go to a state and note what that does to the record."""
+        before, self._state = self._state, after
+        if trigger is Trigger.NUDGE and before is not after:
+            self._nudge()
+        if trigger is Trigger.SAY or trigger is Trigger.START:
+            self._pending = True
+        if before is after:
+            return
+        self._changed, self._why, self._by = True, why, by
+        if after not in HELD:
+            self._let_go(after, by)
+
+    def _nudge(self) -> None:
+        self._wait, self._reason = None, None
+        self._fields |= {"nudge": str(self._record.nudge + 1), "picture": _EMPTY}
+
+    def _let_go(self, after: State, by: str | None) -> None:
+        """Take the session from its worker, if it has one, and end every wait."""
+        self._revoke = self._revoke or self._held
+        self._held, self._wait, self._resume_at = False, None, None
+        self._reason = None
+        if after in (State.STOPPED, State.FINISHED):
+            self._pending = False
+        self._fields |= {"worker": "", "lease_until": "", "resume_at": "", "picture": _EMPTY}
+        self._fields["paused_by"] = by or "somebody" if after is State.PAUSED else ""
+
+    # writing it down
+
+    def decision(self) -> Decision:
+        """Return what is to be written."""
+        to = self._state if self._changed else None
+        fields = dict(self._fields)
+        if self._record.failures:
+            fields["failures"] = "0"
+        if self._pending != self._record.pending:
+            fields["pending"] = str(int(self._pending))
+        if to is not None:
+            fields |= {"why": self._why, "reason": self._reason or ""}
+        return Decision(
+            to=to,
+            revoke=self._revoke,
+            ready=self._state is State.QUEUED,
+            due=self._due(),
+            handled=_newest(self._snapshot),
+            fields=fields,
+            messages=tuple(self._messages),
+            notices=tuple(self._notices),
+            state=self._notice(to) if to is not None else None,
+            outcomes=tuple(self._outcome(*entry) for entry in self._outcomes),
+        )
+
+    def _due(self) -> datetime | None:
+        if self._snapshot.more:
+            return self._now
+        if self._held:
+            again = self._now + timedelta(seconds=self._rules.again_s)
+            return max(self._record.lease_until, again) if self._record.lease_until else again
+        return self._resume_at
+
+    def _notice(self, to: State) -> SessionState:
+        worker: WorkerRef | None = self._record.worker if self._held else None
+        return SessionState(
+            source=self._rules.source,
+            subject=self._record.session,
+            time=self._now,
+            data=SessionStateData(
+                to=to,
+                version=0,
+                why=self._why,
+                by=self._by,
+                reason=self._reason,
+                wait=self._wait if to in (State.RETRYING, State.RATE_LIMITED) else None,
+                resume_at=self._resume_at,
+                worker=worker,
+            ),
+        )
+
+    def _outcome(
+        self, command: Command, result: Result, reason: str, state: State | None, legal: tuple[str, ...]
+    ) -> tuple[Outcome, datetime | None]:
+        outcome = Outcome(
+            command_id=command.id,
+            session=command.subject,
+            result=result,
+            reason=reason,
+            state=state,
+            version=self._record.version + int(self._changed),
+            legal=legal,
+        )
+        data = getattr(command, "data", None)
+        expires_at = data.expires_at if isinstance(data, CommandData) and result is Result.APPLIED else None
+        return outcome, expires_at
+
+
+def _said(trigger: Trigger, data: CommandData) -> str:
+    """Say in one line who asked for what, and why."""
+    verbs = {
+        Trigger.START: "started by",
+        Trigger.SAY: "spoken to by",
+        Trigger.PAUSE: "paused by",
+        Trigger.STOP: "stopped by",
+    }
+    line = f"{verbs.get(trigger, 'resumed by')} {data.by}"
+    return f"{line}: {data.why}" if data.why else line

@@ -1,0 +1,88 @@
+"""Every error that the workers raise about calls to models, in one tree.
+
+    LlmError                  a call to a model did not succeed, and the run that made it is over
+    ├── LlmFailed             waiting does not help, or has helped in vain
+    └── LlmRateLimited        waiting helps, but longer than a worker holds a session for
+
+    BrokenAnswer              an answer came and is none; never raised to callers, only their ``__cause__``
+
+Both kinds of `LlmError` have the provider's (or the library's) own error as ``__cause__``. Data is on
+attributes; the text says what to do. No text holds a secret: neither theirs nor, as far as it is text, their
+cause's.
+"""
+
+from __future__ import annotations
+
+from bus.messages import Reason
+from workers.retry import Failure
+
+
+class LlmError(Exception):
+    """A call to a model did not succeed.
+
+    Attributes:
+        failure: what the last attempt ended with.
+        attempt: which one it was; the first is 1.
+        max_attempts: attempts that the plan allows a run.
+        model: the model as litellm was asked for it.
+        llm: name of the path within the agent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        failure: Failure,
+        attempt: int,
+        max_attempts: int,
+        model: str,
+        llm: str = "agent",
+    ) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.attempt = attempt
+        self.max_attempts = max_attempts
+        self.model = model
+        self.llm = llm
+
+
+class LlmFailed(LlmError):
+    """The failure is not retryable; or attempts or budget are used up, and it is no rate limit."""
+
+
+class LlmRateLimited(LlmError):
+    """A rate limit outlasts what a worker waits for, or the quota is exhausted.
+
+    Attributes:
+        resume_in_s: seconds until it is worth another try, as the provider said; None if it named no time.
+        schedule: whether the park schedule (`RetryPlan.park_delay_s`) says when to try again. False with
+            ``resume_in_s`` None: the quota is exhausted, and only a person or the calendar helps.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        failure: Failure,
+        attempt: int,
+        max_attempts: int,
+        model: str,
+        llm: str = "agent",
+        resume_in_s: float | None = None,
+        schedule: bool = False,
+    ) -> None:
+        super().__init__(message, failure=failure, attempt=attempt, max_attempts=max_attempts, model=model, llm=llm)
+        self.resume_in_s = resume_in_s
+        self.schedule = schedule
+
+
+class BrokenAnswer(Exception):
+    """The provider answered "200 OK" with something that is no answer, or stopped in the middle of one.
+
+    Attributes:
+        reason: what to call it.
+    """
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,215 @@
+"""The hold: a claimed session, kept while somebody works on it.
+
+It renews the lease every second with the current picture, tells notices on behalf of the LLM paths, ends a wait when a person resumes,
+and cancels the work when the session is taken away. Workers use it; so can a loop of one's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from bus import (
+    Bus,
+    Claim,
+    LlmRecovered,
+    LlmRecoveredData,
+    LlmRetry,
+    LlmRetryData,
+    Notice,
+    Outbox,
+    Picture,
+    Release,
+    Released,
+    Renewal,
+    Seat,
+    State,
+    Unreachable,
+    Wait,
+)
+from workers.llm import Nudge, Told
+
+log = logging.getLogger("tidings.hold")
+
+T = TypeVar("T")
+
+DRAIN_S = 1.0
+"""How long a release waits for notices that are still on their way."""
+CANCEL_S = 5.0
+"""How long work that was cancelled may take to end before it is left behind; its writes are refused by then."""
+
+
+class Revoked(Exception):
+    """The session was taken away: paused, stopped, or (state None) the lease could not be kept.
+
+    Attributes:
+        state: state of the session, as far as it is known.
+    """
+
+    def __init__(self, session: str, state: State | None) -> None:
+        super().__init__(f"session {session!r} was taken away" + (f": it is {state}" if state else ""))
+        self.session = session
+        self.state = state
+
+
+class Hold:
+    """Keeps one claim; an async context manager.
+
+    Args:
+        bus: where the session is.
+        claim: the claim to keep.
+        renew_s: seconds between renewals; well under half the lease.
+    """
+
+    def __init__(self, bus: Bus, claim: Claim, renew_s: float = 1.0) -> None:
+        self._bus, self.claim = bus, claim
+        self._renew_s = renew_s
+        self._margin_s = min(renew_s, claim.lease_s / 5)
+        self._outbox: Outbox = bus.outbox()
+        self._waits: dict[str, Wait] = {}
+        self._model: str | None = None
+        self._nudges = 0
+        self.nudge = Nudge()
+        self._poke = asyncio.Event()
+        self._revoked: asyncio.Future[State | None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._renewed_at = asyncio.get_running_loop().time()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._keep(), name=f"tidings-hold-{self.claim.session}")
+        await self._bus.on_status(self.claim.session, self)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._end()
+        await self._outbox.aclose()
+
+    async def _end(self) -> None:
+        """Stop renewing."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await self._bus.forget(self)
+
+    # what people are told
+
+    @property
+    def picture(self) -> Picture:
+        """What is being done right now."""
+        return Picture(model=self._model, waits=dict(self._waits))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a call to a model waits for its next attempt."""
+        return bool(self._waits)
+
+    def tell(self, data: Told) -> None:
+        """Tell a retry or a recovery, and change the picture; returns at once and never raises."""
+        self._model = data.model
+        notice: Notice
+        if isinstance(data, LlmRetryData):
+            self._waits[data.llm] = Wait.model_validate(data.model_dump(include=set(Wait.model_fields)))
+            notice = LlmRetry(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)
+        else:
+            self._waits.pop(data.llm, None)
+            notice = self._recovered(data)
+        self._outbox.put(notice, Seat(self.claim.token, self._nudges, self.picture))
+
+    def _recovered(self, data: LlmRecoveredData) -> LlmRecovered:
+        return LlmRecovered(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)
+
+    def clear(self, llm: str) -> None:
+        """Take a path's wait out of the picture: its call has ended without success."""
+        self._waits.pop(llm, None)
+
+    @property
+    def _source(self) -> str:
+        return f"worker/{self.claim.worker.name}"
+
+    # the side of the bus
+
+    def acknowledged(self) -> None:
+        """Ask at once: the session may have been taken away meanwhile."""
+        self._poke.set()
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Ask at once when the state of the session changed; our own notices do not matter here."""
+        if b'"type":"session.state"' in payload:
+            self._poke.set()
+
+    async def _keep(self) -> None:
+        """Renew until the session is taken away, or until the lease is about to end by our own clock."""
+        loop = asyncio.get_running_loop()
+        while not self._revoked.done():
+            end = self._renewed_at + self.claim.lease_s - self._margin_s
+            asked_at = loop.time()
+            try:
+                async with asyncio.timeout_at(end):
+                    renewal = await self._bus.renew(self.claim, self.picture, self._nudges)
+            except (Unreachable, TimeoutError):
+                if loop.time() + self._margin_s / 2 >= end:
+                    log.warning("hold.lease_ends", extra={"session": self.claim.session})
+                    self._take_away(None)
+                    return
+                await asyncio.sleep(self._margin_s / 2)
+                continue
+            self._renewed_at = asked_at
+            self._heed(renewal)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._renew_s):
+                    await self._poke.wait()
+            self._poke.clear()
+
+    def _heed(self, renewal: Renewal) -> None:
+        if not renewal.held:
+            self._take_away(renewal.state)
+        elif renewal.nudge != self._nudges:
+            self._nudges = renewal.nudge
+            self._waits.clear()
+            self.nudge.set()
+
+    def _take_away(self, state: State | None) -> None:
+        if not self._revoked.done():
+            self._revoked.set_result(state)
+
+    # the side of the work
+
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work, and cancel it the moment the session is taken away.
+
+        Raises:
+            Revoked: the session was taken away; whatever the work wanted to write would have been refused.
+            Exception: as the work raised it.
+        """
+        task = asyncio.create_task(work, name=f"tidings-work-{self.claim.session}")
+        try:
+            either: set[asyncio.Future[Any]] = {task, self._revoked}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Revoked(self.claim.session, self._revoked.result())
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=CANCEL_S)
+                if not task.done():
+                    log.error("hold.work_does_not_end", extra={"session": self.claim.session})
+
+    async def release(self, release: Release) -> Released:
+        """Let the session go, after a short wait for notices on their way.
+
+        Raises:
+            LeaseLost: it was taken away before.
+            Unreachable: the server does not answer; the lease runs out by itself.
+        """
+        await self._outbox.drain(DRAIN_S)
+        try:
+            return await self._bus.release(self.claim, release)
+        finally:
+            await self._end()

@@ -1,0 +1,242 @@
+"""What a model answered, whole or in pieces, read out of litellm's objects without importing litellm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pydantic import JsonValue, TypeAdapter
+
+from bus.messages import Reason, new_id
+from bus.messages.envelope import JsonObject
+from workers.errors import BrokenAnswer
+from workers.llm.usage import Tokens
+
+_OBJECT: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(JsonObject)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A tool that the model wants to use.
+
+    Attributes:
+        call_id: joins the request to its result; made up where the provider sent none.
+        name: the tool.
+        arguments: a JSON object that may travel as an event. ``{}`` where the model sent none; ``{"_raw":
+            text}`` where it sent something that is no JSON object (models do), or one that the bus refuses
+            (NaN, too deep): tell it so in the tool's result.
+    """
+
+    call_id: str
+    name: str
+    arguments: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A complete answer.
+
+    Attributes:
+        text: what it says; empty where it only uses tools, or has nothing to say.
+        tool_calls: the tools it wants used, in its order.
+        finish_reason: ``stop``, ``tool_calls``, ``length``, ``content_filter``, ...
+        model: the model, as litellm was asked for it.
+        prompt_tokens: as the provider counted; None where it did not say.
+        completion_tokens: as the provider counted; None where it did not say.
+        attempts: requests that it took.
+    """
+
+    text: str
+    tool_calls: tuple[ToolRequest, ...]
+    finish_reason: str
+    model: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    attempts: int
+
+    @property
+    def tokens(self) -> Tokens:
+        """What the provider reported."""
+        return Tokens(self.prompt_tokens, self.completion_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A further piece of the text of an answer; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The pieces so far are void: the stream broke, and the answer begins anew with what follows.
+
+    Attributes:
+        attempt: the attempt that what follows comes from.
+    """
+
+    attempt: int
+
+
+def read_completion(response: Any, *, model: str, attempts: int) -> Completion:
+    """Read a plain answer.
+
+    Raises:
+        BrokenAnswer: there is no choice in it, or it stands for an error in the middle of the generation.
+    """
+    choices = getattr(response, "choices", None)
+    if not choices:
+        raise BrokenAnswer("the provider answered without a choice", Reason.SERVER_ERROR)
+    message = getattr(choices[0], "message", None)
+    calls = getattr(message, "tool_calls", None) or ()
+    tokens = read_tokens(getattr(response, "usage", None))
+    return Completion(
+        text=_text(getattr(message, "content", None)),
+        tool_calls=tuple(_tool_request(call.id, call.function.name, call.function.arguments) for call in calls),
+        finish_reason=_finished(getattr(choices[0], "finish_reason", None)),
+        model=model,
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
+        attempts=attempts,
+    )
+
+
+def read_tokens(usage: Any) -> Tokens:
+    """Read a usage report; litellm fills in 0 for what was not reported, and no prompt has 0 tokens."""
+    prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+    if not prompt and not completion:
+        return Tokens()
+    return Tokens(prompt or None, completion or 0)
+
+
+def stream_tokens(stream: Any) -> Tokens:
+    """Read what the provider reported within a stream, also within one that broke off.
+
+    Reports are cumulative, and some providers (Anthropic) tell the prompt at the beginning and the answer at
+    the end, so the largest counts. The usage in litellm's closing chunk is not looked at: it is estimated
+    where the provider reported nothing.
+    """
+    reports = [read_tokens(getattr(chunk, "usage", None)) for chunk in getattr(stream, "chunks", None) or ()]
+    return Tokens(
+        max((report.prompt for report in reports if report.prompt is not None), default=None),
+        max((report.completion for report in reports if report.completion is not None), default=None),
+    )
+
+
+class Assembly:
+    """Puts an answer together from the chunks of a stream."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._calls: list[_PartialCall] = []
+        self._by_index: dict[int, _PartialCall] = {}
+        self._finish_reason: str | None = None
+
+    def add(self, chunk: Any) -> str:
+        """Take a chunk in and return the text that it adds."""
+        choices = getattr(chunk, "choices", None)
+        if not choices:
+            return ""
+        self._finish_reason = getattr(choices[0], "finish_reason", None) or self._finish_reason
+        delta = getattr(choices[0], "delta", None)
+        for call in getattr(delta, "tool_calls", None) or ():
+            self._add_call(call)
+        text = _text(getattr(delta, "content", None))
+        if text:
+            self._texts.append(text)
+        return text
+
+    def completion(self, stream: Any, *, model: str, attempts: int) -> Completion:
+        """Return the answer, the stream being at its end.
+
+        Raises:
+            BrokenAnswer: the provider never said that it had finished: the connection was cut.
+        """
+        # litellm before 1.109 ends a stream that was cut with a "stop" of its own; only these two tell.
+        sent = getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
+        if not sent:
+            raise BrokenAnswer("the stream ended before the answer did", Reason.CONNECTION)
+        tokens = stream_tokens(stream)
+        return Completion(
+            text="".join(self._texts),
+            tool_calls=tuple(call.request() for call in self._calls),
+            finish_reason=_finished(self._finish_reason or sent),
+            model=model,
+            prompt_tokens=tokens.prompt,
+            completion_tokens=tokens.completion,
+            attempts=attempts,
+        )
+
+    def _add_call(self, piece: Any) -> None:
+        index, call_id = getattr(piece, "index", None) or 0, getattr(piece, "id", None)
+        call = self._by_index.get(index)
+        # Some providers give every call the index 0; a second id then begins a second call.
+        if call is None or (call_id and call.call_id and call_id != call.call_id):
+            call = self._by_index[index] = _PartialCall()
+            self._calls.append(call)
+        call.add(call_id, getattr(piece, "function", None))
+
+
+class _PartialCall:
+    def __init__(self) -> None:
+        self.call_id: str | None = None
+        self._name: str | None = None
+        self._arguments: list[str] = []
+
+    def add(self, call_id: str | None, function: Any) -> None:
+        self.call_id = self.call_id or call_id
+        self._name = self._name or getattr(function, "name", None)
+        self._arguments.append(_text(getattr(function, "arguments", None)))
+
+    def request(self) -> ToolRequest:
+        return _tool_request(self.call_id, self._name, "".join(self._arguments))
+
+
+def parse_arguments(value: object) -> dict[str, JsonValue]:
+    """Read the arguments of a tool call, as `ToolRequest.arguments` promises; never raises."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return {}
+    try:
+        return _OBJECT.validate_python(json.loads(value, parse_constant=_refuse) if isinstance(value, str) else value)
+    except (ValueError, RecursionError):
+        return {"_raw": value if isinstance(value, str) else repr(value)}
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _tool_request(call_id: object, name: object, arguments: object) -> ToolRequest:
+    return ToolRequest(
+        call_id=call_id if isinstance(call_id, str) and call_id else f"call_{new_id()}",
+        name=name if isinstance(name, str) and name else "unnamed",
+        arguments=parse_arguments(arguments),
+    )
+
+
+def _text(content: object) -> str:
+    """Return text content, or the text parts of a list of parts."""
+    if isinstance(content, list | tuple):
+        return "".join(_parts(content))
+    return content if isinstance(content, str) else ""
+
+
+def _parts(content: list[Any] | tuple[Any, ...]) -> Iterator[str]:
+    for part in content:
+        text = part.get("text") if isinstance(part, dict) else part
+        if isinstance(text, str):
+            yield text
+
+
+def _finished(reason: object) -> str:
+    """Return the finish reason.
+
+    Raises:
+        BrokenAnswer: it is ``error``: how OpenRouter and others end an answer whose generation failed after
+            it had begun.
+    """
+    if reason == "error":
+        raise BrokenAnswer("the provider broke off while generating (finish_reason error)", Reason.SERVER_ERROR)
+    return reason if isinstance(reason, str) and reason else "stop"

@@ -1,0 +1,277 @@
+"""The Llm: calls a model, plain or streaming, and repeats the call as its plan says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from workers.llm import library
+from workers.llm.answers import (
+    Assembly,
+    Completion,
+    Delta,
+    Restart,
+    read_completion,
+    read_tokens,
+    stream_tokens,
+)
+from workers.llm.gate import Gate, GuardedGate
+from workers.llm.nudge import Nudge
+from workers.llm.request import (
+    Messages,
+    Tools,
+    build_request,
+    check_params,
+    check_prompt,
+    checked_model,
+    checked_name,
+)
+from workers.llm.run import Path, Run
+from workers.llm.telling import Teller, Told
+from workers.llm.usage import Usage
+from workers.retry import RetryPlan
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Llm:
+    """One path from an agent to a model.
+
+    A call makes up to `RetryPlan.attempts` attempts; each is one HTTP request. Before each wait a
+    `LlmRetryData` is told, after the success that follows a `LlmRecoveredData`. A call that ends otherwise,
+    by an `LlmError` or a cancellation, tells nothing more: leaving it is the end of its wait, and whoever
+    catches it says so (by parking or failing the session) and clears the wait.
+
+    Pausing and stopping are cancellations of the task that calls; they end a wait and a request at once. One
+    path may be called by several tasks at the same time, but what it tells is told by path: give parallel
+    calls paths of their own (`named`).
+
+    Args:
+        model: as litellm is asked for it, e.g. ``openai/gpt-4o``.
+        name: of this path within the agent: ``agent``, ``condenser``, ...; 1 to 64 characters.
+        tell: gets what there is to tell; it is called between attempts, so it must return at once, and is
+            never awaited. What it raises is logged once and harms nothing.
+        plan: how often, how long and in which rhythm.
+        nudge: ends the waits under way when it is set.
+        now: server time (`bus.Bus.now`), for the instants that are told.
+        timeout_s: how long an attempt may go without its answer: a plain one until the answer is complete, a
+            stream until the next piece of it.
+        api_base: where the provider is, if not where litellm thinks.
+        rng: gives 0 to 1, for the jitter.
+        sleep: waits the seconds given.
+        gate: paces attempts and learns from them; None for no pacing.
+        params: passed to litellm with each request, untouched.
+
+    Raises:
+        TypeError: a parameter is one of those that are not passed on, or ``tell`` is async.
+        ValueError: ``model``, ``name`` or ``timeout_s`` is none.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        name: str = "agent",
+        tell: Callable[[Told], None] | None = None,
+        plan: RetryPlan | None = None,
+        nudge: Nudge | None = None,
+        now: Callable[[], datetime] = _utc_now,
+        timeout_s: float = 120.0,
+        api_base: str | None = None,
+        rng: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        gate: Gate | None = None,
+        **params: Any,
+    ) -> None:
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s}: give the seconds that an attempt may take")
+        self._timeout_s = timeout_s
+        check_params(params)
+        self._path = Path(
+            name=checked_name(name),
+            model=checked_model(model),
+            params=params if api_base is None else {**params, "api_base": api_base},
+            plan=plan or RetryPlan(),
+            nudge=nudge or Nudge(),
+            tell=Teller(tell),
+            gate=GuardedGate(gate),
+            usage=Usage(),
+            now=now,
+            rng=rng,
+            sleep=sleep,
+        )
+
+    def __repr__(self) -> str:
+        return f"Llm({self.model!r}, name={self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Name of this path within the agent."""
+        return self._path.name
+
+    @property
+    def model(self) -> str:
+        """The model, as litellm is asked for it."""
+        return self._path.model
+
+    @property
+    def plan(self) -> RetryPlan:
+        """How often, how long and in which rhythm calls are repeated."""
+        return self._path.plan
+
+    @property
+    def nudge(self) -> Nudge:
+        """What ends the waits under way."""
+        return self._path.nudge
+
+    @property
+    def usage(self) -> Usage:
+        """Running totals of this path alone."""
+        return self._path.usage
+
+    def named(self, name: str, model: str | None = None) -> Llm:
+        """Return another path (a condenser, a title) that shares all but name, usage and, if given, model.
+
+        Raises:
+            ValueError: a name is none.
+        """
+        sibling = copy.copy(self)
+        sibling._path = replace(
+            self._path,
+            name=checked_name(name),
+            model=self.model if model is None else checked_model(model),
+            usage=Usage(),
+        )
+        return sibling
+
+    async def complete(self, messages: Messages, *, tools: Tools | None = None, **params: Any) -> Completion:
+        """Ask the model and return its answer.
+
+        Args:
+            messages: the prompt, in OpenAI's form.
+            tools: in OpenAI's form; None or none for no tools.
+            params: passed to litellm with this call only, over those of the constructor.
+
+        Raises:
+            LlmFailed: it did not succeed; the provider's error is the ``__cause__``.
+            LlmRateLimited: a rate limit outlasts what is waited for; likewise.
+            TypeError: a message is no mapping, or a parameter is not passed on; nothing was sent.
+        """
+        check_params(params)
+        check_prompt(messages)
+        run = Run(self._path, params)
+
+        async def attempt() -> Completion:
+            await run.begin()
+            return await self._ask(self._request(messages, tools, params), run.attempt)
+
+        completion: Completion = await run.retrying()(attempt)
+        run.succeed(completion)
+        return completion
+
+    def stream(
+        self, messages: Messages, *, tools: Tools | None = None, **params: Any
+    ) -> AsyncGenerator[Delta | Restart | Completion]:
+        """Ask the model and yield its answer as it comes; the last item is the `Completion`.
+
+        A stream that breaks is begun anew within the same plan. Nothing of the broken one is kept: a
+        `Restart` goes before what follows. Whoever leaves early closes it (``contextlib.aclosing``), which
+        closes the connection. Args and Raises are those of `complete`; errors of the call come while
+        iterating.
+        """
+        check_params(params)
+        check_prompt(messages)
+        return self._stream(messages, tools, params)
+
+    async def _stream(
+        self, messages: Messages, tools: Tools | None, params: Mapping[str, Any]
+    ) -> AsyncGenerator[Delta | Restart | Completion]:
+        run = Run(self._path, params)
+        void = False
+        async for attempt in run.retrying():
+            shown = False
+            completion: Completion | None = None
+            try:
+                await run.begin()
+                request = self._stream_request(messages, tools, params)
+                async with contextlib.aclosing(self._receive(request, run.attempt)) as parts:
+                    async for part in parts:
+                        if void:
+                            void = False
+                            yield Restart(run.attempt)
+                        if isinstance(part, Completion):
+                            completion = part
+                            break
+                        shown = True
+                        yield part
+            # Not by tenacity's context manager: to it, a reader who leaves (GeneratorExit) is a failure.
+            except Exception as error:
+                attempt.retry_state.set_exception((type(error), error, error.__traceback__))
+                void = void or shown
+            else:
+                assert completion is not None
+                run.succeed(completion)
+                yield completion
+                return
+
+    async def _ask(self, request: Mapping[str, Any], attempt: int) -> Completion:
+        """Make one attempt at a plain call."""
+        async with self._in_time("no complete answer"):
+            response = await library.ask(**request)
+        try:
+            return read_completion(response, model=self.model, attempts=attempt)
+        except Exception:
+            self.usage.waste(read_tokens(getattr(response, "usage", None)))
+            raise
+
+    async def _receive(self, request: Mapping[str, Any], attempt: int) -> AsyncGenerator[Delta | Completion]:
+        """Make one attempt at a stream; it is closed before its completion is yielded."""
+        assembly = Assembly()
+        stream: Any = None
+        completion: Completion | None = None
+        try:
+            async with self._in_time("no answer began"):
+                stream = await library.ask(**request)
+            while (chunk := await self._next(stream)) is not None:
+                if text := assembly.add(chunk):
+                    yield Delta(text)
+            completion = assembly.completion(stream, model=self.model, attempts=attempt)
+        finally:
+            if completion is None:
+                self.usage.waste(stream_tokens(stream))
+            await library.close_stream(stream)
+        yield completion
+
+    async def _next(self, stream: Any) -> Any:
+        """Return the next chunk, None at the end."""
+        async with self._in_time("the answer stood still: nothing came"):
+            return await anext(stream, None)
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self, what: str) -> AsyncIterator[None]:
+        """Bound what happens inside: litellm's own time-outs are per read, and a trickle never meets them."""
+        timer = asyncio.timeout(self._timeout_s)
+        try:
+            async with timer:
+                yield
+        except TimeoutError:
+            if timer.expired():
+                raise TimeoutError(f"{what} within {self._timeout_s:g} s") from None
+            raise
+
+    def _request(self, messages: Messages, tools: Tools | None, params: Mapping[str, Any]) -> dict[str, Any]:
+        return build_request(self.model, messages, tools, {**self._path.params, **params}, self._timeout_s)
+
+    def _stream_request(self, messages: Messages, tools: Tools | None, params: Mapping[str, Any]) -> dict[str, Any]:
+        request = self._request(messages, tools, params) | {"stream": True}
+        if "stream_options" not in request and library.accepts(self.model, "stream_options"):
+            request["stream_options"] = {"include_usage": True}
+        return request

@@ -1,0 +1,207 @@
+"""A run: one call to a model with its attempts, what is decided after each, and what is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from tenacity import AsyncRetrying, RetryCallState
+
+from bus.messages import LlmRecoveredData, LlmRetryData, Reason
+from workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
+from workers.llm.answers import Completion
+from workers.llm.gate import GuardedGate
+from workers.llm.nudge import Nudge
+from workers.llm.secrets import known_secrets, scrub
+from workers.llm.telling import Teller, Told
+from workers.llm.usage import Usage
+from workers.redaction import one_line
+from workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict, classify
+
+_MODEL_LIMIT = 200
+"""Characters of a model's name in a notice."""
+
+_BROKEN_ACTION = "Resume to try again; if it happens again, see the provider's status page or choose another model."
+_QUOTA_ACTION = "The provider asks to wait longer than a day: check plan and limits, or resume when the time has come."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """One way from an agent to a model: what its runs have in common.
+
+    Attributes:
+        name: of the path, within the agent.
+        model: as litellm is asked for it.
+        params: what else litellm is asked with; looked through for secrets.
+        now: server time.
+        rng: 0 to 1, for the jitter.
+        sleep: waits the seconds given.
+    """
+
+    name: str
+    model: str
+    params: Mapping[str, Any] = field(repr=False)
+    plan: RetryPlan
+    nudge: Nudge
+    tell: Teller
+    gate: GuardedGate
+    usage: Usage
+    now: Callable[[], datetime]
+    rng: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+
+class Run:
+    """Makes the attempts of one call, by a tenacity loop of its own: it holds state and is never shared."""
+
+    def __init__(self, path: Path, params: Mapping[str, Any]) -> None:
+        self._path = path
+        self._params = {**path.params, **params}
+        self._failures = 0
+        self._waited_s = 0.0
+        self._failure: Failure | None = None
+        self._verdict: Verdict = GiveUp()
+        self._nudged = path.nudge.next
+
+    @property
+    def attempt(self) -> int:
+        """The attempt under way; the first is 1."""
+        return self._failures + 1
+
+    def retrying(self) -> AsyncRetrying:
+        """Return the loop. It ends by the success, an `LlmError`, or whatever is not an `Exception`."""
+        return AsyncRetrying(
+            retry=self._has_failed,
+            stop=self._is_over,
+            wait=self._wait_s,
+            before_sleep=self._announce,
+            sleep=self._back_off,
+            retry_error_callback=self._give_up,
+        )
+
+    async def begin(self) -> None:
+        """Let the attempt pass the gate, and count it."""
+        await self._path.gate.acquire(self._path.model)
+        self._path.usage.attempts += 1
+
+    def succeed(self, completion: Completion) -> None:
+        """Note the answer, and tell it if something was told before."""
+        self._path.usage.spend(completion.tokens)
+        if self._failures:
+            self._path.tell(self._recovery)
+        self._path.gate.settle(self._path.model, completion.tokens)
+
+    def _has_failed(self, state: RetryCallState) -> bool:
+        """Decide what follows; what is not the attempt's own (a cancellation, the gate's refusal) passes."""
+        error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, Exception) or isinstance(error, LlmError):
+            return False
+        path = self._path
+        self._failures += 1
+        path.usage.failed += 1
+        self._failure = failure = self._judge(error)
+        self._verdict = path.plan.decide(failure, attempt=self._failures, waited_s=self._waited_s, rng=path.rng)
+        path.gate.refuse(path.model, failure)
+        return True
+
+    def _judge(self, error: Exception) -> Failure:
+        if isinstance(error, BrokenAnswer):
+            return Failure(error.reason, True, None, None, one_line(str(error)), None, _BROKEN_ACTION)
+        return classify(error, now=self._path.now(), secrets=known_secrets(self._params))
+
+    def _is_over(self, _: RetryCallState) -> bool:
+        return not isinstance(self._verdict, Retry)
+
+    def _wait_s(self, _: RetryCallState) -> float:
+        return self._verdict.wait_s if isinstance(self._verdict, Retry) else 0.0
+
+    def _announce(self, _: RetryCallState) -> None:
+        """Tell the wait before it begins."""
+        # Taken first: who is told may nudge at once.
+        self._nudged = self._path.nudge.next
+        self._path.tell(self._retry)
+
+    async def _back_off(self, seconds: float) -> None:
+        """Wait; a nudge or a cancellation ends it at once."""
+        started = time.monotonic()
+        waits: tuple[asyncio.Future[Any], ...] = (
+            asyncio.ensure_future(self._path.sleep(seconds)),
+            asyncio.ensure_future(self._nudged.wait()),
+        )
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        for wait in done:
+            wait.result()
+        self._waited_s += min(seconds, time.monotonic() - started) if self._nudged.is_set() else seconds
+
+    def _retry(self) -> Told:
+        path, failure, verdict = self._path, self._failure, self._verdict
+        assert failure is not None
+        assert isinstance(verdict, Retry)
+        return LlmRetryData(
+            llm=path.name,
+            model=path.model[:_MODEL_LIMIT],
+            reason=failure.reason,
+            attempt=self._failures,
+            max_attempts=path.plan.attempts,
+            wait_s=verdict.wait_s,
+            retry_at=path.now() + timedelta(seconds=verdict.wait_s),
+            message=failure.message,
+            action=failure.action,
+            status_code=failure.status,
+            retry_after_s=failure.retry_after_s,
+        )
+
+    def _recovery(self) -> Told:
+        return LlmRecoveredData(llm=self._path.name, model=self._path.model[:_MODEL_LIMIT], attempt=self.attempt)
+
+    def _give_up(self, state: RetryCallState) -> NoReturn:
+        """End the run.
+
+        Raises:
+            LlmError: always.
+        """
+        cause = state.outcome.exception() if state.outcome else None
+        failure = self._failure
+        assert failure is not None
+        if cause is not None:
+            scrub(cause, known_secrets(self._params))
+        raise _ending(self._verdict, failure, self._failures, self._path) from cause
+
+
+def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> LlmError:
+    """Make the error that a run ends with."""
+    if isinstance(verdict, Park) and verdict.reason is not failure.reason:
+        # A limit that asks for days is a quota, whatever it is called.
+        failure = replace(failure, reason=verdict.reason, retryable=False, action=_QUOTA_ACTION)
+    text = (
+        f"{path.name} ({path.model}): attempt {attempt} of {path.plan.attempts} failed: "
+        f"{failure.reason}: {failure.message} - {failure.action}"
+    )
+    if not isinstance(verdict, Park):
+        return LlmFailed(
+            text,
+            failure=failure,
+            attempt=attempt,
+            max_attempts=path.plan.attempts,
+            model=path.model,
+            llm=path.name,
+        )
+    return LlmRateLimited(
+        text,
+        failure=failure,
+        attempt=attempt,
+        max_attempts=path.plan.attempts,
+        model=path.model,
+        llm=path.name,
+        resume_in_s=verdict.wait_s,
+        schedule=verdict.wait_s is None and verdict.reason is Reason.RATE_LIMIT,
+    )

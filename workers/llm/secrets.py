@@ -1,0 +1,79 @@
+"""What must not be repeated: the secrets that a call is made with, and how to get them out of an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from workers.redaction import environment_secrets, redact
+
+_DEPTH = 16
+_REPR_LIMIT = 65_536
+
+
+def known_secrets(params: Mapping[str, Any]) -> frozenset[str]:
+    """Collect the secrets of this process' environment and of a call's parameters, headers included."""
+    named = {name.replace("-", "_"): value for name, value in _texts(params)}
+    authorizations = {value.split()[-1] for name, value in named.items() if name.lower() == "authorization" and value.strip()}
+    return environment_secrets(os.environ) | environment_secrets(named) | authorizations
+
+
+def scrub(error: BaseException, secrets: Iterable[str]) -> None:
+    """Take secrets out of the text of an exception and of what caused it, in place.
+
+    Providers repeat the key that they were given, litellm passes that on verbatim, and a traceback prints the
+    whole chain. Attributes that nobody prints (the response with its request's headers) are left alone.
+    """
+    secrets = tuple(secrets)
+    for link in _chain(error):
+        link.args = tuple(_clean(arg, secrets) for arg in link.args)
+        message = getattr(link, "message", None)
+        if isinstance(message, str):
+            _set(link, "message", redact(message, secrets))
+        notes = getattr(link, "__notes__", None)
+        if isinstance(notes, list):
+            notes[:] = [_clean(note, secrets) for note in notes]
+
+
+def _texts(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in params.items():
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from ((str(inner), text) for inner, text in value.items() if isinstance(text, str))
+
+
+def _clean(value: object, secrets: tuple[str, ...]) -> object:
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, int | float | None):
+        return value
+    try:
+        shown = repr(value)[:_REPR_LIMIT]
+    except Exception:
+        return value
+    clean = redact(shown, secrets)
+    return value if clean == shown else clean
+
+
+def _set(link: BaseException, name: str, value: str) -> None:
+    try:
+        setattr(link, name, value)
+    except AttributeError:  # a property; its source is in args
+        return
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and everything a traceback of it prints, each once, not without end."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting and len(seen) < _DEPTH:
+        link = waiting.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        waiting += (link.__context__, link.__cause__)
+        if isinstance(link, BaseExceptionGroup):
+            waiting += link.exceptions

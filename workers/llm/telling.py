@@ -1,0 +1,46 @@
+"""Telling: handing over what an Llm has to say, without ever being harmed by who listens."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+
+from bus.messages import LlmRecoveredData, LlmRetryData
+
+log = logging.getLogger("tidings.llm")
+
+Told = LlmRetryData | LlmRecoveredData
+"""What an Llm tells while it works: a failure that will be retried, or the success after such."""
+
+
+class Teller:
+    """Calls a listener, which may raise; what it raises is logged the first time and swallowed always.
+
+    Raises:
+        TypeError: the listener is a coroutine function. It would have to be awaited, and a call to a model
+            never waits for who listens.
+    """
+
+    def __init__(self, tell: Callable[[Told], None] | None) -> None:
+        if inspect.iscoroutinefunction(tell):
+            raise TypeError("tell must not be async: it is never awaited; hand the notice to a queue (bus.Outbox.put)")
+        self._tell = tell
+        self._complained = False
+
+    def __call__(self, make: Callable[[], Told]) -> None:
+        """Make what is to be told, and tell it; returns when the listener does and never raises.
+
+        It is made in here because a value that the wire refuses (a model's name of 300 characters) must not
+        fail a call either.
+        """
+        if self._tell is None:
+            return
+        try:
+            self._tell(make())
+        # It is not awaited, so a CancelledError out of it is its own and not our task's.
+        except (Exception, asyncio.CancelledError):
+            if not self._complained:
+                self._complained = True
+                log.warning("llm.tell_failed", exc_info=True)

@@ -1,0 +1,232 @@
+"""One run: a session from the moment a worker has claimed it until it lets it go."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+
+from bus import (
+    AgentErrorData,
+    Bus,
+    Claim,
+    Event,
+    LlmFailedData,
+    LlmRateLimitedData,
+    Reason,
+    Release,
+    ToolCall,
+    ToolResultData,
+    Trigger,
+    Wait,
+)
+from bus import LlmFailed as FailedNotice
+from bus import LlmRateLimited as RateLimitedNotice
+from workers.agent import Agent, EventData, Next, Step, as_event, open_calls
+from workers.errors import LlmError, LlmFailed, LlmRateLimited
+from workers.hold import Hold
+from workers.llm import Llm
+from workers.redaction import one_line, redact
+from workers.settings import Settings
+
+log = logging.getLogger("tidings.run")
+
+PAGE = 500
+SPREAD = 0.1
+"""Parked sessions come back a little later than they could, by up to a tenth of the wait: not all at the same moment."""
+IDLE_STEPS = 100
+"""Steps in a row that may add nothing; more is an agent that turns in a circle."""
+
+
+class Run:
+    """Takes an agent through its steps, from the history alone.
+
+    Args:
+        bus: where the session is.
+        hold: the hold on it.
+        agent: takes the steps.
+        settings: model, plan of the retries.
+    """
+
+    def __init__(self, bus: Bus, hold: Hold, agent: Agent, settings: Settings) -> None:
+        self._bus, self._hold, self._agent = bus, hold, agent
+        self._claim: Claim = hold.claim
+        self._plan = settings.plan()
+        self._history: list[Event] = []
+        self._read = 0
+        self.llm = Llm(
+            settings.model or "",
+            tell=hold.tell,
+            plan=self._plan,
+            nudge=hold.nudge,
+            now=bus.now,
+            timeout_s=settings.llm_timeout_s,
+            api_base=settings.api_base,
+        )
+
+    async def turn(self) -> Release:
+        """Take steps until the turn is over; returns how the session is to be released.
+
+        Raises:
+            TidingsError: the bus failed; what the agent did since the last append is lost, and the step will be repeated.
+        """
+        await self._catch_up()
+        await self._settle_open_calls()
+        try:
+            return await self._steps()
+        except LlmRateLimited as error:
+            return self._park(error)
+        except LlmFailed as error:
+            return self._fail(error)
+
+    async def _steps(self) -> Release:
+        idle = 0
+        while True:
+            step = await self._step()
+            if isinstance(step, Release):
+                return step
+            seen = self._read
+            await self._append(step.events)
+            if step.next is not Next.CONTINUE:
+                trigger = Trigger.FINISH if step.next is Next.FINISH else Trigger.YIELD
+                why = "the agent has finished" if trigger is Trigger.FINISH else "the turn is over"
+                return Release(trigger, read=seen, parks=self._parks(), why=why)
+            await self._catch_up()
+            idle = 0 if self._read > seen else idle + 1
+            if idle >= IDLE_STEPS:
+                return await self._blame(RuntimeError(f"the agent took {IDLE_STEPS} steps that added nothing"))
+
+    async def _step(self) -> Step | Release:
+        """Take one step; what the agent's own code raises becomes an ``agent.error``."""
+        try:
+            step = await self._agent.step(tuple(self._history), self.llm)
+            for data in step.events:
+                as_event(data, self._claim.session, self._source)
+        except LlmError:
+            raise
+        except Exception as error:
+            log.exception("run.agent_failed", extra={"session": self._claim.session})
+            return await self._blame(error)
+        return step
+
+    async def _blame(self, error: Exception) -> Release:
+        """End the run with an error of the agent's own code."""
+        seen = self._read
+        message = one_line(redact(str(error)))
+        await self._append([AgentErrorData(kind=type(error).__name__, message=message)])
+        why = f"the agent's own code failed: {type(error).__name__}: {message}"
+        return Release(Trigger.FAIL, read=seen, parks=self._parks(), reason=Reason.UNKNOWN, why=why)
+
+    # the history
+
+    async def _catch_up(self) -> None:
+        """Read what has been appended since, by us and by people."""
+        while True:
+            page = await self._bus.history(self._claim.session, self._read, PAGE)
+            self._history += page
+            if page:
+                self._read = page[-1].offset or self._read
+            if len(page) < PAGE:
+                return
+
+    async def _append(self, events: Sequence[EventData]) -> None:
+        made = [as_event(data, self._claim.session, self._source) for data in events]
+        await self._bus.append(self._claim, made, self._read, patience_s=self._claim.lease_s)
+
+    async def _settle_open_calls(self) -> None:
+        """Give an outcome to tool calls that another run left open: nobody knows how far the tool got.
+
+        Those declared idempotent stay open, for the agent to run again.
+        """
+        cut = [call for call in open_calls(self._history) if not call.data.idempotent]
+        if cut:
+            await self._append([_interrupted(call) for call in cut])
+            await self._catch_up()
+
+    @property
+    def _source(self) -> str:
+        return f"worker/{self._claim.worker.name}"
+
+    # how it ends
+
+    def _parks(self) -> int:
+        """Parks in a row before this moment; one success ends the row."""
+        return 0 if self.llm.usage.succeeded else self._claim.parks
+
+    def _park(self, error: LlmRateLimited) -> Release:
+        parks = self._parks() + 1
+        seconds = error.resume_in_s
+        action = error.failure.action
+        if seconds is None and error.schedule:
+            seconds = self._plan.park_delay_s(parks)
+            if seconds is None:
+                action = f"the limit has outlasted {parks - 1} waits: raise it or wait, then resume the session"
+        resume_at = None
+        if seconds is not None:
+            resume_at = self._bus.now() + timedelta(seconds=seconds * (1 + SPREAD * random.random()))
+        wait = Wait(
+            llm=error.llm,
+            model=error.model,
+            reason=error.failure.reason,
+            attempt=error.attempt,
+            max_attempts=error.max_attempts,
+            wait_s=seconds or 0.0,
+            message=error.failure.message,
+            action="" if resume_at else action,
+        )
+        data = LlmRateLimitedData(
+            llm=error.llm,
+            model=error.model,
+            reason=error.failure.reason,
+            attempt=error.attempt,
+            max_attempts=error.max_attempts,
+            resume_at=resume_at,
+            parks=parks,
+            message=error.failure.message,
+            action=action,
+        )
+        notice = RateLimitedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
+        why = f"parked: {error.model}: {error.failure.message}" if resume_at else f"parked: {action}"
+        return Release(
+            Trigger.PARK,
+            read=self._read,
+            parks=parks,
+            resume_at=resume_at,
+            wait=wait,
+            reason=error.failure.reason,
+            why=one_line(why),
+            notices=(notice,),
+        )
+
+    def _fail(self, error: LlmFailed) -> Release:
+        data = LlmFailedData(
+            llm=error.llm,
+            model=error.model,
+            reason=error.failure.reason,
+            attempt=error.attempt,
+            max_attempts=error.max_attempts,
+            status_code=error.failure.status,
+            message=error.failure.message,
+            action=error.failure.action,
+        )
+        notice = FailedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
+        why = one_line(f"{error.model}: {error.failure.message}: {error.failure.action}")
+        return Release(
+            Trigger.FAIL,
+            read=self._read,
+            parks=self._parks(),
+            reason=error.failure.reason,
+            why=why,
+            notices=(notice,),
+        )
+
+
+def _interrupted(call: ToolCall) -> ToolResultData:
+    return ToolResultData(
+        call_id=call.data.call_id,
+        name=call.data.name,
+        content="The tool was interrupted; it is not known how far it got.",
+        is_error=True,
+        interrupted=True,
+    )

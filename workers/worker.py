@@ -1,0 +1,168 @@
+"""The worker: claims sessions, has an agent take their turns, lets them go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+
+from bus import Bus, Claim, LeaseLost, OutcomeUnknown, Release, TidingsError, Trigger, Unreachable, WorkerRef
+from bus.sessions import ALL_READ
+from workers.agent import AgentFactory
+from workers.hold import Hold, Revoked
+from workers.llm import load_litellm
+from workers.run import Run
+from workers.settings import Settings
+
+log = logging.getLogger("tidings.worker")
+
+HAND_BACK_S = 5.0
+"""How long a worker that ends tries to hand a session back; after that its lease runs out."""
+
+
+class _Wake:
+    """Hears that a session wants a worker."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def acknowledged(self) -> None:
+        """Look: something may have been missed."""
+        self.event.set()
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Look."""
+        self.event.set()
+
+
+class Worker:
+    """Works on up to ``settings.concurrency`` sessions at a time.
+
+    Args:
+        bus: where the sessions are.
+        agent_factory: makes the agent for each run.
+        settings: model, plan of the retries, leases.
+        name: how people see it; made from host and process where it is not given.
+    """
+
+    def __init__(self, bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None = None) -> None:
+        self._bus, self._agent_factory, self._settings = bus, agent_factory, settings
+        host = socket.gethostname()
+        self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
+        self._wake = _Wake()
+        self._draining = False
+        self._runs: dict[asyncio.Task[None], Hold | None] = {}
+        self.claimed = 0
+        """Sessions claimed so far."""
+
+    @property
+    def name(self) -> str:
+        """How people see it."""
+        return self.ref.name
+
+    @property
+    def sessions(self) -> int:
+        """Sessions held right now."""
+        return len(self._runs)
+
+    async def run(self) -> None:
+        """Work until drained; outlasts any absence of the server.
+
+        litellm takes seconds to import, so it is imported before the first claim: a lease does not wait for it.
+        """
+        await asyncio.to_thread(load_litellm)
+        await self._bus.on_ready(self._wake)
+        try:
+            while not self._draining:
+                await self._claim_all()
+                await self._idle()
+            await self._finish()
+        finally:
+            await self._hand_back(list(self._runs))
+            await self._bus.forget(self._wake)
+
+    def drain(self) -> None:
+        """Claim no more; sessions that only wait are handed back, the others get the grace time to end their turn."""
+        self._draining = True
+        self._wake.event.set()
+
+    # claiming
+
+    async def _claim_all(self) -> None:
+        """Claim until the slots are full or nothing is queued."""
+        self._wake.event.clear()
+        while not self._draining and len(self._runs) < self._settings.concurrency:
+            try:
+                claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s)
+            except Unreachable as error:
+                log.warning("worker.unreachable", extra={"cause": str(error)})
+                return
+            if claim is None:
+                return
+            self.claimed += 1
+            task = asyncio.create_task(self._work(claim), name=f"tidings-run-{claim.session}")
+            self._runs[task] = None
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._runs.pop(task, None)
+        self._wake.event.set()
+        if not task.cancelled() and task.exception() is not None:
+            log.error("worker.run_failed", exc_info=task.exception())
+
+    async def _idle(self) -> None:
+        """Wait for a wake-up, a slot, or the time to look again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.poll_s):
+                await self._wake.event.wait()
+
+    # one session
+
+    async def _work(self, claim: Claim) -> None:
+        """Hold a claimed session for one turn. Whatever happens, the session ends up with another holder."""
+        async with Hold(self._bus, claim, self._settings.renew_s) as hold:
+            task = asyncio.current_task()
+            assert task is not None
+            self._runs[task] = hold
+            try:
+                run = Run(self._bus, hold, self._agent_factory(), self._settings)
+                release = await hold.guard(run.turn())
+            except Revoked as news:
+                log.info("worker.revoked", extra={"session": claim.session, "state": news.state})
+                return
+            except asyncio.CancelledError:
+                await self._let_go(hold, Release(Trigger.HAND_BACK, read=ALL_READ, parks=claim.parks, why="its worker ends"))
+                raise
+            except (LeaseLost, OutcomeUnknown, Unreachable) as error:
+                # Nothing to say to anybody: who takes the session over finds the history as it is.
+                log.warning("worker.run_lost", extra={"session": claim.session, "cause": str(error)})
+                return
+            except Exception as error:
+                log.exception("worker.run_failed", extra={"session": claim.session})
+                why = f"the worker failed: {type(error).__name__}"
+                release = Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, why=why)
+            await self._let_go(hold, release)
+
+    async def _let_go(self, hold: Hold, release: Release) -> None:
+        try:
+            async with asyncio.timeout(HAND_BACK_S):
+                await hold.release(release)
+        except (TidingsError, TimeoutError) as error:
+            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": str(error)})
+
+    # the end
+
+    async def _finish(self) -> None:
+        """Give turns under way the grace time to end; those that only wait are handed back at once."""
+        await self._hand_back([task for task, hold in self._runs.items() if hold is not None and hold.waiting])
+        if self._runs:
+            await asyncio.wait(list(self._runs), timeout=self._settings.grace_s)
+
+    async def _hand_back(self, runs: list[asyncio.Task[None]]) -> None:
+        for task in runs:
+            task.cancel()
+        if runs:
+            await asyncio.wait(runs)
