@@ -50,19 +50,6 @@ def configure_logging(level: str, *, as_json: bool = False, secrets: Iterable[st
     logging.captureWarnings(True)
 
 
-def adopt(*names: str) -> None:
-    """Take the handlers of other packages away, so that their records come through ours alone, redacted.
-
-    Args:
-        names: loggers that were given handlers when their package was imported.
-    """
-    for name in names:
-        logger = logging.getLogger(name)
-        for handler in tuple(logger.handlers):
-            logger.removeHandler(handler)
-        logger.propagate = True
-
-
 class StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to what ``sys.stderr`` is at that moment; a live table puts something else there for a while."""
 

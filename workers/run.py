@@ -156,12 +156,10 @@ class Run:
 
     def _park(self, error: LlmRateLimited) -> Release:
         parks = self._parks() + 1
-        seconds = error.resume_in_s
+        seconds = self._park_s(error, parks)
         action = error.failure.action
         if seconds is None and error.schedule:
-            seconds = self._plan.park_delay_s(parks)
-            if seconds is None:
-                action = f"the limit has outlasted {parks - 1} waits: raise it or wait, then resume the session"
+            action = f"the limit has outlasted {parks - 1} waits: raise it or wait, then resume the session"
         resume_at = None
         if seconds is not None:
             resume_at = self._bus.now() + timedelta(seconds=seconds * (1 + SPREAD * random.random()))
@@ -198,6 +196,17 @@ class Run:
             why=one_line(why),
             notices=(notice,),
         )
+
+    def _park_s(self, error: LlmRateLimited, parks: int) -> float | None:
+        """How long to park, in seconds; None: until a person resumes.
+
+        A hint that is longer than what a worker waits for is taken at its word. A shorter one has just failed for a whole run, so the
+        schedule of the parks is its floor.
+        """
+        hint = error.resume_in_s
+        if hint is not None and hint > self._plan.hold_limit_s:
+            return hint
+        return self._plan.park_delay_s(parks, hint_s=hint) if hint is not None or error.schedule else None
 
     def _fail(self, error: LlmFailed) -> Release:
         data = LlmFailedData(

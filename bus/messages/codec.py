@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
@@ -68,11 +69,14 @@ def _adapter(models: tuple[type[Message], ...], unknown: type[Message]) -> TypeA
     return TypeAdapter(Annotated[union, Discriminator(_tagger(known))], config=ConfigDict(hide_input_in_errors=True))
 
 
-_ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
-    "status": _adapter(NOTICES, notices.UnknownNotice),
-    "events": _adapter(EVENTS, events.UnknownEvent),
-    "commands": _adapter(COMMANDS, commands.UnknownCommand),
-}
+@cache
+def _adapters() -> Mapping[str, TypeAdapter[Any]]:
+    """Build the adapters with the first message that is read: a process that only looks at `--help` should not pay for them."""
+    return {
+        "status": _adapter(NOTICES, notices.UnknownNotice),
+        "events": _adapter(EVENTS, events.UnknownEvent),
+        "commands": _adapter(COMMANDS, commands.UnknownCommand),
+    }
 
 
 def encode(message: Message, limit: int = PAYLOAD_LIMIT) -> bytes:
@@ -94,7 +98,7 @@ def encode(message: Message, limit: int = PAYLOAD_LIMIT) -> bytes:
 
 def _decode(plane: str, payload: bytes | str) -> Any:
     try:
-        return _ADAPTERS[plane].validate_json(payload)
+        return _adapters()[plane].validate_json(payload)
     except ValidationError as error:
         # pydantic's own text names keys of the input; ours says the same without them.
         raise InvalidMessage(f"this is not a message of the {plane} plane: {explain(error)}") from None

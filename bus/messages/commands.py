@@ -51,7 +51,7 @@ class SessionStart(Command):
     """Make a session and queue it."""
 
     type: Literal["session.start"] = "session.start"
-    data: StartData = StartData()
+    data: StartData = Field(default_factory=StartData)
 
 
 class SessionSay(Command):
@@ -65,21 +65,21 @@ class SessionResume(Command):
     """Go on with what was interrupted; adds nothing to the history."""
 
     type: Literal["session.resume"] = "session.resume"
-    data: CommandData = CommandData()
+    data: CommandData = Field(default_factory=CommandData)
 
 
 class SessionPause(Command):
     """Stop working on the session until somebody resumes it."""
 
     type: Literal["session.pause"] = "session.pause"
-    data: CommandData = CommandData()
+    data: CommandData = Field(default_factory=CommandData)
 
 
 class SessionStop(Command):
     """End the session for good."""
 
     type: Literal["session.stop"] = "session.stop"
-    data: CommandData = CommandData()
+    data: CommandData = Field(default_factory=CommandData)
 
 
 class UnknownCommand(Command):

@@ -109,7 +109,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Data(BaseModel):
     """What a message says: frozen; fields that are not known are kept out, so that older readers stand newer writers."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Cursor(NamedTuple):
@@ -148,7 +148,7 @@ class Message(BaseModel):
         epoch: identity of the session's logs; None until stored.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True, hide_input_in_errors=True)
 
     plane: ClassVar[str]
 

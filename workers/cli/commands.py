@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from workers.cli.exits import UsageProblem
-from workers.cli.options import COMMAND, CONNECTION, AsJson, By, SessionName, Why, settings_options
+from workers.cli.options import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
 from workers.settings import Settings
 
 STEER = "Steer a session, and wait for the outcome"
@@ -25,9 +25,11 @@ Message = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (start, say, resume, pause, stop):
+    steering: tuple[Command, ...] = (start, say, resume, pause, stop)
+    looking: tuple[Command, ...] = (status, sessions, history, watch, wait)
+    for command in steering:
         app.command(rich_help_panel=STEER)(settings_options(*COMMAND)(command))
-    for command in (status, sessions, history, watch, wait):
+    for command in looking:
         app.command(rich_help_panel=LOOK)(settings_options(*CONNECTION)(command))
 
 
@@ -66,27 +68,21 @@ def say(
     return steer(settings, "session.say", session, text=said, by=by, why=why, as_json=as_json)
 
 
-def resume(
-    settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False
-) -> int:
+def resume(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
     """Go on with what was interrupted, now; nothing is added to the history."""
     from workers.cli.steer import steer
 
     return steer(settings, "session.resume", session, by=by, why=why, as_json=as_json)
 
 
-def pause(
-    settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False
-) -> int:
+def pause(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
     """Stop working on a session until somebody resumes it."""
     from workers.cli.steer import steer
 
     return steer(settings, "session.pause", session, by=by, why=why, as_json=as_json)
 
 
-def stop(
-    settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False
-) -> int:
+def stop(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
     """End a session for good."""
     from workers.cli.steer import steer
 
@@ -102,9 +98,7 @@ def status(settings: Settings, session: SessionName, as_json: AsJson = False) ->
 
 def sessions(
     settings: Settings,
-    state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="Only those in this state.", show_default=False)
-    ] = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="Only those in this state.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> int:
     """List all sessions."""
@@ -116,12 +110,8 @@ def sessions(
 def history(
     settings: Settings,
     session: SessionName,
-    after: Annotated[
-        int, typer.Option(metavar="OFFSET", min=0, help="Begin after this offset.", show_default=False)
-    ] = 0,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Print at most so many.", show_default=False)
-    ] = None,
+    after: Annotated[int, typer.Option(metavar="OFFSET", min=0, help="Begin after this offset.", show_default=False)] = 0,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Print at most so many.", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -135,9 +125,7 @@ def watch(
     settings: Settings,
     channel: Annotated[
         str,
-        typer.Argument(
-            metavar="[CHANNEL]", help="status.SESSION, events.SESSION, commands.SESSION or status.*"
-        ),
+        typer.Argument(metavar="[CHANNEL]", help="status.SESSION, events.SESSION, commands.SESSION or status.*"),
     ] = "status.*",
     as_json: AsJson = False,
 ) -> int:
@@ -153,9 +141,7 @@ def wait(
     until: Annotated[
         str, typer.Option(metavar="STATES", help="The states to wait for, separated by commas.")
     ] = "finished,awaiting_input",
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, max=31_536_000, help="Longest to wait.")
-    ] = 60.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=31_536_000, help="Longest to wait.")] = 60.0,
     as_json: AsJson = False,
 ) -> int:
     """Wait until a session reaches a state, and print what it is then.

@@ -36,8 +36,23 @@ class Exit(IntEnum):
     """Whoever read the output has gone; the code that shells give for it."""
 
 
-class UsageProblem(ValueError):
+class Problem(Exception):
+    """A command cannot do what it was asked for; the text says why and what to do, in one line.
+
+    Attributes:
+        code: how the command ends.
+    """
+
+    def __init__(self, text: str, code: Exit = Exit.FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class UsageProblem(Problem):
     """The command was not asked for as it can be had; the text says what to write."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, Exit.USAGE)
 
 
 def guarded(call: Callable[[], int]) -> int:
@@ -52,7 +67,10 @@ def guarded(call: Callable[[], int]) -> int:
         return Exit.BROKEN_PIPE
     except typer.Exit:
         raise
-    except (UsageProblem, BadSetting) as problem:
+    except Problem as problem:
+        complain(str(problem))
+        return problem.code
+    except BadSetting as problem:
         complain(str(problem))
         return Exit.USAGE
     except Exception as error:

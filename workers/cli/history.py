@@ -21,6 +21,7 @@ from bus import (
     UserMessage,
 )
 from bus.logs import PAGE
+from bus.messages import check_session
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.output import block, print_json, screen
@@ -32,9 +33,7 @@ from workers.settings import Settings
 _INDENT = "    "
 
 
-def show_history(
-    settings: Settings, session: str, *, after: int, limit: int | None, follow: bool, as_json: bool
-) -> int:
+def show_history(settings: Settings, session: str, *, after: int, limit: int | None, follow: bool, as_json: bool) -> int:
     """Print the events of a session in order, each once; returns the exit code.
 
     Args:
@@ -42,6 +41,8 @@ def show_history(
         limit: most events to print.
         follow: go on with what comes, until ``limit`` or until stopped.
     """
+
+    check_session(session)
 
     async def act(bus: Bus) -> int:
         await bus.status(session)
@@ -90,9 +91,7 @@ def told(item: Message | Gap) -> Iterator[Text]:
         yield Text(_gap(item), "yellow")
         return
     what, body, colour = _event(item)
-    yield Text.assemble(
-        (f"#{item.offset}  {clock(item.time)}  ", "dim"), (one_line(what, 1000), f"bold {colour}")
-    )
+    yield Text.assemble((f"#{item.offset}  {clock(item.time)}  ", "dim"), (one_line(what, 1000), f"bold {colour}"))
     for line in block(body) if body else ():
         yield Text(_INDENT + line)
 

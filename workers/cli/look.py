@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from bus import Bus, Record, State
+from bus.messages import check_session
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit, UsageProblem
 from workers.cli.output import print_json, screen
-from workers.cli.style import clock, day_and_clock, duration
 from workers.cli.row import Row
+from workers.cli.style import clock, day_and_clock, duration
 from workers.cli.table import Board
 from workers.cli.view import SessionView
 from workers.redaction import one_line
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 def show_status(settings: Settings, session: str, *, as_json: bool) -> int:
     """Print what is known of one session; returns the exit code."""
+
+    check_session(session)
 
     async def act(bus: Bus) -> int:
         tell_status(await bus.status(session), bus.now(), as_json=as_json)
@@ -114,9 +117,7 @@ def parse_states(text: str) -> frozenset[State]:
     names = [name.strip().lower().replace("-", "_") for name in text.split(",") if name.strip()]
     known = {state.value: state for state in State}
     if not names or not set(names) <= set(known):
-        raise UsageProblem(
-            f"{one_line(text, 60)!r} names no state of a session: there are {', '.join(known)}"
-        )
+        raise UsageProblem(f"{one_line(text, 60)!r} names no state of a session: there are {', '.join(known)}")
     return frozenset(known[name] for name in names)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
@@ -16,9 +16,7 @@ from workers.log import configure_logging
 from workers.redaction import environment_secrets
 from workers.settings import Settings, flag_of, load_settings, variable_of
 
-SessionName = Annotated[
-    str, typer.Argument(metavar="SESSION", help="Name of the session: letters, digits, '_' and '-'.")
-]
+SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="Name of the session: letters, digits, '_' and '-'.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines with stable fields.")]
 By = Annotated[str | None, typer.Option("--by", metavar="WHO", help="Who asks; otherwise you, as user@host.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the people who see it.")]
@@ -31,6 +29,9 @@ LOGGING = ("log_level", "log_json")
 """Settings that every command has, and that may also stand before the command."""
 
 Command = Callable[..., int]
+
+CONTEXT = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+"""The parameter through which typer hands over what stood before the command."""
 
 
 def settings_options(*names: str) -> Callable[[Command], Callable[..., None]]:
@@ -50,12 +51,7 @@ def settings_options(*names: str) -> Callable[[Command], Callable[..., None]]:
 
         own = inspect.signature(command, eval_str=True)
         kept = [parameter for name, parameter in own.parameters.items() if name != "settings"]
-        context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-        parameters = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in (*kept, *map(setting_option, flags))
-        ]
-        _give_signature(call, [context, *parameters])
+        give_signature(call, [CONTEXT, *kept, *map(setting_option, flags)])
         return call
 
     return decorate
@@ -68,18 +64,17 @@ def setting_option(name: str) -> inspect.Parameter:
     is only told here: typer reading it too would hide whether a flag was given.
     """
     field, flag = Settings.model_fields[name], flag_of(name)
-    switch = field.annotation is bool
+    switch, default = field.annotation is bool, shown_default(name)
+    shown = variable_of(name) + (f", default: {default}" if default else "")
     option = typer.Option(
         f"{flag.name}/--no-{flag.name.removeprefix('--')}" if switch else flag.name,
-        help=rf"{field.description} [dim]\[{variable_of(name)}][/dim]",
+        help=rf"{field.description} [dim]\[{shown}][/dim]",
         metavar=None if switch else flag.metavar,
         rich_help_panel=flag.group,
-        show_default=shown_default(name) or False,
+        show_default=False,
     )
     kind: Any = bool | None if switch else str | None
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
-    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
 
 
 def shown_default(name: str) -> str:
@@ -107,8 +102,14 @@ def _settings(ctx: typer.Context, chosen: dict[str, Any]) -> Settings:
     return settings
 
 
-def _give_signature(call: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
-    """Show typer the parameters; it reads both the signature and the annotations."""
+def give_signature(call: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> None:
+    """Show typer the parameters of a function; it reads both the signature and the annotations.
+
+    Args:
+        parameters: the first may be positional; the others are passed by name.
+    """
+    first, *rest = parameters
+    named = [first, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in rest)]
     call.__dict__.pop("__wrapped__", None)
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in named}

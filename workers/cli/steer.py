@@ -25,6 +25,7 @@ from bus import (
     UnknownSession,
     build,
 )
+from bus.messages import check_session
 from bus.states import legal_commands
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
@@ -63,6 +64,7 @@ def steer(
     Raises:
         InvalidMessage: the name, the text or who asks cannot be sent.
     """
+    check_session(session)
     command = make_command(kind, session, by=by or this_user(), why=why, text=text)
     return on_bus(settings, lambda bus: send(bus, command, settings.command_timeout_s, as_json=as_json))
 
@@ -98,9 +100,7 @@ async def send(bus: Bus, command: Command, timeout_s: float, *, as_json: bool) -
     except UnknownSession as error:
         view = _refused(command, str(error), "", legal_commands(None))
     except CommandExpired as error:
-        view = OutcomeView(
-            result=Result.EXPIRED, command_id=command.id, session=command.subject, reason=str(error)
-        )
+        view = OutcomeView(result=Result.EXPIRED, command_id=command.id, session=command.subject, reason=str(error))
     else:
         return _tell_applied(outcome, as_json)
     return _tell_not_applied(view, as_json)

@@ -48,9 +48,7 @@ class Board:
         kept = sorted(rows, key=_urgency)[: max(0, limit)]
         return sorted(kept, key=lambda row: row.session), len(rows) - len(kept)
 
-    def table(
-        self, now: datetime, *, width: int, limit: int | None = None, ascii_only: bool = False
-    ) -> Table:
+    def table(self, now: datetime, *, width: int, limit: int | None = None, ascii_only: bool = False) -> Table:
         """Draw the table as it is at a moment of server time.
 
         Args:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bus import Bus, Record, State, UnknownSession, Unreachable
+from bus.messages import check_session
 from bus.states import FINAL
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
@@ -30,6 +31,7 @@ def wait(settings: Settings, session: str, until: str, timeout_s: float, *, as_j
         until: the states, separated by commas.
         timeout_s: most seconds to wait.
     """
+    check_session(session)
     states = parse_states(until)
 
     async def act(bus: Bus) -> int:
@@ -70,9 +72,7 @@ def judge(record: Record, until: frozenset[State]) -> Verdict | None:
         return Verdict(Exit.REFUSED, f"{record.session} was paused{by}, and only a person resumes it")
     if record.parked and record.resume_at is None:
         wanted = record.wait.action if record.wait else ""
-        return Verdict(
-            Exit.REFUSED, f"{record.session} is parked and nothing will resume it: {wanted or record.why}"
-        )
+        return Verdict(Exit.REFUSED, f"{record.session} is parked and nothing will resume it: {wanted or record.why}")
     return None
 
 
@@ -83,9 +83,7 @@ class Waiting:
         record: the newest record read; None before the first.
     """
 
-    def __init__(
-        self, bus: Bus, session: str, until: frozenset[State], *, patience_s: float = _PATIENCE_S
-    ) -> None:
+    def __init__(self, bus: Bus, session: str, until: frozenset[State], *, patience_s: float = _PATIENCE_S) -> None:
         self._bus, self._session, self._until = bus, session, until
         self._patience_s = patience_s
         self._changed = asyncio.Event()

@@ -1,0 +1,126 @@
+"""Running a worker or a controller: until a signal lets it finish, or a second one does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
+from typing import Any
+
+from bus import Bus
+from workers.agent import AgentFactory, BadAgent, load_agent
+from workers.cli.connection import on_bus
+from workers.cli.exits import Exit, Problem, UsageProblem
+from workers.controller import Controller
+from workers.llm import close_litellm
+from workers.settings import Settings, spelling
+from workers.worker import Worker
+
+log = logging.getLogger("tidings.cli")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LONGEST_NAME = 128
+
+
+def run_worker(settings: Settings, name: str | None = None) -> int:
+    """Work on sessions until told to end; returns the exit code.
+
+    Raises:
+        UsageProblem: the model is missing, or the agent or the name cannot be used.
+        Problem: litellm is not installed.
+    """
+    if settings.model is None:
+        raise UsageProblem(f"give {spelling('model')} the model to call, such as openai/gpt-4o-mini")
+    require("litellm")
+    _check_name(name)
+    try:
+        agent_factory = load_agent(settings.agent, settings)
+    except BadAgent as error:
+        raise UsageProblem(f"{spelling('agent')}: {error}") from None
+    return on_bus(settings, lambda bus: _work(bus, agent_factory, settings, name))
+
+
+async def _work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None) -> int:
+    worker = Worker(bus, agent_factory, settings, name=name)
+    log.info(
+        "worker.started",
+        extra={
+            "worker": worker.name,
+            "redis": bus.address,
+            "model": settings.model,
+            "concurrency": settings.concurrency,
+        },
+    )
+    try:
+        return await until_told(worker.run(), worker.drain)
+    finally:
+        await close_litellm()
+        log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
+
+
+def run_controller(settings: Settings, name: str | None = None) -> int:
+    """Decide sessions until told to end; returns the exit code.
+
+    Raises:
+        UsageProblem: the name cannot be used.
+    """
+    _check_name(name)
+    return on_bus(settings, lambda bus: _control(bus, settings, name))
+
+
+async def _control(bus: Bus, settings: Settings, name: str | None) -> int:
+    controller = Controller(bus, settings, name=name)
+    log.info("controller.started", extra={"controller": controller.name, "redis": bus.address})
+    try:
+        return await until_told(controller.run(), controller.stop)
+    finally:
+        log.info("controller.ended", extra={"controller": controller.name, "decided": controller.decided})
+
+
+def require(package: str) -> None:
+    """Check that a package of the ``worker`` extra is there.
+
+    Raises:
+        Problem: it is not.
+    """
+    if find_spec(package) is None:
+        raise Problem(f"{package} is not installed: pip install 'tidings[worker]'")
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not (name.isprintable() and 1 <= len(name) <= _LONGEST_NAME):
+        raise UsageProblem(f"--name takes 1 to {_LONGEST_NAME} printable characters")
+
+
+async def until_told(work: Coroutine[Any, Any, None], finish: Callable[[], None]) -> int:
+    """Run something until it ends by itself; returns the exit code.
+
+    The first SIGTERM or SIGINT calls ``finish``, after which ``work`` is expected to end and the code is 0. A
+    second one cancels it, and the code is the one that shells give for that signal.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    told: list[signal.Signals] = []
+
+    def tell(number: signal.Signals) -> None:
+        told.append(number)
+        log.info("cli.finishing" if len(told) == 1 else "cli.cancelling", extra={"signal": number.name})
+        if len(told) == 1:
+            finish()
+        else:
+            task.cancel()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, tell, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if len(told) < 2:
+            raise
+        return 128 + told[-1]
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+    return Exit.DONE
