@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import cast
+from weakref import WeakSet
 
 from bus.channels import Channel, Names
 from bus.decisions import Decision, Decisions, Due, Snapshot
@@ -42,8 +43,8 @@ _CLOCK_S = 30.0
 class Bus:
     """Publish, subscribe, read and steer sessions on one Redis.
 
-    Use ``Bus.connect``. What each call promises is in its docstring; the methods grouped below are for everybody, for workers and for
-    controllers.
+    Use ``Bus.connect``. What each call promises is in its docstring; the methods grouped below are for everybody, for workers and
+    for controllers.
     """
 
     def __init__(self, link: Link, listener: Listener) -> None:
@@ -51,6 +52,7 @@ class Bus:
         self._logs, self._sessions = Logs(link), Sessions(link)
         self._decisions, self._steering = Decisions(link), Steering(link, listener)
         self._outboxes: list[Outbox] = []
+        self._subscriptions: WeakSet[Subscription[Message]] = WeakSet()
 
     @classmethod
     @asynccontextmanager
@@ -60,8 +62,8 @@ class Bus:
         """Open a bus, and close it on leaving.
 
         Args:
-            url: ``redis://``, ``rediss://``, ``unix://``, ``embedded://`` (a server of our own, in a temporary folder, or in the one
-                named) or ``memory://`` (this process only).
+            url: ``redis://``, ``rediss://``, ``unix://``, ``embedded://`` (a server of our own, in a temporary folder, or in the
+                one named) or ``memory://`` (this process only).
             prefix: lets several installations share one Redis.
             payload_limit: bytes of one encoded message.
             heartbeat_s: silence on the Pub/Sub connection after which it is asked for a sign of life.
@@ -82,8 +84,7 @@ class Bus:
                 yield bus
             finally:
                 clock.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await clock
+                await asyncio.wait([clock])
                 await bus._aclose()
 
     async def _keep_clock(self) -> None:
@@ -96,6 +97,8 @@ class Bus:
         for outbox in self._outboxes:
             await outbox.aclose()
         await self._listener.aclose()
+        for subscription in tuple(self._subscriptions):
+            await subscription.aclose()
 
     def __repr__(self) -> str:
         return f"Bus({self._link.connection.address!r}, prefix={self._link.names.prefix!r})"
@@ -145,6 +148,7 @@ class Bus:
 
     def outbox(self) -> Outbox:
         """Return a writer of notices that never makes its caller wait; it is closed with the bus."""
+        self._outboxes = [outbox for outbox in self._outboxes if not outbox.closed]
         outbox = Outbox(self._link)
         self._outboxes.append(outbox)
         return outbox
@@ -154,8 +158,8 @@ class Bus:
     ) -> Subscription[Message]:
         """Subscribe to a channel such as ``events.demo``, ``status.demo`` or ``status.*``.
 
-        Without ``after`` events and commands begin with the oldest retained, status with the current picture. ``after`` is a cursor or
-        an offset; only a cursor notices that the data was lost meanwhile.
+        Without ``after`` events and commands begin with the oldest retained, status with the current picture. ``after`` is a
+        cursor or an offset; only a cursor notices that the data was lost meanwhile.
 
         Args:
             buffer: live messages that may wait for the reader; beyond it the log is read instead.
@@ -163,8 +167,12 @@ class Bus:
 
         Raises:
             InvalidName: there is no such channel, or it is a pattern other than ``status.*``.
+            ValueError: ``after`` lies before the beginning.
         """
-        return Subscription(self._link, self._listener, Channel.parse(channel), after, buffer=buffer, reread_s=reread_s)
+        place, link = Channel.parse(channel), self._link
+        subscription = Subscription[Message](link, self._listener, place, after, buffer=buffer, reread_s=reread_s)
+        self._subscriptions.add(subscription)
+        return subscription
 
     def events(self, session: str, after: Cursor | int | None = None) -> Subscription[Event]:
         """Subscribe to the history of a session: each event once, in order."""
@@ -192,12 +200,17 @@ class Bus:
 
         Raises:
             UnknownSession: there is no such session.
+            InvalidMessage: its record cannot be read.
             Unreachable: the server does not answer.
         """
         return await self._logs.record(check_session(session))
 
     async def sessions(self, state: State | None = None) -> AsyncIterator[Record]:
-        """Yield the records of all sessions, or of those in one state, in no order."""
+        """Yield the records of all sessions, or of those in one state, in no order. What cannot be read is left out.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
         batch: list[str] = []
         async for session in self._logs.sessions(state):
             batch.append(session)
@@ -253,7 +266,7 @@ class Bus:
 
     async def on_status(self, session: str, sink: Sink) -> None:
         """Have a sink told of everything on one session's status channel; a wake-up, not a promise."""
-        await self._listener.listen(self._link.names.channel("status", session), sink)
+        await self._listener.listen(self._link.names.channel("status", check_session(session)), sink)
 
     async def forget(self, sink: Sink) -> None:
         """Tell a sink nothing more."""
@@ -278,5 +291,5 @@ class Bus:
         return await self._decisions.decide(snapshot, decision)
 
     async def forget_due(self, session: str) -> None:
-        """Take a session that does not exist out of ``due``."""
+        """Take a session that does not exist out of ``due``; one that was started meanwhile stays."""
         await self._decisions.forget_due(session)

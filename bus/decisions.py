@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bus.errors import InvalidMessage, StaleDecision
-from bus.messages import Command, Notice, Outcome, SessionState, UnknownCommand, UserMessage, decode_command, encode
+from bus.messages import Command, Notice, Outcome, SessionState, UnknownCommand, UserMessage, build, decode_command, encode
 from bus.publisher import RING, RING_S
 from bus.records import Record, instant, milliseconds, parse_record
 from bus.redis.link import Argument, Link
@@ -56,7 +56,7 @@ class Decision:
         revoke: take the session from its worker: raise the fencing token.
         ready: put it into ``ready`` and wake the workers.
         due: when a controller must look again; None: when something happens.
-        handled: offset of the newest command that this handles.
+        handled: offset of the newest command that this handles; it never goes back.
         fields: fields of the record to set, as Redis keeps them.
         messages: user messages to append.
         notices: notices to publish before the state.
@@ -85,7 +85,8 @@ class Decisions:
     async def take_due(self, limit: int = 100, visibility_s: float = 5.0) -> Due:
         """Take the sessions that want a controller now.
 
-        Each comes up again after ``visibility_s`` unless a decision sets another time: a controller that dies is followed by another.
+        Each comes up again after ``visibility_s`` unless a decision sets another time: a controller that dies is followed by
+        another.
 
         Raises:
             Unreachable: the server does not answer.
@@ -95,10 +96,12 @@ class Decisions:
         return Due(instant(int(now)), tuple(name.decode() for name in sessions))
 
     async def forget_due(self, session: str) -> None:
-        """Take a session without a record out of ``due``."""
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.zrem(self._link.names.due, session)
-        await self._link.read(pipeline)
+        """Take a session without a record out of ``due``; one that was started meanwhile stays.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        await self._link.run_again("forget_due", [self._link.names.record(session), self._link.names.due], [session])
 
     async def snapshot(self, session: str) -> Snapshot | None:
         """Read all that a decision about the session may rest on; None where there is no such session.
@@ -135,9 +138,12 @@ class Decisions:
         """Write a decision; returns the version of the record after it.
 
         Raises:
+            ValueError: there is a new state without its notice, or a notice without a new state.
             StaleDecision: the record or a command is not what the decision rests on any more; nothing was written.
             Unreachable: the server does not answer; deciding anew is safe.
         """
+        if (decision.to is None) != (decision.state is None):
+            raise ValueError("a decision has both a new state and its session.state notice, or neither")
         record, names = snapshot.record, self._link.names
         session = record.session
         keys = [names.record(session), names.log("events", session), names.log("status", session)]
@@ -151,11 +157,13 @@ class Decisions:
     def _args(self, record: Record, decision: Decision) -> list[Argument]:
         names, limit = self._link.names, self._link.payload_limit
         session = record.session
-        args: list[Argument] = [session, record.version, record.handled, record.touched, decision.handled]
+        handled = max(record.handled, decision.handled)
+        args: list[Argument] = [session, record.version, record.handled, record.touched, handled]
         args += [decision.to or "", int(decision.revoke), int(decision.ready), milliseconds(decision.due)]
         args += [names.channel("events", session), names.channel("status", session), names.wake, names.outcomes(session)]
         args += [RING, int(RING_S * 1000), int(OUTCOME_S * 1000)]
         args += [decision.state.id, *split_state(decision.state)] if decision.state else ["", "", ""]
+        args.append(record.epoch)
         args += _counted([(name, value) for name, value in decision.fields.items()])
         args += _counted([(message.id, encode(message, limit)) for message in decision.messages])
         args += _counted([(notice.id, encode(notice, limit)) for notice in decision.notices])
@@ -173,7 +181,13 @@ def _command(session: str, item: Any) -> Command:
     try:
         command = decode_command(item[1][b"m"])
     except (InvalidMessage, KeyError):
-        command = UnknownCommand(
-            id=item[1].get(b"id", b"unreadable").decode("ascii", "replace"), type="unreadable", subject=session
-        )
+        command = _unreadable(session, item[1].get(b"id", b"").decode("ascii", "replace"), offset)
     return command.model_copy(update={"offset": offset})
+
+
+def _unreadable(session: str, command_id: str, offset: int) -> Command:
+    """Stand in for a command that cannot be read; under its own id, if that is one, so that its asker hears of it."""
+    try:
+        return build(UnknownCommand, id=command_id, type="unreadable", subject=session)
+    except InvalidMessage:
+        return UnknownCommand(id=f"unreadable-{offset}", type="unreadable", subject=session)

@@ -1,8 +1,8 @@
 """The one Pub/Sub connection of a process, with local fan-out.
 
-redis-py would reconnect in silence and what was published meanwhile would be gone, so this connection never retries by itself: it is
-opened, read until it breaks, and opened again here, and every acknowledgement of a subscription is passed on. An acknowledgement is
-the moment from which nothing is missed; a repeated one means that something may have been.
+redis-py would reconnect in silence and what was published meanwhile would be gone, so this connection never retries by itself: it
+is opened, read until it breaks, and opened again here, and every acknowledgement of a subscription is passed on. An
+acknowledgement is the moment from which nothing is missed; a repeated one means that something may have been.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from redis.asyncio.client import PubSub
@@ -42,91 +43,122 @@ class Listener:
     Args:
         heartbeat_s: silence after which the connection is asked for a sign of life; after as long again without one it is opened
             anew (redis-py's own health check does not notice a connection whose packets are dropped).
+
+    Attributes:
+        connected: whether the connection stands and a subscription on it was acknowledged.
+        reconnects: how often a connection that stood was lost.
     """
 
     def __init__(self, link: Link, heartbeat_s: float = 5.0) -> None:
         self._link = link
         self._heartbeat_s = heartbeat_s
+        # What is wanted; changed at once.
         self._exact: dict[str, list[Sink]] = {}
-        self._patterns: list[tuple[frozenset[str], Sink]] = []
-        self._pattern = ""
+        self._planes: list[tuple[frozenset[str], Sink]] = []
+        # What the open connection was asked for and has confirmed; only ``_adjust`` changes the first two, one call at a time.
+        self._asked: set[str] = set()
+        self._asked_pattern = ""
+        self._unconfirmed: Counter[str] = Counter()
         self._acked: set[str] = set()
         self._pubsub: PubSub | None = None
+        self._sending = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
-        self._sending = asyncio.Lock()
         self._closed = False
+        self._told = False
         self.connected = False
         self.reconnects = 0
 
     async def listen(self, name: str, sink: Sink) -> None:
-        """Hand what arrives on one channel to the sink; its first ``acknowledged`` says when that begins."""
-        sinks = self._exact.setdefault(name, [])
-        sinks.append(sink)
+        """Hand what arrives on one channel to the sink; its first ``acknowledged`` says when that begins.
+
+        Raises:
+            Closed: the bus was closed.
+        """
         self._start()
-        if name in self._acked:
-            _tell(sink.acknowledged)
-        elif len(sinks) == 1:
-            await self._send(lambda pubsub: pubsub.subscribe(name))
+        self._exact.setdefault(name, []).append(sink)
+        await self._confirm(name, sink)
 
     async def listen_planes(self, planes: frozenset[str], sink: Sink) -> None:
-        """Hand what arrives on every channel of the planes to the sink."""
-        self._patterns.append((planes, sink))
+        """Hand what arrives on every channel of the planes to the sink.
+
+        Raises:
+            Closed: the bus was closed.
+        """
         self._start()
-        if not await self._cover() and self._pattern in self._acked:
-            _tell(sink.acknowledged)
+        self._planes.append((planes, sink))
+        await self._confirm(self._pattern, sink)
 
     async def forget(self, sink: Sink) -> None:
         """Stop handing anything to the sink; calling it twice is no error."""
-        gone = [name for name, sinks in self._exact.items() if sink in sinks]
-        for name in gone:
-            self._exact[name].remove(sink)
-            if not self._exact[name]:
-                del self._exact[name]
-                self._acked.discard(name)
-                await self._send(lambda pubsub, name=name: pubsub.unsubscribe(name))
-        kept = [entry for entry in self._patterns if entry[1] is not sink]
-        if len(kept) != len(self._patterns):
-            self._patterns = kept
-            await self._cover()
-
-    async def _cover(self) -> bool:
-        """Register the one pattern that covers every plane wanted; returns whether that changed anything."""
-        planes = frozenset[str]().union(*(entry[0] for entry in self._patterns))
-        old, new = self._pattern, self._link.names.pattern(planes) if planes else ""
-        if old == new:
-            return False
-        self._pattern = new
-        if new:
-            await self._send(lambda pubsub: pubsub.psubscribe(new))
-        if old:
-            self._acked.discard(old)
-            await self._send(lambda pubsub: pubsub.punsubscribe(old))
-        return True
+        kept = {name: [other for other in sinks if other is not sink] for name, sinks in self._exact.items()}
+        self._exact = {name: sinks for name, sinks in kept.items() if sinks}
+        self._planes = [entry for entry in self._planes if entry[1] is not sink]
+        await self._follow()
 
     async def aclose(self) -> None:
         """Close the connection; idempotent."""
-        self._closed = True
+        self._closed, self.connected = True, False
         task, self._task = self._task, None
         if task is not None:
-            self._wanted.set()
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])
+
+    # what is wanted
+
+    @property
+    def _pattern(self) -> str:
+        """The one pattern that covers every plane wanted, '' where none is."""
+        planes = frozenset[str]().union(*(entry[0] for entry in self._planes))
+        return self._link.names.pattern(planes) if planes else ""
 
     def _start(self) -> None:
-        self._wanted.set()
         if self._closed:
             raise Closed("the bus was closed")
+        self._wanted.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="tidings-listener")
 
-    async def _send(self, call: Callable[[PubSub], Awaitable[Any]]) -> None:
-        """Change the subscriptions of the open connection; a broken one is opened anew with all of them by ``_run``."""
+    async def _confirm(self, name: str, sink: Sink) -> None:
+        """Tell the sink at once where the server has confirmed that already; else ask it, and its answer tells the sink."""
+        if name in self._acked:
+            _tell(sink.acknowledged)
+        await self._follow()
+
+    async def _follow(self) -> None:
+        """Bring the open connection in line with what is wanted; where there is none, ``_run`` opens one with all of it."""
         async with self._sending:
-            if self._pubsub is not None:
-                with contextlib.suppress(RedisError, OSError):
-                    await call(self._pubsub)
+            if self._pubsub is None:
+                return
+            try:
+                await self._adjust(self._pubsub)
+            except (RedisError, OSError):
+                # redis-py may have reconnected by itself, without what was asked just now: have ``_read`` fail, to begin again.
+                await _drop(self._pubsub)
+
+    async def _adjust(self, pubsub: PubSub) -> None:
+        """Ask for what is wanted and was not asked for, and the other way round."""
+        more = self._exact.keys() - self._asked
+        if more:
+            self._asked |= more
+            self._unconfirmed.update(more)
+            await pubsub.subscribe(*more)
+        old, new = self._asked_pattern, self._pattern
+        if new != old:
+            self._asked_pattern = new
+            if new:
+                self._unconfirmed[new] += 1
+                await pubsub.psubscribe(new)
+            if old:
+                self._acked.discard(old)
+                await pubsub.punsubscribe(old)
+        less = self._asked - self._exact.keys()
+        if less:
+            self._asked -= less
+            self._acked -= less
+            await pubsub.unsubscribe(*less)
+
+    # the connection
 
     async def _run(self) -> None:
         delay = RECONNECT_BASE_S
@@ -136,37 +168,43 @@ class Listener:
             try:
                 await self._session()
                 delay = RECONNECT_BASE_S
-            except (RedisError, OSError, TimeoutError) as error:
-                if self.connected:
-                    log.warning("listener.disconnected", extra={"cause": type(error).__name__})
+            except Exception as error:
+                if self._lost(error):
                     delay = RECONNECT_BASE_S
-                self._lost()
                 await asyncio.sleep(delay * (0.5 + random.random() / 2))
                 delay = min(RECONNECT_CAP_S, delay * 2)
 
-    def _lost(self) -> None:
-        self.connected = False
-        self._acked.clear()
-        self.reconnects += 1
+    def _lost(self, error: Exception) -> bool:
+        """Note that there is no connection, and tell it once per episode; returns whether there was one."""
+        stood, self.connected = self.connected, False
+        self.reconnects += stood
+        if not isinstance(error, RedisError | OSError):
+            log.error("listener.failed", exc_info=error)
+        elif not self._told:
+            log.warning("listener.disconnected", extra={"cause": type(error).__name__})
+        self._told = True
+        return stood
 
     async def _session(self) -> None:
-        """Open one connection, subscribe to all that is wanted, read until it breaks or nothing is wanted."""
+        """Open one connection, ask for all that is wanted, read until it breaks or nothing is wanted."""
         pubsub = self._link.connection.pubsub()
         try:
             async with self._sending:
-                if self._exact:
-                    await pubsub.subscribe(*self._exact)
-                if self._pattern:
-                    await pubsub.psubscribe(self._pattern)
+                await self._adjust(pubsub)
                 if not pubsub.subscribed:
                     self._wanted.clear()
                     return
                 self._pubsub = pubsub
             await self._read(pubsub)
+            self.connected = False
         finally:
-            self._pubsub = None
-            self._acked.clear()
-            await _drop(pubsub)
+            async with self._sending:
+                self._pubsub = None
+                self._asked.clear()
+                self._asked_pattern = ""
+                self._unconfirmed.clear()
+                self._acked.clear()
+                await _drop(pubsub)
 
     async def _read(self, pubsub: PubSub) -> None:
         asked = False
@@ -183,38 +221,45 @@ class Listener:
                 asked = True
                 async with self._sending:
                     await pubsub.ping()
-        if not self._exact and not self._patterns:
-            self._wanted.clear()
+        if pubsub.connection is None and not self._closed:
+            raise ConnectionError("the Pub/Sub connection broke")
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         kind = message["type"]
-        if kind in ("message", "pmessage"):
-            self._deliver(kind, message["channel"].decode(), message["data"])
-        elif kind in ("subscribe", "psubscribe"):
-            self.connected = True
-            self._acknowledge(kind, message["channel"].decode())
-
-    def _deliver(self, kind: str, name: str, payload: bytes) -> None:
         if kind == "message":
-            for sink in tuple(self._exact.get(name, ())):
-                _tell(sink.receive, name, payload)
-            return
+            self._deliver(_text(message["channel"]), message["data"])
+        elif kind == "pmessage":
+            self._deliver_by_pattern(_text(message["channel"]), message["data"])
+        elif kind in ("subscribe", "psubscribe"):
+            self._acknowledge(_text(message["channel"]))
+
+    def _deliver(self, name: str, payload: bytes) -> None:
+        for sink in tuple(self._exact.get(name, ())):
+            _tell(sink.receive, name, payload)
+
+    def _deliver_by_pattern(self, name: str, payload: bytes) -> None:
         channel = self._link.names.channel_of(name)
         if channel is None:
             return
-        for planes, sink in tuple(self._patterns):
+        for planes, sink in tuple(self._planes):
             if channel.plane in planes:
                 _tell(sink.receive, name, payload)
 
-    def _acknowledge(self, kind: str, name: str) -> None:
-        if kind == "psubscribe" and name == self._pattern:
-            self._acked.add(name)
-            for _, sink in tuple(self._patterns):
-                _tell(sink.acknowledged)
-        elif kind == "subscribe" and name in self._exact:
-            self._acked.add(name)
-            for sink in tuple(self._exact[name]):
-                _tell(sink.acknowledged)
+    def _acknowledge(self, name: str) -> None:
+        """Pass an acknowledgement on, unless the subscription was given up and asked for anew since."""
+        self._unconfirmed[name] -= 1
+        if self._unconfirmed[name] > 0 or not (name in self._asked or name == self._asked_pattern):
+            return
+        self.connected, self._told = True, False
+        self._acked.add(name)
+        sinks = [*self._exact.get(name, ()), *(sink for _, sink in self._planes if name == self._asked_pattern)]
+        for sink in sinks:
+            _tell(sink.acknowledged)
+
+
+def _text(name: bytes) -> str:
+    """Return the name of a channel; anybody can publish on one that is not text."""
+    return name.decode(errors="replace")
 
 
 def _tell(call: Callable[..., None], *args: Any) -> None:
@@ -225,10 +270,5 @@ def _tell(call: Callable[..., None], *args: Any) -> None:
 
 
 async def _drop(pubsub: PubSub) -> None:
-    """Close a Pub/Sub object; unsubscribed first, because the async fake keeps a subscription otherwise."""
-    with contextlib.suppress(RedisError, OSError, TimeoutError):
-        async with asyncio.timeout(1):
-            await pubsub.unsubscribe()
-            await pubsub.punsubscribe()
-    with contextlib.suppress(RedisError, OSError, TimeoutError):
+    with contextlib.suppress(RedisError, OSError):
         await pubsub.aclose()  # type: ignore[no-untyped-call]

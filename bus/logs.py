@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,11 @@ from bus.records import Record, parse_record
 from bus.redis.link import Link
 from bus.states import State
 
+log = logging.getLogger("tidings.logs")
+
 PAGE = 500
 """Entries read at a time. Replay in pages of 1,000 is no quicker, and a page of large messages must fit in memory."""
+_SCAN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Logs:
 
         Raises:
             UnknownSession: there is none, or its start has not been decided.
+            InvalidMessage: the record cannot be read.
             Unreachable: the server does not answer.
         """
         record = await self.find(session)
@@ -55,17 +60,24 @@ class Logs:
         """Return the record of a session, None where there is none.
 
         Raises:
+            InvalidMessage: the record cannot be read.
             Unreachable: the server does not answer.
         """
-        return (await self.records([session]))[0]
+        return parse_record(session, (await self._hashes([session]))[0])
 
     async def records(self, sessions: list[str]) -> list[Record | None]:
-        """Return the records of several sessions, in the order asked."""
+        """Return the records of several sessions, in the order asked; None for one that is not there or cannot be read.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        return [_readable(session, fields) for session, fields in zip(sessions, await self._hashes(sessions), strict=True)]
+
+    async def _hashes(self, sessions: list[str]) -> list[dict[bytes, bytes]]:
         pipeline = self._link.pipeline(atomic=False)
         for session in sessions:
             pipeline.hgetall(self._link.names.record(session))
-        answers = await self._link.read(pipeline)
-        return [parse_record(session, fields) for session, fields in zip(sessions, answers, strict=True)]
+        return await self._link.read(pipeline)
 
     async def page(self, plane: str, session: str, after: int, limit: int = PAGE) -> Page:
         """Read up to ``limit`` entries after an offset, together with epoch and end of the log."""
@@ -89,24 +101,42 @@ class Logs:
         answers = await self._link.read(pipeline)
         return [((epoch or b"").decode(), int(end or 0)) for epoch, end in answers]
 
+    async def scan(self, cursor: int) -> tuple[int, dict[str, str]]:
+        """Return the next cursor and the state of each of some sessions, from a cursor on: 0 begins, and 0 is the end.
+
+        A session may come up twice. One that appears or changes during the scan may be missed or come up with its old state.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        pipeline = self._link.pipeline(atomic=False)
+        pipeline.hscan(self._link.names.sessions, cursor, count=_SCAN)
+        following, found = (await self._link.read(pipeline))[0]
+        return int(following), {name.decode(): state.decode() for name, state in found.items()}
+
     async def sessions(self, state: State | None = None) -> AsyncIterator[str]:
         """Yield the ids of all sessions, or of those in one state; each once, in no order.
 
-        A session that appears or changes during the scan may be missed or be seen in its old state.
+        Raises:
+            Unreachable: the server does not answer.
         """
         cursor, seen = 0, set[str]()
         while True:
-            pipeline = self._link.pipeline(atomic=False)
-            pipeline.hscan(self._link.names.sessions, cursor, count=1000)
-            answer: Any = (await self._link.read(pipeline))[0]
-            cursor = int(answer[0])
-            for name, value in answer[1].items():
-                session = name.decode()
-                if session not in seen and (state is None or value.decode() == state):
+            cursor, found = await self.scan(cursor)
+            for session, current in found.items():
+                if session not in seen and (state is None or current == state):
                     seen.add(session)
                     yield session
             if cursor == 0:
                 return
+
+
+def _readable(session: str, fields: dict[bytes, bytes]) -> Record | None:
+    try:
+        return parse_record(session, fields)
+    except InvalidMessage as error:
+        log.warning("record.unreadable", extra={"session": session, "cause": str(error)})
+        return None
 
 
 def _entry(plane: str, item: Any) -> tuple[int, Message | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ RING_S = 3600.0
 """Life of that ring after the last notice: a stream of one entry takes 4 KB of the server's memory."""
 OUTBOX = 256
 """Notices that wait while the server is away, by default."""
+RETRY_BASE_S = 0.05
+RETRY_CAP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +64,36 @@ async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -
 class Outbox:
     """Publishes notices in the order given, without ever making the caller wait.
 
-    A call to a model must not be delayed, failed or cancelled by the bus: ``put`` only appends to a bounded queue. While the server is
-    away the newest notices wait; what is dropped is counted and told once per episode. What gets lost is repaired by the picture that
-    goes with the next renewal of the lease.
+    A call to a model must not be delayed, failed or cancelled by the bus: ``put`` only appends to a bounded queue. While the
+    server is away the newest notices wait; what is dropped is counted and told once per episode. What gets lost is repaired by the
+    picture that goes with the next renewal of the lease.
+
+    Attributes:
+        published: notices that the server has taken.
+        dropped: notices given up because too many waited, or because the outbox was closed.
+        refused: notices that the server or the codec did not take: an old lease, an unknown session, too large.
     """
 
     def __init__(self, link: Link, size: int = OUTBOX) -> None:
         self._link = link
         self._queue: deque[tuple[Notice, Seat | None]] = deque()
+        self._under_way: tuple[Notice, Seat | None] | None = None
         self._size = size
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
         self._dropping = False
+        self.closed = False
         self.published = 0
         self.dropped = 0
         self.refused = 0
 
     def put(self, notice: Notice, seat: Seat | None = None) -> None:
-        """Hand over a notice; returns at once and never raises."""
+        """Hand over a notice; returns at once and never raises. After closing it is dropped."""
+        if self.closed:
+            self.dropped += 1
+            return
         if len(self._queue) >= self._size:
             self._queue.popleft()
             self.dropped += 1
@@ -106,31 +117,37 @@ class Outbox:
 
     async def aclose(self) -> None:
         """Stop publishing; what still waits is counted as dropped. Idempotent."""
+        self.closed = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self.dropped += len(self._queue)
+            await asyncio.wait([task])
+        self.dropped += len(self._queue) + (self._under_way is not None)
         self._queue.clear()
+        self._under_way = None
         self._idle.set()
 
     async def _run(self) -> None:
-        delay = 0.05
-        while True:
-            while self._queue:
-                item = self._queue[0]
-                if await self._publish(*item):
-                    delay, self._dropping = 0.05, False
-                    # The queue may have overflowed meanwhile and dropped this one.
-                    if self._queue and self._queue[0] is item:
-                        self._queue.popleft()
-                else:
-                    await asyncio.sleep(delay)
-                    delay = min(1.0, delay * 2)
+        # Not only cancelled: redis-py can swallow a cancellation that meets the end of its time-out.
+        while not self.closed:
+            while self._queue and not self.closed:
+                self._under_way = self._queue.popleft()
+                if await self._insist(*self._under_way):
+                    self._under_way = None
             self._idle.set()
             self._more.clear()
             await self._more.wait()
+
+    async def _insist(self, notice: Notice, seat: Seat | None) -> bool:
+        """Publish one notice, however long the server is away; returns False when the outbox was closed over it."""
+        delay = RETRY_BASE_S
+        while not await self._publish(notice, seat):
+            if self.closed:
+                return False
+            await asyncio.sleep(delay)
+            delay = min(RETRY_CAP_S, delay * 2)
+        self._dropping = False
+        return True
 
     async def _publish(self, notice: Notice, seat: Seat | None) -> bool:
         """Publish one; returns False when it should be tried again."""

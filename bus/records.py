@@ -61,7 +61,7 @@ class Record:
         paused_by: who paused it.
         pending: whether a run was interrupted or has not begun; False: the next word is a person's.
         said: offset of the newest user message.
-        status, events, commands: newest offsets of the three planes.
+        status, events, commands: newest offset of each plane.
         handled: offset of the newest handled command.
         touched: grows with everything that may want a decision.
         failures: how often in a row controllers failed to handle it.

@@ -32,6 +32,7 @@ from bus.states import State, Trigger, next_state
 
 LEASE_S = 10.0
 """Length of a lease in seconds, by default."""
+_RELEASES = frozenset({Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.PARK, Trigger.HAND_BACK})
 _LOOK = 16
 """Queued sessions that one attempt to claim looks at; other workers take some of them at the same moment."""
 ALL_READ = 2**53 - 1
@@ -121,11 +122,27 @@ def split_state(notice: SessionState) -> tuple[bytes, bytes]:
 
     The cut is before the first member of ``data``; inside a JSON string the quotes would be escaped, so it is found in one place.
     """
-    payload = encode(notice)
+    bare = notice.data.model_copy(update={"from_": None, "version": 0})
+    payload = encode(notice.model_copy(update={"data": bare}))
     start = b'"data":{'
-    before = b'"from":null,"to":"%s","version":0,' % notice.data.to.encode()
+    before = b'"from":null,"to":"%s","version":0,' % bare.to.encode()
     at = payload.index(start + before) + len(start)
     return payload[:at], payload[at + len(before) :]
+
+
+def _check_notices(session: str, notices: Sequence[Notice]) -> None:
+    for notice in notices:
+        if not isinstance(notice, Notice):
+            raise TypeError(f"only notices are published, this is a {type(notice).__name__}")
+        if notice.subject != session:
+            raise ValueError(f"a notice of session {notice.subject!r} cannot be published in {session!r}")
+
+
+def _split_claimed(notice: WorkerClaimed) -> tuple[bytes, bytes]:
+    """Cut an encoded ``worker.claimed`` where the script writes the token, which only it knows."""
+    name = b'"token":'
+    before, _, after = encode(notice).rpartition(name + b"0")
+    return before + name, after
 
 
 class Sessions:
@@ -156,10 +173,12 @@ class Sessions:
                 state = answer[1].decode()
                 raise SessionHeld(session, state) if state else UnknownSession(session)
             return self._claim(session, worker, lease_s, answer)
-        for candidate in await self._queued():
-            answer = await self._try(candidate, worker, lease_s, create=False)
-            if answer[0] == b"ok":
-                return self._claim(candidate, worker, lease_s, answer)
+        # Each candidate leaves ``ready``, whoever gets it, so this ends.
+        while candidates := await self._queued():
+            for candidate in candidates:
+                answer = await self._try(candidate, worker, lease_s, create=False)
+                if answer[0] == b"ok":
+                    return self._claim(candidate, worker, lease_s, answer)
         return None
 
     async def _queued(self) -> list[str]:
@@ -179,7 +198,7 @@ class Sessions:
         )
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
-        args += [RING, int(RING_S * 1000), claimed.id, encode(claimed), state.id, *split_state(state)]
+        args += [RING, int(RING_S * 1000), claimed.id, *_split_claimed(claimed), state.id, *split_state(state)]
         args.append(new_epoch() if create else "")
         return await self._link.run("claim", keys, args)
 
@@ -213,7 +232,7 @@ class Sessions:
 
         Args:
             after: offset up to which the caller has read; its own events, if stored already, lie beyond it.
-            patience_s: how long to try, in seconds.
+            patience_s: how long to go on trying, in seconds.
 
         Returns:
             The events as stored, with their offsets.
@@ -221,8 +240,8 @@ class Sessions:
         Raises:
             TypeError: something other than an event was passed; notices never enter the history.
             ValueError: an event is of another session, or one id is there twice.
-            LeaseLost: the session was taken away; nothing was written.
-            OutcomeUnknown: the connection stayed broken; append the same events again to know.
+            LeaseLost: the session was taken away; nothing was written, unless by a try before whose answer was lost.
+            OutcomeUnknown: the connection stayed broken; append the same events after the same offset again to know.
             PayloadTooLarge: an event is over the limit; nothing was written.
         """
         self._check(claim, events)
@@ -266,11 +285,14 @@ class Sessions:
         """Let the session go, in one step with its new state; whatever is still in flight cannot land any more.
 
         Raises:
+            TypeError: something other than a notice is to be published.
+            ValueError: the trigger does not release, or a notice is of another session.
             LeaseLost: it was taken away before; nothing was written.
             Unreachable: the server does not answer; the lease runs out by itself.
         """
         names, session = self._link.names, claim.session
-        to = next_state(State.RUNNING, release.trigger)
+        _check_notices(session, release.notices)
+        to = next_state(State.RUNNING, release.trigger) if release.trigger in _RELEASES else None
         if to is None:
             raise ValueError(f"{release.trigger} is not a way to release a session")
         picture = Picture(model=release.wait.model, waits={release.wait.llm: release.wait}) if release.wait else Picture()

@@ -14,6 +14,7 @@ from bus.redis.link import Argument, Link
 from bus.sessions import new_epoch
 
 _LOOK_S = 0.5
+_WITHDRAW_S = 2.0
 _WAITING = 1000
 """Commands that may wait for a controller in one session. Nobody types that many; a program that does hears of it."""
 _UNDECIDED_S = 24 * 3600.0
@@ -43,7 +44,7 @@ class Steering:
     async def send(self, command: Command, timeout_s: float) -> Outcome:
         """Send a command and wait for its outcome.
 
-        Sending a command again under the same id gets the first outcome again.
+        A command that is sent again under the same id is stored once, and its first outcome is the outcome of all.
 
         Args:
             timeout_s: how long to wait; the command expires with it and will not be applied later.
@@ -54,13 +55,14 @@ class Steering:
         Raises:
             CommandRefused: a controller refused it; the error says what would be legal.
             CommandExpired: nobody handled it in time, and nobody will.
+            TypeError: it is not a command, or one that controllers do not know.
             UnknownSession: there is no such session.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         expires_at = self._link.clock.now() + timedelta(seconds=timeout_s)
-        if isinstance(command, UnknownCommand):
+        if not isinstance(command, Command) or isinstance(command, UnknownCommand):
             raise TypeError(f"{command.type!r} is not a command that controllers know")
         data: Any = getattr(command, "data")  # noqa: B009 - every known command has data; the base class does not say so
         command = command.model_copy(update={"data": data.model_copy(update={"expires_at": expires_at})})
@@ -83,7 +85,7 @@ class Steering:
         payload = encode(command, self._link.payload_limit)
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
         args += [int(_UNDECIDED_S * 1000), _WAITING]
-        answer = await self._link.run_again("command", keys, [*args, "0"], [*args, "1"])
+        answer = await self._link.run_again("command", keys, args)
         if answer[0] == b"unknown":
             raise UnknownSession(session)
         if answer[0] == b"full":
@@ -112,13 +114,22 @@ class Steering:
         return Outcome.model_validate_json(value) if value else None
 
     async def _withdraw(self, command: Command) -> Outcome:
-        """Stop waiting: from here on nobody can apply the command, unless somebody just has."""
+        """Stop waiting: from here on nobody can apply the command, unless somebody just has.
+
+        Raises:
+            Unreachable: the server does not answer; the command expires by its own time.
+        """
         expired = Outcome(
             command_id=command.id, session=command.subject, result=Result.EXPIRED, reason="no controller answered in time"
         )
         args: list[Argument] = [expired.model_dump_json(), int(OUTCOME_S * 1000)]
         keys = [self._link.names.outcome(command.subject, command.id)]
-        return Outcome.model_validate_json(await self._link.run_again("withdraw", keys, args))
+        try:
+            async with asyncio.timeout(_WITHDRAW_S):
+                return Outcome.model_validate_json(await self._link.run_again("withdraw", keys, args))
+        except TimeoutError:
+            address = self._link.connection.address
+            raise Unreachable(f"{address} does not answer: look whether the server is well", address=address) from None
 
 
 def _raise_unless_applied(outcome: Outcome) -> Outcome:

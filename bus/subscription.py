@@ -1,7 +1,7 @@
 """A subscription: what is retained and what is live, as one sequence without holes and doubles.
 
-The reader pulls. Live messages wait in a bounded buffer; when it overflows it is emptied and the log is read instead, at the reader's
-own pace, so a slow reader costs nobody anything and loses nothing that is retained.
+The reader pulls. Live messages wait in a bounded buffer; when it overflows it is emptied and the log is read instead, at the
+reader's own pace, so a slow reader costs nobody anything and loses nothing that is retained.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ BUFFER = 1000
 """Live messages that wait for the reader, by default; more than that and the log is read instead."""
 REREAD_S = 10.0
 """How often the end of the log is looked at in silence: the last message before a silence cannot be missed by counting."""
-_SCAN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Statistics:
     Attributes:
         delivered: messages given to the reader.
         pending: messages that wait in the buffer.
-        overflows: how often the buffer was full (each is one episode).
+        overflows: how often the buffer was full and was emptied.
         dropped: live messages dropped by that; those still retained were delivered from the log.
         gaps: gaps told to the reader.
         invalid: stored messages that could not be read and were skipped.
@@ -58,8 +57,9 @@ class Subscription(Generic[M]):
     """An endless async iterator over one channel, or over the status of all sessions.
 
     Made by ``Bus.subscribe``; enter it before iterating. Entering waits for the server's acknowledgement: what is published after
-    that is not missed. Iteration yields messages and, where retention or a loss of data left a hole, a ``Gap``. While the server is
-    away it waits. One reader only.
+    that is not missed (except that a session which the reader of a pattern has not come to yet, because of more than ``buffer``
+    others, begins with its picture at that moment). Iteration yields messages and, where retention or a loss of data left a hole,
+    a ``Gap``. While the server is away it waits. It ends when it or the bus is closed. One reader only.
     """
 
     def __init__(
@@ -77,14 +77,18 @@ class Subscription(Generic[M]):
                 f"{channel} cannot be subscribed {'with a cursor' if after is not None else 'as a whole'}: "
                 "only status.* can, without a cursor; name one session for anything else"
             )
+        if after is not None and (after.offset if isinstance(after, Cursor) else after) < 0:
+            raise ValueError("the first offset is 1, and 0 stands before it: subscribe after 0 or more")
         self._link, self._listener, self._logs = link, listener, Logs(link)
         self._channel, self._after = channel, after
         self._limit, self._reread_s = buffer, reread_s
         self._tracks: dict[str, Track[Message | None]] = {}
-        self._live: deque[bytes] = deque()
+        self._live: deque[tuple[str, bytes]] = deque()
         self._out: deque[M | Gap] = deque()
         self._to_read: dict[str, None] = {}
-        self._scan = False
+        self._scan_wanted = False
+        self._scan_at: int | None = None
+        self._seen: set[str] = set()
         self._attached = False
         self._wake = asyncio.Event()
         self._acked = asyncio.Event()
@@ -92,13 +96,17 @@ class Subscription(Generic[M]):
         self._delivered = self._overflows = self._dropped = self._gaps = self._invalid = self._resyncs = 0
 
     async def __aenter__(self) -> Self:
-        if self._channel.is_pattern:
-            await self._listener.listen_planes(frozenset({self._channel.plane}), self)
-        else:
-            name = self._link.names.channel(self._channel.plane, self._channel.session)
-            await self._listener.listen(name, self)
         try:
+            if self._channel.is_pattern:
+                await self._listener.listen_planes(frozenset({self._channel.plane}), self)
+            else:
+                name = self._link.names.channel(self._channel.plane, self._channel.session)
+                await self._listener.listen(name, self)
             await self._acked.wait()
+            if self._channel.plane == "status" and self._after is None:
+                await self._look_around()
+            if self._closed:
+                raise Closed("the bus was closed")
         except BaseException:
             await self.aclose()
             raise
@@ -112,6 +120,7 @@ class Subscription(Generic[M]):
         if not self._closed:
             self._closed = True
             self._wake.set()
+            self._acked.set()
             await self._listener.forget(self)
 
     def statistics(self) -> Statistics:
@@ -131,10 +140,7 @@ class Subscription(Generic[M]):
 
     def acknowledged(self) -> None:
         """Note that the connection is (again) subscribed: whatever was missed before is in the log."""
-        if self._channel.is_pattern:
-            self._scan = True
-        else:
-            self._want(self._channel.session)
+        self._look()
         self._acked.set()
         self._wake.set()
 
@@ -142,19 +148,23 @@ class Subscription(Generic[M]):
         """Take a live message into the buffer."""
         if len(self._live) >= self._limit:
             self._overflow()
-        self._live.append(payload)
+        self._live.append((name.rpartition(".")[2], payload))
         self._wake.set()
 
     def _overflow(self) -> None:
+        """Empty the buffer; what was in it is read from the log."""
         self._overflows += 1
         self._dropped += len(self._live)
+        for session, _ in self._live:
+            self._want(session)
         self._live.clear()
-        if self._channel.is_pattern:
-            self._scan = True
-        else:
-            self._want(self._channel.session)
 
     # the side of the reader
+
+    async def _look_around(self) -> None:
+        """Draw the pictures there are, on entering, as many as the buffer holds; the others are drawn when the reader gets there."""
+        while not (self._attached or self._closed or len(self._out) >= self._limit):
+            await self._advance()
 
     def __aiter__(self) -> Self:
         return self
@@ -174,14 +184,14 @@ class Subscription(Generic[M]):
         return item
 
     async def _advance(self) -> None:
-        """Do one thing that brings the next item nearer."""
+        """Do one thing that brings the next item nearer. Cancelled or failing, it leaves everything to be done again."""
         try:
-            if self._scan:
-                await self._rescan()
-            elif self._to_read:
-                await self._read(next(iter(self._to_read)))
+            if self._to_read:
+                await self._read_next()
+            elif self._scan_wanted or self._scan_at is not None:
+                await self._scan()
             elif self._live:
-                self._take(self._live.popleft())
+                self._take(*self._live.popleft())
             else:
                 await self._pause(self._reread_s)
         except Unreachable:
@@ -189,53 +199,87 @@ class Subscription(Generic[M]):
 
     async def _pause(self, seconds: float) -> None:
         """Wait for something to happen; after silence look at the log."""
+        if self._closed:
+            return
         self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
-            if self._channel.is_pattern:
-                self._scan = True
-            else:
-                self._want(self._channel.session)
+            self._look()
+
+    def _look(self) -> None:
+        """Have the log looked at, wherever there may be something new."""
+        if self._channel.is_pattern:
+            self._scan_wanted = True
+        else:
+            self._want(self._channel.session)
 
     def _want(self, session: str) -> None:
         self._to_read[session] = None
 
-    def _take(self, payload: bytes) -> None:
+    def _take(self, session: str, payload: bytes) -> None:
+        track = self._tracks.get(session)
         try:
             message = decode(self._channel.plane, payload)
         except InvalidMessage:
-            # Its offset cannot be trusted either; if it was stored, the next message shows a hole and the log is read.
-            self._invalid += 1
+            message = None
+        if message is None or message.subject != session:
+            # Anybody can publish here; if it was stored, the log says so.
+            if track is not None:
+                self._want(session)
             return
-        track = self._tracks.get(message.subject)
         if track is None:
-            track = self._tracks[message.subject] = self._new_track(message.subject)
+            track = self._tracks[session] = self._new_track(session)
         taken = track.live(message.epoch, message.offset, message)
         if taken is not None:
             self._out.append(cast(M, taken))
         elif track.stale:
-            self._want(message.subject)
+            self._want(session)
 
     def _new_track(self, session: str) -> Track[Message | None]:
         return Track(f"{self._channel.plane}.{session}")
 
-    async def _read(self, session: str) -> None:
-        """Read one page of one channel; the session stays wanted while there is more."""
-        track = self._tracks.get(session)
-        if track is None:
-            track = await self._attach(session)
-            if track is None:
-                return
+    # reading the log
+
+    async def _read_next(self) -> None:
+        session = next(iter(self._to_read))
         # Taken out before the read: what is wanted while we read (an overflow, a reconnect) may be newer than the page.
-        self._to_read.pop(session, None)
+        del self._to_read[session]
         try:
-            page = await self._logs.page(self._channel.plane, session, track.last)
-        except Unreachable:
+            await self._read(session)
+        except BaseException:
             self._want(session)
             raise
+
+    async def _read(self, session: str) -> None:
+        """Read one page of one channel, or (status, where no cursor was given) draw its current picture to begin with."""
+        track = self._tracks.get(session)
+        if track is None and self._channel.plane == "status" and self._after is None:
+            await self._draw([session])
+            if not self._channel.is_pattern:
+                # There is no such session yet: it is followed from its first notice on.
+                self._tracks.setdefault(session, self._new_track(session))
+                self._attached = True
+            return
+        if track is None:
+            track = self._tracks[session] = self._begin(session)
+        page = await self._logs.page(self._channel.plane, session, track.last)
         self._resyncs += self._attached
+        self._take_page(track, session, page)
+        if not self._channel.is_pattern and session not in self._to_read:
+            self._attached = True
+
+    def _begin(self, session: str) -> Track[Message | None]:
+        """Begin a channel where the reader asked: at its cursor, or at the beginning."""
+        track = self._new_track(session)
+        if isinstance(self._after, Cursor):
+            track.epoch, track.last = self._after.epoch, self._after.offset
+        elif self._after is not None:
+            track.last = self._after
+        return track
+
+    def _take_page(self, track: Track[Message | None], session: str, page: Page) -> None:
         items = self._of_this_log(track, page)
         if items is None:
             items = track.page(page.epoch, page.end, page.entries)
@@ -244,40 +288,26 @@ class Subscription(Generic[M]):
                 self._invalid += 1
             else:
                 self._out.append(cast("M | Gap", item))
-        if track.stale and page.epoch is not None:
+        if page.epoch is None:
+            if self._channel.is_pattern:
+                del self._tracks[session]
+        elif track.stale:
             self._want(session)
         elif self._channel.plane == "status" and items and isinstance(items[-1], Gap):
-            await self._draw([session])
-        self._attached = True
+            # Nothing is left of the ring: begin again, with the current picture.
+            del self._tracks[session]
+            self._want(session)
 
     def _of_this_log(self, track: Track[Message | None], page: Page) -> list[Message | Gap | None] | None:
         """Hold the cursor's message id against the log, once; returns a reset when the log has another message there."""
         after, self._after = self._after, None
         if not isinstance(after, Cursor) or not after.id or not page.id_before or after.id == page.id_before:
             return None
+        if after.id.startswith(f"{after.epoch}."):
+            # The cursor of a picture that was drawn from the record: its id is not that of the message at its offset.
+            return None
         track.epoch, track.last, track.stale = page.epoch, 0, True
         return [Gap(track.channel, "reset", after.offset + 1, after.offset)]
-
-    async def _attach(self, session: str) -> Track[Message | None] | None:
-        """Begin the channel where the reader asked: at its cursor, at the beginning, or (status) at the current picture."""
-        after = self._after
-        if after is None and self._channel.plane == "status":
-            self._tracks[session] = self._new_track(session)
-            self._to_read.pop(session, None)
-            try:
-                await self._draw([session])
-            except Unreachable:
-                del self._tracks[session]
-                self._want(session)
-                raise
-            self._attached = True
-            return None
-        track = self._tracks[session] = self._new_track(session)
-        if isinstance(after, Cursor):
-            track.epoch, track.last = after.epoch, after.offset
-        elif after is not None:
-            track.last = after
-        return track
 
     async def _draw(self, sessions: list[str]) -> None:
         """Give the reader the current picture of sessions, in place of what led to it."""
@@ -286,31 +316,32 @@ class Subscription(Generic[M]):
             picture = record.as_notice(now) if record else None
             if record is None or picture is None:
                 continue
-            track = self._tracks.setdefault(session, self._new_track(session))
+            track = self._tracks[session] = self._new_track(session)
             track.epoch, track.last, track.stale = record.epoch, record.status, False
             self._out.append(cast(M, picture))
 
-    async def _rescan(self) -> None:
-        """Look at every session: draw those that are new to the reader, read on those that moved."""
-        self._scan = False
-        try:
-            batch: list[str] = []
-            async for session in self._logs.sessions():
-                batch.append(session)
-                if len(batch) == _SCAN:
-                    await self._scan_batch(batch)
-                    batch = []
-            if batch:
-                await self._scan_batch(batch)
-        except Unreachable:
-            self._scan = True
-            raise
-        self._attached = True
+    # looking at all sessions
 
-    async def _scan_batch(self, sessions: list[str]) -> None:
-        await self._draw([session for session in sessions if session not in self._tracks])
-        known = [session for session in sessions if session in self._tracks]
-        for session, (epoch, end) in zip(known, await self._logs.ends("status", known), strict=True):
+    async def _scan(self) -> None:
+        """Look at the next sessions: draw those that are new to the reader, read on those that moved."""
+        if self._scan_at is None:
+            self._scan_at, self._scan_wanted, self._seen = 0, False, set()
+        following, found = await self._logs.scan(self._scan_at)
+        known = [session for session in found if session in self._tracks]
+        ends = await self._logs.ends(self._channel.plane, known)
+        await self._draw([session for session in found if session not in self._tracks])
+        for session, end in zip(known, ends, strict=True):
             track = self._tracks[session]
-            if track.epoch != epoch or track.last != end:
+            if (track.epoch, track.last) != end:
                 self._want(session)
+        self._seen.update(found)
+        self._scan_at = following or None
+        if self._scan_at is None:
+            self._look_for_the_gone()
+
+    def _look_for_the_gone(self) -> None:
+        """At the end of a scan, look at the sessions that it did not meet: the data may have been lost."""
+        for session in self._tracks.keys() - self._seen:
+            self._want(session)
+        self._seen = set()
+        self._attached = True

@@ -13,9 +13,7 @@ from bus import messages as m
 from bus.states import State
 
 sessions = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True)
-ids = st.text(
-    "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\'), min_size=1, max_size=128
-)
+ids = st.text("".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\'), min_size=1, max_size=128)
 texts = st.text(max_size=40)
 words = st.text(min_size=1, max_size=40)
 counts = st.integers(min_value=0, max_value=2**53)
@@ -58,21 +56,15 @@ _WAIT: Mapping[str, SearchStrategy[Any]] = {
     "message": texts,
     "action": texts,
 }
-_ATTEMPT = {
-    key: _WAIT[key] for key in ("llm", "model", "reason", "attempt", "max_attempts", "message", "action")
-}
+_ATTEMPT = {key: _WAIT[key] for key in ("llm", "model", "reason", "attempt", "max_attempts", "message", "action")}
 _ASKED: Mapping[str, SearchStrategy[Any]] = {"by": words, "why": texts, "expires_at": _maybe(instants)}
 
 waits = st.builds(m.Wait, **_WAIT)
 pictures = st.builds(m.Picture, model=_maybe(texts), waits=st.dictionaries(texts, waits, max_size=3))
 
 DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
-    m.LlmRetry: st.builds(
-        m.LlmRetryData, **_WAIT, status_code=_maybe(st.integers(100, 599)), retry_after_s=_maybe(seconds)
-    ),
-    m.LlmRateLimited: st.builds(
-        m.LlmRateLimitedData, **_ATTEMPT, resume_at=_maybe(instants), parks=positives
-    ),
+    m.LlmRetry: st.builds(m.LlmRetryData, **_WAIT, status_code=_maybe(st.integers(100, 599)), retry_after_s=_maybe(seconds)),
+    m.LlmRateLimited: st.builds(m.LlmRateLimitedData, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
     m.LlmRecovered: st.builds(m.LlmRecoveredData, llm=texts, model=_maybe(texts), attempt=positives),
     m.LlmFailed: st.builds(m.LlmFailedData, **_ATTEMPT, status_code=_maybe(st.integers(100, 599))),
     m.WorkerClaimed: st.builds(m.WorkerClaimedData, worker=workers, token=counts),
@@ -97,10 +89,9 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         model=_maybe(texts),
         prompt_tokens=_maybe(counts),
         completion_tokens=_maybe(counts),
+        read=_maybe(counts),
     ),
-    m.ToolCall: st.builds(
-        m.ToolCallData, call_id=words, name=words, arguments=json_values, idempotent=st.booleans()
-    ),
+    m.ToolCall: st.builds(m.ToolCallData, call_id=words, name=words, arguments=json_values, idempotent=st.booleans()),
     m.ToolResult: st.builds(
         m.ToolResultData,
         call_id=words,

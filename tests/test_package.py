@@ -40,10 +40,14 @@ BUS_LAYERS = (
 WORKERS_LAYERS = (
     ("redaction",),
     ("retry", "provider"),
+    ("errors",),
     ("llm",),
-    ("agent",),
-    ("worker", "controller"),
-    ("gateway",),
+    ("settings", "log"),
+    ("agent", "decision"),
+    ("hold",),
+    ("run", "controller"),
+    ("worker",),
+    ("testing",),
     ("cli",),
 )
 

@@ -2,6 +2,8 @@
 
     class Greeter:
         async def step(self, history, llm):
+            if not unanswered(history):
+                return Step()
             completion = await llm.complete(to_prompt(history))
             return Step([AgentMessageData(text=completion.text)])
 
@@ -72,9 +74,12 @@ class Agent(Protocol):
     async def step(self, history: Sequence[Event], llm: Llm) -> Step:
         """Take one step.
 
-        A call to a tool takes two: one that returns the ``ToolCallData`` with ``Next.CONTINUE``, and the next, which finds it in the
-        history without a result (``open_calls``), runs it and returns the ``ToolResultData``. So the call is in the history before the
-        tool runs, and nobody runs it twice unawares.
+        A call to a tool takes two: one that returns the ``ToolCallData`` with ``Next.CONTINUE``, and the next, which finds it in
+        the history without a result (``open_calls``), runs it and returns the ``ToolResultData``. So the call is in the history
+        before the tool runs, and nobody runs it twice unawares.
+
+        There may be nothing to do (``unanswered``), for example when a worker was lost right after it had stored the answer. Then
+        the right step is an empty one.
 
         Args:
             history: all events of the session, oldest first.
@@ -108,7 +113,7 @@ class ChatAgent:
 
     async def step(self, history: Sequence[Event], llm: Llm) -> Step:
         """Answer what was said since the last answer, if anything was."""
-        if not any(isinstance(event, UserMessage) for event in history):
+        if not unanswered(history):
             return Step()
         completion = await llm.complete(to_prompt(history, self._system_prompt))
         return Step(answer(completion))
@@ -138,8 +143,11 @@ def answer(completion: Completion, idempotent: frozenset[str] = frozenset()) -> 
     return [message, *calls]
 
 
-def as_event(data: EventData, session: str, source: str) -> Event:
+def as_event(data: EventData, session: str, source: str, read: int | None = None) -> Event:
     """Put what an agent adds into an envelope.
+
+    Args:
+        read: offset up to which the agent knew the history; noted in what it says, where it does not say so itself.
 
     Raises:
         TypeError: it is nothing that an agent may add, a notice for instance.
@@ -147,7 +155,29 @@ def as_event(data: EventData, session: str, source: str) -> Event:
     model = _EVENTS.get(type(data))
     if model is None:
         raise TypeError(f"an agent cannot add a {type(data).__name__} to the history: use one of the event data classes")
+    if isinstance(data, AgentMessageData) and data.read is None:
+        data = data.model_copy(update={"read": read})
     return model.model_validate({"type": model.model_fields["type"].default, "subject": session, "source": source, "data": data})
+
+
+def unanswered(history: Sequence[Event]) -> list[Event]:
+    """Return the user messages and the results of tools that the agent has not answered, oldest first.
+
+    A run may begin with nothing to answer: a worker was lost after it had stored the answer and before it could say so. And a
+    message that came while the answer was being made stands before it in the log, yet is not answered by it.
+    """
+    waiting: list[Event] = []
+    for event in history:
+        if isinstance(event, UserMessage | ToolResult):
+            waiting.append(event)
+        elif isinstance(event, AgentMessage):
+            waiting = [earlier for earlier in waiting if not _knows(event, earlier)]
+    return waiting
+
+
+def _knows(said: AgentMessage, earlier: Event) -> bool:
+    """Whether something that stands before an agent's message was known when that was said."""
+    return said.data.read is None or earlier.offset is None or earlier.offset <= said.data.read
 
 
 def open_calls(history: Sequence[Event]) -> list[ToolCall]:
@@ -164,8 +194,9 @@ def open_calls(history: Sequence[Event]) -> list[ToolCall]:
 def to_prompt(history: Sequence[Event], system_prompt: str = "") -> list[dict[str, Any]]:
     """Build the messages for a model from events and from nothing else.
 
-    Providers want the results of tools right after the message that called them, so something said in between comes after. A call
-    without a result is given one that says so. ``agent.error`` and events of unknown types are for people and left out.
+    Providers want the results of tools right after the message that called them, so something said in between comes after. So
+    does what was said while an answer was being made, which that answer does not know. A call without a result is given one that
+    says so. ``agent.error`` and events of unknown types are for people and left out.
 
     Raises:
         TypeError: something other than an event is among them. A notice never reaches a model.
@@ -183,50 +214,71 @@ class _Prompt:
 
     def __init__(self, system_prompt: str) -> None:
         self._messages: list[dict[str, Any]] = []
-        self._open: dict[str, str] = {}
-        self._later: list[dict[str, Any]] = []
+        self._said: list[UserMessage] = []
+        """What people said and no answer has followed yet."""
+        self._caller: dict[str, Any] | None = None
+        """The message of the agent that a further call belongs to."""
+        self._open: dict[str, None] = {}
+        self._later: list[Event] = []
         if system_prompt:
             self._messages.append({"role": "system", "content": system_prompt})
 
     def add(self, event: Event) -> None:
+        if self._open and isinstance(event, UserMessage | AgentMessage):
+            self._later.append(event)
+            return
         match event:
             case UserMessage():
-                self._say({"role": "user", "content": event.data.text})
+                self._said.append(event)
+                self._caller = None
             case AgentMessage():
-                self._say({"role": "assistant", "content": event.data.text})
+                self._place(event)
+                self._speak(event.data.text)
             case ToolCall():
                 self._call(event)
             case ToolResult():
                 self._result(event.data.call_id, event.data.content or ("interrupted" if event.data.interrupted else ""))
 
-    def _say(self, message: dict[str, Any]) -> None:
-        (self._later if self._open else self._messages).append(message)
+    def _place(self, answer: AgentMessage | None = None) -> None:
+        """Put in what people said, as far as the answer that follows knows of it."""
+        said, self._said = self._said, []
+        for message in said:
+            if answer is None or _knows(answer, message):
+                self._messages.append({"role": "user", "content": message.data.text})
+            else:
+                self._said.append(message)
+
+    def _speak(self, text: str | None) -> dict[str, Any]:
+        self._caller = {"role": "assistant", "content": text}
+        self._messages.append(self._caller)
+        return self._caller
 
     def _call(self, event: ToolCall) -> None:
-        last = self._messages[-1] if self._messages else {}
-        if last.get("role") != "assistant":
-            last = {"role": "assistant", "content": None}
-            self._messages.append(last)
+        if event.data.call_id in self._open:
+            return
+        if self._caller is None:
+            self._place()
+        caller = self._caller or self._speak(None)
         function = {"name": event.data.name, "arguments": json.dumps(event.data.arguments)}
-        last.setdefault("tool_calls", []).append({"id": event.data.call_id, "type": "function", "function": function})
-        last["content"] = last["content"] or None
-        self._open[event.data.call_id] = event.data.name
+        caller.setdefault("tool_calls", []).append({"id": event.data.call_id, "type": "function", "function": function})
+        caller["content"] = caller["content"] or None
+        self._open[event.data.call_id] = None
 
     def _result(self, call_id: str, content: str) -> None:
-        if self._open.pop(call_id, None) is None:
+        if call_id not in self._open:
             return
+        del self._open[call_id]
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
         if not self._open:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._messages += self._later
-        self._later = []
+            self._caller = None
+            later, self._later = self._later, []
+            for event in later:
+                self.add(event)
 
     def finish(self) -> list[dict[str, Any]]:
         for call_id in list(self._open):
             self._result(call_id, "There is no result: the tool did not finish.")
-        self._flush()
+        self._place()
         return self._messages
 
 
@@ -237,7 +289,8 @@ class BadAgent(ValueError):
 def load_agent(spec: str, settings: Settings) -> AgentFactory:
     """Find the class ``module:Class`` and return what makes an agent from it.
 
-    A class with ``from_settings`` gets the settings, any other is called without arguments. Modules of the current folder are found.
+    A class with ``from_settings`` gets the settings, any other is called without arguments. Modules of the current folder are
+    found.
 
     Raises:
         BadAgent: there is no such module or class, or it has no ``step``.

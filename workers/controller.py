@@ -13,7 +13,7 @@ import os
 import socket
 from datetime import timedelta
 
-from bus import Bus, Decision, InvalidMessage, Snapshot, StaleDecision, TidingsError, Unreachable
+from bus import Bus, Decision, Snapshot, StaleDecision, TidingsError, Unreachable
 from workers.decision import Rules, decide, refuse_all
 from workers.settings import Settings
 
@@ -80,7 +80,8 @@ class Controller:
                     await self._round()
                     delay = 0.05
                 except Unreachable as error:
-                    log.warning("controller.unreachable", extra={"cause": str(error)})
+                    if delay == 0.05:
+                        log.warning("controller.unreachable", extra={"cause": str(error)})
                     self._hold_off()
                     await self._pause(delay)
                     delay = min(1.0, delay * 2)
@@ -94,14 +95,24 @@ class Controller:
     async def _round(self) -> None:
         """Take what is due and decide it; sleep when nothing is."""
         self._wake.event.clear()
+        asked_at = asyncio.get_running_loop().time()
         due = await self._bus.take_due(BATCH, self._visibility_s)
-        if self._bus.reconnects != self._reconnects:
+        self._notice_absence(asked_at)
+        if not due.sessions:
+            await self._pause(self._poll_s)
+            return
+        ended = await asyncio.gather(*(self._handle(session) for session in due.sessions), return_exceptions=True)
+        # Raised only now: none of them is left running behind our back.
+        for error in ended:
+            if error is not None:
+                raise error
+
+    def _notice_absence(self, asked_at: float) -> None:
+        """Hold off when the server was away meanwhile: its connection was lost, or it took long to answer."""
+        slow = asyncio.get_running_loop().time() - asked_at > self._lease_s / 4
+        if slow or self._bus.reconnects != self._reconnects:
             self._reconnects = self._bus.reconnects
             self._hold_off()
-        if due.sessions:
-            await asyncio.gather(*(self._handle(session) for session in due.sessions))
-        else:
-            await self._pause(self._poll_s)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -115,15 +126,15 @@ class Controller:
                 await self._settle(session)
             except Unreachable:
                 raise
-            except InvalidMessage as error:
+            except Exception as error:
                 self.failed += 1
-                log.error("controller.unreadable", extra={"session": session, "cause": str(error)})
-            except Exception:
-                self.failed += 1
-                log.exception("controller.failed", extra={"session": session})
+                ours = isinstance(error, TidingsError)
+                extra = {"session": session, "cause": str(error) if ours else type(error).__name__}
+                log.error("controller.failed", extra=extra, exc_info=None if ours else error)
                 await self._note_failure(session)
 
     async def _settle(self, session: str) -> None:
+        reason: TidingsError | None = None
         for _ in range(TRIES):
             snapshot = await self._bus.snapshot(session)
             if snapshot is None:
@@ -132,17 +143,21 @@ class Controller:
             decision = decide(snapshot, self._rules())
             try:
                 await self._bus.decide(snapshot, decision)
-            except StaleDecision:
+            except (StaleDecision, Unreachable) as error:
+                # Whether it was written is not known after a lost connection; the next snapshot shows it.
+                reason = error
                 continue
-            self.decided += 1
-            if decision.state is not None:
-                told = decision.state.data
-                log.info(
-                    "session.state",
-                    extra={"session": session, "from": snapshot.record.state, "to": told.to, "why": told.why},
-                )
+            self._log(snapshot, decision)
             return
-        # It changes faster than it can be decided; it comes up again after the visibility time.
+        # It changes faster than it can be decided: it comes up again after the visibility time.
+        if isinstance(reason, Unreachable):
+            raise reason
+
+    def _log(self, snapshot: Snapshot, decision: Decision) -> None:
+        self.decided += 1
+        if decision.state is not None:
+            told, before = decision.state.data, snapshot.record.state
+            log.info("session.state", extra={"session": snapshot.record.session, "from": before, "to": told.to, "why": told.why})
 
     def _rules(self) -> Rules:
         reap = asyncio.get_running_loop().time() >= self._reap_at
@@ -150,7 +165,7 @@ class Controller:
 
     async def _note_failure(self, session: str) -> None:
         """Count a session that could not be decided; the fifth time its commands are refused, so that the rest goes on."""
-        with contextlib.suppress(TidingsError):
+        try:
             snapshot = await self._bus.snapshot(session)
             if snapshot is None:
                 return
@@ -158,6 +173,9 @@ class Controller:
                 await self._bus.decide(snapshot, refuse_all(snapshot, "internal: see the controllers' logs"))
             else:
                 await self._bus.decide(snapshot, self._once_more(snapshot))
+        except Exception as error:
+            # It comes up again after the visibility time.
+            log.warning("controller.failure_not_noted", extra={"session": session, "cause": type(error).__name__})
 
     def _once_more(self, snapshot: Snapshot) -> Decision:
         return Decision(

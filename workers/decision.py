@@ -6,6 +6,7 @@ commands that wait, never on having seen a notice.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +18,6 @@ from bus import (
     Notice,
     Outcome,
     Reason,
-    Record,
     Result,
     SayData,
     SessionState,
@@ -33,9 +33,10 @@ from bus import (
     WorkerLostData,
     WorkerRef,
 )
-from bus.states import COMMANDS, HELD, legal_commands, next_state
+from bus.states import COMMANDS, FINAL, HELD, TABLE, legal_commands, next_state
 
 _EMPTY = "{}"
+_ID_LIMIT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Rules:
 
     Attributes:
         source: who decides, e.g. ``controller/c1``.
-        reap: whether a lease that ran out may be taken as a lost worker. False for one lease after the server was away: the workers
-            could not renew.
+        reap: whether a lease that ran out may be taken as a lost worker. False for one lease after the server was away: the
+            workers could not renew.
         again_s: when to look again at a lease that may not be reaped yet, in seconds.
         loss_limit: workers lost in a row after which the session is not given to another.
     """
@@ -68,22 +69,28 @@ def decide(snapshot: Snapshot, rules: Rules) -> Decision:
 def refuse_all(snapshot: Snapshot, reason: str) -> Decision:
     """Refuse every waiting command, for a session that cannot be decided otherwise."""
     record = snapshot.record
+    refused = dict.fromkeys(command.id for command in snapshot.commands if command.id not in snapshot.settled)
     outcomes = tuple(
-        (Outcome(command_id=command.id, session=record.session, result=Result.REFUSED, reason=reason, state=record.state), None)
-        for command in snapshot.commands
-        if command.id not in snapshot.settled
+        (
+            Outcome(
+                command_id=command_id,
+                session=record.session,
+                result=Result.REFUSED,
+                reason=reason,
+                state=record.state,
+                version=record.version,
+                legal=legal_commands(record.state),
+            ),
+            None,
+        )
+        for command_id in refused
     )
-    return Decision(handled=_newest(snapshot), outcomes=outcomes, fields={"failures": "0"}, due=_next_look(record, None))
+    due = snapshot.now if snapshot.more else record.lease_until if record.held else record.resume_at
+    return Decision(handled=_newest(snapshot), outcomes=outcomes, fields={"failures": "0"}, due=due)
 
 
 def _newest(snapshot: Snapshot) -> int:
     return max((command.offset or 0 for command in snapshot.commands), default=snapshot.record.handled)
-
-
-def _next_look(record: Record, floor: datetime | None) -> datetime | None:
-    """When the record itself wants to be looked at again: the end of the lease, or the resume time."""
-    when = record.lease_until if record.held else record.resume_at
-    return max(when, floor) if when and floor else when
 
 
 class _Draft:
@@ -105,13 +112,13 @@ class _Draft:
         self._fields: dict[str, str] = {}
         self._messages: list[UserMessage] = []
         self._notices: list[Notice] = []
-        self._outcomes: list[tuple[Command, Result, str, State | None, tuple[str, ...]]] = []
+        self._outcomes: dict[str, tuple[Command, Result, str, State | None, tuple[str, ...]]] = {}
 
     # commands
 
     def handle(self, command: Command) -> None:
-        """Give one command its outcome; one that its asker has withdrawn has it already."""
-        if command.id in self._snapshot.settled:
+        """Give one command its outcome; one that its asker has withdrawn has it already, and so has one that is there twice."""
+        if command.id in self._snapshot.settled or command.id in self._outcomes:
             return
         data = getattr(command, "data", None)
         if command.type not in COMMANDS or not isinstance(data, CommandData):
@@ -130,7 +137,7 @@ class _Draft:
         if isinstance(data, StartData | SayData) and data.text is not None:
             self._messages.append(
                 UserMessage(
-                    id=f"{command.id}.said",
+                    id=_message_id(command),
                     source=self._rules.source,
                     subject=command.subject,
                     time=self._now,
@@ -146,11 +153,15 @@ class _Draft:
         trigger = COMMANDS[command.type]
         if trigger is not Trigger.RESUME:
             return trigger
-        if self._held and self._state in HELD:
+        if self._state in HELD and not self._is_parked:
             return Trigger.NUDGE
         if self._state is State.PAUSED and not self._pending:
             return Trigger.REST
         return Trigger.RESUME
+
+    @property
+    def _is_parked(self) -> bool:
+        return self._state is State.RATE_LIMITED and not self._held
 
     def _refusal(self, command: Command) -> str:
         verb = command.type.partition(".")[2]
@@ -158,17 +169,15 @@ class _Draft:
             return "there is no such session: start it first"
         if verb == "start":
             return f"the session exists already and is {self._state}"
-        if self._state in (State.STOPPED, State.FINISHED):
+        if self._state in FINAL:
             return f"the session is {self._state}, and that is final"
-        if verb == "resume":
-            return f"nothing was interrupted: the session is {self._state}; say something to go on"
-        return f"the session is {self._state}, and cannot be asked to {verb}"
+        return f"nothing was interrupted: the session is {self._state}; say something to go on"
 
     def _refuse(self, command: Command, reason: str) -> None:
         self._settle(command, Result.REFUSED, reason, legal_commands(self._state))
 
     def _settle(self, command: Command, result: Result, reason: str, legal: Iterable[str] = ()) -> None:
-        self._outcomes.append((command, result, reason, self._state, tuple(legal)))
+        self._outcomes[command.id] = (command, result, reason, self._state, tuple(legal))
 
     # what the record says
 
@@ -185,7 +194,7 @@ class _Draft:
             self._look_at_picture()
 
     def _look_at_nobody(self) -> None:
-        if self._state is not State.RATE_LIMITED:
+        if not self._is_parked:
             self._apply(Trigger.LOSE, "no worker held it")
         elif self._resume_at is not None and self._resume_at <= self._now:
             self._apply(Trigger.WAKE, "the wait is over")
@@ -208,49 +217,52 @@ class _Draft:
             self._apply(Trigger.LOSE, f"{name} stopped renewing its lease")
 
     def _look_at_picture(self) -> None:
-        if "picture" in self._fields:
+        """Follow what the worker shows; what it showed before a nudge is over."""
+        if "nudge" in self._fields:
             return
         wait = self._record.picture.wait
-        if wait is None:
-            trigger, why = Trigger.RECOVER, "the call went through"
-        else:
-            trigger = Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
-            why = f"{wait.model or 'the model'}: {wait.reason.value.replace('_', ' ')}, attempt {wait.attempt} of {wait.max_attempts} failed"
-        after = next_state(self._state, trigger)
-        if after is not None and (after is not self._state):
+        trigger, why = _meaning_of(wait)
+        after = TABLE[self._state, trigger]
+        if after is not self._state:
             self._wait, self._reason = wait, wait.reason if wait else None
             self._move(trigger, after, why, None)
+        elif wait is not None and (self._record.reason is not wait.reason or self._record.why != why):
+            # The next attempt of the same call: no change of state, but not the same story either.
+            self._fields |= {"why": why, "reason": wait.reason}
 
     # moving
 
     def _apply(self, trigger: Trigger, why: str) -> None:
-        after = next_state(self._state, trigger)
-        if after is not None:
-            self._move(trigger, after, why, None)
+        self._move(trigger, TABLE[self._state, trigger], why, None)
 
     def _move(self, trigger: Trigger, after: State, why: str, by: str | None) -> None:
         """Go to a state and note what that does to the record."""
         before, self._state = self._state, after
-        if trigger is Trigger.NUDGE and before is not after:
+        if trigger is Trigger.NUDGE:
             self._nudge()
         if trigger is Trigger.SAY or trigger is Trigger.START:
             self._pending = True
         if before is after:
             return
         self._changed, self._why, self._by = True, why, by
+        if before is State.ERROR:
+            # A person has looked at it: the workers lost before that do not count any more.
+            self._fields["losses"] = "0"
         if after not in HELD:
             self._let_go(after, by)
 
     def _nudge(self) -> None:
+        """Have the worker end its waits. The state may not show them yet: people read notices sooner than we decide."""
         self._wait, self._reason = None, None
-        self._fields |= {"nudge": str(self._record.nudge + 1), "picture": _EMPTY}
+        if self._record.picture.waits:
+            self._fields |= {"nudge": str(self._record.nudge + 1), "picture": _EMPTY}
 
     def _let_go(self, after: State, by: str | None) -> None:
         """Take the session from its worker, if it has one, and end every wait."""
         self._revoke = self._revoke or self._held
         self._held, self._wait, self._resume_at = False, None, None
         self._reason = None
-        if after in (State.STOPPED, State.FINISHED):
+        if after in FINAL:
             self._pending = False
         self._fields |= {"worker": "", "lease_until": "", "resume_at": "", "picture": _EMPTY}
         self._fields["paused_by"] = by or "somebody" if after is State.PAUSED else ""
@@ -277,7 +289,7 @@ class _Draft:
             messages=tuple(self._messages),
             notices=tuple(self._notices),
             state=self._notice(to) if to is not None else None,
-            outcomes=tuple(self._outcome(*entry) for entry in self._outcomes),
+            outcomes=tuple(self._outcome(*entry) for entry in self._outcomes.values()),
         )
 
     def _due(self) -> datetime | None:
@@ -321,6 +333,21 @@ class _Draft:
         data = getattr(command, "data", None)
         expires_at = data.expires_at if isinstance(data, CommandData) and result is Result.APPLIED else None
         return outcome, expires_at
+
+
+def _meaning_of(wait: Wait | None) -> tuple[Trigger, str]:
+    """The trigger that a worker's picture stands for, and one line about it."""
+    if wait is None:
+        return Trigger.RECOVER, "no call waits any more"
+    trigger = Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
+    reason = wait.reason.value.replace("_", " ")
+    return trigger, f"{wait.model or 'the model'}: {reason}, attempt {wait.attempt} of {wait.max_attempts} failed"
+
+
+def _message_id(command: Command) -> str:
+    """The id of what a command says: the same each time it is decided, so that the log can tell that it is there."""
+    message_id = f"{command.id}.said"
+    return message_id if len(message_id) <= _ID_LIMIT else f"{hashlib.sha256(command.id.encode()).hexdigest()}.said"
 
 
 def _said(trigger: Trigger, data: CommandData) -> str:

@@ -1,7 +1,7 @@
 """The hold: a claimed session, kept while somebody works on it.
 
-It renews the lease every second with the current picture, tells notices on behalf of the LLM paths, ends a wait when a person resumes,
-and cancels the work when the session is taken away. Workers use it; so can a loop of one's own.
+It renews the lease every second with the current picture, tells notices on behalf of the LLM paths, ends a wait when a person
+resumes, and cancels the work when the session is taken away. Workers use it; so can a loop of one's own.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Hold:
         self._bus, self.claim = bus, claim
         self._renew_s = renew_s
         self._margin_s = min(renew_s, claim.lease_s / 5)
+        self._pause_s = renew_s
         self._outbox: Outbox = bus.outbox()
         self._waits: dict[str, Wait] = {}
         self._model: str | None = None
@@ -76,12 +77,18 @@ class Hold:
         self.nudge = Nudge()
         self._poke = asyncio.Event()
         self._revoked: asyncio.Future[State | None] = asyncio.get_running_loop().create_future()
-        self._task: asyncio.Task[None] | None = None
-        self._renewed_at = asyncio.get_running_loop().time()
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        # The lease began when the server granted it, which may be a while ago.
+        granted_s = (claim.lease_until - bus.now()).total_seconds() - claim.lease_s
+        self._renewed_at = asyncio.get_running_loop().time() + min(0.0, granted_s)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep(), name=f"tidings-hold-{self.claim.session}")
-        await self._bus.on_status(self.claim.session, self)
+        # Nothing is waited for: whoever enters has the claim in hand, and must not lose it to a cancellation in here.
+        session = self.claim.session
+        self._tasks = (
+            asyncio.create_task(self._keep(), name=f"tidings-hold-{session}"),
+            asyncio.create_task(self._bus.on_status(session, self), name=f"tidings-hold-listens-{session}"),
+        )
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -89,12 +96,13 @@ class Hold:
         await self._outbox.aclose()
 
     async def _end(self) -> None:
-        """Stop renewing."""
-        task, self._task = self._task, None
-        if task is not None:
+        """Stop renewing and listening."""
+        self._take_away(None)
+        tasks, self._tasks = self._tasks, ()
+        for task in tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._bus.forget(self)
 
     # what people are told
@@ -125,7 +133,7 @@ class Hold:
         return LlmRecovered(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)
 
     def clear(self, llm: str) -> None:
-        """Take a path's wait out of the picture: its call has ended without success."""
+        """Take a path's wait out of the picture: its call has ended without success. The next renewal carries it."""
         self._waits.pop(llm, None)
 
     @property
@@ -145,26 +153,34 @@ class Hold:
 
     async def _keep(self) -> None:
         """Renew until the session is taken away, or until the lease is about to end by our own clock."""
+        try:
+            while not self._revoked.done():
+                await self._renew()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause_s):
+                        await self._poke.wait()
+                self._poke.clear()
+        except Exception:
+            # Work that nobody holds the session for must not go on.
+            log.exception("hold.failed", extra={"session": self.claim.session})
+            self._take_away(None)
+
+    async def _renew(self) -> None:
+        """Renew once; afterwards ``_pause_s`` says when to do it again."""
         loop = asyncio.get_running_loop()
-        while not self._revoked.done():
-            end = self._renewed_at + self.claim.lease_s - self._margin_s
-            asked_at = loop.time()
-            try:
-                async with asyncio.timeout_at(end):
-                    renewal = await self._bus.renew(self.claim, self.picture, self._nudges)
-            except (Unreachable, TimeoutError):
-                if loop.time() + self._margin_s / 2 >= end:
-                    log.warning("hold.lease_ends", extra={"session": self.claim.session})
-                    self._take_away(None)
-                    return
-                await asyncio.sleep(self._margin_s / 2)
-                continue
+        end = self._renewed_at + self.claim.lease_s - self._margin_s
+        asked_at, self._pause_s = loop.time(), self._renew_s
+        try:
+            async with asyncio.timeout_at(end):
+                renewal = await self._bus.renew(self.claim, self.picture, self._nudges)
+        except (Unreachable, TimeoutError):
+            self._pause_s = self._margin_s / 2
+            if loop.time() + self._pause_s >= end:
+                log.warning("hold.lease_ends", extra={"session": self.claim.session})
+                self._take_away(None)
+        else:
             self._renewed_at = asked_at
             self._heed(renewal)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._renew_s):
-                    await self._poke.wait()
-            self._poke.clear()
 
     def _heed(self, renewal: Renewal) -> None:
         if not renewal.held:
@@ -195,21 +211,36 @@ class Hold:
                 raise Revoked(self.claim.session, self._revoked.result())
             return task.result()
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=CANCEL_S)
-                if not task.done():
-                    log.error("hold.work_does_not_end", extra={"session": self.claim.session})
+            await self._put_down(task)
+
+    async def _put_down(self, work: asyncio.Task[Any]) -> None:
+        """End work that is not wanted any more; what it still raises is nobody's news."""
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work}, timeout=CANCEL_S)
+        if not work.done():
+            log.error("hold.work_does_not_end", extra={"session": self.claim.session})
+        elif not work.cancelled():
+            work.exception()
 
     async def release(self, release: Release) -> Released:
         """Let the session go, after a short wait for notices on their way.
 
+        While the server is away it tries again, for as long as the lease lasts.
+
         Raises:
             LeaseLost: it was taken away before.
-            Unreachable: the server does not answer; the lease runs out by itself.
+            Unreachable: the server has not answered; the lease runs out by itself.
         """
         await self._outbox.drain(DRAIN_S)
-        try:
-            return await self._bus.release(self.claim, release)
-        finally:
-            await self._end()
+        while True:
+            ended = self._revoked.done()
+            try:
+                released = await self._bus.release(self.claim, release)
+            except Unreachable:
+                if ended:
+                    raise
+                await asyncio.wait({self._revoked}, timeout=self._margin_s / 2)
+            else:
+                await self._end()
+                return released

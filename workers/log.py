@@ -81,7 +81,8 @@ class Redaction(logging.Filter):
         """Clean the record in place, so that no handler after this one sees more."""
         record.msg, record.args = self._text(_message(record)), None
         for name, value in _fields(record):
-            setattr(record, name, self._value(name, value))
+            del record.__dict__[name]
+            record.__dict__[self._text(name)] = self._value(name, value)
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
@@ -103,9 +104,7 @@ class Redaction(logging.Filter):
         if isinstance(value, str):
             return REDACTED if environment_secrets({name: value}) else self._text(str(value))
         if isinstance(value, Mapping) and depth < _DEEPEST:
-            return {
-                self._text(str(key)): self._value(str(key), item, depth + 1) for key, item in value.items()
-            }
+            return {self._text(str(key)): self._value(str(key), item, depth + 1) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset) and depth < _DEEPEST:
             return [self._value(name, item, depth + 1) for item in value]
         return self._text(_shown(value))
@@ -142,7 +141,7 @@ class TextFormatter(logging.Formatter):
         event, text = _event(record)
         level = record.levelname.lower()
         parts = [self.formatTime(record, "%H:%M:%S"), f"{level:<7}", one_line(text, 1000) if text else event]
-        parts += [f"{name}={_short(value)}" for name, value in _fields(record)]
+        parts += [f"{one_line(name, 100)}={_short(value)}" for name, value in _fields(record)]
         line = " ".join(parts)
         if level in _COLOURS and _in_colour():
             line = f"\x1b[{_COLOURS[level]}m{line}\x1b[0m"

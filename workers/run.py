@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import random
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,6 +14,7 @@ from bus import (
     Bus,
     Claim,
     Event,
+    InvalidMessage,
     LlmFailedData,
     LlmRateLimitedData,
     Reason,
@@ -19,15 +22,17 @@ from bus import (
     ToolCall,
     ToolResultData,
     Trigger,
+    Unreachable,
     Wait,
 )
 from bus import LlmFailed as FailedNotice
 from bus import LlmRateLimited as RateLimitedNotice
-from workers.agent import Agent, EventData, Next, Step, as_event, open_calls
-from workers.errors import LlmError, LlmFailed, LlmRateLimited
+from workers.agent import Agent, EventData, Next, as_event, open_calls
+from workers.errors import LlmError, LlmRateLimited
 from workers.hold import Hold
 from workers.llm import Llm
-from workers.redaction import one_line, redact
+from workers.llm.secrets import scrub
+from workers.redaction import environment_secrets, one_line, redact
 from workers.settings import Settings
 
 log = logging.getLogger("tidings.run")
@@ -35,8 +40,21 @@ log = logging.getLogger("tidings.run")
 PAGE = 500
 SPREAD = 0.1
 """Parked sessions come back a little later than they could, by up to a tenth of the wait: not all at the same moment."""
+AGAIN_S = 0.2
+"""How long to wait before the history is asked for again while the server is away."""
 IDLE_STEPS = 100
 """Steps in a row that may add nothing; more is an agent that turns in a circle."""
+
+_MODEL_LIMIT = 200
+"""Characters of a model's name in a wait."""
+
+
+class _AgentFailed(Exception):
+    """The agent's own code failed; ``error`` is how."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Run:
@@ -55,9 +73,11 @@ class Run:
         self._plan = settings.plan()
         self._history: list[Event] = []
         self._read = 0
+        self._added = False
         self.llm = Llm(
             settings.model or "",
             tell=hold.tell,
+            gave_up=hold.clear,
             plan=self._plan,
             nudge=hold.nudge,
             now=bus.now,
@@ -77,60 +97,85 @@ class Run:
             return await self._steps()
         except LlmRateLimited as error:
             return self._park(error)
-        except LlmFailed as error:
+        except LlmError as error:
             return self._fail(error)
+        except _AgentFailed as failed:
+            return await self._blame(failed.error)
 
     async def _steps(self) -> Release:
         idle = 0
-        while True:
-            step = await self._step()
-            if isinstance(step, Release):
-                return step
+        while idle < IDLE_STEPS:
             seen = self._read
-            await self._append(step.events)
-            if step.next is not Next.CONTINUE:
-                trigger = Trigger.FINISH if step.next is Next.FINISH else Trigger.YIELD
-                why = "the agent has finished" if trigger is Trigger.FINISH else "the turn is over"
-                return Release(trigger, read=seen, parks=self._parks(), why=why)
+            events, follow = await self._step()
+            await self._append(events)
+            if follow is Next.FINISH:
+                return Release(Trigger.FINISH, read=seen, why="the agent has finished")
+            if follow is Next.AWAIT_INPUT:
+                return Release(Trigger.YIELD, read=seen, why="the turn is over")
             await self._catch_up()
             idle = 0 if self._read > seen else idle + 1
-            if idle >= IDLE_STEPS:
-                return await self._blame(RuntimeError(f"the agent took {IDLE_STEPS} steps that added nothing"))
+        raise _AgentFailed(RuntimeError(f"the agent took {IDLE_STEPS} steps that added nothing"))
 
-    async def _step(self) -> Step | Release:
-        """Take one step; what the agent's own code raises becomes an ``agent.error``."""
+    async def _step(self) -> tuple[list[Event], Next]:
+        """Take one step.
+
+        Raises:
+            LlmError: as the agent let it pass.
+            _AgentFailed: the agent's own code failed, or gave back what is no step.
+        """
         try:
             step = await self._agent.step(tuple(self._history), self.llm)
-            for data in step.events:
-                as_event(data, self._claim.session, self._source)
+            return [as_event(data, self._claim.session, self._source, self._read) for data in step.events], Next(step.next)
         except LlmError:
             raise
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            # The agent cancelled something of its own and let that pass; nobody wants this run to end.
+            raise _AgentFailed(error) from error
         except Exception as error:
-            log.exception("run.agent_failed", extra={"session": self._claim.session})
-            return await self._blame(error)
-        return step
+            raise _AgentFailed(error) from error
 
-    async def _blame(self, error: Exception) -> Release:
+    async def _blame(self, error: BaseException) -> Release:
         """End the run with an error of the agent's own code."""
-        seen = self._read
-        message = one_line(redact(str(error)))
-        await self._append([AgentErrorData(kind=type(error).__name__, message=message)])
-        why = f"the agent's own code failed: {type(error).__name__}: {message}"
+        seen, kind, secrets = self._read, type(error).__name__, environment_secrets(os.environ)
+        scrub(error, secrets)
+        log.error("run.agent_failed", extra={"session": self._claim.session, "kind": kind}, exc_info=error)
+        message = one_line(redact(str(error), secrets))
+        await self._store([AgentErrorData(kind=kind, message=message)])
+        why = one_line(f"the agent's own code failed: {kind}: {message}")
         return Release(Trigger.FAIL, read=seen, parks=self._parks(), reason=Reason.UNKNOWN, why=why)
 
     # the history
 
     async def _catch_up(self) -> None:
         """Read what has been appended since, by us and by people."""
-        while True:
-            page = await self._bus.history(self._claim.session, self._read, PAGE)
+        while page := await self._page():
             self._history += page
-            if page:
-                self._read = page[-1].offset or self._read
-            if len(page) < PAGE:
-                return
+            self._read = page[-1].offset or self._read
 
-    async def _append(self, events: Sequence[EventData]) -> None:
+    async def _page(self) -> tuple[Event, ...]:
+        """Read on, as long as it takes: when the lease ends, the hold ends this too."""
+        while True:
+            try:
+                return await self._bus.history(self._claim.session, self._read, PAGE)
+            except Unreachable:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _append(self, events: Sequence[Event]) -> None:
+        """Append what an agent made.
+
+        Raises:
+            _AgentFailed: it cannot be stored: it is too large.
+        """
+        try:
+            await self._bus.append(self._claim, events, self._read, patience_s=self._claim.lease_s)
+        except InvalidMessage as error:
+            raise _AgentFailed(error) from error
+        self._added = self._added or bool(events)
+
+    async def _store(self, events: Sequence[EventData]) -> None:
+        """Append something that is ours to say."""
         made = [as_event(data, self._claim.session, self._source) for data in events]
         await self._bus.append(self._claim, made, self._read, patience_s=self._claim.lease_s)
 
@@ -141,7 +186,7 @@ class Run:
         """
         cut = [call for call in open_calls(self._history) if not call.data.idempotent]
         if cut:
-            await self._append([_interrupted(call) for call in cut])
+            await self._store([_interrupted(call) for call in cut])
             await self._catch_up()
 
     @property
@@ -151,8 +196,11 @@ class Run:
     # how it ends
 
     def _parks(self) -> int:
-        """Parks in a row before this moment; one success ends the row."""
-        return 0 if self.llm.usage.succeeded else self._claim.parks
+        """Parks in a row before this moment; one success ends the row.
+
+        A path of the agent's own counts its successes by itself; that something was added tells of them.
+        """
+        return 0 if self._added or self.llm.usage.succeeded else self._claim.parks
 
     def _park(self, error: LlmRateLimited) -> Release:
         parks = self._parks() + 1
@@ -165,7 +213,7 @@ class Run:
             resume_at = self._bus.now() + timedelta(seconds=seconds * (1 + SPREAD * random.random()))
         wait = Wait(
             llm=error.llm,
-            model=error.model,
+            model=error.model[:_MODEL_LIMIT],
             reason=error.failure.reason,
             attempt=error.attempt,
             max_attempts=error.max_attempts,
@@ -200,15 +248,15 @@ class Run:
     def _park_s(self, error: LlmRateLimited, parks: int) -> float | None:
         """How long to park, in seconds; None: until a person resumes.
 
-        A hint that is longer than what a worker waits for is taken at its word. A shorter one has just failed for a whole run, so the
-        schedule of the parks is its floor.
+        A hint that is longer than what a worker waits for is taken at its word. A shorter one has just failed for a whole run, so
+        the schedule of the parks is its floor.
         """
         hint = error.resume_in_s
         if hint is not None and hint > self._plan.hold_limit_s:
             return hint
         return self._plan.park_delay_s(parks, hint_s=hint) if hint is not None or error.schedule else None
 
-    def _fail(self, error: LlmFailed) -> Release:
+    def _fail(self, error: LlmError) -> Release:
         data = LlmFailedData(
             llm=error.llm,
             model=error.model,
@@ -229,6 +277,11 @@ class Run:
             why=why,
             notices=(notice,),
         )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _interrupted(call: ToolCall) -> ToolResultData:

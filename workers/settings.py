@@ -155,9 +155,7 @@ class Settings(BaseSettings):
         120.0, ge=0.05, le=6 * 3600, description="Most time that one request to a provider may take."
     )
 
-    attempts: Annotated[int, Flag(_RETRIES, "N")] = Field(
-        6, ge=1, le=100, description="Requests of one run, the first included."
-    )
+    attempts: Annotated[int, Flag(_RETRIES, "N")] = Field(6, ge=1, le=100, description="Requests of one run, the first included.")
     backoff_base_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
         1.0,
         ge=0,
@@ -220,9 +218,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.renew_s >= self.lease_s / 2:
-            raise _contradiction(
-                "renew_s", "must be less than half of", "lease_s", "or one lost renewal costs the session"
-            )
+            raise _contradiction("renew_s", "must be less than half of", "lease_s", "or one lost renewal costs the session")
         for low, high in (("backoff_base_s", "backoff_cap_s"), ("park_base_s", "park_cap_s")):
             if getattr(self, low) > getattr(self, high):
                 raise _contradiction(low, "must not be more than", high, "which bounds it")

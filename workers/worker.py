@@ -9,18 +9,22 @@ import os
 import secrets
 import socket
 
-from bus import Bus, Claim, LeaseLost, OutcomeUnknown, Release, TidingsError, Trigger, Unreachable, WorkerRef
+from bus import Bus, Claim, LeaseLost, OutcomeUnknown, Reason, Release, TidingsError, Trigger, Unreachable, WorkerRef
 from bus.sessions import ALL_READ
 from workers.agent import AgentFactory
 from workers.hold import Hold, Revoked
 from workers.llm import load_litellm
+from workers.llm.secrets import scrub
+from workers.redaction import environment_secrets, one_line, redact
 from workers.run import Run
 from workers.settings import Settings
 
 log = logging.getLogger("tidings.worker")
 
 HAND_BACK_S = 5.0
-"""How long a worker that ends tries to hand a session back; after that its lease runs out."""
+"""How long a worker tries to let a session go; after that its lease runs out."""
+LOOK_S = 0.2
+"""How often a worker that ends looks whether a turn under way has come to wait."""
 
 
 class _Wake:
@@ -54,6 +58,7 @@ class Worker:
         self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
         self._wake = _Wake()
         self._draining = False
+        self._away = False
         self._runs: dict[asyncio.Task[None], Hold | None] = {}
         self.claimed = 0
         """Sessions claimed so far."""
@@ -98,8 +103,11 @@ class Worker:
             try:
                 claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s)
             except Unreachable as error:
-                log.warning("worker.unreachable", extra={"cause": str(error)})
+                if not self._away:
+                    log.warning("worker.unreachable", extra={"cause": str(error)})
+                self._away = True
                 return
+            self._away = False
             if claim is None:
                 return
             self.claimed += 1
@@ -128,8 +136,7 @@ class Worker:
             assert task is not None
             self._runs[task] = hold
             try:
-                run = Run(self._bus, hold, self._agent_factory(), self._settings)
-                release = await hold.guard(run.turn())
+                release = await hold.guard(self._turn(hold))
             except Revoked as news:
                 log.info("worker.revoked", extra={"session": claim.session, "state": news.state})
                 return
@@ -141,12 +148,31 @@ class Worker:
                 log.warning("worker.run_lost", extra={"session": claim.session, "cause": str(error)})
                 return
             except Exception as error:
-                log.exception("worker.run_failed", extra={"session": claim.session})
-                why = f"the worker failed: {type(error).__name__}"
-                release = Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, why=why)
+                release = self._failed(claim, error)
             await self._let_go(hold, release)
 
+    async def _turn(self, hold: Hold) -> Release:
+        return await Run(self._bus, hold, self._agent_factory(), self._settings).turn()
+
+    def _failed(self, claim: Claim, error: Exception) -> Release:
+        """Make a release of an error that is not the agent's, or that kept the agent from being made."""
+        secrets = environment_secrets(os.environ)
+        scrub(error, secrets)
+        log.error("worker.run_failed", extra={"session": claim.session}, exc_info=error)
+        why = one_line(f"the worker failed: {type(error).__name__}: {redact(str(error), secrets)}")
+        return Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, reason=Reason.UNKNOWN, why=why)
+
     async def _let_go(self, hold: Hold, release: Release) -> None:
+        """Release the session. A worker that is cancelled meanwhile first ends that."""
+        releasing = asyncio.ensure_future(self._release(hold, release))
+        try:
+            await asyncio.shield(releasing)
+        except asyncio.CancelledError:
+            await asyncio.wait({releasing})
+            raise
+
+    async def _release(self, hold: Hold, release: Release) -> None:
+        """Release the session if it is still ours and the server lets us; else its lease runs out, or it has been taken."""
         try:
             async with asyncio.timeout(HAND_BACK_S):
                 await hold.release(release)
@@ -156,10 +182,12 @@ class Worker:
     # the end
 
     async def _finish(self) -> None:
-        """Give turns under way the grace time to end; those that only wait are handed back at once."""
-        await self._hand_back([task for task, hold in self._runs.items() if hold is not None and hold.waiting])
-        if self._runs:
-            await asyncio.wait(list(self._runs), timeout=self._settings.grace_s)
+        """Give turns under way the grace time to end; those that only wait, or come to wait, are handed back at once."""
+        end = asyncio.get_running_loop().time() + self._settings.grace_s
+        while self._runs and (left := end - asyncio.get_running_loop().time()) > 0:
+            await self._hand_back([task for task, hold in self._runs.items() if hold is not None and hold.waiting])
+            if self._runs:
+                await asyncio.wait(self._runs, timeout=min(left, LOOK_S), return_when=asyncio.FIRST_COMPLETED)
 
     async def _hand_back(self, runs: list[asyncio.Task[None]]) -> None:
         for task in runs:

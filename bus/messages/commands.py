@@ -42,7 +42,11 @@ class StartData(CommandData):
 
 
 class SayData(CommandData):
-    """A further user message."""
+    """A further user message.
+
+    Attributes:
+        text: what is said.
+    """
 
     text: Text = Field(min_length=1)
 
@@ -100,6 +104,11 @@ class Outcome(Data):
     """The one outcome of a command; kept for 24 h by command id.
 
     Attributes:
+        command_id: id of the command.
+        session: the session that it was for.
+        result: ``applied``: the state has changed already; ``refused``: nothing changed; ``expired``: nobody handled it in time,
+            and nobody will.
+        reason: why it was refused or has expired, for a person.
         state: state of the session after it was handled; None where there is no session.
         version: version of the record after it was handled.
         legal: commands that would have been accepted, filled when refused.

@@ -17,8 +17,8 @@ MAX_DEPTH = 64
 in the server, 128 in several clients), and no tool needs more."""
 
 MAX_INTEGER_BITS = 1024
-"""Length of an integer in JSON. Most readers hold numbers as doubles, to which anything longer is infinity; beyond 4,300 digits Python
-and pydantic do not read back what they wrote."""
+"""Length of an integer in JSON. Most readers hold numbers as doubles, to which anything longer is infinity; beyond 4,300 digits
+Python and pydantic do not read back what they wrote."""
 
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SESSION_RULE = "use 1 to 64 letters, digits, '_' and '-', starting with a letter or a digit"
@@ -109,14 +109,21 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Data(BaseModel):
     """What a message says: frozen; fields that are not known are kept out, so that older readers stand newer writers."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        defer_build=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
 
 
 class Cursor(NamedTuple):
     """A place in one channel: everything up to it has been seen.
 
-    ``offset`` 0 is the place before the first message. ``id`` is the id of the message at ``offset`` where it is known; a log that
-    holds another message there is not the log that the cursor was taken from.
+    ``offset`` 0 is the place before the first message. ``id`` is the id of the message at ``offset`` where it is known; a log
+    that holds another message there is not the log that the cursor was taken from.
     """
 
     epoch: str

@@ -19,6 +19,7 @@ class UserMessageData(Data):
     """Something a person or program said.
 
     Attributes:
+        text: what was said.
         by: who said it.
     """
 
@@ -37,15 +38,19 @@ class AgentMessageData(Data):
     """Something the agent said.
 
     Attributes:
+        text: what was said.
         model: the model that said it.
         prompt_tokens: tokens of the prompt, as the provider counted.
         completion_tokens: tokens of the answer, as the provider counted.
+        read: offset up to which the history was known when it was said. What people said after that stands before it in the log
+            and is not answered by it. None where nobody noted it: then it answers all that stands before it.
     """
 
     text: Text
     model: Text | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    read: int | None = Field(default=None, ge=0)
 
 
 class AgentMessage(Event):
@@ -60,6 +65,8 @@ class ToolCallData(Data):
 
     Attributes:
         call_id: joins the call to its result.
+        name: name of the tool.
+        arguments: what the tool is called with: the object that the model has written.
         idempotent: whether running it twice does no harm, so that who takes the session over may run it again.
     """
 
@@ -80,6 +87,10 @@ class ToolResultData(Data):
     """What a tool gave back.
 
     Attributes:
+        call_id: the call that this is the result of.
+        name: name of the tool.
+        content: what it gave back, as the model reads it.
+        is_error: whether the tool failed; ``content`` then says how.
         interrupted: the worker was lost while the tool may have been running; nobody knows how far it got.
     """
 

@@ -12,7 +12,13 @@ from bus.states import State
 
 
 class WorkerRef(Data):
-    """Who does the work: enough to find the process."""
+    """Who does the work: enough to find the process.
+
+    Attributes:
+        name: name of the worker.
+        host: host that it runs on.
+        pid: its process id there.
+    """
 
     name: Text = Field(min_length=1, max_length=128)
     host: Text = Field(default="", max_length=255)
@@ -96,7 +102,8 @@ class LlmRateLimitedData(Data):
 
     Attributes:
         resume_at: when a controller will queue it again; None: only a person will.
-        action: what a person must do.
+        parks: parks in a row without a success between them.
+        action: what a person must do; empty where nothing is to be done.
     """
 
     llm: Text = "agent"
@@ -137,7 +144,12 @@ class LlmRecovered(Notice):
 
 
 class LlmFailedData(Data):
-    """A call failed for good in this run."""
+    """A call failed for good in this run.
+
+    Attributes:
+        attempt: the attempt that failed; 1 is the first.
+        status_code: HTTP status of the failed attempt, None where there was no answer.
+    """
 
     llm: Text = "agent"
     model: Text | None = None
@@ -160,6 +172,7 @@ class WorkerClaimedData(Data):
     """A worker took the session up.
 
     Attributes:
+        worker: who took it.
         token: fencing token of the lease.
     """
 
@@ -178,6 +191,7 @@ class WorkerReleasedData(Data):
     """A worker let the session go.
 
     Attributes:
+        worker: who let it go.
         why: ``yield``, ``finish``, ``park``, ``fail`` or ``hand_back``.
     """
 
@@ -196,6 +210,7 @@ class WorkerLostData(Data):
     """A worker's lease ran out.
 
     Attributes:
+        worker: who held it, None where that is not known.
         losses: how often in a row this session lost its worker.
     """
 

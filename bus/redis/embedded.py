@@ -2,7 +2,8 @@
 
 The server is the child of a small shell script that holds the read end of a pipe; we hold the only write end.
 Whatever way we end, also by SIGKILL, the pipe closes, and the script ends the server and removes its folder.
-Script and server run in a session of their own, so that Ctrl-C in the terminal reaches us alone.
+Script and server run in a session of their own, so that Ctrl-C in the terminal reaches us alone. A process that
+we fork without exec holds the pipe too, and the server then outlives us as long as that process does.
 """
 
 from __future__ import annotations
@@ -110,13 +111,14 @@ class EmbeddedServer:
     async def aclose(self) -> None:
         """End the server and remove its temporary folder; the data stay. Does nothing the second time."""
         script, self._script = self._script, None
+        folder, self._folder = self._folder, None
         try:
             if script is not None:
                 await self._stop(script)
         finally:
-            if self._folder is not None:
+            if folder is not None:
                 # The script has done it, unless it was not started, or had to be killed.
-                shutil.rmtree(self._folder, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
             if self._data is not None:
                 self._data.release()
 
@@ -187,7 +189,7 @@ class EmbeddedServer:
         )
 
     async def _stop(self, script: subprocess.Popen[bytes]) -> None:
-        # The script takes it from here, also when we are cancelled or killed meanwhile.
+        # The script takes it from here, also when we are killed meanwhile.
         _close(script.stdin)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _STOP_S

@@ -80,14 +80,13 @@ class Failures:
     def _denied(self, links: list[BaseException]) -> AccessDenied | None:
         for link in links:
             reason = self.reason(link)
+            if isinstance(link, _AUTHENTICATION) and self.address.options.keys() & {"username", "password"}:
+                return self._access_denied(f"refuses the user name or the password ({reason}): correct them in the address")
             if isinstance(link, _AUTHENTICATION):
-                given = "password" in self.address.options or "username" in self.address.options
-                advice = (
-                    "correct the user name and the password in the address"
-                    if given
-                    else "put them into the address, as in redis://user:password@host, or redis://:password@host"
+                return self._access_denied(
+                    f"asks for a password ({reason}): "
+                    "put it into the address, as in redis://:password@host or redis://user:password@host"
                 )
-                return self._access_denied(f"asks for other credentials ({reason}): {advice}")
             if isinstance(link, _RIGHTS) or str(link).lower().startswith(_RIGHTS_IN_SCRIPT):
                 return self._access_denied(f"does not let us do that ({reason}): ask for the right (ACL SETUSER)")
         return None

@@ -127,6 +127,12 @@ def test_a_cursor_beyond_the_end_begins_anew(epoch: str | None) -> None:
     assert _read_all(track, _log("e", 2)) == [Gap("events.demo", "reset", 8, 7), "e/1", "e/2"]
 
 
+def test_a_page_that_overlaps_is_no_double() -> None:
+    """Entries that the reader has already are passed over."""
+    track: Track[str] = Track("events.demo", "e", 2)
+    assert track.page("e", 3, ((1, "e/1"), (2, "e/2"), (3, "e/3"))) == ["e/3"]
+
+
 # live
 
 
@@ -136,6 +142,13 @@ def test_nothing_live_is_believed_before_the_log_was_read() -> None:
     track: Track[str] = Track("events.demo")
     assert track.live("e", 2, "e/2") is None
     assert _read_all(track, log) == ["e/1", "e/2"]
+
+
+def test_a_cursor_is_held_against_the_log_first() -> None:
+    """Even what seems to be the next message is not believed before the log has confirmed the cursor."""
+    track: Track[str] = Track("events.demo", "e", 3)
+    assert track.live("e", 4, "e/4") is None
+    assert _read_all(track, _log("e", 4)) == ["e/4"]
 
 
 def test_the_next_message_is_passed_on() -> None:

@@ -194,6 +194,12 @@ def test_the_picture_stands_at_the_newest_status_offset(record: Record) -> None:
     assert m.decode_notice(notice.model_dump_json(by_alias=True)) == notice
 
 
+def test_a_session_that_nothing_was_told_of_has_no_picture() -> None:
+    """Before the first notice there is no offset to stand at, and without a state there is nothing to draw."""
+    assert _record(state="running", status="0").as_notice(NOON) is None
+    assert _record(status="1").as_notice(NOON) is None
+
+
 def test_two_pictures_of_the_same_moment_are_one_message() -> None:
     """Drawing twice gives the same id; whatever is new gives another."""
     record = _record(state="running", status="3", version="2")

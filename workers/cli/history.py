@@ -41,7 +41,6 @@ def show_history(settings: Settings, session: str, *, after: int, limit: int | N
         limit: most events to print.
         follow: go on with what comes, until ``limit`` or until stopped.
     """
-
     check_session(session)
 
     async def act(bus: Bus) -> int:

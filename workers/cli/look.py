@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 def show_status(settings: Settings, session: str, *, as_json: bool) -> int:
     """Print what is known of one session; returns the exit code."""
-
     check_session(session)
 
     async def act(bus: Bus) -> int:
@@ -46,13 +45,13 @@ def tell_status(record: Record, now: datetime, *, as_json: bool) -> None:
     since = f" for {duration((now - record.since).total_seconds())}" if record.since else ""
     out.print(Text.assemble((record.session, "bold"), "  ", row.state_text(ascii_only=_ascii(out)), since))
     for name, text in _sheet(record, row, now):
-        out.print(Text.assemble((f"  {name:<8}", "dim"), one_line(text, 1000)))
+        out.print(Text.assemble((f"  {name:<10}", "dim"), one_line(text, 1000)))
 
 
 def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     """Yield the lines of the sheet that have something to say."""
     wait = record.wait
-    if record.why:
+    if record.why and not (row.needs_you and row.to_do in record.why):
         yield "why", record.why
     if row.reason:
         yield "reason", row.reason_word
@@ -83,10 +82,11 @@ def list_sessions(settings: Settings, state: str | None, *, as_json: bool) -> in
     if wanted is not None and len(wanted) != 1:
         raise UsageProblem("--state takes one state; leave it out for all of them")
     only = None if wanted is None else next(iter(wanted))
-    return on_bus(settings, lambda bus: _list(bus, only, as_json))
+    return on_bus(settings, lambda bus: print_sessions(bus, only, as_json=as_json))
 
 
-async def _list(bus: Bus, state: State | None, as_json: bool) -> int:
+async def print_sessions(bus: Bus, state: State | None, *, as_json: bool) -> int:
+    """Print the sessions of a bus that is open already; see ``list_sessions``."""
     board = Board()
     async for record in bus.sessions(state):
         if as_json:

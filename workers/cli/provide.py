@@ -59,7 +59,7 @@ def run_provider(
     configure_logging(settings.log_level, as_json=settings.log_json, secrets=keys)
     wanted = provider_settings(given, limit, keys, faults)
     try:
-        return asyncio.run(_serve(wanted, as_json))
+        return asyncio.run(provide(wanted, as_json=as_json))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -99,7 +99,8 @@ def _flag(place: tuple[int | str, ...]) -> str:
     return f"{_FLAGS.get(name, '--' + name.replace('_', '-'))}: "
 
 
-async def _serve(settings: ProviderSettings, as_json: bool) -> int:
+async def provide(settings: ProviderSettings, *, as_json: bool = False) -> int:
+    """Serve until a signal ends it, and print the address when it listens; see ``run_provider``."""
     from workers.provider import serve
 
     def ready(provider: Provider) -> None:

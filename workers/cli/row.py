@@ -62,13 +62,17 @@ class Row:
         return row.apply(notice) if notice else row
 
     def apply(self, notice: Notice) -> Self:
-        """Return the row after a notice."""
+        """Return the row after a notice.
+
+        A wait is shown as soon as its worker tells it; the controllers' word on the state follows.
+        """
         if isinstance(notice, SessionState):
             return self._moved(notice)
         if isinstance(notice, LlmRetry):
             told = notice.data
             return replace(
                 self,
+                state=State.RATE_LIMITED if told.reason.is_rate_limit else State.RETRYING,
                 waits={**self.waits, told.llm: told},
                 reason=told.reason,
                 model=told.model or self.model,
@@ -78,7 +82,8 @@ class Row:
         if isinstance(notice, LlmRecovered):
             waits = {llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}
             model = notice.data.model or self.model
-            return replace(self, waits=waits, reason=None, message="", action="", model=model)
+            state = self.state if waits or self.state not in HELD else State.RUNNING
+            return replace(self, state=state, waits=waits, reason=None, message="", action="", model=model)
         if isinstance(notice, LlmRateLimited | LlmFailed):
             return self._given_up(notice)
         if isinstance(notice, WorkerClaimed):
@@ -125,7 +130,8 @@ class Row:
     @property
     def parked(self) -> bool:
         """Whether it waits out a rate limit without a worker."""
-        return self.state is State.RATE_LIMITED and not self.worker
+        held = self.worker or any(wait.retry_at for wait in self.waits.values())
+        return self.state is State.RATE_LIMITED and not held
 
     @property
     def needs_you(self) -> bool:

@@ -39,10 +39,11 @@ def run_worker(settings: Settings, name: str | None = None) -> int:
         agent_factory = load_agent(settings.agent, settings)
     except BadAgent as error:
         raise UsageProblem(f"{spelling('agent')}: {error}") from None
-    return on_bus(settings, lambda bus: _work(bus, agent_factory, settings, name))
+    return on_bus(settings, lambda bus: work(bus, agent_factory, settings, name))
 
 
-async def _work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None) -> int:
+async def work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None = None) -> int:
+    """Run a worker on a bus that is open already; see ``run_worker``."""
     worker = Worker(bus, agent_factory, settings, name=name)
     log.info(
         "worker.started",
@@ -67,10 +68,11 @@ def run_controller(settings: Settings, name: str | None = None) -> int:
         UsageProblem: the name cannot be used.
     """
     _check_name(name)
-    return on_bus(settings, lambda bus: _control(bus, settings, name))
+    return on_bus(settings, lambda bus: control(bus, settings, name))
 
 
-async def _control(bus: Bus, settings: Settings, name: str | None) -> int:
+async def control(bus: Bus, settings: Settings, name: str | None = None) -> int:
+    """Run a controller on a bus that is open already; see ``run_controller``."""
     controller = Controller(bus, settings, name=name)
     log.info("controller.started", extra={"controller": controller.name, "redis": bus.address})
     try:
@@ -94,14 +96,14 @@ def _check_name(name: str | None) -> None:
         raise UsageProblem(f"--name takes 1 to {_LONGEST_NAME} printable characters")
 
 
-async def until_told(work: Coroutine[Any, Any, None], finish: Callable[[], None]) -> int:
+async def until_told(running: Coroutine[Any, Any, None], finish: Callable[[], None]) -> int:
     """Run something until it ends by itself; returns the exit code.
 
-    The first SIGTERM or SIGINT calls ``finish``, after which ``work`` is expected to end and the code is 0. A
+    The first SIGTERM or SIGINT calls ``finish``, after which ``running`` is expected to end and the code is 0. A
     second one cancels it, and the code is the one that shells give for that signal.
     """
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(running)
     told: list[signal.Signals] = []
 
     def tell(number: signal.Signals) -> None:

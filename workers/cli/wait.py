@@ -15,7 +15,7 @@ from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.look import parse_states, tell_status
 from workers.cli.output import complain
-from workers.cli.style import LOOKS
+from workers.cli.style import look_of
 from workers.settings import Settings
 
 _LOOK_S = 0.5
@@ -90,6 +90,11 @@ class Waiting:
         self._unreachable: Unreachable | None = None
         self.record: Record | None = None
 
+    @property
+    def away(self) -> bool:
+        """Whether the server did not answer the last time that it was asked."""
+        return self._unreachable is not None
+
     async def run(self, timeout_s: float) -> Verdict:
         """Wait, at most so many seconds."""
         try:
@@ -125,12 +130,12 @@ class Waiting:
                 await self._changed.wait()
 
     def _out_of_time(self, timeout_s: float) -> Verdict:
-        if self._unreachable is not None:
+        if self._unreachable is not None:  # whether the state was reached cannot be known
             return Verdict(Exit.FAILED, str(self._unreachable))
         if self.record is None or self.record.state is None:
             return Verdict(Exit.NO_ANSWER, f"the server did not answer within {timeout_s:g} s")
-        state = LOOKS[self.record.state].word
-        return Verdict(Exit.NO_ANSWER, f"after {timeout_s:g} s {self._session} is still {state}")
+        look = look_of(self.record.state, parked=self.record.parked)
+        return Verdict(Exit.NO_ANSWER, f"after {timeout_s:g} s {self._session} is still {look.word}")
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:

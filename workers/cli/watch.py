@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from bus import Bus, Channel, Gap, Notice
+from bus import Bus, Channel, Gap, LlmRecovered, LlmRetry, Notice, SessionState
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.history import print_item
@@ -38,19 +38,20 @@ def watch(settings: Settings, channel: str, *, as_json: bool) -> int:
     Raises:
         InvalidName: there is no such channel.
     """
-    parsed = Channel.parse(channel)
+    Channel.parse(channel)
+    return on_bus(settings, lambda bus: show(bus, channel, as_json=as_json))
 
-    async def act(bus: Bus) -> int:
-        out = screen()
-        if as_json or parsed.plane != "status":
-            await _print_messages(bus, channel, as_json=as_json)
-        elif out.is_terminal and not out.is_dumb_terminal:
-            await LiveTable(bus, parsed.session, screen(fold=True)).run()
-        else:
-            await _print_changes(bus, parsed.session, out)
-        return Exit.DONE
 
-    return on_bus(settings, act)
+async def show(bus: Bus, channel: str, *, as_json: bool) -> int:
+    """Show what happens on a channel of a bus that is open already; see ``watch``."""
+    parsed, out = Channel.parse(channel), screen()
+    if as_json or parsed.plane != "status":
+        await _print_messages(bus, channel, as_json=as_json)
+    elif out.is_terminal and not out.is_dumb_terminal:
+        await LiveTable(bus, parsed.session, screen(fold=True)).run()
+    else:
+        await _print_changes(bus, parsed.session, out)
+    return Exit.DONE
 
 
 async def _print_messages(bus: Bus, channel: str, *, as_json: bool) -> None:
@@ -72,7 +73,9 @@ async def _print_changes(bus: Bus, session: str, out: Console) -> None:
                 continue
             row = board.apply(item)
             line = row.line()
-            if row.state is not None and shown.get(row.session) != line:
+            # The other notices lead up to a change of state that follows at once.
+            news = isinstance(item, SessionState | LlmRetry | LlmRecovered)
+            if news and shown.get(row.session) != line:
                 shown[row.session] = line
                 out.print(Text(f"{clock(item.time)}  {line}"))
 
@@ -109,6 +112,7 @@ class LiveTable:
         self._bus, self._session, self._out = bus, session, out
         self._board = Board()
         self._changed = asyncio.Event()
+        self._was_connected = False
 
     async def run(self) -> None:
         """Draw until cancelled."""
@@ -154,7 +158,13 @@ class LiveTable:
 
     def _heading(self) -> Text:
         bus, count = self._bus, len(self._board)
-        state = ("connected", "green") if bus.connected else ("connection lost, trying again", "bold red")
+        self._was_connected = self._was_connected or bus.connected
+        if bus.connected:
+            state = ("connected", "green")
+        elif self._was_connected:
+            state = ("connection lost, trying again", "bold red")
+        else:
+            state = ("connecting", "yellow")
         lost = f"  lost {bus.reconnects} times so far" if bus.reconnects else ""
         heading = Text.assemble(
             (f"status.{self._session}", "bold"),

@@ -125,6 +125,16 @@ def stream_tokens(stream: Any) -> Tokens:
     )
 
 
+def broken_off() -> BrokenAnswer:
+    """Make the error for a stream that ended before its answer."""
+    return BrokenAnswer("the stream ended before the answer did", Reason.CONNECTION)
+
+
+def ended_early(stream: Any, error: Exception) -> bool:
+    """Whether litellm raised because a stream ended before its answer, as it does from 1.109 on."""
+    return isinstance(error.__context__, StopAsyncIteration) and not _sent_finish_reason(stream)
+
+
 class Assembly:
     """Puts an answer together from the chunks of a stream."""
 
@@ -154,10 +164,9 @@ class Assembly:
         Raises:
             BrokenAnswer: the provider never said that it had finished: the connection was cut.
         """
-        # litellm before 1.109 ends a stream that was cut with a "stop" of its own; only these two tell.
-        sent = getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
+        sent = _sent_finish_reason(stream)
         if not sent:
-            raise BrokenAnswer("the stream ended before the answer did", Reason.CONNECTION)
+            raise broken_off()
         tokens = stream_tokens(stream)
         return Completion(
             text="".join(self._texts),
@@ -202,6 +211,11 @@ def parse_arguments(value: object) -> dict[str, JsonValue]:
         return _OBJECT.validate_python(json.loads(value, parse_constant=_refuse) if isinstance(value, str) else value)
     except (ValueError, RecursionError):
         return {"_raw": value if isinstance(value, str) else repr(value)}
+
+
+def _sent_finish_reason(stream: Any) -> str | None:
+    """Return what the provider sent. litellm before 1.109 ends a stream that was cut with a "stop" of its own."""
+    return getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
 
 
 def _refuse(constant: str) -> NoReturn:

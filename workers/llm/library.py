@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
+import threading
 from typing import Any
 
 log = logging.getLogger("tidings.llm")
@@ -29,27 +30,21 @@ _CALLBACKS = (
 )
 
 _litellm: Any = None
+_loading = threading.Lock()
 
 
 def load_litellm() -> None:
     """Import litellm and make it fit for us; the first time it takes about 2 s and 180 MB.
 
-    A worker calls it before its first claim, so that no session waits for it. What it changes holds for the
+    A worker calls it before its first claim, in a thread, so that no session waits for it. What it changes holds for the
     whole process: litellm fetches nothing (no price list, no tokenizers), prints nothing, does not repeat
     requests, and forgets callbacks registered before (they get every call's API key; register yours
     afterwards if you want them).
     """
     global _litellm
-    if _litellm is not None:
-        return
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    # Read when it is imported, and the only switch that reaches a client that Azure's route has cached.
-    os.environ["DEFAULT_MAX_RETRIES"] = "0"
-    library: Any = importlib.import_module("litellm")
-    _quiet(library)
-    _drop_callbacks(library)
-    _send_once()
-    _litellm = library
+    with _loading:
+        if _litellm is None:
+            _litellm = _prepared()
 
 
 def loaded() -> Any:
@@ -60,8 +55,9 @@ def loaded() -> Any:
 
 async def ask(**request: Any) -> Any:
     """Send one request and return litellm's answer, or its stream if the request says so."""
-    # num_retries must be 0 and not None, or the global setting counts.
-    return await loaded().acompletion(**request, max_retries=0, num_retries=0)
+    # num_retries must be 0 and not None, or the global setting counts. litellm's handler for MCP tools makes requests
+    # of its own, and before 1.109 it needs a package that litellm does not depend on, whatever the tools are.
+    return await loaded().acompletion(**request, max_retries=0, num_retries=0, _skip_mcp_handler=True)
 
 
 def accepts(model: str, param: str) -> bool:
@@ -89,14 +85,29 @@ async def close_litellm() -> None:
         return
     cache = _litellm.in_memory_llm_clients_cache
     ours = cache.update_cache_key_with_event_loop("")
+    shared = [_litellm.__dict__.get("module_level_aclient")]  # asking for the attribute would make it
     for key, client in list(cache.cache_dict.items()):
-        if str(key).endswith(ours):
+        if str(key).endswith(ours) and client not in shared:
             await _close(client)
             cache.delete_cache(key)
-        elif _is_on_this_loop(transport := _transport(client)):
-            # A client of the whole process: only its session is of this loop, and it makes itself another.
+        else:
+            shared.append(client)
+    for client in shared:
+        # Of a client of the whole process only the session is of this loop, and it makes itself another.
+        if _is_on_this_loop(transport := _transport(client)):
             await _close(transport)
     await _stop_logging_worker()
+
+
+def _prepared() -> Any:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    # Read when it is imported, and the only switch that reaches a client that Azure's route has cached.
+    os.environ["DEFAULT_MAX_RETRIES"] = "0"
+    library: Any = importlib.import_module("litellm")
+    _quiet(library)
+    _drop_callbacks(library)
+    _send_once()
+    return library
 
 
 def _quiet(library: Any) -> None:

@@ -17,6 +17,8 @@ from workers.llm.answers import (
     Completion,
     Delta,
     Restart,
+    broken_off,
+    ended_early,
     read_completion,
     read_tokens,
     stream_tokens,
@@ -29,7 +31,6 @@ from workers.llm.request import (
     build_request,
     check_params,
     check_prompt,
-    checked_model,
     checked_name,
 )
 from workers.llm.run import Path, Run
@@ -47,18 +48,19 @@ class Llm:
 
     A call makes up to `RetryPlan.attempts` attempts; each is one HTTP request. Before each wait a
     `LlmRetryData` is told, after the success that follows a `LlmRecoveredData`. A call that ends otherwise,
-    by an `LlmError` or a cancellation, tells nothing more: leaving it is the end of its wait, and whoever
-    catches it says so (by parking or failing the session) and clears the wait.
+    by an `LlmError` or a cancellation, tells nothing more, it only calls ``gave_up``: leaving it is the end of
+    its wait. Whoever catches it says more (by parking or failing the session).
 
     Pausing and stopping are cancellations of the task that calls; they end a wait and a request at once. One
     path may be called by several tasks at the same time, but what it tells is told by path: give parallel
     calls paths of their own (`named`).
 
     Args:
-        model: as litellm is asked for it, e.g. ``openai/gpt-4o``.
+        model: as litellm is asked for it, e.g. ``openai/gpt-4o``; calls with one that it does not know fail.
         name: of this path within the agent: ``agent``, ``condenser``, ...; 1 to 64 characters.
         tell: gets what there is to tell; it is called between attempts, so it must return at once, and is
             never awaited. What it raises is logged once and harms nothing.
+        gave_up: gets the name of a path whose call told a wait and then ended without success; otherwise like ``tell``.
         plan: how often, how long and in which rhythm.
         nudge: ends the waits under way when it is set.
         now: server time (`bus.Bus.now`), for the instants that are told.
@@ -72,7 +74,7 @@ class Llm:
 
     Raises:
         TypeError: a parameter is one of those that are not passed on, or ``tell`` is async.
-        ValueError: ``model``, ``name`` or ``timeout_s`` is none.
+        ValueError: ``name`` or ``timeout_s`` is none.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Llm:
         *,
         name: str = "agent",
         tell: Callable[[Told], None] | None = None,
+        gave_up: Callable[[str], None] | None = None,
         plan: RetryPlan | None = None,
         nudge: Nudge | None = None,
         now: Callable[[], datetime] = _utc_now,
@@ -97,11 +100,12 @@ class Llm:
         check_params(params)
         self._path = Path(
             name=checked_name(name),
-            model=checked_model(model),
+            model=model,
             params=params if api_base is None else {**params, "api_base": api_base},
             plan=plan or RetryPlan(),
             nudge=nudge or Nudge(),
             tell=Teller(tell),
+            gave_up=Teller(gave_up),
             gate=GuardedGate(gate),
             usage=Usage(),
             now=now,
@@ -141,13 +145,13 @@ class Llm:
         """Return another path (a condenser, a title) that shares all but name, usage and, if given, model.
 
         Raises:
-            ValueError: a name is none.
+            ValueError: the name is none.
         """
         sibling = copy.copy(self)
         sibling._path = replace(
             self._path,
             name=checked_name(name),
-            model=self.model if model is None else checked_model(model),
+            model=self.model if model is None else model,
             usage=Usage(),
         )
         return sibling
@@ -167,15 +171,15 @@ class Llm:
         """
         check_params(params)
         check_prompt(messages)
-        run = Run(self._path, params)
+        with Run(self._path, params) as run:
 
-        async def attempt() -> Completion:
-            await run.begin()
-            return await self._ask(self._request(messages, tools, params), run.attempt)
+            async def attempt() -> Completion:
+                await run.begin()
+                return await self._ask(self._request(messages, tools, params), run.attempt)
 
-        completion: Completion = await run.retrying()(attempt)
-        run.succeed(completion)
-        return completion
+            completion: Completion = await run.retrying()(attempt)
+            run.succeed(completion)
+            return completion
 
     def stream(
         self, messages: Messages, *, tools: Tools | None = None, **params: Any
@@ -194,7 +198,15 @@ class Llm:
     async def _stream(
         self, messages: Messages, tools: Tools | None, params: Mapping[str, Any]
     ) -> AsyncGenerator[Delta | Restart | Completion]:
-        run = Run(self._path, params)
+        with Run(self._path, params) as run:
+            async with contextlib.aclosing(self._parts(run, messages, tools, params)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def _parts(
+        self, run: Run, messages: Messages, tools: Tools | None, params: Mapping[str, Any]
+    ) -> AsyncGenerator[Delta | Restart | Completion]:
+        """Make the attempts of a stream and yield what they bring."""
         void = False
         async for attempt in run.retrying():
             shown = False
@@ -253,7 +265,12 @@ class Llm:
     async def _next(self, stream: Any) -> Any:
         """Return the next chunk, None at the end."""
         async with self._in_time("the answer stood still: nothing came"):
-            return await anext(stream, None)
+            try:
+                return await anext(stream, None)
+            except Exception as error:
+                if ended_early(stream, error):
+                    raise broken_off() from error
+                raise
 
     @contextlib.asynccontextmanager
     async def _in_time(self, what: str) -> AsyncIterator[None]:

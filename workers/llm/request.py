@@ -75,14 +75,3 @@ def checked_name(name: str) -> str:
     if not 1 <= len(name) <= 64:
         raise ValueError(f"{name[:80]!r} cannot name a path: give 1 to 64 characters")
     return name
-
-
-def checked_model(model: str) -> str:
-    """Return the name of a model unchanged.
-
-    Raises:
-        ValueError: it is empty.
-    """
-    if not model:
-        raise ValueError("model is empty: name it as litellm does, for example openai/gpt-4o")
-    return model

@@ -7,7 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from types import TracebackType
+from typing import Any, NoReturn, Self
 
 from tenacity import AsyncRetrying, RetryCallState
 
@@ -47,7 +48,8 @@ class Path:
     params: Mapping[str, Any] = field(repr=False)
     plan: RetryPlan
     nudge: Nudge
-    tell: Teller
+    tell: Teller[Told]
+    gave_up: Teller[str]
     gate: GuardedGate
     usage: Usage
     now: Callable[[], datetime]
@@ -56,7 +58,10 @@ class Path:
 
 
 class Run:
-    """Makes the attempts of one call, by a tenacity loop of its own: it holds state and is never shared."""
+    """Makes the attempts of one call, by a tenacity loop of its own: it holds state and is never shared.
+
+    It is a context manager: leaving it ends the wait that it has told of.
+    """
 
     def __init__(self, path: Path, params: Mapping[str, Any]) -> None:
         self._path = path
@@ -66,6 +71,15 @@ class Run:
         self._failure: Failure | None = None
         self._verdict: Verdict = GiveUp()
         self._nudged = path.nudge.next
+        self._waited_for = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Say that a wait that was told of is over, where no success has said it."""
+        if self._waited_for:
+            self._path.gave_up(lambda: self._path.name)
 
     @property
     def attempt(self) -> int:
@@ -92,6 +106,7 @@ class Run:
         """Note the answer, and tell it if something was told before."""
         self._path.usage.spend(completion.tokens)
         if self._failures:
+            self._waited_for = False
             self._path.tell(self._recovery)
         self._path.gate.settle(self._path.model, completion.tokens)
 
@@ -123,6 +138,7 @@ class Run:
         """Tell the wait before it begins."""
         # Taken first: who is told may nudge at once.
         self._nudged = self._path.nudge.next
+        self._waited_for = True
         self._path.tell(self._retry)
 
     async def _back_off(self, seconds: float) -> None:
@@ -169,12 +185,12 @@ class Run:
         Raises:
             LlmError: always.
         """
-        cause = state.outcome.exception() if state.outcome else None
-        failure = self._failure
-        assert failure is not None
-        if cause is not None:
-            scrub(cause, known_secrets(self._params))
-        raise _ending(self._verdict, failure, self._failures, self._path) from cause
+        assert state.outcome is not None
+        assert self._failure is not None
+        cause = state.outcome.exception()
+        assert cause is not None
+        scrub(cause, known_secrets(self._params))
+        raise _ending(self._verdict, self._failure, self._failures, self._path) from cause
 
 
 def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> LlmError:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from bus.messages import LlmRecoveredData, LlmRetryData
 
@@ -14,8 +15,10 @@ log = logging.getLogger("tidings.llm")
 Told = LlmRetryData | LlmRecoveredData
 """What an Llm tells while it works: a failure that will be retried, or the success after such."""
 
+T = TypeVar("T")
 
-class Teller:
+
+class Teller(Generic[T]):
     """Calls a listener, which may raise; what it raises is logged the first time and swallowed always.
 
     Raises:
@@ -23,13 +26,13 @@ class Teller:
             never waits for who listens.
     """
 
-    def __init__(self, tell: Callable[[Told], None] | None) -> None:
+    def __init__(self, tell: Callable[[T], None] | None) -> None:
         if inspect.iscoroutinefunction(tell):
             raise TypeError("tell must not be async: it is never awaited; hand the notice to a queue (bus.Outbox.put)")
         self._tell = tell
         self._complained = False
 
-    def __call__(self, make: Callable[[], Told]) -> None:
+    def __call__(self, make: Callable[[], T]) -> None:
         """Make what is to be told, and tell it; returns when the listener does and never raises.
 
         It is made in here because a value that the wire refuses (a model's name of 300 characters) must not

@@ -1,12 +1,12 @@
 -- claim.lua: take a queued session: out of ready, a lease, the next fencing token, RUNNING.
 -- KEYS: 1 record  2 ready  3 due  4 ring of the status plane  5 sessions
 -- ARGV: 1 session  2 worker as JSON  3 length of the lease in ms  4 status channel  5 length of the ring  6 life of the ring in ms
---       7 id and 8 payload of worker.claimed  9 id, 10 head and 11 tail of session.state
---       12 epoch for a session that is made by this claim, '' when it must exist
+--       7 id, 8 head and 9 tail of worker.claimed, the token belongs in between  10 id, 11 head and 12 tail of session.state
+--       13 epoch for a session that is made by this claim, '' when it must exist
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms} | {'no', state ('' when there is no such session)}
 local state = redis.call('HGET', KEYS[1], 'state') or ''
-if state == '' and ARGV[12] ~= '' then
-  redis.call('HSETNX', KEYS[1], 'epoch', ARGV[12])
+if state == '' and ARGV[13] ~= '' then
+  redis.call('HSETNX', KEYS[1], 'epoch', ARGV[13])
   redis.call('PERSIST', KEYS[1])
 elseif state ~= 'queued' then
   redis.call('ZREM', KEYS[2], ARGV[1])
@@ -20,8 +20,8 @@ redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease_until'
   'resume_at', '', 'reason', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1)
 redis.call('HSET', KEYS[5], ARGV[1], 'running')
 redis.call('ZREM', KEYS[2], ARGV[1])
-notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], ARGV[8], ARGV[5], ARGV[6])
-notify(KEYS[1], KEYS[4], ARGV[4], ARGV[9], state_payload(ARGV[10], state, 'running', version, ARGV[11]), ARGV[5], ARGV[6])
+notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], ARGV[8] .. text(token) .. ARGV[9], ARGV[5], ARGV[6])
+notify(KEYS[1], KEYS[4], ARGV[4], ARGV[10], state_payload(ARGV[11], state, 'running', version, ARGV[12]), ARGV[5], ARGV[6])
 local due = lease
 local seen = redis.call('HMGET', KEYS[1], 'commands', 'handled')
 if tonumber(seen[1] or 0) > tonumber(seen[2] or 0) then due = text(now) end

@@ -1,19 +1,20 @@
 -- decide.lua: what a controller decided about one session, all of it or nothing.
 -- KEYS: 1 record  2 log of events  3 ring of status  4 log of commands  5 ready  6 due  7 sessions  then the outcome of each handled command
--- ARGV: 1 session  2 version and 3 handled offset on which the decision rests  4 touched count on which it rests
+-- ARGV: 1 session  2 version, 3 handled offset and 4 touched count on which the decision rests
 --       5 handled offset after it  6 new state, '' when it stays  7 '1' to raise the token (revoke)  8 '1' to put it into ready
 --       9 next due time in ms, '' for none  10 events channel  11 status channel  12 channel that wakes workers  13 channel of outcomes
 --       14 length of the ring  15 life of the ring in ms  16 life of an outcome in ms  17 id, 18 head, 19 tail of session.state, '' for none
---       20 n, then n times field, value of the record
+--       20 epoch on which the decision rests
+--       21 n, then n times field, value of the record
 --       n, then n times id, payload of user messages
 --       n, then n times id, payload of notices
 --       n, then n times outcome as JSON, expiry of its command in ms ('' for none)
 -- Returns {'ok', version} | {'stale'}: the record or a command is not what the decision rests on; nothing was written
 local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch')
-if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or not held[5] then return {'stale'} end
+if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or held[5] ~= ARGV[20] then return {'stale'} end
 local now = now_ms()
 
-local at = 20
+local at = 21
 local function pairs_at()
   local count = tonumber(ARGV[at])
   local list = {}
@@ -65,7 +66,7 @@ elseif ARGV[6] ~= '' and ARGV[6] ~= 'queued' then
   redis.call('ZREM', KEYS[5], ARGV[1])
 end
 -- Something came while the controller was deciding: look again at once.
-if (held[3] or "0") ~= ARGV[4] then
+if (held[3] or '0') ~= ARGV[4] then
   redis.call('ZADD', KEYS[6], text(now), ARGV[1])
 elseif ARGV[9] ~= '' then
   redis.call('ZADD', KEYS[6], ARGV[9], ARGV[1])

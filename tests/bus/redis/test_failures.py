@@ -45,9 +45,9 @@ def wrapped(cause: Exception) -> lower.ConnectionError:
 @pytest.mark.parametrize(
     ("error", "ours", "says"),
     [
-        (lower.AuthenticationError("invalid username-password pair"), AccessDenied, "correct the user name"),
+        (lower.AuthenticationError("invalid username-password pair"), AccessDenied, "correct them in the address"),
         (wrapped(lower.AuthenticationError("invalid password")), AccessDenied, "invalid password"),
-        (lower.AuthenticationWrongNumberOfArgsError("wrong number"), AccessDenied, "correct the user name"),
+        (lower.AuthenticationWrongNumberOfArgsError("wrong number"), AccessDenied, "correct them in the address"),
         (lower.AuthorizationError("no"), AccessDenied, "ACL SETUSER"),
         (lower.NoPermissionError("no permissions to run 'get'"), AccessDenied, "no permissions to run 'get'"),
         (lower.ResponseError("ACL failure in script: no"), AccessDenied, "ACL SETUSER"),

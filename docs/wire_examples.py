@@ -1,0 +1,120 @@
+"""One message of each type, as they come in the life of one session: the examples of docs/wire.md."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel
+
+from bus import messages as m
+from bus.merge import Gap
+from bus.states import State
+
+SESSION, EPOCH, MODEL = "demo", "5f1c0a9be23d4471", "openai/gpt-4o-mini"
+_STARTED = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+_ASKER, _CONTROLLER, _AGENT = "cli", "controller/c1", "worker/w1"
+_QUESTION = "Do I need a coat in Lisbon today?"
+_LIMIT = "Rate limit reached for requests"
+
+
+def _at(seconds: float) -> datetime:
+    return _STARTED + timedelta(seconds=seconds)
+
+
+def _id(name: str) -> str:
+    """Return an id that is the same every time."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"tidings:{name}").hex
+
+
+_WORKER = m.WorkerRef(name="w1", host="anvil", pid=4242)
+_RETRY = m.LlmRetryData(
+    model=MODEL,
+    reason=m.Reason.RATE_LIMIT,
+    attempt=2,
+    max_attempts=6,
+    wait_s=7.25,
+    retry_at=_at(11.4),
+    message=_LIMIT,
+    status_code=429,
+    retry_after_s=7.0,
+)
+_PARKED = m.LlmRateLimitedData(
+    model=MODEL, reason=m.Reason.RATE_LIMIT, attempt=3, max_attempts=6, resume_at=_at(1812), message=_LIMIT
+)
+_FAILED = m.LlmFailedData(
+    model=MODEL,
+    reason=m.Reason.AUTH,
+    attempt=1,
+    max_attempts=6,
+    status_code=401,
+    message="Incorrect API key provided",
+    action="check the API key in the worker's environment, then resume the session",
+)
+_STATE = m.SessionStateData(
+    from_=State.RUNNING,
+    to=State.RATE_LIMITED,
+    version=3,
+    why=f"{MODEL}: rate limit, attempt 2 of 6 failed",
+    reason=m.Reason.RATE_LIMIT,
+    wait=m.Wait.model_validate(_RETRY.model_dump()),
+    worker=_WORKER,
+)
+_CALL = m.ToolCallData(call_id="call_7Qx", name="forecast", arguments={"city": "Lisbon", "days": 1}, idempotent=True)
+_RESULT = m.ToolResultData(call_id="call_7Qx", name="forecast", content="18 degrees, light rain after noon")
+_ANSWER = m.AgentMessageData(
+    text="Take a coat: 18 degrees, and light rain after noon.", model=MODEL, prompt_tokens=96, completion_tokens=15, read=3
+)
+
+_STORY: tuple[tuple[type[m.Message], BaseModel, float, str, int], ...] = (
+    (m.SessionStart, m.StartData(by="ann@anvil", expires_at=_at(10), text=_QUESTION), 0.0, _ASKER, 1),
+    (m.SessionSay, m.SayData(by="ann@anvil", expires_at=_at(70), text="And tomorrow?"), 60.0, _ASKER, 2),
+    (m.SessionPause, m.CommandData(by="bob@anvil", why="out of budget", expires_at=_at(75)), 65.0, _ASKER, 3),
+    (m.SessionResume, m.CommandData(by="bob@anvil", expires_at=_at(910)), 900.0, _ASKER, 4),
+    (m.SessionStop, m.CommandData(by="ann@anvil", expires_at=_at(3610)), 3600.0, _ASKER, 5),
+    (m.UserMessage, m.UserMessageData(text=_QUESTION, by="ann@anvil"), 0.01, _CONTROLLER, 1),
+    (m.ToolCall, _CALL, 1.9, _AGENT, 2),
+    (m.ToolResult, _RESULT, 2.4, _AGENT, 3),
+    (m.AgentMessage, _ANSWER, 12.1, _AGENT, 4),
+    (m.AgentError, m.AgentErrorData(kind="KeyError", message="'wind'"), 905.3, _AGENT, 6),
+    (m.WorkerClaimed, m.WorkerClaimedData(worker=_WORKER, token=1), 0.02, _AGENT, 2),
+    (m.LlmRetry, _RETRY, 4.15, _AGENT, 5),
+    (m.SessionState, _STATE, 4.16, _CONTROLLER, 6),
+    (m.LlmRecovered, m.LlmRecoveredData(model=MODEL, attempt=3), 12.0, _AGENT, 7),
+    (m.WorkerReleased, m.WorkerReleasedData(worker=_WORKER, why="yield"), 12.2, _AGENT, 9),
+    (m.LlmRateLimited, _PARKED, 912.0, _AGENT, 21),
+    (m.LlmFailed, _FAILED, 1812.6, _AGENT, 26),
+    (m.WorkerLost, m.WorkerLostData(worker=_WORKER, losses=1), 1990.0, _CONTROLLER, 31),
+)
+
+
+def _stored(model: type[m.Message], data: BaseModel, seconds: float, source: str, offset: int) -> m.Message:
+    identity = f"{_id('SessionStart')}.said" if model is m.UserMessage else _id(model.__name__)
+    envelope = {"id": identity, "source": source, "subject": SESSION, "time": _at(seconds), "data": data}
+    return m.build(model, **envelope, offset=offset, epoch=EPOCH)
+
+
+EXAMPLES: Mapping[type[m.Message], m.Message] = {entry[0]: _stored(*entry) for entry in _STORY}
+"""Each type by its model, stored."""
+
+OUTCOMES = (
+    m.Outcome(command_id=_id("SessionPause"), session=SESSION, result=m.Result.APPLIED, state=State.PAUSED, version=9),
+    m.Outcome(
+        command_id=_id("refused"),
+        session=SESSION,
+        result=m.Result.REFUSED,
+        reason="the session is stopped, and that is final",
+        state=State.STOPPED,
+        version=17,
+        legal=("session.stop",),
+    ),
+)
+
+GAP = Gap("status.demo", "trimmed", 3, 19)
+CURSOR = EXAMPLES[m.AgentMessage].cursor
+
+
+def on_the_wire(message: m.Message) -> bytes:
+    """Return a stored message byte for byte as it is published and kept: the scripts write offset and epoch last."""
+    return m.encode(message)[:-1] + f',"offset":{message.offset},"epoch":"{message.epoch}"}}'.encode()

@@ -1,0 +1,133 @@
+"""A worker and a controller in miniature: what tests of the bus let happen to a session, one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bus import (
+    AgentMessage,
+    AgentMessageData,
+    Bus,
+    Claim,
+    CommandData,
+    Decision,
+    LlmRetry,
+    LlmRetryData,
+    Outcome,
+    Picture,
+    Reason,
+    Release,
+    Result,
+    SessionState,
+    SessionStateData,
+    Snapshot,
+    State,
+    Trigger,
+    UserMessage,
+    UserMessageData,
+    Wait,
+    WorkerRef,
+)
+from tests.waiting import eventually
+
+WORKER = WorkerRef(name="w1", host="here", pid=7)
+LIMITED = Wait(reason=Reason.RATE_LIMIT, model="m", attempt=2, max_attempts=6, wait_s=3.0)
+
+
+def worker(name: str) -> WorkerRef:
+    """Return a worker of that name."""
+    return WorkerRef(name=name)
+
+
+def answer(session: str, text: str = "an answer", **envelope: Any) -> AgentMessage:
+    """Return something that an agent says."""
+    return AgentMessage(subject=session, data=AgentMessageData(text=text), **envelope)
+
+
+def spoken(session: str, text: str = "a question", **envelope: Any) -> UserMessage:
+    """Return something that a person says."""
+    return UserMessage(subject=session, data=UserMessageData(text=text), **envelope)
+
+
+def retry(session: str, attempt: int = 1, **envelope: Any) -> LlmRetry:
+    """Return the notice of a failed attempt."""
+    data = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=attempt, max_attempts=max(6, attempt), wait_s=1.0)
+    return LlmRetry(subject=session, data=data, **envelope)
+
+
+def limited() -> Picture:
+    """Return the picture of a worker that waits out a rate limit."""
+    return Picture(model="m", waits={"agent": LIMITED})
+
+
+async def hold(bus: Bus, session: str = "s", *, lease_s: float = 10.0, who: WorkerRef = WORKER) -> Claim:
+    """Claim a session by its name; it is made when there is none."""
+    claim = await bus.claim(who, session=session, create=True, lease_s=lease_s)
+    assert claim is not None
+    return claim
+
+
+async def queue(bus: Bus, *sessions: str) -> None:
+    """Make sessions that stand in `ready`, in this order."""
+    for session in sessions:
+        await bus.release(await hold(bus, session), Release(Trigger.HAND_BACK, read=0))
+
+
+async def snapshot(bus: Bus, session: str = "s") -> Snapshot:
+    """Read a session that must be there."""
+    found = await bus.snapshot(session)
+    assert found is not None
+    return found
+
+
+async def waiting(bus: Bus, session: str = "s", count: int = 1) -> Snapshot:
+    """Wait until so many commands wait in a session, and read it."""
+
+    async def enough() -> Snapshot | None:
+        """The commands wait."""
+        found = await bus.snapshot(session)
+        return found if found is not None and len(found.commands) >= count else None
+
+    found = await eventually(enough)
+    assert found is not None
+    return found
+
+
+def moved(session: str, to: State, why: str = "decided", **data: Any) -> SessionState:
+    """Return the notice that goes with a new state."""
+    return SessionState(subject=session, source="controller/c1", data=SessionStateData(to=to, version=0, why=why, **data))
+
+
+def outcomes(seen: Snapshot, result: Result = Result.APPLIED, **more: Any) -> tuple[tuple[Outcome, datetime | None], ...]:
+    """Return an outcome for every waiting command that has none yet."""
+    made = []
+    for command in seen.commands:
+        if command.id not in seen.settled:
+            data = getattr(command, "data", None)
+            expires_at = data.expires_at if isinstance(data, CommandData) else None
+            outcome = Outcome(command_id=command.id, session=seen.record.session, result=result, **more)
+            made.append((outcome, expires_at))
+    return tuple(made)
+
+
+def settled(seen: Snapshot, to: State | None = None, fields: Mapping[str, str] | None = None, **more: Any) -> Decision:
+    """Return the decision that applies every waiting command, with what else it does."""
+    newest = max((command.offset or 0 for command in seen.commands), default=seen.record.handled)
+    return Decision(
+        to=to,
+        state=moved(seen.record.session, to) if to is not None else None,
+        ready=to is State.QUEUED,
+        handled=newest,
+        outcomes=outcomes(seen),
+        fields=fields or {},
+        **more,
+    )
+
+
+async def revoke(bus: Bus, session: str = "s", to: State = State.PAUSED) -> None:
+    """Take a session from its worker, as a controller does that obeys a person."""
+    seen = await snapshot(bus, session)
+    fields = {"worker": "", "lease_until": "", "picture": "{}"}
+    await bus.decide(seen, settled(seen, to, fields, revoke=True))

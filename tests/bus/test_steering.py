@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+
+import pytest
+from redis.asyncio import Redis
+
+from bus import (
+    Bus,
+    Command,
+    CommandExpired,
+    CommandRefused,
+    Outcome,
+    PayloadTooLarge,
+    Result,
+    SayData,
+    SessionResume,
+    SessionSay,
+    SessionStart,
+    StaleDecision,
+    State,
+    UnknownCommand,
+    UnknownSession,
+    Unreachable,
+)
+from bus import messages as m
+from bus import steering as module
+from bus.channels import Names
+from tests import actors
+from tests.conftest import MakeServer
+from tests.proxy import Proxy, What
+from tests.waiting import eventually
+
+
+def saying(ident: str = "c1", text: str = "hi") -> SessionSay:
+    return SessionSay(id=ident, subject="s", data=SayData(text=text, by="me", why="because"))
+
+
+async def decide_all(bus: Bus) -> None:
+    """Apply what waits, as a controller does, until it is written."""
+    while True:
+        seen = await actors.snapshot(bus)
+        fresh = [command for command in seen.commands if command.id not in seen.settled]
+        messages = tuple(actors.spoken("s", command.data.text, id=command.id) for command in fresh if isinstance(command, SessionSay))
+        try:
+            await bus.decide(seen, actors.settled(seen, messages=messages))
+        except StaleDecision:
+            continue
+        return
+
+
+async def test_the_outcome_comes_to_the_asker(bus: Bus) -> None:
+    """After the state has changed, with state and version as the controller wrote them."""
+    await actors.hold(bus)
+    asking = asyncio.create_task(bus.send(SessionResume(id="c1", subject="s")))
+    seen = await actors.waiting(bus)
+    outcomes = actors.outcomes(seen, state=State.RUNNING, version=5)
+    await bus.decide(seen, actors.Decision(handled=1, outcomes=outcomes))
+    assert await asking == Outcome(command_id="c1", session="s", result=Result.APPLIED, state=State.RUNNING, version=5)
+
+
+async def test_controllers_hear_what_was_asked(bus: Bus) -> None:
+    """Who, why, and until when; on the channel of the session's commands."""
+    await actors.hold(bus)
+    async with bus.subscribe("commands.s") as commands:
+        asking = asyncio.create_task(bus.send(saying(), timeout_s=30))
+        heard = await anext(commands)
+        assert isinstance(heard, SessionSay)
+        assert (heard.id, heard.offset, heard.data.by, heard.data.why) == ("c1", 1, "me", "because")
+        assert heard.data.expires_at is not None
+        assert 0 < (heard.data.expires_at - bus.now()).total_seconds() <= 30
+        await decide_all(bus)
+        await asking
+
+
+async def test_what_nobody_answers_is_never_applied(bus: Bus, raw: Redis, names: Names) -> None:
+    """The asker hears that it expired; that is its one outcome from then on."""
+    await actors.hold(bus)
+    with pytest.raises(CommandExpired) as caught:
+        await bus.send(saying(), timeout_s=0.05)
+    assert caught.value.command_id == "c1"
+    assert json.loads(await raw.get(names.outcome("s", "c1")) or b"")["result"] == "expired"
+    await decide_all(bus)
+    assert await bus.history("s") == ()
+    with pytest.raises(CommandExpired):
+        await bus.send(saying())
+
+
+async def test_applied_and_expired_exclude_each_other(bus: Bus) -> None:
+    """A controller and the end of the asker's patience meet at the same moment, over and over."""
+    await actors.hold(bus)
+    rng = random.Random(7)
+    applied = []
+
+    async def ask(ident: str) -> None:
+        try:
+            await bus.send(saying(ident), timeout_s=0.02)
+        except CommandExpired:
+            return
+        applied.append(ident)
+
+    for turn in range(15):
+        asking = asyncio.gather(*(ask(f"c{turn}-{index}") for index in range(3)))
+        await asyncio.sleep(0.02 * rng.uniform(0.7, 1.1))
+        await decide_all(bus)
+        await asking
+    await decide_all(bus)
+    assert sorted(event.id for event in await bus.history("s")) == sorted(applied)
+
+
+async def test_the_same_command_has_one_outcome(bus: Bus) -> None:
+    """Sent twice at the same time, and once more afterwards, it is applied once."""
+    await actors.hold(bus)
+    asking = [asyncio.create_task(bus.send(saying())) for _ in range(2)]
+    await actors.waiting(bus)
+    await eventually(lambda: bus.connected)
+    await decide_all(bus)
+    first, second = await asyncio.gather(*asking)
+    assert first == second == await bus.send(saying())
+    assert [event.id for event in await bus.history("s")] == ["c1"]
+    assert (await bus.status("s")).commands == 1
+
+
+async def test_the_outcome_is_found_where_it_was_not_heard(bus: Bus, raw: Redis, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pub/Sub promises nothing, so the asker looks now and then."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.02)
+    await actors.hold(bus)
+    asking = asyncio.create_task(bus.send(saying()))
+    await actors.waiting(bus)
+    outcome = Outcome(command_id="c1", session="s", result=Result.APPLIED)
+    await raw.set(names.outcome("s", "c1"), outcome.model_dump_json())
+    assert await asking == outcome
+
+
+async def test_a_session_that_does_not_exist(bus: Bus, raw: Redis, names: Names) -> None:
+    """It is told at once, and nothing is written."""
+    with pytest.raises(UnknownSession):
+        await bus.send(saying())
+    assert await raw.keys("*") == []
+
+
+async def test_a_start_needs_no_session(bus: Bus) -> None:
+    """Nobody answers, and there is still none."""
+    with pytest.raises(CommandExpired):
+        await bus.send(SessionStart(subject="s"), timeout_s=0.05)
+    with pytest.raises(UnknownSession):
+        await bus.status("s")
+    assert [record async for record in bus.sessions()] == []
+
+
+async def test_too_many_commands_are_refused(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues are bounded, and who asks in vain hears of it."""
+    monkeypatch.setattr(module, "_WAITING", 2)
+    await actors.hold(bus)
+    for ident in ("c1", "c2"):
+        with pytest.raises(CommandExpired):
+            await bus.send(saying(ident), timeout_s=0.05)
+    with pytest.raises(CommandRefused, match="wait in this session"):
+        await bus.send(saying("c3"))
+    await decide_all(bus)
+    asking = asyncio.create_task(bus.send(saying("c4")))
+    await actors.waiting(bus)
+    await decide_all(bus)
+    await asking
+
+
+@pytest.mark.parametrize("wrong", [UnknownCommand(type="session.dance", subject="s"), actors.retry("s"), actors.answer("s")])
+async def test_only_known_commands_are_sent(bus: Bus, raw: Redis, wrong: Command) -> None:
+    """Anything else is a mistake of the caller."""
+    with pytest.raises(TypeError):
+        await bus.send(wrong)
+    assert await raw.keys("*") == []
+
+
+async def test_a_command_has_a_limit(bus: Bus) -> None:
+    """As every message."""
+    await actors.hold(bus)
+    with pytest.raises(PayloadTooLarge):
+        await bus.send(saying(text="x" * m.PAYLOAD_LIMIT))
+
+
+@pytest.mark.parametrize("what", ["request", "reply"])
+async def test_a_command_over_a_broken_connection_is_stored_once(lossy: Bus, proxy: Proxy, what: What) -> None:
+    """Also when it is sent again by its asker, who heard only that the server could not be reached."""
+    await actors.hold(lossy)
+    proxy.lose_script(what, "command")
+    asking = asyncio.create_task(lossy.send(saying()))
+    assert len((await actors.waiting(lossy)).commands) == 1
+    proxy.lose_script(what, "command", times=2)
+    with pytest.raises(Unreachable):
+        await lossy.send(saying())
+    again = asyncio.create_task(lossy.send(saying()))
+    await decide_all(lossy)
+    assert await asking == await again
+    assert proxy.lost == 3
+    assert (await lossy.status("s")).commands == 1
+
+
+async def test_an_asker_outlasts_a_broken_connection(lossy: Bus, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits, neither the loss of Pub/Sub nor that of a look is its concern."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.02)
+    await actors.hold(lossy)
+    asking = asyncio.create_task(lossy.send(saying()))
+    await actors.waiting(lossy)
+    proxy.lose("reply", b"outcome.s.c1", times=4)
+    await eventually(lambda: proxy.lost == 4)
+    proxy.cut()
+    await decide_all(lossy)
+    assert (await asking).result is Result.APPLIED
+
+
+async def test_a_server_that_is_away_is_told_at_once(make_server: MakeServer) -> None:
+    """Nothing was asked, so nothing is waited for."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus:
+        await actors.hold(bus)
+        server.stop()
+        with pytest.raises(Unreachable):
+            await bus.send(saying())
+
+
+async def test_a_server_that_does_not_answer_is_told(lossy: Bus, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asker cannot withdraw; the command expires by its own time, and by then it says so."""
+    monkeypatch.setattr(module, "_WITHDRAW_S", 0.05)
+    await actors.hold(lossy)
+    proxy.freeze()
+    with pytest.raises(Unreachable):
+        await lossy.send(saying(), timeout_s=0.05)
+    proxy.thaw()
+
+
+async def test_an_asker_that_leaves_leaves_nothing_behind(bus: Bus) -> None:
+    """Cancelled, it listens no more; what it asked stays until it expires."""
+    await actors.hold(bus)
+    asking = asyncio.create_task(bus.send(saying()))
+    await actors.waiting(bus)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert len((await actors.snapshot(bus)).commands) == 1
+    await decide_all(bus)

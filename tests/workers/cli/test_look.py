@@ -1,0 +1,128 @@
+"""Looking at sessions."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from datetime import timedelta
+
+import pytest
+
+from bus import Bus, Seat, State
+from bus.messages import LlmRetry, LlmRetryData, Picture
+from tests.workers.cli.conftest import Tidings
+from tests.workers.cli.stage import bring, hold, park, waiting
+from workers.cli.exits import UsageProblem
+from workers.cli.look import parse_states, print_sessions, tell_status
+
+
+async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> None:
+    """With the wait that is under way and the last notice as it was published."""
+    claim = await hold(server_bus, "demo")
+    wait = waiting(server_bus.now())
+    await server_bus.renew(claim, Picture(model="openai/x", waits={"agent": wait}))
+    retry = LlmRetry(subject="demo", data=LlmRetryData(**wait.model_dump()))
+    await server_bus.publish(retry)
+    done = await tidings("status", "demo", "--json")
+    assert (done.code, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["session"], told["state"], told["model"]) == ("demo", "running", "openai/x")
+    assert told["worker"] == {"name": "w1", "host": "here", "pid": 7}
+    assert (told["last"]["id"], told["last"]["type"]) == (retry.id, "llm.retry")
+    assert told["last"]["data"]["retry_after_s"] is None
+
+
+async def test_an_unknown_session_is_3(server_bus: Bus, tidings: Tidings) -> None:
+    """For status, history and wait alike."""
+    for name in ("status", "history", "wait"):
+        done = await tidings(name, "nope")
+        assert (done.code, done.stdout) == (3, "")
+        assert "there is no session 'nope'" in done.stderr
+
+
+async def test_a_sheet_says_what_waits_and_what_to_do(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    """Parked without a time: the provider's words and what a person can do."""
+    await park(bus, "demo", resume_in_s=None, action="Pay the bill.")
+    tell_status(await bus.status("demo"), bus.now(), as_json=False)
+    sheet = capsys.readouterr().out
+    assert sheet.startswith("demo  ◑ parked")
+    for text in ("quota exhausted", "2 of 6", "slow down", "Pay the bill.", "openai/x", "0 events"):
+        assert text in sheet
+
+
+async def test_a_sheet_counts_down(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    """To the resumption of what is parked."""
+    await park(bus, "demo", resume_in_s=90)
+    record = await bus.status("demo")
+    assert record.resume_at is not None
+    tell_status(record, record.resume_at - timedelta(seconds=65), as_json=False)
+    assert "in 1m 05s (at " in capsys.readouterr().out
+
+
+async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    """As soon as the state says that it waits."""
+    claim = await hold(bus, "demo")
+    wait = waiting(bus.now())
+    outbox = bus.outbox()
+    retry = LlmRetry(subject="demo", data=LlmRetryData(**wait.model_dump()))
+    outbox.put(retry, Seat(claim.token, 0, Picture(model="openai/x", waits={"agent": wait})))
+    assert await outbox.drain(5)
+    record = await bus.status("demo")
+    held = type(record)(**{name: getattr(record, name) for name in record.__slots__} | {"state": State.RATE_LIMITED})
+    tell_status(held, bus.now(), as_json=False)
+    sheet = capsys.readouterr().out
+    assert "2 of 6 failed, the next in 8s" in sheet
+    assert "w1 (process 7 on here)" in sheet
+
+
+async def test_sessions_as_json_lines(server_bus: Bus, tidings: Tidings) -> None:
+    """One line a session with the fields of status; those of one state if asked for."""
+    await bring(server_bus, "a", State.AWAITING_INPUT)
+    await bring(server_bus, "b", State.FINISHED)
+    done = await tidings("sessions", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["session"]: line["state"] for line in lines} == {"a": "awaiting_input", "b": "finished"}
+    done = await tidings("sessions", "--json", "--state", "finished")
+    assert [json.loads(line)["session"] for line in done.stdout.splitlines()] == ["b"]
+
+
+async def test_sessions_in_a_pipe_are_lines(server_bus: Bus, tidings: Tidings) -> None:
+    """By name, with nothing cut off."""
+    name = "s" * 64
+    await bring(server_bus, name, State.ERROR)
+    await bring(server_bus, "a", State.FINISHED)
+    done = await tidings("sessions")
+    assert done.code == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["a", name]
+
+
+async def test_sessions_on_a_terminal_are_a_table(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With headings."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    await bring(bus, "demo", State.FINISHED)
+    await print_sessions(bus, None, as_json=False)
+    assert "session" in terminal.getvalue().splitlines()[1]
+    assert "demo" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("state", ["nonsense", "finished,error", ""])
+async def test_a_state_that_is_none_is_2(tidings: Tidings, state: str) -> None:
+    """The text lists those that there are, or asks for one."""
+    done = await tidings("sessions", "--state", state)
+    assert (done.code, done.stdout) == (2, "")
+
+
+def test_states_are_read_as_people_write_them() -> None:
+    """With blanks, hyphens and capitals."""
+    assert parse_states(" Finished, awaiting-input,") == {State.FINISHED, State.AWAITING_INPUT}
+    with pytest.raises(UsageProblem, match="awaiting_input"):
+        parse_states("finished,gone")

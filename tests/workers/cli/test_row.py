@@ -1,0 +1,213 @@
+"""One session as a row: how notices change it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bus import (
+    LlmFailed,
+    LlmFailedData,
+    LlmRateLimited,
+    LlmRateLimitedData,
+    LlmRecovered,
+    LlmRecoveredData,
+    LlmRetry,
+    LlmRetryData,
+    Notice,
+    Picture,
+    Reason,
+    Record,
+    SessionState,
+    SessionStateData,
+    State,
+    UnknownNotice,
+    WorkerClaimed,
+    WorkerClaimedData,
+    WorkerLost,
+    WorkerLostData,
+    WorkerReleased,
+    WorkerReleasedData,
+)
+from tests.workers.cli.stage import WORKER, waiting
+from workers.cli.row import Row
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def moved(to: State, **data: object) -> SessionState:
+    """Return a change of state."""
+    return SessionState(subject="demo", data=SessionStateData.model_validate({"to": to, "version": 1, **data}))
+
+
+def retry(*, llm: str = "agent", reason: Reason = Reason.RATE_LIMIT, attempt: int = 2) -> LlmRetry:
+    """Return a retry that is told before its wait."""
+    wait = waiting(NOW, reason=reason, attempt=attempt).model_dump() | {"llm": llm}
+    return LlmRetry(subject="demo", data=LlmRetryData(**wait))
+
+
+def after(*notices: Notice, row: Row | None = None) -> Row:
+    """Return the row after these notices."""
+    row = row or Row("demo")
+    for notice in notices:
+        row = row.apply(notice)
+    return row
+
+
+claimed = WorkerClaimed(subject="demo", data=WorkerClaimedData(worker=WORKER, token=1))
+released = WorkerReleased(subject="demo", data=WorkerReleasedData(worker=WORKER, why="park"))
+lost = WorkerLost(subject="demo", data=WorkerLostData(worker=WORKER))
+
+
+def test_a_row_begins_without_a_state() -> None:
+    """A session that nobody has decided about yet is starting."""
+    row = Row("demo")
+    assert (row.look, row.countdown(NOW), row.attempt, row.story()) == (None, "", "", "")
+    assert row.state_text().plain == "starting"
+    assert row.line() == "demo  starting"
+
+
+def test_a_wait_is_shown_with_attempt_countdown_reason_and_model() -> None:
+    """All of it from the one notice that comes before the sleep, also before a controller has decided."""
+    row = after(claimed, moved(State.RUNNING, worker=WORKER), retry())
+    assert row.state is State.RATE_LIMITED
+    assert (row.attempt, row.countdown(NOW), row.model, row.worker) == ("2 of 6", "8s", "openai/x", "w1")
+    assert row.story() == "rate limit · slow down"
+    assert not row.parked
+    assert not row.needs_you
+
+
+def test_the_countdown_is_that_of_the_absolute_time() -> None:
+    """It depends on the moment of looking alone, and ends at zero."""
+    row = after(retry())
+    assert [row.countdown(NOW + timedelta(seconds=s)) for s in (0, 0.5, 7.9, 8, 100)] == [
+        "8s",
+        "8s",
+        "1s",
+        "0s",
+        "0s",
+    ]
+
+
+def test_a_failure_that_is_no_rate_limit_retries() -> None:
+    """Its state is the other one."""
+    assert after(retry(reason=Reason.OVERLOADED)).state is State.RETRYING
+
+
+def test_recovering_clears_the_wait() -> None:
+    """The row runs again, with nothing left of the wait."""
+    recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(model="openai/y", attempt=3))
+    row = after(claimed, moved(State.RUNNING), retry(), recovered)
+    assert (row.state, row.attempt, row.countdown(NOW), row.reason) == (State.RUNNING, "", "", None)
+    assert row.model == "openai/y"
+
+
+def test_one_path_recovers_alone() -> None:
+    """While another one waits, the session waits."""
+    recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(llm="condenser", attempt=3))
+    row = after(moved(State.RUNNING, worker=WORKER), retry(), retry(llm="condenser", attempt=5), recovered)
+    assert row.state is State.RATE_LIMITED
+    assert row.attempt == "2 of 6"
+
+
+def test_a_late_recovery_moves_nothing_that_is_over() -> None:
+    """A notice that comes after the end does not bring the session back."""
+    recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3))
+    assert after(moved(State.FINISHED), recovered).state is State.FINISHED
+
+
+def test_a_controllers_word_keeps_the_worker_that_holds_it() -> None:
+    """Only what leads out of the held states lets the worker go."""
+    held = after(claimed, moved(State.RATE_LIMITED, wait=waiting(NOW)))
+    assert (held.worker, held.parked) == ("w1", False)
+    assert after(moved(State.AWAITING_INPUT), row=held).worker == ""
+
+
+def test_parked_counts_down_to_its_resumption() -> None:
+    """Released with a time: it goes on by itself and needs nobody."""
+    resume_at = NOW + timedelta(seconds=90)
+    limited = LlmRateLimited(
+        subject="demo",
+        data=LlmRateLimitedData(reason=Reason.RATE_LIMIT, attempt=6, max_attempts=6, resume_at=resume_at),
+    )
+    row = after(claimed, limited, released, moved(State.RATE_LIMITED, resume_at=resume_at))
+    assert row.parked
+    assert not row.needs_you
+    assert row.countdown(NOW) == "1m 30s"
+    assert row.state_text().plain.endswith("parked")
+    assert "resumes at" in row.line()
+
+
+def test_parked_without_a_time_needs_a_person() -> None:
+    """And says what there is to do."""
+    wait = waiting(NOW, reason=Reason.QUOTA_EXHAUSTED, action="Raise the limit, then resume.")
+    wait = wait.model_copy(update={"retry_at": None})
+    row = after(claimed, released, moved(State.RATE_LIMITED, reason="quota_exhausted", wait=wait))
+    assert row.needs_you
+    assert row.countdown(NOW) == ""
+    assert row.story() == "needs you: Raise the limit, then resume. · quota exhausted · slow down"
+
+
+def test_a_failure_needs_a_person_and_keeps_what_was_said() -> None:
+    """The change to the error state comes after the notice that knows why."""
+    failed = LlmFailed(
+        subject="demo",
+        data=LlmFailedData(reason=Reason.AUTH, attempt=1, max_attempts=6, model="openai/z", message="bad key", action="Fix it."),
+    )
+    row = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="failed"))
+    assert row.needs_you
+    assert row.story() == "needs you: Fix it. · auth · bad key"
+    assert row.model == "openai/z"
+    assert after(moved(State.QUEUED, why="resumed by me"), row=row).story() == "resumed by me"
+    assert replace(row, action="").to_do == "resume it, or say something"
+
+
+def test_a_lost_worker_is_gone_from_the_row() -> None:
+    """And so is what it waited for."""
+    row = after(claimed, moved(State.RUNNING), retry(), lost)
+    assert (row.worker, row.attempt) == ("", "")
+
+
+def test_an_unknown_notice_changes_nothing() -> None:
+    """A newer worker may tell what this version does not know."""
+    row = after(claimed, moved(State.RUNNING))
+    assert row.apply(UnknownNotice(type="llm.dreamt", subject="demo")) == row
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.STOPPED])
+def test_what_is_over_counts_nothing_down(state: State) -> None:
+    """Even if something was waited for."""
+    assert after(retry(), row=Row("demo", state=state)).state is not state
+    assert replace(after(retry()), state=state).countdown(NOW) == ""
+
+
+def test_text_of_others_is_made_harmless() -> None:
+    """What a provider or a person wrote stays on one line, without control characters."""
+    row = Row("demo", state=State.ERROR, why="a\n\x1b[2Jb", worker="w\x07", model="m\n", action="x\ny")
+    assert row.line() == "demo  error  needs you: x y · a b  m  on w"
+
+
+def test_the_signs_can_be_ascii() -> None:
+    """For terminals that have no others."""
+    row = Row("demo", state=State.RUNNING, worker="w")
+    assert row.state_text(ascii_only=True).plain == "> running"
+    assert row.state_text().plain == "▸ running"
+
+
+def test_a_record_is_drawn_as_the_notice_that_tells_it() -> None:
+    """Status and watch show the same."""
+    wait = waiting(NOW)
+    record = Record(
+        session="demo",
+        state=State.RATE_LIMITED,
+        epoch="e",
+        status=4,
+        worker=WORKER,
+        picture=Picture(model="openai/x", waits={"agent": wait}),
+    )
+    row = Row.of(record, NOW)
+    assert (row.state, row.attempt, row.worker, row.model) == (State.RATE_LIMITED, "2 of 6", "w1", "openai/x")
+    assert row == after(record.as_notice(NOW) or claimed)
+    assert Row.of(Record(session="new", state=None, epoch="e"), NOW) == Row("new")

@@ -1,0 +1,162 @@
+"""Steering: one command, one outcome, one exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from bus import Bus, InvalidMessage, State, UserMessage
+from tests.workers.cli.conftest import Tidings
+from tests.workers.cli.stage import bring, hold
+from workers.cli import steer
+from workers.cli.steer import Kind, make_command, send, this_user
+
+Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
+FIELDS = ["result", "command_id", "session", "reason", "state", "version", "legal"]
+
+
+def command(kind: Kind, session: str = "demo", **more: Any) -> Any:
+    """Return a command of me."""
+    return make_command(kind, session, by="me", **more)
+
+
+async def test_applied_is_0_and_says_the_state(bus: Bus, controlled: Controlled, capsys: pytest.CaptureFixture[str]) -> None:
+    """The state has changed already when the command returns."""
+    async with controlled(bus):
+        assert await send(bus, command("session.start", text="hi"), 10, as_json=False) == 0
+        assert capsys.readouterr().out == "demo: applied, the session is queued\n"
+        assert (await bus.status("demo")).state is State.QUEUED
+        assert await send(bus, command("session.pause", why="lunch"), 10, as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert list(told) == FIELDS
+        assert (told["result"], told["state"]) == ("applied", "paused")
+        record = await bus.status("demo")
+        assert (record.state, record.paused_by) == (State.PAUSED, "me")
+        assert "lunch" in record.why
+
+
+async def test_refused_is_3_with_the_reason_and_what_would_be_legal(
+    bus: Bus, controlled: Controlled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For people on stderr, for scripts on stdout."""
+    await bring(bus, "demo", State.FINISHED)
+    async with controlled(bus):
+        assert await send(bus, command("session.say", text="hi"), 10, as_json=False) == 3
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("tidings: refused while finished: ")
+        assert captured.err.count("\n") == 1
+        await bring(bus, "other", State.AWAITING_INPUT)
+        again = command("session.start", "other", text="hi")
+        assert await send(bus, again, 10, as_json=True) == 3
+        told = json.loads(capsys.readouterr().out)
+        assert list(told) == FIELDS
+        assert (told["result"], told["state"]) == ("refused", "awaiting_input")
+        assert "session.say" in told["legal"]
+        assert told["reason"]
+
+
+async def test_an_unknown_session_is_3(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a controller too; what would be legal is to start it."""
+    assert await send(bus, command("session.resume"), 10, as_json=True) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["result"], told["state"], told["legal"]) == ("refused", None, ["session.start"])
+    assert await send(bus, command("session.resume"), 10, as_json=False) == 3
+    assert "what would be accepted now: start" in capsys.readouterr().err
+
+
+async def test_nobody_there_is_4_and_never_applied_later(
+    bus: Bus, controlled: Controlled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A controller that comes afterwards finds the command withdrawn."""
+    await hold(bus, "demo")
+    assert await send(bus, command("session.pause"), 0.05, as_json=False) == 4
+    assert "tidings controller" in capsys.readouterr().err
+    assert await send(bus, command("session.stop"), 0.05, as_json=True) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == FIELDS
+    assert (told["result"], told["state"]) == ("expired", None)
+    async with controlled(bus):
+        assert await send(bus, command("session.say", text="hi"), 10, as_json=False) == 0
+        assert (await bus.status("demo")).state is State.RUNNING
+
+
+async def test_resuming_three_times_is_one_run(bus: Bus, controlled: Controlled) -> None:
+    """Resuming what is queued is applied and changes nothing, and adds nothing to the history."""
+    async with controlled(bus):
+        await send(bus, command("session.start", text="hi"), 10, as_json=True)
+        for _ in range(3):
+            assert await send(bus, command("session.resume"), 10, as_json=True) == 0
+        assert [type(event) for event in await bus.history("demo")] == [UserMessage]
+
+
+async def test_the_whole_way_through_the_command_line(server_bus: Bus, controlled: Controlled, tidings: Tidings) -> None:
+    """start, say, pause, resume and stop as a person types them; who and why arrive."""
+    async with controlled(server_bus):
+        assert (await tidings("start", "demo", "--message", "one", "--by", "ann")).code == 0
+        assert (await tidings("say", "demo", "two")).code == 0
+        assert (await tidings("say", "demo", "-m", "three", "--json")).code == 0
+        assert (await tidings("pause", "demo", "--why", "tea")).code == 0
+        assert "tea" in (await server_bus.status("demo")).why
+        assert (await tidings("resume", "demo")).code == 0
+        assert (await tidings("stop", "demo")).code == 0
+        said = [event for event in await server_bus.history("demo") if isinstance(event, UserMessage)]
+        assert [event.data.text for event in said] == ["one", "two", "three"]
+        assert [event.data.by for event in said] == ["ann", this_user(), this_user()]
+        refused = await tidings("resume", "demo")
+        assert (refused.code, refused.stdout) == (3, "")
+
+
+async def test_the_time_out_is_a_flag(server_bus: Bus, tidings: Tidings) -> None:
+    """Without a controller it ends after that."""
+    await hold(server_bus, "demo")
+    assert (await tidings("stop", "demo", "--timeout", "0.05")).code == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("start", "a b"),
+        ("say", "demo"),
+        ("say", "demo", "x", "-m", "y"),
+        ("say", "demo", ""),
+        ("start", "demo", "-m", "x", "--by", "x" * 201),
+        ("stop", "demo", "--timeout", "0"),
+        ("stop",),
+        ("stop", "demo", "extra"),
+    ],
+)
+async def test_a_command_that_cannot_be_sent_is_2(tidings: Tidings, arguments: tuple[str, ...]) -> None:
+    """Nothing is connected to before."""
+    done = await tidings(*arguments)
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr
+
+
+async def test_a_text_over_the_limit_is_2(server_bus: Bus, controlled: Controlled, tidings: Tidings) -> None:
+    """With the size and the limit in the text."""
+    done = await tidings("start", "demo", "-m", "x" * 2000, "--payload-limit", "1024")
+    assert done.code == 2
+    assert "1024" in done.stderr
+
+
+def test_who_asks_is_you_unless_you_are_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container without a user name is no reason to fail."""
+    assert "@" in this_user()
+
+    def nobody() -> str:
+        raise KeyError(os.getuid())
+
+    monkeypatch.setattr(steer.getpass, "getuser", nobody)
+    assert this_user().startswith("unknown@")
+
+
+def test_what_cannot_be_sent_is_said_by_its_field() -> None:
+    """The error names the field."""
+    with pytest.raises(InvalidMessage, match="text"):
+        command("session.say", text="")

@@ -1,0 +1,121 @@
+"""The table of sessions."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from bus import Reason, State, WorkerClaimed, WorkerClaimedData
+from tests.workers.cli.stage import WORKER, waiting
+from workers.cli.row import Row
+from workers.cli.table import Board
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def drawn(board: Board, *, width: int = 140, limit: int | None = None, now: datetime = NOW) -> list[str]:
+    """Return the lines of the table on a terminal of that width."""
+    out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    out.print(board.table(now, width=width, limit=limit))
+    file = out.file
+    assert isinstance(file, io.StringIO)
+    return [line for line in file.getvalue().splitlines() if line.strip()]
+
+
+def board_of(*rows: Row) -> Board:
+    """Return a board with these rows."""
+    board = Board()
+    for row in rows:
+        board.put(row)
+    return board
+
+
+LIMITED = Row(
+    "demo",
+    state=State.RATE_LIMITED,
+    reason=Reason.RATE_LIMIT,
+    waits={"agent": waiting(NOW)},
+    message="slow down",
+    model="openai/x",
+    worker="w1",
+)
+
+
+def test_a_line_says_it_all() -> None:
+    """State, attempt, countdown, reason, model and worker of a session, each under its heading."""
+    head, _, line = drawn(board_of(LIMITED))
+    for name, text in {
+        "session": "demo",
+        "state": "◔ rate limited",
+        "attempt": "2 of 6",
+        "why": "rate limit ·",
+        "model": "openai/x",
+        "worker": "w1",
+    }.items():
+        assert line.index(text) == head.index(name)
+    assert line.index("8s") + 2 == head.index(" in ") + 3
+
+
+def test_an_update_changes_a_line_and_moves_nothing() -> None:
+    """Another state, a later time, another session: the columns stay where they are."""
+    board = board_of(LIMITED)
+    before = drawn(board)
+    board.put(Row("demo", state=State.RUNNING, worker="w1", model="openai/a-very-long-name-of-a-model"))
+    board.put(Row("other", state=State.QUEUED))
+    later = drawn(board, now=NOW + timedelta(seconds=5))
+    assert before[0] == later[0]
+    assert [line.split()[0] for line in later[2:]] == ["demo", "other"]
+    assert len({len(line) for line in before + later}) == 1
+
+
+def test_applying_a_notice_makes_or_changes_the_row() -> None:
+    """A session is one line, however much is told of it."""
+    board = Board()
+    claimed = WorkerClaimed(subject="demo", data=WorkerClaimedData(worker=WORKER))
+    assert board.apply(claimed).worker == "w1"
+    board.apply(claimed)
+    assert len(board) == 1
+
+
+def test_narrow_terminals_keep_what_matters() -> None:
+    """Model and worker go; state, countdown and reason stay readable."""
+    lines = drawn(board_of(LIMITED), width=80)
+    assert "model" not in lines[0]
+    assert "w1" not in lines[2]
+    for text in ("demo", "rate limited", "2 of 6", "8s", "rate limit"):
+        assert text in lines[2]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_most_urgent_stay_when_not_all_fit() -> None:
+    """What needs a person comes before what runs and what is over; the order stays by name."""
+    board = board_of(
+        Row("a", state=State.FINISHED),
+        Row("b", state=State.RUNNING, worker="w"),
+        Row("c", state=State.ERROR),
+        Row("d", state=State.RATE_LIMITED),
+        Row("e"),
+    )
+    rows, left_out = board.rows(2)
+    assert ([row.session for row in rows], left_out) == (["c", "d"], 3)
+    lines = drawn(board, limit=2)
+    assert "and 3 more" in lines[-1]
+    assert board.rows(0) == ([], 5)
+    assert [row.session for row in board.rows()[0]] == list("abcde")
+
+
+def test_long_names_get_room_up_to_a_third() -> None:
+    """The rest is cut with an ellipsis, and the other columns remain."""
+    name = "s" * 64
+    line = drawn(board_of(Row(name, state=State.RUNNING, worker="w")), width=120)[2]
+    assert "s" * 30 in line
+    assert "…" in line
+    assert "running" in line
+
+
+def test_what_needs_a_person_says_so() -> None:
+    """In words, not only in red."""
+    (*_, line) = drawn(board_of(Row("demo", state=State.RATE_LIMITED, action="Pay the bill.")))
+    assert "needs you: Pay the bill." in line

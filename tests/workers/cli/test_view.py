@@ -1,0 +1,93 @@
+"""The JSON lines of the command line: stable fields, null where empty."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from bus import Gap, Outcome, Picture, Reason, Record, Result, State, UserMessage, UserMessageData
+from tests.workers.cli.stage import WORKER, waiting
+from workers.cli.view import OutcomeView, SessionView, wire_line
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+FIELDS = [
+    "session",
+    "state",
+    "version",
+    "reason",
+    "why",
+    "attempt",
+    "max_attempts",
+    "wait_s",
+    "retry_at",
+    "resume_at",
+    "paused_by",
+    "worker",
+    "model",
+    "last",
+]
+
+
+def test_a_session_has_all_fields_and_null_where_empty() -> None:
+    """Scripts can rely on every field being there."""
+    told = json.loads(SessionView.of(Record(session="demo", state=State.QUEUED, epoch="e")).line())
+    assert list(told) == FIELDS
+    assert {name for name, value in told.items() if value is not None} == {"session", "state", "version"}
+
+
+def test_a_session_that_waits_tells_its_wait() -> None:
+    """Attempt, length and end of it, why, and who waits."""
+    record = Record(
+        session="demo",
+        state=State.RATE_LIMITED,
+        epoch="e",
+        version=3,
+        why="waits",
+        status=5,
+        worker=WORKER,
+        picture=Picture(model="openai/y", waits={"agent": waiting(NOW)}),
+    )
+    last = record.as_notice(NOW)
+    told = json.loads(SessionView.of(record).line())
+    assert told["worker"] == {"name": "w1", "host": "here", "pid": 7}
+    assert (told["attempt"], told["max_attempts"], told["wait_s"]) == (2, 6, 8.0)
+    assert datetime.fromisoformat(told["retry_at"]) > NOW
+    assert (told["reason"], told["why"], told["model"]) == ("rate_limit", "waits", "openai/y")
+    assert last is not None
+
+
+def test_the_last_notice_is_whole() -> None:
+    """It is the envelope as on the wire, its data included."""
+    record = Record(session="demo", state=State.ERROR, epoch="e", status=5, reason=Reason.AUTH)
+    last = record.as_notice(NOW)
+    assert last is not None
+    told = json.loads(SessionView.of(Record(session="demo", state=State.ERROR, epoch="e", last=last)).line())
+    assert told["last"] == json.loads(last.model_dump_json(by_alias=True))
+    assert told["last"]["data"]["from"] == "error"
+
+
+def test_an_outcome_has_all_fields() -> None:
+    """Applied, refused and expired have the same ones."""
+    outcome = Outcome(command_id="i", session="demo", result=Result.APPLIED, state=State.QUEUED, version=2)
+    applied = json.loads(OutcomeView.applied(outcome).line())
+    expired = json.loads(OutcomeView(result=Result.EXPIRED, command_id="i", session="demo").line())
+    assert list(applied) == list(expired)
+    assert applied == {
+        "result": "applied",
+        "command_id": "i",
+        "session": "demo",
+        "reason": None,
+        "state": "queued",
+        "version": 2,
+        "legal": [],
+    }
+    assert expired["legal"] == []
+
+
+def test_messages_are_as_on_the_wire_and_gaps_are_objects() -> None:
+    """A reader of lines tells them apart by the field `gap`."""
+    event = UserMessage(subject="demo", data=UserMessageData(text="hi"), offset=3, epoch="e")
+    assert wire_line(event) == event.model_dump_json(by_alias=True)
+    assert json.loads(wire_line(Gap("status.demo", "trimmed", 2, 4))) == {
+        "gap": {"channel": "status.demo", "why": "trimmed", "first": 2, "last": 4}
+    }

@@ -1,0 +1,43 @@
+"""The test kit: an agent's tests on `memory://`, with a provider that obeys a script and time that passes when told.
+
+    async def test_a_refusal_is_waited_out(tidings_fleet, tidings_provider):
+        tidings_provider.script(Fault.parse("429:retry-after=30"))
+        fleet = await tidings_fleet(MyAgent)
+        await fleet.start("s", "hello")
+        await fleet.idle()
+        assert [retry.data.attempt for retry in fleet.told(LlmRetry)] == [1]
+
+The fixtures are a pytest plugin (`workers.testing.plugin`) that is there once Tidings is installed with the extra ``testing``; the
+names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
+
+What it does not promise: one process and no durability; Redis' own expiry, and what a request takes, pass in real time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workers.testing.clock import Clock
+    from workers.testing.fleet import Fleet
+    from workers.testing.memory import memory_bus
+    from workers.testing.replies import reply
+    from workers.testing.report import NotInTime
+
+__all__ = ["Clock", "Fleet", "NotInTime", "memory_bus", "reply"]
+
+_MODULES = {
+    "Clock": "workers.testing.clock",
+    "Fleet": "workers.testing.fleet",
+    "NotInTime": "workers.testing.report",
+    "memory_bus": "workers.testing.memory",
+    "reply": "workers.testing.replies",
+}
+
+
+# Lazily: pytest imports this package at the start of every run of everybody who has Tidings installed.
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
