@@ -110,8 +110,7 @@ def table(costs: Sequence[Cost]) -> str:
     for cost in costs:
         goal = "" if cost.goal_ms is None else f"{cost.goal_ms:.0f}"
         lines.append(
-            f"{cost.name:<32}{cost.median_ms:>8.1f}{cost.min_ms:>8.1f}{cost.max_ms:>8.1f}"
-            f"{cost.over_bare_ms:>11.1f}{goal:>7}"
+            f"{cost.name:<32}{cost.median_ms:>8.1f}{cost.min_ms:>8.1f}{cost.max_ms:>8.1f}{cost.over_bare_ms:>11.1f}{goal:>7}"
         )
     return "\n".join(lines)
 

@@ -128,12 +128,14 @@ class Outbox:
         self._idle.set()
 
     async def _run(self) -> None:
-        # Not only cancelled: redis-py can swallow a cancellation that meets the end of its time-out.
-        while not self.closed:
-            while self._queue and not self.closed:
+        while True:
+            while self._queue:
                 self._under_way = self._queue.popleft()
                 if await self._insist(*self._under_way):
                     self._under_way = None
+                if self.closed:
+                    # Not only cancelled: redis-py can swallow a cancellation that meets the end of its time-out.
+                    return
             self._idle.set()
             self._more.clear()
             await self._more.wait()

@@ -58,7 +58,7 @@ async def run(bus: Bus, session: str, task: str, *, model: str, api_base: str | 
     while (claim := await _claim(bus, me, session)) is not None:
         # The hold renews the lease, carries what the Llm tells, and hears of pause, stop and resume.
         async with Hold(bus, claim) as hold:
-            llm = Llm(model, tell=hold.tell, nudge=hold.nudge, now=bus.now, api_base=api_base)
+            llm = Llm(model, tell=hold.tell, gave_up=hold.clear, nudge=hold.nudge, now=bus.now, api_base=api_base)
             try:
                 release = await hold.guard(_work(bus, claim, llm, task))
                 await hold.release(release)

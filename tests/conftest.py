@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from bus import Bus
 
+# The test kit that Tidings ships, and pytest's own for tests of plugins.
+pytest_plugins = ["workers.testing.plugin", "pytester"]
+
 REAL = ("valkey", "redis") if redis_binary() else ("valkey",)
 TRANSPORTS = ("memory", *REAL)
 

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from unittest.mock import patch
-from uuid import uuid4
 
 from bus import (
     Bus,
@@ -29,6 +28,7 @@ from bus import (
     SessionStop,
     StartData,
     State,
+    Unreachable,
 )
 from tests.waiting import eventually
 from workers.agent import Agent, ChatAgent
@@ -186,7 +186,10 @@ class Fleet:
         """Wait until the session is in one of the states; returns its record."""
 
         async def reached() -> Record | None:
-            record = await self.bus.status(session)
+            try:
+                record = await self.bus.status(session)
+            except Unreachable as error:
+                raise AssertionError(str(error)) from error
             assert record.state in states, f"{record.state}: {record.why}"
             return record
 
@@ -196,19 +199,13 @@ class Fleet:
 
     async def until_told(self, session: str, kind: type[N], count: int = 1) -> list[N]:
         """Wait until so many notices of a kind have arrived; returns all that have."""
-        return await eventually(
-            lambda: found if len(found := self.of(session, kind)) >= count else None,
-            PATIENCE_S,
-            f"{count} {kind.__name__} of {session}",
-        ) or []
+        await eventually(lambda: len(self.of(session, kind)) >= count, PATIENCE_S, f"{count} {kind.__name__} of {session}")
+        return self.of(session, kind)
 
     async def until_requests(self, count: int) -> list[RequestRecord]:
         """Wait until the provider has received so many requests; returns all that it has."""
-        return await eventually(
-            lambda: found if len(found := self.provider.requests) >= count else None,
-            PATIENCE_S,
-            f"{count} requests",
-        ) or []
+        await eventually(lambda: len(self.provider.requests) >= count, PATIENCE_S, f"{count} requests")
+        return self.provider.requests
 
     def of(self, session: str, kind: type[N]) -> list[N]:
         """Return the notices of one kind that have arrived."""
@@ -251,7 +248,8 @@ class Running:
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    await asyncio.wait({task})
+    await asyncio.wait({task}, timeout=PATIENCE_S)
+    assert task.done(), f"{task.get_name()} was cancelled and does not end: {task.get_stack()}"
     if not task.cancelled():
         task.result()
 
@@ -259,8 +257,3 @@ async def _end(task: asyncio.Task[None]) -> None:
 def _short(event: Event) -> str:
     text = getattr(getattr(event, "data", None), "text", None)
     return event.type if text is None else f"{event.type.partition('.')[0]}: {text}"
-
-
-def fresh() -> str:
-    """Return the name of a session that no other test has."""
-    return f"s-{uuid4().hex[:8]}"

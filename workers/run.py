@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 from bus import (
     AgentErrorData,
@@ -65,9 +66,12 @@ class Run:
         hold: the hold on it.
         agent: takes the steps.
         settings: model, plan of the retries.
+        llm_options: further arguments of the `Llm`.
     """
 
-    def __init__(self, bus: Bus, hold: Hold, agent: Agent, settings: Settings) -> None:
+    def __init__(
+        self, bus: Bus, hold: Hold, agent: Agent, settings: Settings, llm_options: Mapping[str, Any] | None = None
+    ) -> None:
         self._bus, self._hold, self._agent = bus, hold, agent
         self._claim: Claim = hold.claim
         self._plan = settings.plan()
@@ -83,6 +87,7 @@ class Run:
             now=bus.now,
             timeout_s=settings.llm_timeout_s,
             api_base=settings.api_base,
+            **(llm_options or {}),
         )
 
     async def turn(self) -> Release:
@@ -208,9 +213,7 @@ class Run:
         action = error.failure.action
         if seconds is None and error.schedule:
             action = f"the limit has outlasted {parks - 1} waits: raise it or wait, then resume the session"
-        resume_at = None
-        if seconds is not None:
-            resume_at = self._bus.now() + timedelta(seconds=seconds * (1 + SPREAD * random.random()))
+        resume_at = None if seconds is None else self._in(seconds * (1 + SPREAD * random.random()))
         wait = Wait(
             llm=error.llm,
             model=error.model[:_MODEL_LIMIT],
@@ -244,6 +247,11 @@ class Run:
             why=one_line(why),
             notices=(notice,),
         )
+
+    def _in(self, seconds: float) -> datetime:
+        """Return the instant so many seconds from now, in whole milliseconds, as the record keeps it; never too early."""
+        when = self._bus.now() + timedelta(seconds=seconds, milliseconds=1)
+        return when.replace(microsecond=when.microsecond // 1000 * 1000)
 
     def _park_s(self, error: LlmRateLimited, parks: int) -> float | None:
         """How long to park, in seconds; None: until a person resumes.

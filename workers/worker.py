@@ -8,6 +8,8 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bus import Bus, Claim, LeaseLost, OutcomeUnknown, Reason, Release, TidingsError, Trigger, Unreachable, WorkerRef
 from bus.sessions import ALL_READ
@@ -50,10 +52,20 @@ class Worker:
         agent_factory: makes the agent for each run.
         settings: model, plan of the retries, leases.
         name: how people see it; made from host and process where it is not given.
+        llm_options: further arguments of the `Llm` of each run, by session: its clock in tests, parameters for litellm.
     """
 
-    def __init__(self, bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        agent_factory: AgentFactory,
+        settings: Settings,
+        name: str | None = None,
+        *,
+        llm_options: Callable[[str], Mapping[str, Any]] | None = None,
+    ) -> None:
         self._bus, self._agent_factory, self._settings = bus, agent_factory, settings
+        self._llm_options = llm_options
         host = socket.gethostname()
         self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
         self._wake = _Wake()
@@ -152,7 +164,8 @@ class Worker:
             await self._let_go(hold, release)
 
     async def _turn(self, hold: Hold) -> Release:
-        return await Run(self._bus, hold, self._agent_factory(), self._settings).turn()
+        options = self._llm_options(hold.claim.session) if self._llm_options else None
+        return await Run(self._bus, hold, self._agent_factory(), self._settings, options).turn()
 
     def _failed(self, claim: Claim, error: Exception) -> Release:
         """Make a release of an error that is not the agent's, or that kept the agent from being made."""

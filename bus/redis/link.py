@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio.client import Pipeline
 
@@ -15,6 +16,8 @@ from bus.errors import Unreachable
 from bus.messages import PAYLOAD_LIMIT
 from bus.redis import scripts
 from bus.redis.connection import Connection
+
+T = TypeVar("T")
 
 Argument = str | bytes | int | float
 
@@ -60,7 +63,7 @@ class Link:
             AccessDenied: the server refused it.
         """
         with self.connection.errors:
-            return await scripts.run(self.connection.commands, script, keys, args)
+            return await _heeding(scripts.run(self.connection.commands, script, keys, args))
 
     async def run_again(
         self,
@@ -97,11 +100,11 @@ class Link:
         commands = list(pipeline.command_stack)
         try:
             with self.connection.errors:
-                return await pipeline.execute()
+                return await _heeding(pipeline.execute())
         except Unreachable:
             pipeline.command_stack.extend(commands)
             with self.connection.errors:
-                return await pipeline.execute()
+                return await _heeding(pipeline.execute())
 
     async def measure_clock(self) -> None:
         """Ask the server for its time.
@@ -111,5 +114,20 @@ class Link:
         """
         before = time.monotonic()
         with self.connection.errors:
-            seconds, micros = await self.connection.commands.time()
+            seconds, micros = await _heeding(self.connection.commands.time())
         self.clock.set(seconds + micros / 1e6, before, time.monotonic())
+
+
+async def _heeding(call: Awaitable[T]) -> T:
+    """Await a command; a cancellation that redis-py swallows on the way comes out all the same.
+
+    redis-py sends in ``asyncio.wait_for``, and before Python 3.12 that drops a cancellation (or the end of a time-out, which is
+    one) that arrives in the moment in which the command has just been sent.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        return await call
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError

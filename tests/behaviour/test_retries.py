@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from bus import LlmRecovered, LlmRetry, State
-from tests.fleet import Fleet
+import pytest
+
+from bus import LlmFailed as FailedNotice
+from bus import LlmRateLimited as RateLimitedNotice
+from bus import LlmRecovered, LlmRetry, Notice, Reason, State
+from bus.publisher import Outbox, Seat
+from tests.behaviour.agents import Condensing, Gate, Lingering, Witness
+from tests.fleet import PATIENCE_S, Fleet
+from workers.cli.exits import Exit
+from workers.cli.wait import Waiting
+from workers.llm import LlmFailed, LlmRateLimited
 
 
 async def test_one_refusal_then_success(redis_url: str) -> None:
@@ -14,5 +23,131 @@ async def test_one_refusal_then_success(redis_url: str) -> None:
         await fleet.until("s", State.AWAITING_INPUT)
         assert await fleet.said("s") == ["user: hello", "agent: You said: hello"]
         assert len(fleet.provider.requests) == 2
-        await fleet.until_told("s", LlmRecovered)
+        (recovered,) = await fleet.until_told("s", LlmRecovered)
+        assert recovered.data.attempt == 2
         assert len(fleet.of("s", LlmRetry)) == 1
+
+
+async def test_each_retry_is_a_notice_of_its_own(redis_url: str) -> None:
+    """With its attempt, its wait and its deadline, told before that wait is over."""
+    async with Fleet(redis_url) as fleet:
+        fleet.script("429:retry-after=0.02", "503:retry-after=0.04", "429:retry-after=0.06")
+        await fleet.start("s")
+        await fleet.until("s", State.AWAITING_INPUT)
+        await fleet.until_told("s", LlmRecovered)
+        told = [notice.data for notice in fleet.of("s", LlmRetry)]
+        assert [(data.attempt, data.max_attempts) for data in told] == [(1, 6), (2, 6), (3, 6)]
+        assert [data.reason for data in told] == [Reason.RATE_LIMIT, Reason.OVERLOADED, Reason.RATE_LIMIT]
+        assert len({data.wait_s for data in told}) == len({data.retry_at for data in told}) == 3
+        assert all(data.wait_s >= (data.retry_after_s or 0) > 0 for data in told)
+        assert len({notice.id for notice in fleet.told}) == len(fleet.told)
+        assert len(fleet.provider.requests) == 4
+
+
+@pytest.mark.parametrize(("failure", "state"), [("429", State.RATE_LIMITED), ("500", State.RETRYING)])
+async def test_the_state_says_so_while_it_waits_and_clears_by_itself(redis_url: str, failure: str, state: State) -> None:
+    """Before the first sleep ends, and afterwards without anybody's help."""
+    gate = Gate()
+    async with Fleet(redis_url, agent=lambda: Lingering(gate)) as fleet:
+        fleet.script(f"{failure}:retry-after=1")
+        await fleet.start("s")
+        record = await fleet.until("s", state)
+        assert len(fleet.provider.requests) == 1
+        assert record.wait is not None
+        assert (record.wait.attempt, record.held) == (1, True)
+        await gate.reached()
+        record = await fleet.until("s", State.RUNNING)
+        assert (record.wait, record.reason) == (None, None)
+        gate.open()
+        await fleet.until("s", State.AWAITING_INPUT)
+        assert fleet.states("s")[:4] == [State.QUEUED, State.RUNNING, state, State.RUNNING]
+
+
+async def test_retries_used_up_are_an_error(redis_url: str) -> None:
+    """Exactly so many requests, a typed error with the provider's own as its cause, and waiting for the session ends."""
+    agent = Witness()
+    async with Fleet(redis_url, agent=lambda: agent, attempts=3) as fleet:
+        fleet.script("503x*")
+        await fleet.start("s")
+        record = await fleet.until("s", State.ERROR)
+        assert (record.reason, record.held) == (Reason.OVERLOADED, False)
+        assert len(fleet.provider.requests) == 3
+        (error,) = agent.errors
+        assert isinstance(error, LlmFailed)
+        assert (error.attempt, error.max_attempts) == (3, 3)
+        assert getattr(error.__cause__, "status_code", None) == 503
+        (failed,) = await fleet.until_told("s", FailedNotice)
+        assert (failed.data.attempt, failed.data.status_code) == (3, 503)
+        assert [notice.data.attempt for notice in fleet.of("s", LlmRetry)] == [1, 2]
+        verdict = await Waiting(fleet.bus, "s", frozenset({State.AWAITING_INPUT})).run(PATIENCE_S)
+        assert verdict.code is Exit.REFUSED
+        assert await fleet.said("s") == ["user: hello"]
+
+
+async def test_a_limit_that_outlasts_the_retries_parks(redis_url: str) -> None:
+    """The same for a rate limit: it is known to end, so the session waits for that and no worker does."""
+    agent = Witness()
+    async with Fleet(redis_url, agent=lambda: agent, attempts=3) as fleet:
+        fleet.script("429x*")
+        await fleet.start("s")
+        await fleet.until_told("s", RateLimitedNotice)
+        record = await fleet.until("s", State.RATE_LIMITED)
+        assert (record.parked, record.parks) == (True, 1)
+        assert record.resume_at is not None
+        assert record.resume_at > fleet.bus.now()
+        assert len(fleet.provider.requests) == 3
+        (error,) = agent.errors
+        assert isinstance(error, LlmRateLimited)
+        assert getattr(error.__cause__, "status_code", None) == 429
+        verdict = await Waiting(fleet.bus, "s", frozenset({State.RATE_LIMITED})).run(PATIENCE_S)
+        assert verdict.code is Exit.DONE
+
+
+async def test_what_cannot_succeed_is_asked_once(redis_url: str) -> None:
+    """One request and no retry: a wrong key, a bad request, a model that is not there."""
+    async with Fleet(redis_url) as fleet:
+        for number, status in enumerate(("401", "400", "404"), 1):
+            fleet.script(status)
+            await fleet.start(f"s{number}")
+            await fleet.until(f"s{number}", State.ERROR)
+            assert len(fleet.provider.requests) == number
+            await fleet.until_told(f"s{number}", FailedNotice)
+            assert fleet.of(f"s{number}", LlmRetry) == []
+
+
+async def test_a_lost_recovery_is_repaired_by_the_next_renewal(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to have seen one particular notice."""
+    put, lost, gate = Outbox.put, [], Gate()
+
+    def lossy(outbox: Outbox, notice: Notice, seat: Seat | None = None) -> None:
+        if isinstance(notice, LlmRecovered):
+            lost.append(notice)
+        else:
+            put(outbox, notice, seat)
+
+    monkeypatch.setattr(Outbox, "put", lossy)
+    async with Fleet(redis_url, agent=lambda: Lingering(gate)) as fleet:
+        fleet.script("429:retry-after=0.5")
+        await fleet.start("s")
+        await fleet.until("s", State.RATE_LIMITED)
+        await gate.reached()
+        await fleet.until("s", State.RUNNING)
+        assert len(lost) == 1
+        gate.open()
+        await fleet.until("s", State.AWAITING_INPUT)
+
+
+async def test_a_failure_that_the_agent_does_without_leaves_the_picture(redis_url: str) -> None:
+    """Its wait is over when the call has ended, however it ended."""
+    gate = Gate()
+    async with Fleet(redis_url, agent=lambda: Condensing(gate), attempts=2) as fleet:
+        fleet.script("503x*:retry-after=0.5,contains=condense")
+        await fleet.start("s")
+        record = await fleet.until("s", State.RETRYING)
+        assert set(record.picture.waits) == {"condenser"}
+        await gate.reached()
+        record = await fleet.until("s", State.RUNNING)
+        assert record.picture.waits == {}
+        gate.open()
+        await fleet.until("s", State.AWAITING_INPUT)
+        assert await fleet.said("s") == ["user: hello", "agent: You said: hello"]

@@ -339,5 +339,5 @@ class Reading(RuleBasedStateMachine):
         self.it_is_one_sequence()
 
 
-Reading.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
+Reading.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestReading = Reading.TestCase

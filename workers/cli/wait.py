@@ -20,6 +20,8 @@ from workers.settings import Settings
 
 _LOOK_S = 0.5
 """How often the record is read when nothing wakes us: Pub/Sub alone promises nothing."""
+_ANSWER_S = 1.0
+"""How long the server has for an answer, at least, when the time is nearly up."""
 _PATIENCE_S = 3.0
 """How long the server may be away before we say so; a restart takes less."""
 
@@ -96,37 +98,46 @@ class Waiting:
         return self._unreachable is not None
 
     async def run(self, timeout_s: float) -> Verdict:
-        """Wait, at most so many seconds."""
+        """Wait, at most so many seconds; the server is asked at least once."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
-            async with self._listening(), asyncio.timeout(timeout_s):
-                return await self._judged()
+            async with self._listening():
+                return await self._judged(deadline)
         except TimeoutError:
             return self._out_of_time(timeout_s)
         except UnknownSession as error:
             return Verdict(Exit.REFUSED, str(error))
 
-    async def _judged(self) -> Verdict:
+    async def _judged(self, deadline: float) -> Verdict:
+        """Read the record until it is judged.
+
+        Raises:
+            TimeoutError: the time is up.
+        """
         loop = asyncio.get_running_loop()
-        away_since: float | None = None
+        seen = loop.time()
         while True:
             self._changed.clear()
             try:
-                self.record = await self._bus.status(self._session)
-                self._unreachable = away_since = None
+                async with asyncio.timeout_at(max(deadline, loop.time() + _ANSWER_S)):
+                    self.record = await self._bus.status(self._session)
             except Unreachable as error:
                 self._unreachable = error
-                away_since = away_since or loop.time()
-                if loop.time() - away_since > self._patience_s:
+                if loop.time() - seen > self._patience_s:
                     return Verdict(Exit.FAILED, str(error))
             else:
+                self._unreachable, seen = None, loop.time()
                 verdict = judge(self.record, self._until)
                 if verdict is not None:
                     return verdict
-            await self._wake()
+            # Looked at here too: a time-out is a cancellation, and those can get lost (see `workers.cli.tasks`).
+            if loop.time() >= deadline:
+                raise TimeoutError
+            await self._wake(min(_LOOK_S, deadline - loop.time()))
 
-    async def _wake(self) -> None:
+    async def _wake(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_S):
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
     def _out_of_time(self, timeout_s: float) -> Verdict:

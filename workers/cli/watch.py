@@ -19,6 +19,7 @@ from workers.cli.history import print_item
 from workers.cli.output import complain, print_json, screen
 from workers.cli.style import clock
 from workers.cli.table import Board
+from workers.cli.tasks import end
 from workers.cli.view import wire_line
 from workers.settings import Settings
 
@@ -96,9 +97,7 @@ async def _told_when_lost(bus: Bus) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)
 
 
 class LiveTable:
@@ -125,9 +124,7 @@ class LiveTable:
                     await self._pause()
             reader.result()
         finally:
-            reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reader
+            await end(reader)
 
     async def _read(self) -> None:
         async with self._bus.notices(self._session) as notices:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 import shutil
@@ -19,6 +18,7 @@ from rich.text import Text
 from bus import Bus, LlmRetry, Notice, SessionState
 from workers.cli.table import Board
 from workers.cli.watch import LiveTable
+from workers.demo.interruption import end
 from workers.redaction import one_line
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class Table(Display):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
+            if not task.cancelled():
+                task.result()
 
     def ask(self, text: str) -> None:
         """Show it below the table."""

@@ -112,7 +112,6 @@ class Performance:
         """
         began = time.monotonic()
         async with AsyncExitStack() as house:
-            interruption = house.enter_context(Interruption())
             bus = await house.enter_async_context(Bus.connect("embedded://", prefix=self._settings.prefix))
             provider = await house.enter_async_context(Provider(provider_settings()))
             witness = await house.enter_async_context(Witness(bus))
@@ -120,7 +119,7 @@ class Performance:
             stage = await house.enter_async_context(Stage(fleet_environment(bus.url, provider.base_url, self._settings.prefix)))
             story = Story(bus, provider, stage, witness, display, self._pace)
             failures: list[str] = []
-            with keys({"r": story.resume_now.set, "q": interruption.wish}):
+            with Interruption() as interruption, keys({"r": story.resume_now.set, "q": interruption.wish}):
                 try:
                     _invite(display)
                     if not await interruption.spared(story.play()):

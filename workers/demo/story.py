@@ -48,8 +48,10 @@ T = TypeVar("T")
 
 BY = "demo"
 _FLEET = len(CONTROLLERS) + len(WORKERS)
+START_S = 50.0
+"""How long the processes may take to load everything: three imports of litellm at once, about 4 s on two idle cores."""
 PATIENCE_S = 30.0
-"""How long any step may take. On an idle machine the longest takes about 6 s."""
+"""How long any other step may take. On an idle machine the longest takes about 6 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +115,15 @@ class Story:
 
     async def _enter(self) -> None:
         """Start the processes and wait until they have loaded what takes time."""
-        self._display.step("starting 2 controllers and 3 workers; the workers import litellm, which takes a few seconds ...")
         for name in CONTROLLERS:
             await self._stage.start("controller", name)
         for name in WORKERS:
             await self._stage.start("worker", name)
-        await self._until(lambda: f"all processes are ready; {self._stage.ready} of {_FLEET} are", self._all_ready)
-        self._display.ask("")
         processes = ", ".join(f"{name} (process {self._stage.pid(name)})" for name in (*CONTROLLERS, *WORKERS))
-        self._display.step(f"ready: {processes}")
+        self._display.step(f"starting {processes}; the workers import litellm, which takes a few seconds ...")
+        await self._until(lambda: f"all processes are ready; {self._stage.ready} of {_FLEET} are", self._all_ready, START_S)
+        self._display.ask("")
+        self._display.step("2 controllers and 3 workers are ready")
 
     async def _start(self) -> None:
         await self._speak({session: first_line(session) for session in SESSIONS})
@@ -227,12 +229,12 @@ class Story:
         self._display.ask(f"{self._stage.ready} of {_FLEET} processes are ready")
         return self._stage.ready == _FLEET
 
-    async def _until(self, what: str | Callable[[], str], condition: Callable[[], T]) -> T:
+    async def _until(self, what: str | Callable[[], str], condition: Callable[[], T], patience_s: float | None = None) -> T:
         def look() -> T:
             self._stage.check()
             return condition()
 
-        return await self._witness.until(what, look, PATIENCE_S)
+        return await self._witness.until(what, look, PATIENCE_S if patience_s is None else patience_s)
 
     def _retried(self) -> str:
         refused = sum(record.outcome == "refused" for record in self._provider.requests)

@@ -27,9 +27,6 @@ class Witness:
     """Subscribes to the status of all sessions; an async context manager.
 
     It knows nothing but what it was told: the story and the checks rest on that, and not on what the demo did.
-
-    Attributes:
-        gaps: what it was told that it missed.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -38,7 +35,6 @@ class Witness:
         self._listeners: list[Listener] = []
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.gaps: list[Gap] = []
 
     async def __aenter__(self) -> Self:
         await self._subscription.__aenter__()
@@ -47,21 +43,21 @@ class Witness:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        # Not cancelled: the end of the subscription is the end of the listening.
         await self._subscription.aclose()
+        if task is not None:
+            await asyncio.wait([task])
+            if error is None:
+                task.result()
 
     async def _listen(self) -> None:
         async for item in self._subscription:
-            if isinstance(item, Gap):
-                self.gaps.append(item)
-            else:
+            # What a gap stands for shows in the offsets (`checks.check_records`).
+            if not isinstance(item, Gap):
                 self._told.setdefault(item.subject, []).append(item)
                 for listener in self._listeners:
                     listener(item)
-            self._changed.set()
+                self._changed.set()
 
     def add_listener(self, listener: Listener) -> None:
         """Have every notice handed on from here on; the listener returns at once."""

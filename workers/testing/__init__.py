@@ -7,8 +7,8 @@
         await fleet.idle()
         assert [retry.data.attempt for retry in fleet.told(LlmRetry)] == [1]
 
-The fixtures are a pytest plugin (`workers.testing.plugin`) that is there once Tidings is installed with the extra ``testing``; the
-names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
+The fixtures are a pytest plugin (`workers.testing.plugin`) that is there once Tidings is installed with the extra ``testing``;
+the names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
 
 What it does not promise: one process and no durability; Redis' own expiry, and what a request takes, pass in real time.
 """

@@ -31,15 +31,15 @@ class Sleeper:
 class Clock:
     """Time that a test moves.
 
-    There are two kinds of time. *Waits* (back-offs of an `Llm`, the windows of a provider's limits) stand still and pass only when
-    the clock is moved. *Server time* (what a bus of `memory_bus` goes by: when a parked session is due, when a lease ends, what
-    the instants in notices say) runs as ever, and jumps ahead when the clock is moved. It belongs to one event loop.
+    There are two kinds of time. *Waits* (back-offs of an `Llm`, the windows of a provider's limits) stand still and pass only
+    when the clock is moved. *Server time* (what a bus of `memory_bus` goes by: when a parked session is due, when a lease ends,
+    what the instants in notices say) runs as ever, and jumps ahead when the clock is moved. It belongs to one event loop.
     """
 
     def __init__(self) -> None:
         self._moved_s = 0.0
         self._sleepers: list[Sleeper] = []
-        self._followers: list[Callable[[], None]] = []
+        self._followers: list[tuple[object, Callable[[], None]]] = []
 
     def __repr__(self) -> str:
         return f"<Clock moved by {self._moved_s:g} s, {len(self._sleepers)} waiting>"
@@ -79,9 +79,17 @@ class Clock:
         """Return how far the clock must be moved until a wait ends, in seconds."""
         return max(0.0, sleeper.wakes_at - self._moved_s)
 
-    def follow(self, moved: Callable[[], None]) -> None:
-        """Have something called after each move, in the same turn of the loop."""
-        self._followers.append(moved)
+    def follow(self, subject: object, moved: Callable[[], None]) -> None:
+        """Have something called after each move, in the same turn of the loop.
+
+        Args:
+            subject: whose time it is, for ``governs``.
+        """
+        self._followers.append((subject, moved))
+
+    def governs(self, subject: object) -> bool:
+        """Whether this clock moves the time of a bus."""
+        return any(other is subject for other, _ in self._followers)
 
     def move(self, seconds: float) -> None:
         """Move the clock ahead; waits that end by it go on at the next turn of the loop.
@@ -91,13 +99,22 @@ class Clock:
         Raises:
             ValueError: it is no time, or a step back.
         """
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise ValueError(f"a clock is moved ahead by a number of seconds, not by {seconds!r}")
+        check_move(seconds)
         self._moved_s += seconds
-        for moved in self._followers:
+        for _, moved in self._followers:
             moved()
         due = [sleeper for sleeper in self._sleepers if sleeper.wakes_at <= self._moved_s + _ROUNDING_S]
         self._sleepers = [sleeper for sleeper in self._sleepers if sleeper not in due]
         for sleeper in due:
             if not sleeper.over.done():
                 sleeper.over.set_result(None)
+
+
+def check_move(seconds: float) -> None:
+    """Refuse a time by which no clock can be moved.
+
+    Raises:
+        ValueError: it is no time, or a step back.
+    """
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"a clock is moved ahead by a number of seconds, not by {seconds!r}")

@@ -6,14 +6,11 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bus import Bus
 from bus.redis.memory import memory_server
 from workers.testing.clock import Clock
-
-if TYPE_CHECKING:
-    from fakeredis import FakeServer
 
 
 @asynccontextmanager
@@ -61,8 +58,8 @@ class _Time:
 class _Sockets(list[Any]):
     """The sockets of one fake server, each of which asks us for the time.
 
-    fakeredis has no setting for it. Each of its sockets enters itself here when it is made and looks its commands up on itself, those
-    of scripts too; so only this server is touched, and nothing of it outlives the server.
+    fakeredis has no setting for it. Each of its sockets enters itself here when it is made and looks its commands up on itself,
+    those of scripts too; so only this server is touched, and nothing of it outlives the server.
     """
 
     def __init__(self, told: _Time, sockets: list[Any]) -> None:
@@ -85,4 +82,4 @@ def _follow(clock: Clock, bus: Bus) -> None:
         ours = time.monotonic()
         estimate.set(clock.time(), ours, ours)
 
-    clock.follow(moved)
+    clock.follow(bus, moved)

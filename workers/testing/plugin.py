@@ -13,9 +13,12 @@ import pytest
 FIXTURES = "tidings-fixtures"
 """Name under which the fixtures are registered."""
 
+# By its entry point, by ``-p pytest_asyncio``, by ``-p pytest_asyncio.plugin``.
+_PYTEST_ASYNCIO = ("asyncio", "pytest_asyncio", "pytest_asyncio.plugin")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Offer the fixtures; without pytest-asyncio, ones that say what is missing."""
-    there = config.pluginmanager.hasplugin("asyncio")
+    there = any(config.pluginmanager.hasplugin(name) for name in _PYTEST_ASYNCIO)
     module = "workers.testing.fixtures" if there else "workers.testing.unavailable"
     config.pluginmanager.register(importlib.import_module(module), FIXTURES)

@@ -20,7 +20,7 @@ DECODERS = {"status": m.decode_notice, "events": m.decode_event, "commands": m.d
 SECRET = "sk-Live-9fQ2xZ71-planted"
 DEEP = 100_000
 
-few = settings(max_examples=40)
+few = settings(max_examples=25)
 
 
 def _deep(levels: int, innermost: Any = 1) -> Any:
@@ -316,7 +316,7 @@ _almost = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(_almost)
 def test_what_is_almost_a_message_is_read_or_refused(wire: dict[str, Any]) -> None:
     """Reading gives a message of the plane, which can be written again, or the one typed error."""
@@ -404,7 +404,7 @@ def _complaint(plane: str, payload: str) -> str:
     return ""
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(draw.KNOWN).flatmap(draw.of), st.data())
 def test_errors_do_not_quote_the_message(message: m.Message, drawn: st.DataObject) -> None:
     """Wherever a secret stands in place of a field, neither the error nor its causes show it."""

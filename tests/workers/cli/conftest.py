@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from workers.cli import main
 from workers.controller import Controller
 from workers.settings import Settings
 
-Tidings = Callable[..., Awaitable[Finished]]
+Tidings = Callable[..., Coroutine[Any, Any, Finished]]
 
 
 @pytest.fixture(autouse=True)

@@ -160,6 +160,7 @@ async def test_a_worker_and_a_controller_answer_until_told_to_end(
             assert await working == 0
     controlling.cancel()
     await asyncio.wait([controlling])
+    assert answered is not None
     assert answered.data.text == "You said: hi"
     assert (await bus.status("demo")).state is State.AWAITING_INPUT
     assert KEY not in caplog.text
@@ -171,9 +172,7 @@ async def _answer(bus: Bus) -> AgentMessage | None:
 
 
 @pytest.mark.process
-async def test_processes_end_with_0_on_sigterm_and_log_json_without_secrets(
-    make_server: MakeServer, spawn_tidings: SpawnTidings
-) -> None:
+async def test_processes_end_with_0_and_log_without_secrets(make_server: MakeServer, spawn_tidings: SpawnTidings) -> None:
     """Every line that they wrote is a JSON object, and the planted key is in none of them."""
     server = make_server()
     async with Provider(ProviderSettings()) as provider, Bus.connect(server.url) as bus:

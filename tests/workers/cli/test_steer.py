@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 from collections.abc import Callable
@@ -13,7 +14,6 @@ import pytest
 from bus import Bus, InvalidMessage, State, UserMessage
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
-from workers.cli import steer
 from workers.cli.steer import Kind, make_command, send, this_user
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
@@ -152,7 +152,7 @@ def test_who_asks_is_you_unless_you_are_nobody(monkeypatch: pytest.MonkeyPatch) 
     def nobody() -> str:
         raise KeyError(os.getuid())
 
-    monkeypatch.setattr(steer.getpass, "getuser", nobody)
+    monkeypatch.setattr(getpass, "getuser", nobody)
     assert this_user().startswith("unknown@")
 
 

@@ -57,7 +57,7 @@ def test_being_there_is_reached(state: State) -> None:
         (record(State.PAUSED, paused_by="ann"), 3),
         (record(State.RATE_LIMITED, reason=Reason.QUOTA_EXHAUSTED, why="parked"), 3),
     ],
-    ids=lambda value: value.state.value if isinstance(value, Record) else str(value),
+    ids=lambda value: str(value.state) if isinstance(value, Record) else str(value),
 )
 def test_what_goes_on_without_a_person_is_waited_for(found: Record, code: int | None) -> None:
     """And what does not is told at once, with the reason."""
@@ -107,6 +107,14 @@ async def test_time_that_is_up_is_4(bus: Bus) -> None:
     verdict = await Waiting(bus, "demo", ENDS).run(0.2)
     assert verdict.code == 4
     assert "demo is still running" in verdict.text
+
+
+async def test_no_time_at_all_is_one_look(bus: Bus) -> None:
+    """A script can ask without waiting."""
+    await bring(bus, "there", State.FINISHED)
+    await hold(bus, "demo")
+    assert (await Waiting(bus, "there", ENDS).run(0)).code == 0
+    assert (await Waiting(bus, "demo", ENDS).run(0)).code == 4
 
 
 async def test_a_session_that_vanishes_is_3(bus: Bus) -> None:

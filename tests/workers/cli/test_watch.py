@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold, park, waiting
 from workers.cli import watch as module
+from workers.cli.tasks import end
 from workers.cli.watch import LiveTable, show
 
 
@@ -60,9 +61,7 @@ async def watching(bus: Bus, channel: str, *, as_json: bool = False) -> AsyncIte
         yield
         assert not task.done() or task.result()
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end(task)
 
 
 async def retry(bus: Bus, claim: Any, attempt: int) -> None:
@@ -172,9 +171,7 @@ async def running(table: LiveTable) -> AsyncIterator[Callable[[], list[str]]]:
     try:
         yield lambda: drawn(table)
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end(task)
 
 
 async def test_the_table_updates_its_line(bus: Bus, live: LiveTable) -> None:

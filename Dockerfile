@@ -1,0 +1,32 @@
+# One image for every service; docker-compose.yml says which command each of them runs.
+#
+#   docker build -t tidings:local .
+
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt ./
+# Holds for the build of the wheel as well: the same versions as in CI.
+ENV PIP_CONSTRAINT=/src/constraints.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# Without pip: what is not in the final image cannot be used in it. First what a change of our own code leaves as it is.
+RUN python -m venv --without-pip /opt/tidings \
+    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['worker'], sep='\n')" >requirements.txt \
+    && pip --python /opt/tidings/bin/python install --requirement requirements.txt
+COPY README.md LICENSE ./
+COPY bus bus
+COPY workers workers
+RUN pip wheel --no-deps --wheel-dir /dist . \
+    && pip --python /opt/tidings/bin/python install "$(echo /dist/tidings-*.whl)[worker]"
+
+FROM python:3.12-slim
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tidings
+COPY --from=build /opt/tidings /opt/tidings
+# litellm fetches a price list from the net when it is imported, unless told not to.
+ENV PATH=/opt/tidings/bin:$PATH PYTHONUNBUFFERED=1 LITELLM_LOCAL_MODEL_COST_MAP=True HOME=/tmp
+# Agents of one's own are found here (docs/operations.md).
+WORKDIR /app
+USER 10001:10001
+# The first one lets workers and controllers finish what they are doing.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["tidings"]
+CMD ["--help"]

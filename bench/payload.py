@@ -1,0 +1,65 @@
+"""Messages of a given size: ours, and the same by hand, so that as many bytes go over the wire."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.sessions import WORKER, session_names
+from bus import AgentMessage, AgentMessageData, Event, Notice, WorkerReleased, WorkerReleasedData
+from bus.messages import encode
+
+_SOURCE = "worker/worker-1"
+
+
+def notice_maker(size: int) -> Callable[[str], Notice]:
+    """Return what makes a fresh notice of that many bytes, for a session of ``session_names``."""
+
+    def make(session: str, text: str = "") -> Notice:
+        return WorkerReleased(subject=session, source=_SOURCE, data=WorkerReleasedData(worker=WORKER, why=text))
+
+    text = _padding(size, len(encode(make(session_names(1)[0]))))
+    return lambda session: make(session, text)
+
+
+def event_maker(size: int) -> Callable[[str], Event]:
+    """Return what makes a fresh event of that many bytes."""
+
+    def make(session: str, text: str = "") -> Event:
+        return AgentMessage(subject=session, source=_SOURCE, data=AgentMessageData(text=text, model="openai/bench"))
+
+    text = _padding(size, len(encode(make(session_names(1)[0]))))
+    return lambda session: make(session, text)
+
+
+def plain_maker(size: int) -> Callable[[str], dict[str, Any]]:
+    """Return what makes the same by hand: a dict with the members of our envelope."""
+
+    def make(session: str, text: str = "") -> dict[str, Any]:
+        return {
+            "specversion": "1.0",
+            "id": uuid.uuid4().hex,
+            "source": _SOURCE,
+            "type": "agent.message",
+            "subject": session,
+            "time": datetime.now(UTC).isoformat(),
+            "traceparent": None,
+            "data": {"text": text, "model": "openai/bench"},
+        }
+
+    text = _padding(size, len(dump(make(session_names(1)[0]))))
+    return lambda session: make(session, text)
+
+
+def dump(message: dict[str, Any]) -> bytes:
+    """Return a message made by hand as JSON, as compact as ours."""
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _padding(size: int, bare: int) -> str:
+    if size < bare:
+        raise ValueError(f"a message takes {bare} bytes without a text: {size} are too few")
+    return "x" * (size - bare)

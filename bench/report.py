@@ -1,0 +1,124 @@
+"""What is printed: tables for people, one JSON object for programs, and the machine that the figures are from."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from bench.case import Case, Load
+from bench.turns import Comparison
+
+_PACKAGES = ("redis", "hiredis", "pydantic", "litellm")
+_HEADINGS = ("Tidings", "redis-py alone", "bytes", "tasks", "Tidings", "redis-py", "speed", "lowest to highest")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison under one load.
+
+    Attributes:
+        case: the case that it belongs to.
+        load: the load.
+        ours: what of ours was measured.
+        reference: beside what.
+        cpus: where client and server ran.
+        comparison: how it came out.
+    """
+
+    case: Case
+    load: Load
+    ours: str
+    reference: str
+    cpus: str
+    comparison: Comparison
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row with stable field names."""
+        comparison = self.comparison
+        return {
+            "case": self.case.name,
+            "ours": self.ours,
+            "reference": self.reference,
+            "bytes": self.load.size,
+            "tasks": self.load.tasks,
+            "operations": self.load.operations,
+            "cpus": self.cpus,
+            "rounds": comparison.rounds,
+            "ours_per_s": round(comparison.ours_per_s, 1),
+            "reference_per_s": round(comparison.reference_per_s, 1),
+            "ours_ms": round(1000 / comparison.ours_per_s, 4),
+            "reference_ms": round(1000 / comparison.reference_per_s, 4),
+            "ratio": round(comparison.ratio, 3),
+            "ratio_low": round(comparison.ratio_low, 3),
+            "ratio_high": round(comparison.ratio_high, 3),
+        }
+
+
+def machine(server: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what the figures are from, without naming the machine.
+
+    Args:
+        server: what INFO says of the server.
+    """
+    valkey = server.get("valkey_version")
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "server": f"Valkey {valkey}" if valkey else f"Redis {server.get('redis_version', '?')}",
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    """Return all rows as tables that are Markdown and align in a terminal."""
+    cases = list({row.case.name: row.case for row in rows}.values())
+    parts = [part for case in cases for part in (_title(case), _table([row for row in rows if row.case is case]))]
+    return "\n\n".join([*parts, _footer(rows, about)])
+
+
+def _title(case: Case) -> str:
+    unit = "milliseconds each" if case.in_ms else "a second"
+    return f"**{case.name}**: {case.question}; {unit}"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    cells = [_HEADINGS, *map(_cells, rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
+    rule = "|".join("-" * (width + 1) + (":" if column > 1 else "-") for column, width in enumerate(widths))
+    lines = [_line(line, widths) for line in cells]
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    aligned = (
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f"| {' | '.join(aligned)} |"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    comparison, load = row.comparison, row.load
+    figures = (comparison.ours_per_s, comparison.reference_per_s)
+    shown = [f"{1000 / figure:.2f}" if row.case.in_ms else f"{figure:,.0f}" for figure in figures]
+    spread = f"{comparison.ratio_low:.2f} to {comparison.ratio_high:.2f}"
+    size = "" if load.size is None else f"{load.size:,}"
+    return (f"`{row.ours}`", f"`{row.reference}`", size, str(load.tasks), *shown, f"{comparison.ratio:.2f}", spread)
+
+
+def _footer(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    rounds = sorted({row.comparison.rounds for row in rows})
+    counted = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
+    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
+    return (
+        f"Medians of {counted} rounds in turn; speed is ours divided by redis-py's, by round. "
+        f"{about['system']} on {about['processor']}, {about['cpus']} CPUs, load {about['load_before']} before the run; "
+        f"Python {about['python']}, {about['server']} (keeps nothing on disk), {packages}."
+    )

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+from datetime import timedelta
+from types import ModuleType
+
+import pytest
+from redis.asyncio import Redis
+
+import bus as package
+from bus import (
+    Bus,
+    Closed,
+    Event,
+    InvalidName,
+    Notice,
+    PayloadTooLarge,
+    Release,
+    SessionPause,
+    State,
+    Trigger,
+    UnknownSession,
+)
+from bus import bus as module
+from tests import actors
+from tests.conftest import MakeServer
+from tests.waiting import eventually
+
+
+class Ear:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.acks = 0
+        self.heard: list[str] = []
+
+    def acknowledged(self) -> None:
+        self.acks += 1
+
+    def receive(self, name: str, payload: bytes) -> None:
+        self.heard.append(name)
+
+
+# the package
+
+
+def test_all_is_what_there_is() -> None:
+    """`__all__` is sorted, has no doubles, and names everything public but the modules."""
+    public = {name for name, value in vars(package).items() if not name.startswith("_") and not isinstance(value, ModuleType)}
+    assert set(package.__all__) == public
+    assert package.__all__ == sorted(set(package.__all__), key=lambda name: (name != name.lower(), name)) or (
+        package.__all__ == sorted(set(package.__all__))
+    )
+
+
+def test_public_classes_say_what_they_promise() -> None:
+    """Each has a docstring of its own, and so has each public method of the bus."""
+    undocumented = [name for name in package.__all__ if not (getattr(package, name).__doc__ or "").strip()]
+    undocumented += [name for name, value in vars(Bus).items() if not name.startswith("_") and not value.__doc__]
+    assert undocumented == []
+
+
+# reading
+
+
+async def test_history_comes_in_pages(bus: Bus) -> None:
+    """After an offset, up to a limit, and to the end without one."""
+    claim = await actors.hold(bus)
+    await bus.append(claim, [actors.answer("s") for _ in range(5)], 0)
+    assert [event.offset for event in await bus.history("s", after=1, limit=2)] == [2, 3]
+    assert [event.offset for event in await bus.history("s", after=3)] == [4, 5]
+    assert await bus.history("s", after=5) == ()
+
+
+async def test_history_of_a_session_without_events_is_empty(bus: Bus) -> None:
+    """One that does not exist is unknown instead."""
+    await actors.hold(bus)
+    assert await bus.history("s") == ()
+    with pytest.raises(UnknownSession):
+        await bus.history("other")
+
+
+async def test_history_holds_events_and_nothing_else(bus: Bus) -> None:
+    """Whatever happened to the session: no notice ever enters."""
+    claim = await actors.hold(bus)
+    await bus.publish(actors.retry("s"))
+    await bus.append(claim, [actors.answer("s")], 0)
+    await bus.release(claim, Release(Trigger.YIELD, read=1, notices=(actors.retry("s"),)))
+    history = await bus.history("s")
+    assert len(history) == 1
+    assert all(isinstance(event, Event) and not isinstance(event, Notice) for event in history)
+
+
+async def test_sessions_in_one_state(bus: Bus) -> None:
+    """Or all of them, as records."""
+    await actors.queue(bus, "a", "b")
+    await actors.hold(bus, "c")
+    assert {record.session async for record in bus.sessions()} == {"a", "b", "c"}
+    assert {record.session async for record in bus.sessions(State.QUEUED)} == {"a", "b"}
+    assert [record async for record in bus.sessions(State.ERROR)] == []
+
+
+async def test_more_sessions_than_a_page(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read in batches, each once."""
+    monkeypatch.setattr(module, "PAGE", 2)
+    await actors.queue(bus, *"abcde")
+    assert sorted([record.session async for record in bus.sessions()]) == list("abcde")
+
+
+async def test_a_state_that_has_just_changed_is_the_records(bus: Bus, raw: Redis) -> None:
+    """The index is only where to look."""
+    await actors.hold(bus)
+    await raw.hset(bus._link.names.sessions, "s", "queued")  # type: ignore[misc]
+    assert [record async for record in bus.sessions(State.QUEUED)] == []
+
+
+@pytest.mark.parametrize("name", ["", "no spaces", "a.b", "*", "-x", "x" * 65])
+async def test_names_are_checked_before_anything_is_asked(bus: Bus, name: str) -> None:
+    """A wrong session id never becomes part of a key."""
+    for call in (bus.status(name), bus.history(name), bus.claim(actors.WORKER, session=name), bus.on_status(name, Ear())):
+        with pytest.raises(InvalidName):
+            await call
+    if name != "*":
+        with pytest.raises(InvalidName):
+            bus.subscribe(f"events.{name}")
+
+
+async def test_the_payload_limit_is_the_installations(redis_url: str) -> None:
+    """Smaller than the default, if one wants."""
+    async with Bus.connect(redis_url, payload_limit=300) as bus:
+        claim = await actors.hold(bus)
+        with pytest.raises(PayloadTooLarge):
+            await bus.append(claim, [actors.answer("s", "x" * 300)], 0)
+
+
+# hearing
+
+
+async def test_workers_are_woken_when_a_session_is_queued(bus: Bus) -> None:
+    """By whoever queues it; and no more once they are forgotten."""
+    ear = Ear()
+    await bus.on_ready(ear)
+    await eventually(lambda: ear.acks)
+    await actors.queue(bus, "s")
+    await eventually(lambda: ear.heard == ["ready.0"])
+    await bus.forget(ear)
+    await bus.forget(ear)
+    other = Ear()
+    await bus.on_ready(other)
+    await eventually(lambda: other.acks)
+    await actors.queue(bus, "t")
+    await eventually(lambda: other.heard)
+    assert ear.heard == ["ready.0"]
+
+
+async def test_controllers_are_woken_by_notices_and_commands(bus: Bus) -> None:
+    """Of every session; not by events."""
+    ear = Ear()
+    await bus.on_change(ear)
+    await eventually(lambda: ear.acks)
+    claim = await actors.hold(bus)
+    await bus.append(claim, [actors.answer("s")], 0)
+    asking = asyncio.create_task(bus.send(SessionPause(subject="s"), timeout_s=30))
+    await eventually(lambda: "commands.s" in ear.heard)
+    assert set(ear.heard) == {"status.s", "commands.s"}
+    asking.cancel()
+
+
+async def test_the_holder_hears_of_its_session(bus: Bus) -> None:
+    """And of no other."""
+    ear = Ear()
+    await bus.on_status("s", ear)
+    await eventually(lambda: ear.acks)
+    await actors.hold(bus, "other")
+    await actors.hold(bus, "s")
+    await eventually(lambda: len(ear.heard) == 2)
+    assert set(ear.heard) == {"status.s"}
+
+
+# several on one server
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("", "b:"), ("a:", "b:"), ("", "status."), ("x.", "x.status.")])
+async def test_two_prefixes_see_nothing_of_each_other(redis_url: str, ours: str, theirs: str) -> None:
+    """Not a session, not a message, not a wake-up, also where one prefix looks like a channel of the other."""
+    async with Bus.connect(redis_url, prefix=ours) as one, Bus.connect(redis_url, prefix=theirs) as two:
+        ears = {"change": Ear(), "ready": Ear()}
+        await one.on_change(ears["change"])
+        await one.on_ready(ears["ready"])
+        await eventually(lambda: all(ear.acks for ear in ears.values()))
+        async with one.notices() as notices:
+            await actors.queue(two, "s")
+            seen = await actors.snapshot(two)
+            await two.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
+            assert await one.claim(actors.WORKER) is None
+            assert (await one.take_due()).sessions == ()
+            assert [record async for record in one.sessions()] == []
+            with pytest.raises(UnknownSession):
+                await one.history("s")
+            await actors.queue(one, "mine")
+            first = await anext(notices)
+            assert getattr(first, "subject", None) == "mine"
+        assert set(ears["change"].heard) == {f"{ours}status.mine"}
+        assert set(ears["ready"].heard) == {f"{ours}ready.0"}
+        assert [record.session async for record in two.sessions()] == ["s"]
+
+
+async def test_two_buses_on_one_server_share_everything(redis_url: str) -> None:
+    """What one writes the other hears and reads."""
+    async with Bus.connect(redis_url) as one, Bus.connect(redis_url) as two:
+        claim = await actors.hold(one)
+        async with two.events("s") as events:
+            [stored] = await one.append(claim, [actors.answer("s")], 0)
+            assert await anext(events) == stored
+        assert await two.history("s") == (stored,)
+
+
+async def test_a_prefix_that_could_catch_others_is_refused(redis_url: str) -> None:
+    """Before anything is opened."""
+    with pytest.raises(InvalidName):
+        async with Bus.connect(redis_url, prefix="*"):
+            pytest.fail("it opened")
+
+
+# opening and closing
+
+
+async def test_credentials_are_shown_nowhere(make_server: MakeServer) -> None:
+    """They are in `url`, which is for connecting, and in nothing that is for people."""
+    server = make_server(password="planted-word")
+    async with Bus.connect(server.tcp_url, prefix="p:") as bus:
+        await actors.hold(bus)
+        assert "planted-word" in bus.url
+        for shown in (repr(bus), str(bus), bus.address, repr(bus._link), repr(bus.subscribe("events.s"))):
+            assert "planted-word" not in shown
+        assert f"127.0.0.1:{server.port}" in repr(bus)
+
+
+async def test_time_is_the_servers(bus: Bus) -> None:
+    """Now, and at a moment of our own clock."""
+    loop = asyncio.get_running_loop()
+    assert abs(bus.at(loop.time() + 60) - bus.now() - timedelta(seconds=60)) < timedelta(seconds=5)
+
+
+async def test_the_clock_is_measured_again(bus: Bus, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It drifts; and while the server does not answer it goes on as it was."""
+    monkeypatch.setattr(module, "_CLOCK_S", 0.01)
+    async with Bus.connect(redis_url) as other:
+        other._link.clock.set(0.0, 0.0, 0.0)
+        await eventually(lambda: abs(other.now() - bus.now()) < timedelta(seconds=5))
+
+
+async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
+    """Readers get the end of their iteration, outboxes close, and nothing new can begin."""
+    reading: asyncio.Task[list[object]]
+    async with Bus.connect(redis_url) as bus:
+        await actors.hold(bus)
+        subscription = bus.subscribe("events.s")
+        await subscription.__aenter__()
+
+        async def read() -> list[object]:
+            return [item async for item in subscription]
+
+        reading = asyncio.create_task(read())
+        outbox = bus.outbox()
+        await eventually(lambda: bus.connected)
+    assert await reading == []
+    assert outbox.closed
+    assert not bus.connected
+    with pytest.raises(Closed):
+        await bus.on_ready(Ear())
+    with pytest.raises(Closed):
+        await bus.subscribe("status.*").__aenter__()
+
+
+async def test_who_waits_to_enter_hears_that_the_bus_closed(make_server: MakeServer) -> None:
+    """The server was away, and the subscription never stood."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus:
+        server.stop()
+        entering = asyncio.create_task(bus.subscribe("events.s").__aenter__())
+        await eventually(lambda: bus._listener._exact)
+    with pytest.raises(Closed):
+        await entering
+
+
+async def test_subscriptions_are_not_kept(bus: Bus) -> None:
+    """One that nobody enters or that has been left is nobody's burden."""
+    for _ in range(3):
+        async with bus.subscribe("events.s"):
+            pass
+        bus.subscribe("events.s")
+    gc.collect()
+    assert len(bus._subscriptions) == 0

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from bus import (
+    Bus,
+    LeaseLost,
+    LlmRetry,
+    Outbox,
+    PayloadTooLarge,
+    Seat,
+    UnknownSession,
+    Unreachable,
+)
+from bus import messages as m
+from bus import publisher as module
+from bus.publisher import publish_notice
+from tests import actors
+from tests.conftest import MakeServer
+from tests.proxy import Proxy, What
+from tests.servers import RunningServer
+from tests.waiting import eventually
+
+
+async def told(bus: Bus, session: str = "s") -> list[int]:
+    """Return the attempts that the ring tells of, in order."""
+    page = await bus._logs.page("status", session, 0)
+    return [notice.data.attempt for _, notice in page.entries if isinstance(notice, LlmRetry)]
+
+
+# one by one
+
+
+async def test_a_notice_is_published(bus: Bus) -> None:
+    """Its offset is the answer; whoever listens gets it as it was, with its place."""
+    await actors.hold(bus)
+    notice = actors.retry("s", source="worker/w1", traceparent="00-1-2-03")
+    async with bus.notices("s") as notices:
+        await anext(notices)
+        offset = await bus.publish(notice)
+        assert await anext(notices) == notice.model_copy(update={"offset": offset, "epoch": (await bus.status("s")).epoch})
+
+
+async def test_a_notice_to_nobody(bus: Bus) -> None:
+    """There is no such session."""
+    with pytest.raises(UnknownSession) as caught:
+        await bus.publish(actors.retry("s"))
+    assert caught.value.session == "s"
+
+
+async def test_only_notices_are_published(bus: Bus) -> None:
+    """Events are appended, commands are sent."""
+    await actors.hold(bus)
+    with pytest.raises(TypeError, match="AgentMessage"):
+        await bus.publish(actors.answer("s"))  # type: ignore[arg-type]
+
+
+async def test_a_notice_has_a_limit(bus: Bus) -> None:
+    """As every message."""
+    await actors.hold(bus)
+    with pytest.raises(PayloadTooLarge):
+        await bus.publish(actors.retry("s", source="s" * 200).model_copy(update={"traceparent": "x" * m.PAYLOAD_LIMIT}))
+
+
+async def test_a_seat_carries_the_picture(bus: Bus) -> None:
+    """It is shown from then on, unless it was drawn before a nudge."""
+    claim = await actors.hold(bus)
+    await publish_notice(bus._link, actors.retry("s"), Seat(claim.token, 0, actors.limited()))
+    assert (await bus.status("s")).picture == actors.limited()
+    await publish_notice(bus._link, actors.retry("s"), Seat(claim.token, 0))
+    assert (await bus.status("s")).picture == actors.limited()
+    with pytest.raises(LeaseLost):
+        await publish_notice(bus._link, actors.retry("s"), Seat(claim.token - 1))
+
+
+@pytest.mark.parametrize("what", ["request", "reply"])
+async def test_a_notice_over_a_broken_connection_is_stored_once(lossy: Bus, proxy: Proxy, what: What) -> None:
+    """It is looked for before it is stored a second time."""
+    await actors.hold(lossy)
+    proxy.lose_script(what, "publish")
+    offset = await lossy.publish(actors.retry("s"))
+    assert (proxy.lost, offset, await told(lossy)) == (1, 3, [1])
+    proxy.lose_script(what, "publish", times=2)
+    with pytest.raises(Unreachable):
+        await lossy.publish(actors.retry("s"))
+
+
+# the outbox
+
+
+async def test_an_outbox_keeps_the_order(bus: Bus) -> None:
+    """All of it gets there, in the order in which it was put."""
+    await actors.hold(bus)
+    outbox = bus.outbox()
+    for attempt in range(1, 41):
+        outbox.put(actors.retry("s", attempt))
+    assert await outbox.drain(10)
+    assert await told(bus) == list(range(1, 41))
+    assert (outbox.published, outbox.dropped, outbox.refused) == (40, 0, 0)
+    assert await outbox.drain(0)
+
+
+async def test_what_is_refused_does_not_stop_the_rest(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """An old token, no such session, a notice too large: each is counted, and the next one goes out."""
+    caplog.set_level(logging.INFO)
+    claim = await actors.hold(bus)
+    outbox = bus.outbox()
+    outbox.put(actors.retry("s"), Seat(claim.token + 1))
+    outbox.put(actors.retry("nobody"))
+    outbox.put(actors.retry("s").model_copy(update={"traceparent": "x" * m.PAYLOAD_LIMIT}))
+    outbox.put(actors.retry("s", 2), Seat(claim.token))
+    assert await outbox.drain(10)
+    assert (outbox.published, outbox.refused, await told(bus)) == (1, 3, [2])
+    causes = [record.__dict__["cause"] for record in caplog.records if record.getMessage() == "outbox.refused"]
+    assert causes == ["LeaseLost", "UnknownSession", "PayloadTooLarge"]
+
+
+async def test_a_defect_does_not_stop_the_rest(bus: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever publishing raises, it stays with the outbox."""
+    await actors.hold(bus)
+
+    async def fail(*args: object) -> int:
+        raise RuntimeError("a defect")
+
+    outbox = bus.outbox()
+    monkeypatch.setattr(module, "publish_notice", fail)
+    outbox.put(actors.retry("s"))
+    assert await outbox.drain(10)
+    monkeypatch.setattr(module, "publish_notice", publish_notice)
+    outbox.put(actors.retry("s", 2))
+    assert await outbox.drain(10)
+    assert (outbox.published, outbox.refused, await told(bus)) == (1, 1, [2])
+    assert [record.getMessage() for record in caplog.records] == ["outbox.failed"]
+
+
+async def test_the_newest_wait_while_the_server_is_away(make_server: MakeServer, caplog: pytest.LogCaptureFixture) -> None:
+    """The oldest make room; that is counted, and told once per absence. Then all that waited goes out in order."""
+    server = make_server(appendonly=True)
+    async with Bus.connect(server.url) as bus:
+        await actors.hold(bus)
+        outbox = Outbox(bus._link, size=10)
+        for absence in (1, 2):
+            server.stop()
+            outbox.put(actors.retry("s", 1000 * absence))
+            await eventually(lambda: not outbox._queue)
+            for attempt in range(1, 31):
+                outbox.put(actors.retry("s", 1000 * absence + attempt))
+            assert not await outbox.drain(0.01)
+            server.start()
+            assert await outbox.drain(10)
+            kept = [1000 * absence, *range(1000 * absence + 21, 1000 * absence + 31)]
+            assert (await told(bus))[-11:] == kept
+            assert (outbox.published, outbox.dropped) == (11 * absence, 20 * absence)
+            assert [record.getMessage() for record in caplog.records].count("outbox.dropping") == absence
+        await outbox.aclose()
+
+
+async def test_a_server_that_hangs_delays_nobody(make_server: MakeServer) -> None:
+    """Putting is done at once, whatever the server does."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus:
+        await actors.hold(bus)
+        outbox = Outbox(bus._link, size=10)
+        server.freeze()
+        outbox.put(actors.retry("s"))
+        await eventually(lambda: not outbox._queue)
+        for attempt in range(2, 100):
+            outbox.put(actors.retry("s", attempt))
+        assert (len(outbox._queue), outbox.dropped, outbox.published) == (10, 88, 0)
+        server.thaw()
+        assert await outbox.drain(10)
+        assert await told(bus) == [1, *range(90, 100)]
+        await outbox.aclose()
+
+
+async def test_a_closed_outbox_counts_what_it_did_not_get_out(make_server: MakeServer) -> None:
+    """What waits, what is on its way, and what is put afterwards; closing again changes nothing."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus:
+        await actors.hold(bus)
+        outbox = bus.outbox()
+        server.stop()
+        for attempt in range(1, 4):
+            outbox.put(actors.retry("s", attempt))
+        await eventually(lambda: len(outbox._queue) == 2)
+        await outbox.aclose()
+        assert outbox.dropped == 3
+        outbox.put(actors.retry("s"))
+        await outbox.aclose()
+        assert (outbox.closed, outbox.dropped, outbox.published) == (True, 4, 0)
+        assert await outbox.drain(0)
+
+
+async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client can swallow one that meets the end of its own time-out; the outbox ends all the same."""
+    started = asyncio.Event()
+
+    async def swallow(*args: object) -> int:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Unreachable("it timed out, it says") from None
+        return 0
+
+    monkeypatch.setattr(module, "publish_notice", swallow)
+    outbox = bus.outbox()
+    outbox.put(actors.retry("s"))
+    await started.wait()
+    await outbox.aclose()
+    assert outbox.dropped == 1
+
+
+async def test_outboxes_are_closed_with_the_bus(valkey_server: RunningServer) -> None:
+    """Those that were closed before are not kept."""
+    async with Bus.connect(valkey_server.url) as bus:
+        for _ in range(3):
+            await bus.outbox().aclose()
+        outbox = bus.outbox()
+        assert bus._outboxes == [outbox]
+    assert outbox.closed
