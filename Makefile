@@ -62,6 +62,10 @@ smoke: $(VENV)/.installed-all ## Build the wheel and run its demo from a fresh e
 bench-import: $(VENV)/.installed-all ## What `import bus` and `tidings --help` cost in CPU time
 	$(BIN)/python bench/imports.py
 
+.PHONY: bench
+bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (two minutes, on a quiet machine)
+	$(BIN)/python -m bench.speed
+
 .PHONY: docs
 docs: states ## Draw again what the docs draw from the code
 

@@ -2,21 +2,22 @@
 
 Ours is a controller that decides the command, a worker that claims the session, and its call through litellm, which is loaded
 already. By hand, it is a job on a list, a loop that pops it, and a POST; and once more with litellm in place of the POST, because
-that alone is a good part of the way. On both sides all parts share one process and one event loop, so that no side works while the
-other waits and one clock measures both; in the field they are processes, and each wake-up between them adds its own.
+that alone is a good part of the way. On both sides all parts share one process and one event loop, so that no part works while
+another waits and one clock measures both; in the field they are processes, and each wake-up between them adds its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
+from unittest.mock import patch
 
 from aiohttp import ClientSession
 from redis.asyncio import Redis
@@ -36,8 +37,10 @@ OURS, POSTED, THROUGH_LITELLM = "session.start", "RPUSH, BLPOP, aiohttp", "RPUSH
 
 _MODEL = "openai/bench"
 _KEY = "bench"
+# A key that no provider knows, and no proxy on the way to ours.
+_ENVIRONMENT = {"OPENAI_API_KEY": _KEY, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 _PATIENCE_S = 30.0
-_LOOK_S = 0.001
+_LOOK_S = 0.002
 _QUEUE = "jobs"
 
 
@@ -46,7 +49,7 @@ async def contestants(url: str, load: Load) -> AsyncIterator[Mapping[str, Run]]:
     """Start the provider, our controller and worker, and a consumer for each of the others."""
     load_litellm()
     async with AsyncExitStack() as stack:
-        stack.enter_context(_api_key())
+        stack.enter_context(patch.dict(os.environ, _ENVIRONMENT))
         provider = await stack.enter_async_context(Provider())
         stack.push_async_callback(close_litellm)
         yield {
@@ -56,19 +59,6 @@ async def contestants(url: str, load: Load) -> AsyncIterator[Mapping[str, Run]]:
         }
 
 
-@contextlib.contextmanager
-def _api_key() -> Iterator[None]:
-    """Set a key for the worker's calls, and put back what was there."""
-    before = os.environ.get("OPENAI_API_KEY")
-    os.environ["OPENAI_API_KEY"] = _KEY
-    try:
-        yield
-    finally:
-        del os.environ["OPENAI_API_KEY"]
-        if before is not None:
-            os.environ["OPENAI_API_KEY"] = before
-
-
 async def _ours(stack: AsyncExitStack, url: str, provider: Provider, load: Load) -> Run:
     settings = Settings(model=_MODEL, api_base=provider.base_url, concurrency=load.tasks)
     people, mind, hands = [await stack.enter_async_context(Bus.connect(url)) for _ in range(3)]
@@ -76,16 +66,15 @@ async def _ours(stack: AsyncExitStack, url: str, provider: Provider, load: Load)
     await _keep(stack, Worker(hands, ChatAgent, settings, name="bench").run())
     numbers, text = count(), "x" * (load.size or SMALL)
 
-    async def begin() -> Callable[[], Awaitable[bool]]:
+    async def begin() -> str:
         session = f"first-{next(numbers)}"
         await people.send(SessionStart(subject=session, data=StartData(text=text)), _PATIENCE_S)
+        return session
 
-        async def over() -> bool:
-            return (await people.status(session)).state is State.AWAITING_INPUT
+    async def over(session: str) -> bool:
+        return (await people.status(session)).state is State.AWAITING_INPUT
 
-        return over
-
-    return _measured(provider, begin, load)
+    return _measured(provider, begin, over, load)
 
 
 class _Ask(Protocol):
@@ -117,21 +106,20 @@ def _litellm(provider: Provider) -> _Ask:
 
 async def _by_hand(stack: AsyncExitStack, url: str, provider: Provider, load: Load, ask: _Ask) -> Run:
     # Two: a BLPOP holds its connection, and the pool has as many as begin at the same time.
-    client, consumer = [await stack.enter_async_context(plain_client(url)) for _ in range(2)]
+    client, consumer = [await stack.enter_async_context(plain_client(url, blocking=blocks)) for blocks in (False, True)]
     queue, numbers, text = f"{_QUEUE}:{id(ask)}", count(), "x" * (load.size or SMALL)
     done: set[str] = set()
     await _keep(stack, _consume(consumer, queue, ask, done))
 
-    async def begin() -> Callable[[], Awaitable[bool]]:
+    async def begin() -> str:
         job = f"{next(numbers)} {text}"
         await client.rpush(queue, job)
+        return job
 
-        async def over() -> bool:
-            return job in done
+    async def over(job: str) -> bool:
+        return job in done
 
-        return over
-
-    return _measured(provider, begin, load)
+    return _measured(provider, begin, over, load)
 
 
 async def _consume(client: Redis, queue: str, ask: _Ask, done: set[str]) -> None:
@@ -152,25 +140,31 @@ async def _keep(stack: AsyncExitStack, running: Coroutine[Any, Any, None]) -> No
     async def end() -> None:
         task.cancel()
         await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
 
     stack.push_async_callback(end)
 
 
-def _measured(provider: Provider, begin: Callable[[], Awaitable[Callable[[], Awaitable[bool]]]], load: Load) -> Run:
+def _measured(provider: Provider, begin: Callable[[], Awaitable[str]], over: Callable[[str], Awaitable[bool]], load: Load) -> Run:
     """Time from beginning so many at once until the last of their requests has arrived, as often as the load says."""
 
     async def together() -> float:
         before = len(provider.requests)
+
+        async def arrived() -> bool:
+            return len(provider.requests) >= before + load.tasks
+
         started = time.monotonic()
-        ends = await asyncio.gather(*(begin() for _ in range(load.tasks)))
-        # Nothing is left running when the next ones begin. What is timed is over by now, so looking again and again costs nobody.
-        for over in ends:
-            while not await over():  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_S)
-        arrived = [record.at for record in provider.requests[before:]]
-        if len(arrived) != load.tasks:
-            raise RuntimeError(f"{load.tasks} were begun and {len(arrived)} requests arrived")
-        return max(arrived) - started
+        begun = await asyncio.gather(*(begin() for _ in range(load.tasks)))
+        await _until(arrived)
+        last = max(record.at for record in provider.requests[before:])
+        # Nothing is left running when the next ones begin.
+        for name in begun:
+            await _until(partial(over, name))
+        if len(provider.requests) != before + load.tasks:
+            raise RuntimeError(f"{load.tasks} were begun and {len(provider.requests) - before} requests arrived")
+        return last - started
 
     async def run() -> Timing:
         rounds = load.operations // load.tasks
@@ -179,6 +173,12 @@ def _measured(provider: Provider, begin: Callable[[], Awaitable[Callable[[], Awa
         return Timing(rounds * load.tasks, seconds)
 
     return run
+
+
+async def _until(reached: Callable[[], Awaitable[bool]]) -> None:
+    """Look now and then: the provider notes itself when a request arrived, so this delays no timing."""
+    while not await reached():  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_S)
 
 
 CASE = Case(

@@ -9,9 +9,13 @@ import redis.asyncio as redis
 
 
 @asynccontextmanager
-async def plain_client(url: str) -> AsyncIterator[redis.Redis]:
-    """Yield redis-py as it comes: RESP3, and a pool that opens a connection for each command that overlaps, up to 100."""
-    client = redis.Redis.from_url(url)
+async def plain_client(url: str, *, blocking: bool = False) -> AsyncIterator[redis.Redis]:
+    """Yield redis-py as it comes: RESP3, and a pool that opens a connection for each command that overlaps, up to 100.
+
+    Args:
+        blocking: whether it is for commands that block for longer than its usual 5 s.
+    """
+    client = redis.Redis.from_url(url, socket_timeout=None) if blocking else redis.Redis.from_url(url)
     try:
         yield client
     finally:

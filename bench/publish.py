@@ -1,8 +1,8 @@
 """Publishing: from the values to the server's answer, beside the same by hand on redis-py.
 
 By hand, what is published is kept as well: XADD and PUBLISH in one MULTI. Ours does more in its one script: an offset without
-gaps, the check of the fencing token, the newest notice in the record, the wake-up of controllers. A bare PUBLISH keeps nothing; it
-stands there as the least that any message costs.
+gaps, the check of the fencing token, the newest notice in the record, the wake-up of controllers. A bare PUBLISH keeps nothing;
+it stands there as the least that any message costs.
 """
 
 from __future__ import annotations

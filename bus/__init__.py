@@ -1,7 +1,7 @@
 """Tidings' message bus: status for people, events for the agent, commands for controllers, on Redis.
 
-Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is doing, an ``Event`` is the agent's history, a ``Command``
-asks something of a session. Errors are in ``bus.errors``; all are ``TidingsError``.
+Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is doing, an ``Event`` is the agent's history, a
+``Command`` asks something of a session. Errors are in ``bus.errors``; all are ``TidingsError``.
 """
 
 from bus.bus import Bus
@@ -25,6 +25,7 @@ from bus.errors import (
     Unreachable,
     UnsupportedServer,
 )
+from bus.inspection import Queue, Queues, Server
 from bus.listener import Sink
 from bus.merge import Gap
 from bus.messages import (
@@ -78,8 +79,10 @@ from bus.messages import (
     WorkerReleasedData,
     build,
 )
+from bus.presence import Attendant, Presence
 from bus.publisher import Outbox, Seat
 from bus.records import Record
+from bus.roles import Role
 from bus.sessions import Claim, Release, Released, Renewal
 from bus.states import State, Trigger
 from bus.subscription import Statistics, Subscription
@@ -90,6 +93,7 @@ __all__ = [
     "AgentErrorData",
     "AgentMessage",
     "AgentMessageData",
+    "Attendant",
     "BadAddress",
     "Bus",
     "Channel",
@@ -122,14 +126,19 @@ __all__ = [
     "OutcomeUnknown",
     "PayloadTooLarge",
     "Picture",
+    "Presence",
+    "Queue",
+    "Queues",
     "Reason",
     "Record",
     "Release",
     "Released",
     "Renewal",
     "Result",
+    "Role",
     "SayData",
     "Seat",
+    "Server",
     "SessionHeld",
     "SessionPause",
     "SessionResume",

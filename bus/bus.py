@@ -13,6 +13,7 @@ from weakref import WeakSet
 from bus.channels import Channel, Names
 from bus.decisions import Decision, Decisions, Due, Snapshot
 from bus.errors import TidingsError
+from bus.inspection import Inspection, Queues, Server
 from bus.listener import Listener, Sink
 from bus.logs import PAGE, Logs
 from bus.messages import (
@@ -27,10 +28,12 @@ from bus.messages import (
     WorkerRef,
     check_session,
 )
+from bus.presence import Attendant, Presence, Roll
 from bus.publisher import Outbox, publish_notice
 from bus.records import Record
 from bus.redis.connection import open_connection
 from bus.redis.link import Link
+from bus.roles import Role
 from bus.sessions import LEASE_S, Claim, Release, Released, Renewal, Sessions
 from bus.states import State
 from bus.steering import Steering
@@ -51,6 +54,7 @@ class Bus:
         self._link, self._listener = link, listener
         self._logs, self._sessions = Logs(link), Sessions(link)
         self._decisions, self._steering = Decisions(link), Steering(link, listener)
+        self._roll, self._inspection = Roll(link), Inspection(link)
         self._outboxes: list[Outbox] = []
         self._subscriptions: WeakSet[Subscription[Message]] = WeakSet()
 
@@ -235,6 +239,34 @@ class Bus:
             Unreachable: the server does not answer.
         """
         return await self._steering.send(command, timeout_s)
+
+    # for those who look after an installation
+
+    async def roll(self) -> tuple[Attendant, ...]:
+        """Return which workers and controllers there are; see ``Roll.call``."""
+        return await self._roll.call()
+
+    async def inspect(self) -> Server:
+        """Return what the server is like; see ``Inspection.server``."""
+        return await self._inspection.server()
+
+    async def queues(self) -> Queues:
+        """Return how many sessions wait for a worker and for a controller, and which has waited longest."""
+        return await self._inspection.queues()
+
+    async def denied(self, role: Role) -> tuple[str, ...]:
+        """Return what of the work of a role our user may not do on the server; see ``Inspection.denied``."""
+        return await self._inspection.denied(role)
+
+    # for processes
+
+    async def attend(self, presence: Presence) -> None:
+        """Say that a process is there; see ``Roll.attend``."""
+        await self._roll.attend(presence)
+
+    async def leave(self, presence: Presence) -> None:
+        """Say that a process ends; see ``Roll.leave``."""
+        await self._roll.leave(presence)
 
     # for workers
 

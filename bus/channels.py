@@ -9,6 +9,8 @@ script stays on one node of a cluster: ``<prefix>{0}:<what>...``.
     ready        sorted    <prefix>{0}:ready                      session by the time at which it was queued
     due          sorted    <prefix>{0}:due                        session by the time at which a controller must look at it
     sessions     hash      <prefix>{0}:sessions                   session to state
+    seen         sorted    <prefix>{0}:seen                       process by the time at which it was last heard of
+    presences    hash      <prefix>{0}:presences                  process to what it says of itself
 
     wake-up      channel   <prefix>ready.0                        a session id whenever one enters ``ready``
     outcomes     channel   <prefix>outcomes.<session>             the outcome of each command
@@ -106,6 +108,16 @@ class Names:
     def sessions(self) -> str:
         """Key of the index of sessions and their states."""
         return self._key("sessions")
+
+    @property
+    def seen(self) -> str:
+        """Key of the processes by the time at which they were last heard of."""
+        return self._key("seen")
+
+    @property
+    def presences(self) -> str:
+        """Key of what the processes say of themselves."""
+        return self._key("presences")
 
     def channel(self, plane: str, session: str) -> str:
         """Name of the Pub/Sub channel of one session on one plane."""

@@ -65,8 +65,8 @@ class Outbox:
     """Publishes notices in the order given, without ever making the caller wait.
 
     A call to a model must not be delayed, failed or cancelled by the bus: ``put`` only appends to a bounded queue. While the
-    server is away the newest notices wait; what is dropped is counted and told once per episode. What gets lost is repaired by the
-    picture that goes with the next renewal of the lease.
+    server is away the newest notices wait; what is dropped is counted and told once per episode. What gets lost is repaired by
+    the picture that goes with the next renewal of the lease.
 
     Attributes:
         published: notices that the server has taken.

@@ -151,8 +151,11 @@ def next_state(state: State | None, trigger: Trigger) -> State | None:
 
 
 def legal_commands(state: State | None) -> tuple[str, ...]:
-    """Return the names of the commands that would change something or be accepted in this state, in the order of the table."""
-    return tuple(name for name in COMMANDS if _accepts(state, name))
+    """Return the names of the commands that would be accepted in this state, in the order of the table.
+
+    In a final state there are none: stopping twice is accepted, so that it can be repeated, but nobody should be told to.
+    """
+    return () if state in FINAL else tuple(name for name in COMMANDS if _accepts(state, name))
 
 
 def _accepts(state: State | None, command: str) -> bool:

@@ -162,7 +162,7 @@ class Subscription(Generic[M]):
     # the side of the reader
 
     async def _look_around(self) -> None:
-        """Draw the pictures there are, on entering, as many as the buffer holds; the others are drawn when the reader gets there."""
+        """Draw the pictures there are, on entering, as many as the buffer holds; the others when the reader gets there."""
         while not (self._attached or self._closed or len(self._out) >= self._limit):
             await self._advance()
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from workers.cli.commands import DOCTOR
 from workers.cli.options import COMMAND, CONNECTION, LOGGING, shown_default
 from workers.cli.services import CONTROLLER, WORKER
 from workers.settings import Settings, flag_of, variable_of
@@ -26,6 +27,7 @@ _USERS = (
     ("start, say, resume, pause, stop", COMMAND),
     ("worker", WORKER),
     ("controller", CONTROLLER),
+    ("doctor", DOCTOR),
 )
 _EVERYBODY = 2
 """How many of those, from the top, say it all when a setting is among them."""

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from bus import messages as m
 from bus.channels import PLANES, Names
 from bus.decisions import OUTCOME_S
+from bus.presence import KEEP_S
 from bus.publisher import RING, RING_S
 from bus.records import Record
 from bus.states import State
@@ -67,6 +68,8 @@ _THINGS = (
     ("sessions that want a worker", "sorted set", "by the time at which they were queued"),
     ("sessions that want a controller", "sorted set", "by the time at which to look at them"),
     ("all sessions and their states", "hash", "everything"),
+    ("processes, by when they were last heard of", "sorted set", f"{KEEP_S / _HOURS:g} h after the last word of a process"),
+    ("what processes say of themselves", "hash", "likewise, in one JSON object each"),
 )
 
 
@@ -74,8 +77,8 @@ def _every(names: Names) -> tuple[str, ...]:
     session, command = "demo", "<command id>"
     channels = tuple(names.channel(plane, session) for plane in PLANES)
     logs = tuple(names.log(plane, session) for plane in PLANES)
-    keys = (names.record(session), names.outcome(session, command), names.ready, names.due, names.sessions)
-    return (*channels, names.outcomes(session), names.wake, *logs, *keys)
+    keys = (names.record(session), names.outcome(session, command), names.ready, names.due, names.sessions, names.seen)
+    return (*channels, names.outcomes(session), names.wake, *logs, *keys, names.presences)
 
 
 # messages

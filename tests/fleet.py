@@ -67,6 +67,8 @@ class Fleet:
     Args:
         url: of the Redis that all share.
         workers, controllers: how many to begin with.
+        reap_at_once: whether controllers take a worker whose lease has run out for lost at once, and not only after they have
+            run for one lease time.
         agent: makes the agents.
         provider: settings of the provider.
         settings: over `QUICK`.
@@ -78,12 +80,14 @@ class Fleet:
         *,
         workers: int = 1,
         controllers: int = 1,
+        reap_at_once: bool = False,
         agent: Callable[[], Agent] = ChatAgent,
         provider: ProviderSettings | None = None,
         **settings: Any,
     ) -> None:
         self.url = url
         self._counts = controllers, workers
+        self._of_controllers = {"lease_s": 0.1, "renew_s": 0.01} if reap_at_once else {}
         self._agent, self._given = agent, settings
         self.provider = Provider(provider)
         self.told: list[Notice] = []
@@ -138,7 +142,8 @@ class Fleet:
     async def add_controller(self, **changes: Any) -> Running:
         """Start another controller."""
         running = Running(self.url)
-        await running.begin(lambda bus: Controller(bus, self.settings(**changes), name=f"c{len(self.controllers) + 1}"))
+        settings, name = self.settings(**self._of_controllers | changes), f"c{len(self.controllers) + 1}"
+        await running.begin(lambda bus: Controller(bus, settings, name=name))
         self.controllers.append(running)
         return running
 
@@ -179,6 +184,13 @@ class Fleet:
     async def stop(self, session: str) -> Outcome:
         """Stop a session."""
         return await self.send(SessionStop(subject=session, data=CommandData(by="ann")))
+
+    async def expire(self, session: str) -> None:
+        """Let the lease of a session run out now, by the server's clock."""
+        link = self.bus._link
+        redis: Any = link.connection.commands
+        await redis.hset(link.names.record(session), "lease_until", "1")
+        await redis.zadd(link.names.due, {session: 1})
 
     # looking
 
@@ -244,6 +256,14 @@ class Running:
         """Cancel it, if it runs, and disconnect."""
         await _end(self.task)
         await self._stack.aclose()
+
+    def cut_off(self) -> None:
+        """Let whatever it asks of the server get lost from now on, except for what a run has under way."""
+
+        async def lost(*_: object, **__: object) -> Any:
+            raise Unreachable("cut off")
+
+        self.bus.renew = self.bus.claim = lost
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -38,7 +38,7 @@ class Proxy:
         self.lost = 0
 
     def lose(self, what: What, needle: bytes, times: int = 1) -> None:
-        """Cut the connection of the next requests that hold `needle`: before they reach the server, or after its reply is there."""
+        """Cut the connection of the next requests that hold `needle`: before the server gets them, or when its reply is there."""
         self._what, self._needle, self._times = what, needle, times
 
     def lose_script(self, what: What, name: str, times: int = 1) -> None:

@@ -28,9 +28,10 @@ BUS_LAYERS = (
     ("states",),
     ("messages",),
     ("channels",),
+    ("roles",),
     ("records", "merge"),
     ("redis",),
-    ("logs", "listener"),
+    ("logs", "listener", "presence", "inspection"),
     ("publisher", "subscription"),
     ("sessions",),
     ("decisions",),
@@ -44,11 +45,12 @@ WORKERS_LAYERS = (
     ("llm",),
     ("settings", "log"),
     ("agent", "decision"),
-    ("hold",),
+    ("hold", "attendance", "doctor"),
     ("run", "controller"),
     ("worker",),
     ("testing",),
     ("cli",),
+    ("demo",),
 )
 
 # What only some processes need, and what each of them would cost the others in time and memory.

@@ -1,1 +1,1 @@
-"""What acts: the LLM worker, the controller, the provider for tests, the command line. Imports ``bus``; ``bus`` never imports it."""
+"""What acts: the LLM worker, the controller, the provider for tests, the command line. ``bus`` never imports it."""

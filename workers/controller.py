@@ -11,9 +11,10 @@ import contextlib
 import logging
 import os
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from bus import Bus, Decision, Snapshot, StaleDecision, TidingsError, Unreachable
+from bus import Bus, Decision, Presence, Role, Snapshot, StaleDecision, TidingsError, Unreachable
+from workers.attendance import Attendance
 from workers.decision import Rules, decide, refuse_all
 from workers.settings import Settings
 
@@ -57,6 +58,7 @@ class Controller:
         self._lease_s, self._poll_s = settings.lease_s, settings.controller_poll_s
         self._visibility_s, self._loss_limit = settings.visibility_s, settings.loss_limit
         self._wake = _Wake()
+        self._started_at: datetime | None = None
         self._stopping = False
         self._reap_at = 0.0
         self._reconnects = 0
@@ -72,21 +74,37 @@ class Controller:
     async def run(self) -> None:
         """Decide until stopped; outlasts any absence of the server."""
         self._hold_off()
-        await self._bus.on_change(self._wake)
-        try:
-            delay = 0.05
-            while not self._stopping:
-                try:
-                    await self._round()
-                    delay = 0.05
-                except Unreachable as error:
-                    if delay == 0.05:
-                        log.warning("controller.unreachable", extra={"cause": str(error)})
-                    self._hold_off()
-                    await self._pause(delay)
-                    delay = min(1.0, delay * 2)
-        finally:
-            await self._bus.forget(self._wake)
+        self._started_at = self._bus.now()
+        async with Attendance(self._bus, self.presence):
+            await self._bus.on_change(self._wake)
+            try:
+                await self._decide_all()
+            finally:
+                await self._bus.forget(self._wake)
+
+    async def _decide_all(self) -> None:
+        delay = 0.05
+        while not self._stopping:
+            try:
+                await self._round()
+                delay = 0.05
+            except Unreachable as error:
+                if delay == 0.05:
+                    log.warning("controller.unreachable", extra={"cause": str(error)})
+                self._hold_off()
+                await self._pause(delay)
+                delay = min(1.0, delay * 2)
+
+    def presence(self) -> Presence:
+        """Return what it says of itself to whoever looks after the fleet."""
+        return Presence(
+            role=Role.CONTROLLER,
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            draining=self._stopping,
+        )
 
     def _hold_off(self) -> None:
         """Reap nothing for one lease time: while the server was away (or nobody decided) the workers could not renew."""

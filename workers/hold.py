@@ -114,8 +114,9 @@ class Hold:
 
     @property
     def waiting(self) -> bool:
-        """Whether a call to a model waits for its next attempt."""
-        return bool(self._waits)
+        """Whether a call to a model waits for its next attempt; the picture shows a wait until that has succeeded."""
+        now = self._bus.now()
+        return any(wait.retry_at is None or wait.retry_at > now for wait in self._waits.values())
 
     def tell(self, data: Told) -> None:
         """Tell a retry or a recovery, and change the picture; returns at once and never raises."""
@@ -203,6 +204,9 @@ class Hold:
             Revoked: the session was taken away; whatever the work wanted to write would have been refused.
             Exception: as the work raised it.
         """
+        if self._revoked.done():
+            work.close()
+            raise Revoked(self.claim.session, self._revoked.result())
         task = asyncio.create_task(work, name=f"tidings-work-{self.claim.session}")
         try:
             either: set[asyncio.Future[Any]] = {task, self._revoked}

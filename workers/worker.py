@@ -9,11 +9,26 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
-from bus import Bus, Claim, LeaseLost, OutcomeUnknown, Reason, Release, TidingsError, Trigger, Unreachable, WorkerRef
+from bus import (
+    Bus,
+    Claim,
+    LeaseLost,
+    OutcomeUnknown,
+    Presence,
+    Reason,
+    Release,
+    Role,
+    TidingsError,
+    Trigger,
+    Unreachable,
+    WorkerRef,
+)
 from bus.sessions import ALL_READ
 from workers.agent import AgentFactory
+from workers.attendance import Attendance
 from workers.hold import Hold, Revoked
 from workers.llm import load_litellm
 from workers.llm.secrets import scrub
@@ -69,6 +84,7 @@ class Worker:
         host = socket.gethostname()
         self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
         self._wake = _Wake()
+        self._started_at: datetime | None = None
         self._draining = False
         self._away = False
         self._runs: dict[asyncio.Task[None], Hold | None] = {}
@@ -91,15 +107,31 @@ class Worker:
         litellm takes seconds to import, so it is imported before the first claim: a lease does not wait for it.
         """
         await asyncio.to_thread(load_litellm)
-        await self._bus.on_ready(self._wake)
-        try:
-            while not self._draining:
-                await self._claim_all()
-                await self._idle()
-            await self._finish()
-        finally:
-            await self._hand_back(list(self._runs))
-            await self._bus.forget(self._wake)
+        self._started_at = self._bus.now()
+        async with Attendance(self._bus, self.presence):
+            await self._bus.on_ready(self._wake)
+            try:
+                while not self._draining:
+                    await self._claim_all()
+                    await self._idle()
+                await self._finish()
+            finally:
+                await self._hand_back(list(self._runs))
+                await self._bus.forget(self._wake)
+
+    def presence(self) -> Presence:
+        """Return what it says of itself to whoever looks after the fleet."""
+        return Presence(
+            role=Role.WORKER,
+            name=self.ref.name,
+            host=self.ref.host,
+            pid=self.ref.pid,
+            started_at=self._started_at,
+            sessions=tuple(hold.claim.session for hold in self._runs.values() if hold is not None),
+            concurrency=self._settings.concurrency,
+            model=self._settings.model,
+            draining=self._draining,
+        )
 
     def drain(self) -> None:
         """Claim no more; sessions that only wait are handed back, the others get the grace time to end their turn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -94,6 +95,17 @@ def encode(message: Message, limit: int = PAYLOAD_LIMIT) -> bytes:
     if len(payload) > limit:
         raise PayloadTooLarge(message.type, len(payload), limit)
     return payload
+
+
+def as_stored(message: Message) -> str:
+    """Return a stored message as it is on the wire: as ``encode`` wrote it, with offset and epoch last, where the store put them.
+
+    Raises:
+        ValueError: the message has not been stored.
+    """
+    epoch, offset, _ = message.cursor
+    place = json.dumps({"offset": offset, "epoch": epoch}, separators=(",", ":"))
+    return message.model_dump_json(by_alias=True, exclude={"offset", "epoch"})[:-1] + "," + place[1:]
 
 
 def _decode(plane: str, payload: bytes | str) -> Any:

@@ -79,7 +79,8 @@ _CONNECTION_CLASSES: dict[str, type[lower.AbstractConnection]] = {
 
 
 @cache
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of Tidings; ``0`` where it is not installed."""
     try:
         return version("tidings")
     except PackageNotFoundError:
@@ -93,7 +94,7 @@ def policy() -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
         "decode_responses": False,
-        "driver_info": DriverInfo().add_upstream_driver("tidings", _version()),
+        "driver_info": DriverInfo().add_upstream_driver("tidings", installed_version()),
         # These cost a round trip at every connect, and switch off the check for left-over data.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }

@@ -102,7 +102,8 @@ class Link:
             with self.connection.errors:
                 return await _heeding(pipeline.execute())
         except Unreachable:
-            pipeline.command_stack.extend(commands)
+            # redis-py forgets the commands of a pipeline that failed, unless it failed before it had a connection.
+            pipeline.command_stack = commands
             with self.connection.errors:
                 return await _heeding(pipeline.execute())
 

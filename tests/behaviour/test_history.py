@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 
@@ -20,23 +19,13 @@ from bus import (
     Released,
     State,
     ToolResult,
-    Unreachable,
     UserMessage,
     WorkerLost,
     WorkerRef,
 )
 from tests.behaviour.agents import Failing, Gate, Lingering, ToolUser, TwoSteps
-from tests.fleet import Fleet, Running
+from tests.fleet import PATIENCE_S, Fleet
 from tests.waiting import eventually
-
-
-def cut_off(worker: Running) -> None:
-    """Let whatever a worker asks of the server get lost from now on; what it has in flight goes on."""
-
-    async def lost(*_: object, **__: object) -> Any:
-        raise Unreachable("cut off")
-
-    worker.bus.renew = worker.bus.claim = lost
 
 
 async def assert_clean(fleet: Fleet, *sessions: str) -> None:
@@ -54,7 +43,7 @@ async def assert_clean(fleet: Fleet, *sessions: str) -> None:
 
 async def test_no_notice_reaches_the_model(redis_url: str) -> None:
     """Not after retries, not after a park, not after a pause, and not when another worker replays the history."""
-    async with Fleet(redis_url, workers=0, lease_s=0.8, hold_limit_s=0.1) as fleet:
+    async with Fleet(redis_url, workers=0, reap_at_once=True, hold_limit_s=0.1) as fleet:
         first = await fleet.add_worker()
         fleet.script("429:retry-after=0.02", "503", "429:retry-after=0.2", "500")
         await fleet.start("s", "one")
@@ -64,7 +53,8 @@ async def test_no_notice_reaches_the_model(redis_url: str) -> None:
         fleet.script("timeout")
         await fleet.resume("s")
         await fleet.until_requests(6)
-        cut_off(first)
+        first.cut_off()
+        await fleet.expire("s")
         await fleet.add_worker()
         await fleet.until_told("s", WorkerLost)
         await fleet.until("s", State.AWAITING_INPUT)
@@ -75,15 +65,16 @@ async def test_no_notice_reaches_the_model(redis_url: str) -> None:
 async def test_a_session_goes_on_elsewhere_and_nothing_is_there_twice(redis_url: str) -> None:
     """The answer of the worker that was cut off is refused, and that of the next is there once."""
     gate = Gate()
-    async with Fleet(redis_url, workers=0, lease_s=0.8) as fleet:
+    async with Fleet(redis_url, workers=0, reap_at_once=True) as fleet:
         first = await fleet.add_worker(lambda: Lingering(gate))
         await fleet.start("s")
         await gate.reached()
-        cut_off(first)
+        first.cut_off()
+        await fleet.expire("s")
         await fleet.add_worker()
         await fleet.until("s", State.AWAITING_INPUT)
         gate.open()
-        await eventually(lambda: first.part.sessions == 0)
+        await eventually(lambda: first.part.sessions == 0, PATIENCE_S)
         history = await fleet.history("s")
         assert [event.offset for event in history] == [1, 2]
         assert len({event.id for event in history}) == 2
@@ -96,7 +87,7 @@ async def test_a_session_goes_on_elsewhere_and_nothing_is_there_twice(redis_url:
 
 async def test_an_answer_that_was_stored_is_not_given_again(redis_url: str) -> None:
     """A worker that is lost between its answer and its release leaves nothing to answer."""
-    async with Fleet(redis_url, workers=0, lease_s=0.8) as fleet:
+    async with Fleet(redis_url, workers=0, reap_at_once=True) as fleet:
         first = await fleet.add_worker()
 
         async def never(*_: object) -> Released:
@@ -104,8 +95,9 @@ async def test_an_answer_that_was_stored_is_not_given_again(redis_url: str) -> N
 
         first.bus.release = never
         await fleet.start("s")
-        await eventually(lambda: _says(fleet, "s", ["user: hello", "agent: You said: hello"]), 20)
+        await eventually(lambda: _says(fleet, "s", ["user: hello", "agent: You said: hello"]), PATIENCE_S)
         await first.end()
+        await fleet.expire("s")
         await fleet.add_worker()
         await fleet.until("s", State.AWAITING_INPUT)
         assert await fleet.said("s") == ["user: hello", "agent: You said: hello"]
@@ -118,7 +110,7 @@ async def _says(fleet: Fleet, session: str, wanted: list[str]) -> bool:
 
 async def test_two_workers_never_both_append(redis_url: str) -> None:
     """Whoever comes late with the older token is refused, whatever it believes."""
-    async with Fleet(redis_url, workers=0, lease_s=0.5) as fleet:
+    async with Fleet(redis_url, workers=0, reap_at_once=True) as fleet:
         await fleet.start("s")
         early = await fleet.bus.claim(WorkerRef(name="early"), lease_s=0.5)
         assert early is not None
@@ -203,12 +195,13 @@ async def test_a_tool_of_a_lost_worker(redis_url: str, idempotent: bool) -> None
     """It runs again if it is declared idempotent; if not, its result says that nobody knows how far it got."""
     gate = Gate()
     agent = ToolUser(gate, idempotent=idempotent)
-    async with Fleet(redis_url, workers=0, agent=lambda: agent, lease_s=0.8) as fleet:
+    async with Fleet(redis_url, workers=0, agent=lambda: agent, reap_at_once=True) as fleet:
         first = await fleet.add_worker()
         await fleet.start("s")
         await gate.reached()
         assert await fleet.said("s") == ["user: hello", "tool.call"]
-        cut_off(first)
+        first.cut_off()
+        await fleet.expire("s")
         await fleet.add_worker()
         await fleet.until("s", State.AWAITING_INPUT)
         assert (await fleet.said("s"))[:3] == ["user: hello", "tool.call", "tool.result"]

@@ -9,9 +9,7 @@ import pytest
 from bench import imports
 
 
-def test_it_prints_every_case_as_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_prints_every_case_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each case has its figures in milliseconds and its goal, in the order in which they are listed."""
     cases = (imports.Case("bare", "pass"), imports.Case("more", "import json", goal_ms=100))
     monkeypatch.setattr(imports, "CASES", cases)

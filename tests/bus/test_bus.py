@@ -111,7 +111,7 @@ async def test_more_sessions_than_a_page(bus: Bus, monkeypatch: pytest.MonkeyPat
 async def test_a_state_that_has_just_changed_is_the_records(bus: Bus, raw: Redis) -> None:
     """The index is only where to look."""
     await actors.hold(bus)
-    await raw.hset(bus._link.names.sessions, "s", "queued")  # type: ignore[misc]
+    await raw.hset(bus._link.names.sessions, "s", "queued")
     assert [record async for record in bus.sessions(State.QUEUED)] == []
 
 

@@ -29,6 +29,8 @@ def _every_name(names: Names, session: str, command: str) -> dict[str, str]:
         "ready": names.ready,
         "due": names.due,
         "sessions": names.sessions,
+        "seen": names.seen,
+        "presences": names.presences,
         "wake": names.wake,
         "outcomes": names.outcomes(session),
     }
@@ -48,6 +50,8 @@ def test_the_names_are_those_of_the_wire_format() -> None:
         "ready": "{0}:ready",
         "due": "{0}:due",
         "sessions": "{0}:sessions",
+        "seen": "{0}:seen",
+        "presences": "{0}:presences",
         "wake": "ready.0",
         "outcomes": "outcomes.demo",
     }

@@ -42,6 +42,7 @@ def ask(bus: Bus, *, ident: str = "c1", text: str = "hi", timeout_s: float = 30.
 
 
 async def give_up(asking: asyncio.Task[Outcome]) -> None:
+    """Have the asker leave."""
     asking.cancel()
     await asyncio.wait([asking])
 
@@ -124,12 +125,16 @@ async def _commands(bus: Bus, count: int) -> bool:
     return (await bus.status("s")).commands == count
 
 
-@pytest.mark.parametrize(("ident", "known_as"), [("c7", "c7"), ("", "unreadable-1"), ("not an id", "unreadable-1"), ("\xff", "unreadable-1")])
-async def test_a_command_that_cannot_be_read_can_be_refused(bus: Bus, raw: Redis, names: Names, ident: str, known_as: str) -> None:
+@pytest.mark.parametrize(
+    ("ident", "known_as"), [("c7", "c7"), ("", "unreadable-1"), ("not an id", "unreadable-1"), ("\xff", "unreadable-1")]
+)
+async def test_a_command_that_cannot_be_read_can_be_refused(
+    bus: Bus, raw: Redis, names: Names, ident: str, known_as: str
+) -> None:
     """It stands in the way of nothing, and whoever waits for it under its id hears of it."""
     await actors.hold(bus)
     log = names.log("commands", "s")
-    await raw.hincrby(names.record("s"), "commands", 1)  # type: ignore[misc]
+    await raw.hincrby(names.record("s"), "commands", 1)
     await raw.xadd(log, {"id": ident.encode("latin-1"), "m": b"\xff{"}, id="1-0")
     seen = await actors.snapshot(bus)
     [command] = seen.commands
@@ -152,7 +157,7 @@ async def test_a_command_without_fields_can_be_refused(bus: Bus, raw: Redis, nam
 async def test_a_record_that_cannot_be_read_is_told(bus: Bus, raw: Redis, names: Names) -> None:
     """No decision can rest on it."""
     await actors.hold(bus)
-    await raw.hset(names.record("s"), "version", "many")  # type: ignore[misc]
+    await raw.hset(names.record("s"), "version", "many")
     with pytest.raises(InvalidMessage, match="version"):
         await bus.snapshot("s")
 
@@ -305,6 +310,7 @@ async def test_a_refusal_says_what_would_be_legal(bus: Bus) -> None:
 
 async def test_data_that_was_lost_and_begun_anew_is_not_decided(bus: Bus, raw: Redis) -> None:
     """The same session id, another epoch: what was read of the old one does not count."""
+
     async def start() -> asyncio.Task[Outcome]:
         asking = asyncio.create_task(bus.send(SessionStart(subject="s")))
         await actors.waiting(bus)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -49,13 +49,14 @@ class Deaf(Ear):
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the listener has logged."""
     return [record.getMessage() for record in caplog.records if record.name == "tidings.listener"]
 
 
 @pytest.fixture
-async def listener(bus: Bus) -> AsyncIterator[Listener]:
+async def listener(bus: Bus) -> Listener:
     """A listener over each transport in turn."""
-    yield bus._listener
+    return bus._listener
 
 
 @pytest.fixture
@@ -67,10 +68,12 @@ def server(request: pytest.FixtureRequest, real_url: str) -> RunningServer:
 
 
 def numpat(server: RunningServer) -> int:
+    """Return how many patterns are registered."""
     return int(server.command("PUBSUB", "NUMPAT"))
 
 
 def channels(server: RunningServer) -> set[str]:
+    """Return the channels that somebody listens to."""
     return {name.decode() for name in server.command("PUBSUB", "CHANNELS")}
 
 
@@ -257,7 +260,9 @@ async def test_the_connection_ends_up_with_what_is_wanted(real_url: str, server:
             server.command("PUBLISH", name, "x")
         for who, ear in enumerate(ears):
             want = wanted.get(who, set())
-            due = {f"{name} x" for name in names if name in want or "status" in want} | ({"commands.end x"} if "commands" in want else set())
+            due = {f"{name} x" for name in names if name in want or "status" in want} | (
+                {"commands.end x"} if "commands" in want else set()
+            )
             await eventually(lambda ear=ear, due=due: set(ear.heard) - {"+"} == due)  # type: ignore[misc]
 
 
@@ -348,7 +353,7 @@ async def test_asking_over_a_broken_connection(make_server: MakeServer) -> None:
         ear, late = await listening(listener, "status.s"), Ear()
         pubsub = listener._pubsub
         assert pubsub is not None
-        connection = pubsub.connection
+        connection: Any = pubsub.connection
         whole = connection.send_command
 
         async def break_once(*args: object, **kwargs: object) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -102,7 +103,7 @@ async def test_a_record_that_cannot_be_read(
     """Alone it is an error; among others it is left out and told, so that one does not hide the rest."""
     for session in ("a", "bad", "c"):
         await actors.hold(bus, session)
-    await raw.hset(names.record("bad"), "state", "dancing")  # type: ignore[misc]
+    await raw.hset(names.record("bad"), "state", "dancing")
     with pytest.raises(InvalidMessage):
         await logs.record("bad")
     with pytest.raises(InvalidMessage):
@@ -122,8 +123,8 @@ async def test_all_sessions_are_found_once(bus: Bus, logs: Logs, monkeypatch: py
     """However many pages they take, in any state or in one."""
     monkeypatch.setattr(module, "_SCAN", 10)
     names = {f"s{index}" for index in range(600)}
-    fields = {name: "queued" if index % 2 else "error" for index, name in enumerate(sorted(names))}
-    await bus._link.connection.commands.hset(bus._link.names.sessions, mapping=fields)  # type: ignore[misc]
+    fields: dict[Any, Any] = {name: "queued" if index % 2 else "error" for index, name in enumerate(sorted(names))}
+    await bus._link.connection.commands.hset(bus._link.names.sessions, mapping=fields)
     found = [session async for session in logs.sessions()]
     assert (len(found), set(found)) == (600, names)
     queued = [session async for session in logs.sessions(State.QUEUED)]

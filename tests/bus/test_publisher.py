@@ -118,7 +118,9 @@ async def test_what_is_refused_does_not_stop_the_rest(bus: Bus, caplog: pytest.L
     assert causes == ["LeaseLost", "UnknownSession", "PayloadTooLarge"]
 
 
-async def test_a_defect_does_not_stop_the_rest(bus: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_does_not_stop_the_rest(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever publishing raises, it stays with the outbox."""
     await actors.hold(bus)
 

@@ -39,6 +39,7 @@ from tests.waiting import eventually
 
 
 async def history(bus: Bus, session: str = "s") -> list[str]:
+    """Return the ids of all events, in order."""
     return [event.id for event in await bus.history(session)]
 
 
@@ -306,7 +307,12 @@ async def test_a_release_tells_its_notices_before_the_state(bus: Bus) -> None:
     claim = await actors.hold(bus)
     resume_at = bus.now() + timedelta(seconds=60)
     release = Release(
-        Trigger.PARK, read=0, resume_at=resume_at, wait=actors.LIMITED, reason=Reason.RATE_LIMIT, notices=(actors.retry("s", id="mine"),)
+        Trigger.PARK,
+        read=0,
+        resume_at=resume_at,
+        wait=actors.LIMITED,
+        reason=Reason.RATE_LIMIT,
+        notices=(actors.retry("s", id="mine"),),
     )
     async with bus.notices("s") as notices:
         await anext(notices)

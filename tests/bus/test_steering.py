@@ -12,6 +12,7 @@ from bus import (
     Command,
     CommandExpired,
     CommandRefused,
+    Decision,
     Outcome,
     PayloadTooLarge,
     Result,
@@ -35,6 +36,7 @@ from tests.waiting import eventually
 
 
 def saying(ident: str = "c1", text: str = "hi") -> SessionSay:
+    """Return a command that a controller would apply."""
     return SessionSay(id=ident, subject="s", data=SayData(text=text, by="me", why="because"))
 
 
@@ -43,7 +45,9 @@ async def decide_all(bus: Bus) -> None:
     while True:
         seen = await actors.snapshot(bus)
         fresh = [command for command in seen.commands if command.id not in seen.settled]
-        messages = tuple(actors.spoken("s", command.data.text, id=command.id) for command in fresh if isinstance(command, SessionSay))
+        messages = tuple(
+            actors.spoken("s", command.data.text, id=command.id) for command in fresh if isinstance(command, SessionSay)
+        )
         try:
             await bus.decide(seen, actors.settled(seen, messages=messages))
         except StaleDecision:
@@ -57,7 +61,7 @@ async def test_the_outcome_comes_to_the_asker(bus: Bus) -> None:
     asking = asyncio.create_task(bus.send(SessionResume(id="c1", subject="s")))
     seen = await actors.waiting(bus)
     outcomes = actors.outcomes(seen, state=State.RUNNING, version=5)
-    await bus.decide(seen, actors.Decision(handled=1, outcomes=outcomes))
+    await bus.decide(seen, Decision(handled=1, outcomes=outcomes))
     assert await asking == Outcome(command_id="c1", session="s", result=Result.APPLIED, state=State.RUNNING, version=5)
 
 
@@ -123,7 +127,9 @@ async def test_the_same_command_has_one_outcome(bus: Bus) -> None:
     assert (await bus.status("s")).commands == 1
 
 
-async def test_the_outcome_is_found_where_it_was_not_heard(bus: Bus, raw: Redis, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_outcome_is_found_where_it_was_not_heard(
+    bus: Bus, raw: Redis, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pub/Sub promises nothing, so the asker looks now and then."""
     monkeypatch.setattr(module, "_LOOK_S", 0.02)
     await actors.hold(bus)
@@ -183,19 +189,28 @@ async def test_a_command_has_a_limit(bus: Bus) -> None:
 
 @pytest.mark.parametrize("what", ["request", "reply"])
 async def test_a_command_over_a_broken_connection_is_stored_once(lossy: Bus, proxy: Proxy, what: What) -> None:
-    """Also when it is sent again by its asker, who heard only that the server could not be reached."""
+    """It is sent a second time under the same id."""
     await actors.hold(lossy)
     proxy.lose_script(what, "command")
     asking = asyncio.create_task(lossy.send(saying()))
-    assert len((await actors.waiting(lossy)).commands) == 1
+    await actors.waiting(lossy)
+    await decide_all(lossy)
+    assert (await asking).result is Result.APPLIED
+    assert (proxy.lost, (await lossy.status("s")).commands) == (1, 1)
+
+
+@pytest.mark.parametrize("what", ["request", "reply"])
+async def test_a_command_that_did_not_seem_to_get_through_can_be_sent_again(lossy: Bus, proxy: Proxy, what: What) -> None:
+    """Its asker heard only that the server could not be reached; it is stored once all the same."""
+    await actors.hold(lossy)
     proxy.lose_script(what, "command", times=2)
     with pytest.raises(Unreachable):
         await lossy.send(saying())
     again = asyncio.create_task(lossy.send(saying()))
+    await actors.waiting(lossy)
     await decide_all(lossy)
-    assert await asking == await again
-    assert proxy.lost == 3
-    assert (await lossy.status("s")).commands == 1
+    assert (await again).result is Result.APPLIED
+    assert (proxy.lost, (await lossy.status("s")).commands) == (2, 1)
 
 
 async def test_an_asker_outlasts_a_broken_connection(lossy: Bus, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,9 @@ from workers.settings import Settings
 
 STEER = "Steer a session, and wait for the outcome"
 LOOK = "Look at sessions"
+CARE = "Look after an installation"
+DOCTOR = (*CONNECTION, "model", "api_base", "lease_s", "llm_timeout_s")
+"""Settings of the doctor."""
 
 Message = Annotated[
     str | None,
@@ -27,10 +30,17 @@ def add_commands(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     steering: tuple[Command, ...] = (start, say, resume, pause, stop)
     looking: tuple[Command, ...] = (status, sessions, history, watch, wait)
+    caring: tuple[tuple[Command, tuple[str, ...]], ...] = (
+        (workers, CONNECTION),
+        (doctor, DOCTOR),
+        (health, CONNECTION),
+    )
     for command in steering:
         app.command(rich_help_panel=STEER)(settings_options(*COMMAND)(command))
     for command in looking:
         app.command(rich_help_panel=LOOK)(settings_options(*CONNECTION)(command))
+    for command, names in caring:
+        app.command(rich_help_panel=CARE)(settings_options(*names)(command))
 
 
 def start(
@@ -151,3 +161,47 @@ def wait(
     from workers.cli.wait import wait
 
     return wait(settings, session, until, timeout, as_json=as_json)
+
+
+def workers(settings: Settings, as_json: AsJson = False) -> int:
+    """List the workers and controllers: where they run, what they hold, when they were last heard of."""
+    from workers.cli.roll import list_processes
+
+    return list_processes(settings, as_json=as_json)
+
+
+def doctor(
+    settings: Settings,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE",
+            help="Try the rights of this role only: worker, controller, person or viewer; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    model_call: Annotated[bool, typer.Option("--model-call", help="Also ask --model for one token; that costs money.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Look at the server, the rights, the processes and the queues, and say what to do about what is found.
+
+    Ends with 0 when there is no problem, with 1 when there is one or the server cannot be reached.
+    """
+    from workers.cli.doctor import diagnose
+
+    return diagnose(settings, roles=role or (), model_call=model_call, as_json=as_json)
+
+
+def health(
+    settings: Settings,
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="worker or controller")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The one of this name, wherever it runs.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Say whether the worker or controller of this machine or container is alive, as everybody else sees it.
+
+    Ends with 0 when it was heard of within the last seconds, otherwise with 1; made for health checks.
+    """
+    from workers.cli.roll import check_health
+
+    return check_health(settings, role, name, as_json=as_json)

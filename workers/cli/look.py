@@ -73,7 +73,7 @@ def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]
         yield "worker", f"{record.worker.name} (process {record.worker.pid} on {record.worker.host})"
     if row.model:
         yield "model", row.model
-    yield "history", f"{record.events} events"
+    yield "history", f"{record.events} {'event' if record.events == 1 else 'events'}"
 
 
 def list_sessions(settings: Settings, state: str | None, *, as_json: bool) -> int:

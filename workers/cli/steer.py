@@ -132,7 +132,7 @@ def _tell_not_applied(view: OutcomeView, as_json: bool) -> int:
     elif view.result is Result.EXPIRED:
         complain(view.reason or "nobody answered")
     else:
-        legal = ", ".join(name.removeprefix("session.") for name in view.legal) or "nothing"
+        legal = ", ".join(name.removeprefix("session.") for name in view.legal)
         state = f" while {LOOKS[view.state].word}" if view.state else ""
-        complain(f"refused{state}: {view.reason}; what would be accepted now: {legal}")
+        complain(f"refused{state}: {view.reason}" + (f"; what would be accepted now: {legal}" if legal else ""))
     return Exit.NO_ANSWER if view.result is Result.EXPIRED else Exit.REFUSED

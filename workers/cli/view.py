@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from bus import Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
+from bus.messages import as_stored
 
 
 class View(BaseModel):
@@ -120,4 +121,4 @@ class GapView(View):
 
 def wire_line(item: Message | Gap) -> str:
     """Return what came out of a subscription as a JSON line: an envelope as it is on the wire, or a gap."""
-    return GapView.of(item).line() if isinstance(item, Gap) else item.model_dump_json(by_alias=True)
+    return GapView.of(item).line() if isinstance(item, Gap) else as_stored(item)

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from bus import Bus, LlmRetry, Notice, SessionState
 from workers.cli.table import Board
+from workers.cli.tasks import end
 from workers.cli.watch import LiveTable
-from workers.demo.interruption import end
 from workers.redaction import one_line
 
 if TYPE_CHECKING:

@@ -9,9 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from workers.cli.serve import SIGNALS
-
-AGAIN_S = 0.5
-"""How long a task that was cancelled may clear up before it is cancelled once more."""
+from workers.cli.tasks import end
 
 
 class Interruption:
@@ -67,14 +65,3 @@ class Interruption:
         finally:
             await end(wish)
             await end(task)
-
-
-async def end(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait for its end, whatever it ends with.
-
-    Again and again: on Python 3.11 a cancellation that meets redis-py while it sends a command is swallowed, by
-    ``asyncio.wait_for`` in its ``send_packed_command``.
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=AGAIN_S)

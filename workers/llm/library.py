@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 import threading
+import warnings
 from typing import Any
 
 log = logging.getLogger("tidings.llm")
@@ -117,6 +118,8 @@ def _quiet(library: Any) -> None:
     if library.disable_hf_tokenizer_download is None:
         # Counting tokens for a llama-3 looks for its tokenizer on a hub, for some 20 s where there is none.
         library.disable_hf_tokenizer_download = True
+    # It prepares a call in a thread; one that is cancelled meanwhile (a pause) leaves the coroutine made there behind.
+    warnings.filterwarnings("ignore", r"coroutine '.*completion' was never awaited", RuntimeWarning)
     for name in _ITS_LOGGERS:
         logger = logging.getLogger(name)
         # Its own handlers print past our redaction, and a second time.

@@ -1,8 +1,9 @@
 """Read what a provider answered: status, headers and body, whatever its dialect.
 
-The errors of OpenAI, Azure, Anthropic, Gemini, Mistral, Bedrock, OpenRouter and the many servers that
-imitate them differ in where they put the code and the message. Here they become one `Answer`, without a
-judgement.
+The errors of OpenAI, Azure, Anthropic, Gemini, Mistral, Bedrock, OpenRouter and the many servers that imitate them differ
+in where they put the code and the message, and those who pass on the words of others wrap them: as text in
+`metadata.raw` (OpenRouter), as JSON in the message (Google's SDK), in `detail` (FastAPI). Here they become one `Answer`,
+without a judgement.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ TEXT_LIMIT: Final = 16_384
 
 _BODY_LIMIT: Final = 262_144
 _CODE_LIMIT: Final = 100
+_NESTING: Final = 3
+_ENTRIES: Final = 20
 _TAG: Final = re.compile(r"<[^<>]*>")
+_WORDS: Final = ("message", "Message", "error", "detail", "msg", "error_description")
+_CODES: Final = ("code", "type", "status", "__type", "error_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,13 @@ class Answer:
     status: int | None
     """The HTTP status; inside a stream or an answer "200 OK" with an error in it, the status in the body."""
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Names in lower case; those that OpenRouter repeats in the body are among them."""
     body: object
     """The parsed JSON, or the text."""
     message: str
     """The provider's own words for people; not redacted."""
     text: str
-    """The message and what else tells the reason in prose: upstream's words, names of quotas."""
+    """The message and what else tells the reason in prose: names of quotas."""
     codes: frozenset[str]
     """Every code, type and status in the body, in lower case."""
     code: str | None
@@ -50,27 +55,28 @@ def read_answer(status: int | None, headers: object, body: object) -> Answer:
         body: Text, bytes or parsed JSON.
     """
     parsed = _parse(body)
-    known = lower_headers(headers)
-    error = _error_object(parsed)
-    message = _message(error, parsed)
-    codes = tuple(_codes(error, parsed, known))
+    errors = _errors(parsed)
+    known = _headers(headers, errors)
+    message = _message(errors, parsed)
+    codes = tuple(_codes(errors, known))
     return Answer(
-        status=_status(status, error),
+        status=_status(status, errors),
         headers=known,
         body=parsed,
         message=message,
-        text="\n".join((message, *_asides(error, parsed)))[:TEXT_LIMIT],
+        text="\n".join((message, *_quotas(parsed)))[:TEXT_LIMIT],
         codes=frozenset(code.lower() for code in codes),
         code=next((code for code in codes if not code.isdigit()), None),
     )
 
 
 def error_details(body: object) -> Iterator[Mapping[str, object]]:
-    """Yield the `details` of a Google error, which may come in a list of one; at most twenty."""
-    details = _error_object(body).get("details")
-    for detail in details[:20] if isinstance(details, list) else ():
-        if isinstance(detail, Mapping):
-            yield detail
+    """Yield the `details` of a Google error, which may come in a list of one, or wrapped; at most twenty."""
+    for error in _errors(body):
+        details = error.get("details")
+        for detail in details[:_ENTRIES] if isinstance(details, list) else ():
+            if isinstance(detail, Mapping):
+                yield detail
 
 
 def lower_headers(headers: object) -> dict[str, str]:
@@ -94,21 +100,53 @@ def _parse(body: object) -> object:
         return text
 
 
+def _errors(body: object) -> list[Mapping[str, object]]:
+    """Return the objects that hold code and message, from the outermost to the one at the bottom of it."""
+    errors: list[Mapping[str, object]] = []
+    inner: object = body
+    while len(errors) < _NESTING and (error := _error_object(inner)):
+        errors.append(error)
+        inner = _wrapped(error)
+    return errors
+
+
 def _error_object(body: object) -> Mapping[str, object]:
-    """Find the object that holds code and message: `error` inside, or the body itself."""
+    """Find the object that holds code and message: in `error`, in `detail`, or the body itself."""
     if isinstance(body, list) and body:
         body = body[0]
     if not isinstance(body, Mapping):
         return {}
-    error = body.get("error")
-    return error if isinstance(error, Mapping) else body
+    for name in ("error", "detail"):
+        inside = body.get(name)
+        if isinstance(inside, Mapping):
+            return inside
+    return body
 
 
-def _message(error: Mapping[str, object], body: object) -> str:
-    for key in ("message", "Message", "error", "detail", "msg", "error_description"):
-        value = error.get(key)
-        if isinstance(value, str) and value.strip():
-            return value
+def _wrapped(error: Mapping[str, object]) -> object:
+    """Return what an error says of another one: upstream's own answer, or the JSON in its message."""
+    raw = _metadata(error).get("raw")
+    if isinstance(raw, str) and raw.strip():
+        parsed = _parse(raw)
+        return {"message": parsed} if isinstance(parsed, str) else parsed
+    return _parse(_words(error))
+
+
+def _metadata(error: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what OpenRouter says beside the message."""
+    metadata = error.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+def _words(error: Mapping[str, object]) -> str:
+    values = (error.get(key) for key in _WORDS)
+    return next((value for value in values if isinstance(value, str) and value.strip()), "")
+
+
+def _message(errors: list[Mapping[str, object]], body: object) -> str:
+    said = [words for error in errors if (words := _words(error)) and isinstance(_parse(words), str)]
+    if said:
+        return ": ".join(dict.fromkeys(said))
     if isinstance(body, str):
         return _TAG.sub(" ", body[: TEXT_LIMIT * 4])
     return _compact(body) if body else ""
@@ -121,25 +159,33 @@ def _compact(body: object) -> str:
         return ""
 
 
-def _status(status: int | None, error: Mapping[str, object]) -> int | None:
+def _status(status: int | None, errors: list[Mapping[str, object]]) -> int | None:
     """Prefer the HTTP status, unless it claims success; then the one in the body counts."""
     if status is not None and status >= 300:
         return status
-    for key in ("code", "status", "status_code"):
-        value = error.get(key)
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{3}", value):
-            value = int(value)
-        if isinstance(value, int) and 400 <= value <= 599:
-            return value
+    for error in errors:
+        for key in ("code", "status", "status_code"):
+            value = error.get(key)
+            if isinstance(value, str) and re.fullmatch(r"[0-9]{3}", value):
+                value = int(value)
+            if isinstance(value, int) and 400 <= value <= 599:
+                return value
     return status
 
 
-def _codes(error: Mapping[str, object], body: object, headers: Mapping[str, str]) -> Iterator[str]:
-    """Yield every code, the most telling first: OpenAI's `code` says more than its `type`."""
-    inner = error.get("innererror")
-    places = [error.get("code"), error.get("type"), error.get("status"), error.get("__type")]
-    places.append(inner.get("code") if isinstance(inner, Mapping) else None)
-    places += [detail.get("reason") for detail in error_details(body)]
+def _headers(headers: object, errors: list[Mapping[str, object]]) -> dict[str, str]:
+    known = lower_headers(headers)
+    for error in errors:
+        metadata = _metadata(error)
+        seconds = metadata.get("retry_after_seconds")
+        told = {"retry-after": str(seconds)} if isinstance(seconds, int | float) else {}
+        known = {**told, **lower_headers(metadata.get("headers")), **known}
+    return known
+
+
+def _codes(errors: list[Mapping[str, object]], headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield every code, the most telling first: the innermost error's, and OpenAI's `code` before its `type`."""
+    places = [place for error in reversed(errors) for place in _code_places(error)]
     places.append(headers.get("x-amzn-errortype", "").partition(":")[0])
     for place in places:
         code = place.rpartition("#")[2].strip() if isinstance(place, str) else ""
@@ -147,13 +193,20 @@ def _codes(error: Mapping[str, object], body: object, headers: Mapping[str, str]
             yield code
 
 
-def _asides(error: Mapping[str, object], body: object) -> Iterator[str]:
-    """Yield what tells the reason outside the message: OpenRouter's upstream words, Google's quotas."""
-    metadata = error.get("metadata")
-    if isinstance(metadata, Mapping) and isinstance(raw := metadata.get("raw"), str):
-        yield raw[:TEXT_LIMIT]
+def _code_places(error: Mapping[str, object]) -> Iterator[object]:
+    yield from (error.get(key) for key in _CODES)
+    inner, details, metadata = error.get("innererror"), error.get("details"), _metadata(error)
+    yield inner.get("code") if isinstance(inner, Mapping) else None  # Azure
+    yield details.get("error_code") if isinstance(details, Mapping) else None  # Anthropic
+    for detail in details[:_ENTRIES] if isinstance(details, list) else ():  # Google
+        yield detail.get("reason") if isinstance(detail, Mapping) else None
+    yield from (metadata.get(key) for key in ("error_type", "reason", "limit_source"))  # OpenRouter
+
+
+def _quotas(body: object) -> Iterator[str]:
+    """Yield the names of the quotas that Google says are exceeded; they tell the day from the minute."""
     for detail in error_details(body):
         violations = detail.get("violations")
-        for violation in violations[:20] if isinstance(violations, list) else ():
+        for violation in violations[:_ENTRIES] if isinstance(violations, list) else ():
             if isinstance(violation, Mapping):
                 yield f"{violation.get('quotaId', '')} {violation.get('quotaMetric', '')}"

@@ -5,6 +5,9 @@ connection, an answer that is no JSON and a missing API key are all `InternalSer
 529 becomes a 500, a 413 becomes a 429. What it wraps is still there, along `__cause__` and `__context__`:
 the SDK's or the HTTP client's own error with the real status, headers and body. So the nearest error that
 is not litellm's decides; litellm's own words and status count only where there is nothing else.
+
+An error of Python's own in that place (`KeyError`, `TypeError`) is somebody's defect, unless litellm stumbled over the
+answer: `reading` tells.
 """
 
 from __future__ import annotations
@@ -17,24 +20,9 @@ from typing import Final
 
 from bus.messages import Reason
 from workers.retry.answer import TEXT_LIMIT, Answer, read_answer
+from workers.retry.reading import LIBRARIES, broke_reading
 
 _DEPTH: Final = 16
-
-_LIBRARIES: Final = frozenset(
-    {
-        "aiohttp",
-        "anthropic",
-        "google",
-        "h11",
-        "httpcore",
-        "httpx",
-        "litellm",
-        "mistralai",
-        "openai",
-        "tenacity",
-    }
-)
-"""Who raises a new error while handling another without saying `from`; anybody else's bug stays a bug."""
 
 _TIMEOUTS: Final = frozenset({"APITimeoutError", "TimeoutError", "TimeoutException"})
 _CONNECTIONS: Final = frozenset(
@@ -78,6 +66,8 @@ class Evidence:
     """What the class of litellm's error says, for the few classes that do not mislead."""
     guess: Reason | None = None
     """What to assume where nothing else tells."""
+    unreadable: bool = False
+    """Whether the `culprit` is an answer that litellm could not read."""
     texts: list[str] = field(default_factory=list)
     """What the libraries said, and what is beneath them, from the outside in."""
 
@@ -119,8 +109,12 @@ def _add(evidence: Evidence, link: BaseException) -> None:
     if evidence.answer:
         return
     evidence.transport = _transport(link, names)
-    if evidence.transport or _is_defect(link):
+    if evidence.transport:
         evidence.culprit = link
+    elif _is_defect(link):
+        evidence.culprit = link
+        evidence.transport = broke_reading(link)
+        evidence.unreadable = evidence.transport is Reason.SERVER_ERROR
     elif "APIConnectionError" in names:  # the openai SDK's, around anything that stopped a request
         evidence.guess = Reason.CONNECTION
 
@@ -203,7 +197,7 @@ def _beneath(link: BaseException) -> BaseException | None:
 
 def _is_library(link: BaseException) -> bool:
     root = type(link).__module__.partition(".")[0]
-    return root in _LIBRARIES or isinstance(_attribute(link, "status_code"), int)
+    return root in LIBRARIES or isinstance(_attribute(link, "status_code"), int)
 
 
 def _is_wrapper(link: BaseException, names: frozenset[str]) -> bool:

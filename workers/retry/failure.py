@@ -10,34 +10,19 @@ from typing import Final
 
 from bus.messages import Reason
 from workers.redaction import one_line, redact
+from workers.retry import advice
 from workers.retry.answer import TEXT_LIMIT, Answer, read_answer
 from workers.retry.evidence import Evidence, gather, is_cancellation, text_of
 from workers.retry.retry_after import retry_after
-from workers.retry.rules import RETRYABLE, judge, judge_text
+from workers.retry.rules import RETRYABLE, is_by_period, judge, judge_text
 
 MESSAGE_LIMIT: Final = 500
 """Most characters of a failure's message."""
 
 _CODE_LIMIT: Final = 100
 
-_ACTIONS: Final[dict[Reason, str]] = {
-    Reason.RATE_LIMIT: "Wait: the allowance refills by itself. Fewer workers or a higher limit help.",
-    Reason.QUOTA_EXHAUSTED: "Check plan, billing and daily limits with the provider, then resume.",
-    Reason.OVERLOADED: "Wait, or choose another model: the provider has no capacity at the moment.",
-    Reason.TIMEOUT: "Resume to try again; if it happens again, allow more time or ask for a shorter answer.",
-    Reason.CONNECTION: "Check the provider's address and the network, then resume.",
-    Reason.SERVER_ERROR: "Look at the provider's status page and resume later.",
-    Reason.AUTH: "Give the worker a valid API key that may use this model, then resume.",
-    Reason.BAD_REQUEST: "Correct the model name, the address or the request, then resume.",
-    Reason.CONTEXT_WINDOW: "Shorten the history or choose a model with a larger context or limit.",
-    Reason.CONTENT_POLICY: "Change what is asked: the provider refuses it by its content policy.",
-    Reason.UNKNOWN: "Read the worker's log: this looks like a defect in the agent or the worker.",
-}
-
 # How litellm begins a message: "litellm.InternalServerError: AnthropicException - ".
-_PREFIX: Final = re.compile(
-    r"^(?:(?:litellm\.)?\w{1,60}(?:Error|Exception|Timeout)(?: \w{0,60}Error)?(?:: | - ))+"
-)
+_PREFIX: Final = re.compile(r"^(?:(?:litellm\.)?\w{1,60}(?:Error|Exception|Timeout)(?: \w{0,60}Error)?(?:: | - ))+")
 # How it ends one: with a traceback, with the same once more, with advice to programmers.
 _SUFFIX: Final = re.compile(r"Traceback \(most recent call last\)|Original exception: |Handle with `litellm")
 _SSL_OBJECT: Final = re.compile(r" ssl:(?:<[^<>]*>|default)")
@@ -79,7 +64,7 @@ def classify(error: BaseException, *, now: datetime, secrets: Iterable[str] = ()
     if evidence.answer is not None:
         return _from_answer(evidence.answer, now, secrets)
     if evidence.transport is not None and evidence.culprit is not None:
-        return _failure(evidence.transport, _described(evidence.culprit), secrets)
+        return _from_culprit(evidence.transport, evidence.culprit, evidence.unreadable, secrets)
     return _from_words(error, evidence, now, secrets)
 
 
@@ -103,8 +88,18 @@ def classify_response(
     return _from_answer(read_answer(status, headers, body), now, secrets)
 
 
+def _from_culprit(reason: Reason, culprit: BaseException, unreadable: bool, secrets: Iterable[str]) -> Failure:
+    """Report what stands in the way of an answer."""
+    if unreadable:
+        told = f"the provider's answer cannot be read ({_described(culprit)})"
+        return _failure(reason, told, secrets, action=advice.UNREADABLE)
+    if isinstance(culprit, StopAsyncIteration | StopIteration):
+        return _failure(reason, "the stream ended before the answer did", secrets)
+    return _failure(reason, _described(culprit), secrets)
+
+
 def _from_answer(answer: Answer, now: datetime, secrets: Iterable[str]) -> Failure:
-    reason = judge(answer)
+    reason = judge(answer, ends=_names_its_end(answer, now))
     message = answer.message if answer.message.strip() else f"HTTP {answer.status} without a message"
     return _failure(
         reason,
@@ -113,6 +108,7 @@ def _from_answer(answer: Answer, now: datetime, secrets: Iterable[str]) -> Failu
         status=answer.status,
         code=answer.code,
         retry_after_s=_hint_s(reason, answer, now),
+        action=advice.advise(reason, answer),
     )
 
 
@@ -121,13 +117,14 @@ def _from_words(error: BaseException, evidence: Evidence, now: datetime, secrets
     status = evidence.wrapper_status
     said = [_stripped(text) for text in evidence.texts]
     told = read_answer(status, evidence.wrapper_headers, next(filter(None, reversed(said)), ""))
-    by_words = judge_text("\n".join(said))
+    by_words = judge_text("\n".join(said), ends=_names_its_end(told, now))
     unreadable = status == 422 and by_words is Reason.SERVER_ERROR
     if status is not None and status < 500 and not unreadable and evidence.wrapper_kind is None:
         return _from_answer(told, now, secrets)
     reason = evidence.wrapper_kind or by_words
     if reason is None and evidence.culprit is not None:
-        return _failure(Reason.UNKNOWN, _described(evidence.culprit), secrets)
+        action = advice.NOT_INSTALLED if isinstance(evidence.culprit, ImportError) else None
+        return _failure(Reason.UNKNOWN, _described(evidence.culprit), secrets, action=action)
     reason = reason or evidence.guess or (Reason.UNKNOWN if status is None else judge(told))
     return _failure(
         reason,
@@ -136,6 +133,7 @@ def _from_words(error: BaseException, evidence: Evidence, now: datetime, secrets
         status=status if _is_genuine(status, reason) else None,
         code=told.code,
         retry_after_s=_hint_s(reason, told, now),
+        action=advice.advise(reason, told),
     )
 
 
@@ -146,12 +144,23 @@ def _is_genuine(status: int | None, reason: Reason) -> bool:
     return status not in (422, 500) or judge(read_answer(status, None, "")) is reason
 
 
+def _names_its_end(answer: Answer, now: datetime) -> bool:
+    """Whether the answer to a limit by the day names the time at which the limit ends."""
+    return retry_after(answer.headers, answer.body, answer.text, now=now, spent_only=True) is not None
+
+
 def _hint_s(reason: Reason, answer: Answer, now: datetime) -> float | None:
     """Read how long to wait, where waiting helps at all."""
-    if reason not in RETRYABLE and reason is not Reason.QUOTA_EXHAUSTED:
+    if reason not in RETRYABLE:
         return None
-    limited = reason is Reason.RATE_LIMIT
-    return retry_after(answer.headers, answer.body, answer.text, now=now, resets=limited)
+    return retry_after(
+        answer.headers,
+        answer.body,
+        answer.text,
+        now=now,
+        resets=reason is Reason.RATE_LIMIT,
+        spent_only=is_by_period(answer),
+    )
 
 
 def _stripped(text: str) -> str:
@@ -173,6 +182,7 @@ def _failure(
     status: int | None = None,
     code: str | None = None,
     retry_after_s: float | None = None,
+    action: str | None = None,
 ) -> Failure:
     secrets = tuple(secrets)
     message = redact(_SSL_OBJECT.sub("", message[: TEXT_LIMIT * 4]), secrets)
@@ -183,5 +193,5 @@ def _failure(
         code=one_line(redact(code, secrets), _CODE_LIMIT) if code else None,
         message=one_line(message, MESSAGE_LIMIT),
         retry_after_s=retry_after_s,
-        action=_ACTIONS[reason],
+        action=action or advice.advise(reason),
     )

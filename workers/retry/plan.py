@@ -69,9 +69,7 @@ class RetryPlan:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_number(
-                field.name, getattr(self, field.name), whole=field.name in ("attempts", "park_limit")
-            )
+            _check_number(field.name, getattr(self, field.name), whole=field.name in ("attempts", "park_limit"))
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}: give at least 1, the first request counts")
         if self.park_base_s == 0:
@@ -168,9 +166,7 @@ def _check_number(name: str, value: float, *, whole: bool) -> None:
 
 def _check_order(low_name: str, low: float, high_name: str, high: float) -> None:
     if low > high:
-        raise ValueError(
-            f"{low_name} ({low}) is larger than {high_name} ({high}): lower it or raise {high_name}"
-        )
+        raise ValueError(f"{low_name} ({low}) is larger than {high_name} ({high}): lower it or raise {high_name}")
 
 
 def _check_progress(attempt: int, waited_s: float) -> None:

@@ -4,7 +4,7 @@ Providers say it in many ways. From the most to the least explicit:
 
 1. the header `retry-after-ms`, in milliseconds;
 2. the header `retry-after`: seconds, whole or not, or an HTTP date (RFC 9110, section 10.2.3);
-3. `retryDelay` in the body (`google.rpc.RetryInfo`, Gemini);
+3. `retryDelay` in the body (`google.rpc.RetryInfo`, Gemini), `estimated_time` (Hugging Face, while a model loads);
 4. the text: "Please try again in 1m30s", "Please retry after 2 seconds";
 5. the times at which the allowances are full again: `x-ratelimit-reset-requests` and `-tokens` (`6s`,
    `1m2.5s`, `120ms`), `anthropic-ratelimit-…-reset` (RFC 3339), `x-ratelimit-reset` (seconds, or a Unix
@@ -12,7 +12,7 @@ Providers say it in many ways. From the most to the least explicit:
 
 The first of these that can be read wins. Of several resets it is the allowance with nothing remaining that
 made the provider refuse, so the longest reset among those counts; if none is at zero (a request may be
-larger than what is left), the longest of all.
+larger than what is left), the longest of all, unless `spent_only`.
 
 A date counts from the answer's own `Date` header if there is one, so that a wrong clock on either side does
 not matter. What is negative, infinite, not a number or not understood is passed over; a date in the past
@@ -33,9 +33,7 @@ LONGEST_HINT_S: Final = 366 * 86_400.0
 """A longer hint is cut to a leap year, so that adding it to an instant cannot overflow."""
 
 _NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{0,15})?"
-_PART: Final = (
-    rf"{_NUMBER}\ ?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
-)
+_PART: Final = rf"{_NUMBER}\ ?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
 _PARTS: Final = re.compile(rf"({_NUMBER})\ ?([a-z]+)")
 _PLAIN_NUMBER: Final = re.compile(_NUMBER)
 _DURATION: Final = re.compile(rf"{_PART}(?:,?\ ?(?:and\ )?{_PART}){{0,4}}", re.IGNORECASE)
@@ -62,6 +60,7 @@ def retry_after(
     *,
     now: datetime,
     resets: bool = True,
+    spent_only: bool = False,
 ) -> float | None:
     """Find the wait that a provider asks for.
 
@@ -72,6 +71,8 @@ def retry_after(
         now: An aware instant, for dates in an answer that carries no `Date`.
         resets: Whether the reset times of allowances count. They say when a *rate limit* ends; after an
             overload or a broken connection they say nothing about when to come back.
+        spent_only: Whether the reset of an allowance that has something left counts for nothing. With a limit by the
+            day it does: the allowance of the minute, which is full again in a moment, stands beside it.
 
     Returns:
         Seconds, finite, from 0 to `LONGEST_HINT_S`; None if the answer does not say. It never raises,
@@ -85,7 +86,7 @@ def retry_after(
     if explicit is None:
         explicit = _advice(text)
     if explicit is None and resets:
-        explicit = _reset(known, since)
+        explicit = _reset(known, since, spent_only)
     return None if explicit is None else min(explicit, LONGEST_HINT_S)
 
 
@@ -112,12 +113,13 @@ def _explicit(headers: Mapping[str, str], since: datetime) -> float | None:
 
 
 def _retry_delay(body: object) -> float | None:
-    """Read `error.details[].retryDelay`, a duration as JSON writes it in `google.rpc.RetryInfo`: "37s"."""
+    """Read `error.details[].retryDelay`, a duration as JSON writes it in `google.rpc.RetryInfo`: "37s"; or seconds."""
     for detail in error_details(body):
         delay = detail.get("retryDelay")
         if isinstance(delay, str) and (seconds := duration_s(delay)) is not None:
             return seconds
-    return None
+    estimated = body.get("estimated_time") if isinstance(body, Mapping) else None
+    return _number(str(estimated)) if isinstance(estimated, int | float) else None
 
 
 def _advice(text: str) -> float | None:
@@ -127,13 +129,13 @@ def _advice(text: str) -> float | None:
 
 class _Allowance(NamedTuple):
     reset_s: float
-    exhausted: bool
+    spent: bool
 
 
-def _reset(headers: Mapping[str, str], since: datetime) -> float | None:
+def _reset(headers: Mapping[str, str], since: datetime, spent_only: bool) -> float | None:
     allowances = list(_allowances(headers, since))
-    exhausted = [allowance for allowance in allowances if allowance.exhausted]
-    return max((allowance.reset_s for allowance in exhausted or allowances), default=None)
+    spent = [allowance for allowance in allowances if allowance.spent]
+    return max((allowance.reset_s for allowance in spent or (() if spent_only else allowances)), default=None)
 
 
 def _allowances(headers: Mapping[str, str], since: datetime) -> Iterator[_Allowance]:

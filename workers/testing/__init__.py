@@ -20,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workers.testing.clock import Clock
+    from workers.testing.fixtures import StartFleet
     from workers.testing.fleet import Fleet
     from workers.testing.memory import memory_bus
     from workers.testing.replies import reply
     from workers.testing.report import NotInTime
 
-__all__ = ["Clock", "Fleet", "NotInTime", "memory_bus", "reply"]
+__all__ = ["Clock", "Fleet", "NotInTime", "StartFleet", "memory_bus", "reply"]
 
 _MODULES = {
     "Clock": "workers.testing.clock",
     "Fleet": "workers.testing.fleet",
     "NotInTime": "workers.testing.report",
+    "StartFleet": "workers.testing.fixtures",
     "memory_bus": "workers.testing.memory",
     "reply": "workers.testing.replies",
 }

@@ -10,13 +10,11 @@ from typing import Any
 from bus import Bus, Record
 from workers.agent import Agent, AgentFactory
 from workers.controller import Controller
-from workers.llm import close_litellm, load_litellm
+from workers.llm import close_litellm
 from workers.settings import Settings, load_settings
 from workers.testing.clock import Clock
+from workers.testing.warmup import API_KEY, warm_up
 from workers.worker import Worker
-
-API_KEY = "sk-tidings-testing"
-"""What litellm is given; the provider takes any."""
 
 QUICK: Mapping[str, object] = {
     "model": "openai/test",
@@ -71,8 +69,7 @@ class Crew:
 
     async def start(self) -> None:
         """Begin to work."""
-        # Not by the first worker: its seconds would count for whoever waits for the first session.
-        await asyncio.to_thread(load_litellm)
+        await warm_up()
         work = {self.controller.name: self.controller.run(), **{worker.name: worker.run() for worker in self.workers}}
         for name, run in work.items():
             self._tasks[name] = asyncio.create_task(run, name=f"tidings-testing-{name}")

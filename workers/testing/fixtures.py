@@ -67,8 +67,10 @@ async def tidings_provider(
 ) -> AsyncIterator[Provider]:
     """A provider that listens on loopback, echoes, and fails as it is told: ``tidings_provider.script(Fault.parse("429"))``."""
     from workers.provider import Provider
+    from workers.testing.quiet import quiet_litellm
 
     _keep_off_proxies(monkeypatch)
+    quiet_litellm()
     async with Provider(tidings_provider_settings, clock=tidings_clock.monotonic, wall_clock=tidings_clock.time) as provider:
         yield provider
 

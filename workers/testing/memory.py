@@ -32,7 +32,7 @@ async def memory_bus(clock: Clock | None = None) -> AsyncIterator[Bus]:
     with memory_server(name) as server:
         told = _Time(clock) if clock is not None else None
         if told is not None:
-            server.sockets = _Sockets(told, server.sockets)
+            server.sockets = _Sockets(told)
         async with Bus.connect(f"memory://{name}") as bus:
             if clock is not None and told is not None:
                 # Connecting asks for the time, so it is known by now whether the answer came from us.
@@ -62,11 +62,9 @@ class _Sockets(list[Any]):
     those of scripts too; so only this server is touched, and nothing of it outlives the server.
     """
 
-    def __init__(self, told: _Time, sockets: list[Any]) -> None:
+    def __init__(self, told: _Time) -> None:
         super().__init__()
         self._told = told
-        for socket in sockets:
-            self.append(socket)
 
     def append(self, socket: Any) -> None:
         """Enter a socket."""

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from bus import Bus
 from bus import messages as m
 from bus.errors import InvalidMessage, PayloadTooLarge, TidingsError
 from tests import strategies as draw
@@ -103,7 +104,7 @@ def test_fields_that_are_not_known_are_kept_out(message: m.Message, news: dict[s
 
 def test_every_message_type_has_a_decoder() -> None:
     """Each model of a plane is listed with its plane, under a type of its own."""
-    listed = {m.Notice: m.NOTICES, m.Event: m.EVENTS, m.Command: m.COMMANDS}
+    listed: dict[type[m.Message], tuple[type[m.Message], ...]] = {m.Notice: m.NOTICES, m.Event: m.EVENTS, m.Command: m.COMMANDS}
     for plane, models in listed.items():
         defined = {model for model in plane.__subclasses__() if model.__name__.removeprefix("Unknown") == model.__name__}
         assert set(models) == defined
@@ -426,3 +427,13 @@ def test_an_explanation_is_one_short_line() -> None:
         m.build(m.Picture, waits={str(number): {} for number in range(500)})
     assert len(str(caught.value)) < 1100
     assert "\n" not in str(caught.value)
+
+
+async def test_as_stored_is_what_the_store_wrote(bus: Bus) -> None:
+    """What a reader prints of a message is, byte for byte, what every other Redis client sees."""
+    claim = await bus.claim(m.WorkerRef(name="w"), session="demo", create=True)
+    assert claim is not None
+    message = m.AgentMessage(subject="demo", data=m.AgentMessageData(text='a "quoted" é'))
+    (stored,) = await bus.append(claim, [message], 0)
+    log: Any = await bus._link.connection.commands.xrange(bus._link.names.log("events", "demo"))
+    assert m.as_stored(stored).encode() == log[0][1][b"m"]

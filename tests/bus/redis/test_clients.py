@@ -89,7 +89,7 @@ async def test_connections_are_greeted_once(valkey_server: RunningServer) -> Non
 async def test_the_server_sees_who_we_are(valkey_server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """CLIENT LIST names Tidings with its version, and the protocol that each client speaks."""
     monkeypatch.setattr(clients, "version", lambda _: "1.2.3")
-    clients._version.cache_clear()
+    clients.installed_version.cache_clear()
     address = Address.parse(valkey_server.url)
     commands, subscriber = command_client(address, Timeouts(), 1), subscriber_client(address, Timeouts())
     assert [(entry["lib-name"], entry["resp"]) for entry in await _clients(commands)] == [("redis-py(tidings_v1.2.3)", "3")]
@@ -97,7 +97,7 @@ async def test_the_server_sees_who_we_are(valkey_server: RunningServer, monkeypa
     assert sorted(entry["resp"] for entry in await _clients(commands)) == ["2", "3"]
     await subscriber.aclose()
     await commands.aclose()
-    clients._version.cache_clear()
+    clients.installed_version.cache_clear()
 
 
 async def _clients(client: object) -> list[dict[str, str]]:
@@ -112,9 +112,9 @@ def test_without_an_installed_package_the_version_is_unknown(monkeypatch: pytest
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(clients, "version", missing)
-    clients._version.cache_clear()
+    clients.installed_version.cache_clear()
     assert clients.policy()["driver_info"].formatted_name == "redis-py(tidings_v0)"
-    clients._version.cache_clear()
+    clients.installed_version.cache_clear()
 
 
 async def test_a_restarted_server_is_met_with_a_new_connection(make_server: MakeServer) -> None:

@@ -1,12 +1,127 @@
-"""How commands are run when they are cancelled."""
-
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from bus import Bus, WorkerRef
+from bus.channels import Names
+from bus.errors import Unreachable
+from bus.redis import open_connection
+from bus.redis.link import Clock, Link
+from tests.conftest import MakeServer
+from tests.proxy import What, proxy_to
+from tests.servers import RunningServer
+
+KEY = ["{0}:due"]
+
+
+@asynccontextmanager
+async def linked(url: str) -> AsyncIterator[Link]:
+    """A link to one server."""
+    async with open_connection(url) as connection:
+        yield Link(connection, Names())
+
+
+@pytest.fixture
+async def link(redis_url: str) -> AsyncIterator[Link]:
+    """A link over each transport in turn."""
+    async with linked(redis_url) as made:
+        yield made
+
+
+def test_the_clock_goes_by_the_middle_of_the_measurement() -> None:
+    """Server time is what it was half-way between asking and the answer, and goes on with our monotonic clock."""
+    clock = Clock()
+    clock.set(1_000_000.0, before=50.0, after=52.0)
+    told = datetime.fromtimestamp(1_000_000, tz=UTC)
+    assert clock.at(51.0) == told
+    assert clock.at(61.5) == told + timedelta(seconds=10.5)
+    assert clock.at(41.0) == told - timedelta(seconds=10)
+
+
+async def test_the_clock_is_the_servers(link: Link) -> None:
+    """Once it is measured, however wrong our own was."""
+    link.clock.set(0.0, 0.0, 0.0)
+    await link.measure_clock()
+    seconds, micros = await link.connection.commands.time()
+    assert abs(link.clock.now().timestamp() - (seconds + micros / 1e6)) < 10
+
+
+async def test_a_script_runs(link: Link) -> None:
+    """Its answer is what redis-py makes of it."""
+    assert len(await link.run("take_due", KEY, [1000, 10])) == 1
+
+
+async def test_reads_that_belong_together(link: Link) -> None:
+    """Both kinds of pipeline answer in the order asked."""
+    await link.connection.commands.set("a", "1")
+    for atomic in (True, False):
+        pipeline = link.pipeline(atomic=atomic)
+        pipeline.get("a")
+        pipeline.get("b")
+        assert await link.read(pipeline) == [b"1", None]
+
+
+@pytest.mark.parametrize("what", ["request", "reply"])
+async def test_a_broken_connection_is_used_once_more(valkey_server: RunningServer, what: What) -> None:
+    """A read or a repeatable script that meets a lost connection is sent again at once; a script that may run once is not."""
+    async with proxy_to(valkey_server) as proxy, linked(proxy.url) as link:
+        proxy.lose(what, b"GET")
+        pipeline = link.pipeline(atomic=False)
+        pipeline.get("nothing")
+        assert await link.read(pipeline) == [None]
+        proxy.lose_script(what, "take_due")
+        assert await link.run_again("take_due", KEY, [1000, 10], again=[1000, 5])
+        proxy.lose_script(what, "take_due")
+        with pytest.raises(Unreachable):
+            await link.run("take_due", KEY, [1000, 10])
+        assert proxy.lost == 3
+
+
+async def test_a_second_loss_is_told(valkey_server: RunningServer) -> None:
+    """Then the server is called unreachable; the next call may succeed."""
+    async with proxy_to(valkey_server) as proxy, linked(proxy.url) as link:
+        proxy.lose("reply", b"GET", times=2)
+        pipeline = link.pipeline(atomic=False)
+        pipeline.get("nothing")
+        with pytest.raises(Unreachable):
+            await link.read(pipeline)
+        proxy.lose_script("reply", "take_due", times=2)
+        with pytest.raises(Unreachable):
+            await link.run_again("take_due", KEY, [1000, 10])
+        assert await link.run_again("take_due", KEY, [1000, 10])
+
+
+async def test_a_restart_of_the_server_is_not_news(make_server: MakeServer) -> None:
+    """Every connection of the pool fails once, and no caller hears of it."""
+    server = make_server(appendonly=True)
+    async with linked(server.url) as link:
+        await link.connection.commands.set("a", "1")
+        server.stop()
+        with pytest.raises(Unreachable):
+            await link.run_again("take_due", KEY, [1000, 10])
+        server.start()
+        pipeline = link.pipeline(atomic=True)
+        pipeline.get("a")
+        assert await link.read(pipeline) == [b"1"]
+        server.stop()
+        server.start()
+        assert await link.run_again("take_due", KEY, [1000, 10])
+
+
+async def test_a_restart_is_not_news_to_a_crowd(make_server: MakeServer) -> None:
+    """Also with as many callers as the pool has connections, and more."""
+    server = make_server()
+    async with linked(server.url) as link:
+        for _ in range(2):
+            await asyncio.gather(*(link.run_again("take_due", KEY, [1000, 10]) for _ in range(40)))
+            server.stop()
+            server.start()
+        await asyncio.gather(*(link.run_again("take_due", KEY, [1000, 10]) for _ in range(40)))
 
 
 @pytest.mark.parametrize("reading", [False, True], ids=["script", "pipeline"])

@@ -55,7 +55,13 @@ class Scripts:
         return await self.run("renew", [RECORD, DUE], "s", token, lease_ms, picture, nudge)
 
     async def release(
-        self, to: str = "awaiting_input", *, token: int = 1, read: int = 0, resume_at: int | str = "", notices: tuple[str, ...] = ()
+        self,
+        to: str = "awaiting_input",
+        *,
+        token: int = 1,
+        read: int = 0,
+        resume_at: int | str = "",
+        notices: tuple[str, ...] = (),
     ) -> Any:
         told = ("n3", HEAD, TAIL, '"why":"again"}}')
         rest = [item for ident in notices for item in (ident, json.dumps({"id": ident}))]
@@ -99,11 +105,12 @@ class Scripts:
         return await self.run("decide", keys, *head, *lists)
 
     async def field(self, name: str) -> str | None:
-        value = await self.client.hget(RECORD, name)  # type: ignore[misc]
-        return None if value is None else value.decode()
+        value: Any = await self.client.hget(RECORD, name)
+        return None if value is None else str(value, "utf-8")
 
-    async def set(self, **fields: Any) -> None:
-        await self.client.hset(RECORD, mapping=fields)  # type: ignore[misc]
+    async def set(self, **fields: str | int) -> None:
+        values: dict[Any, Any] = {**fields}
+        await self.client.hset(RECORD, mapping=values)
 
     async def now_ms(self) -> int:
         seconds, micros = await self.client.time()
@@ -222,7 +229,7 @@ async def test_large_numbers_are_written_in_full(lua: Scripts) -> None:
     claimed = await lua.claim()
     assert claimed[1:3] == [FAR + 2, FAR + 2]
     assert re.fullmatch(rb"\d{13}", claimed[5])
-    found: Any = await lua.client.hgetall(RECORD)  # type: ignore[misc]
+    found: Any = await lua.client.hgetall(RECORD)
     assert all(re.fullmatch(rb"\d{13}", found[name]) for name in (b"lease_until", b"since"))
     assert (await lua.stored(EVENTS))[0] == {"id": "a", "offset": FAR + 1, "epoch": "e1", "at": FAR + 1}
     assert "e+" not in str(await lua.stored(RING))
@@ -336,7 +343,7 @@ async def test_claim_takes_a_queued_session(lua: Scripts) -> None:
     assert before + 5000 <= int(lease_until) <= await lua.now_ms() + 5000
     assert await lua.client.zscore(DUE, "s") == int(lease_until)
     assert await lua.client.zrange(READY, 0, -1) == []
-    assert await lua.client.hget(SESSIONS, "s") == b"running"  # type: ignore[misc]
+    assert await lua.client.hget(SESSIONS, "s") == b"running"
     assert [await lua.field(name) for name in ("state", "pending", "nudge", "picture")] == ["running", "1", "0", "{}"]
 
 
@@ -430,7 +437,7 @@ async def test_release_frees_the_session(lua: Scripts) -> None:
     assert [await lua.field(name) for name in ("token", "parks", "reason", "why")] == ["2", "1", "rate_limit", "over"]
     assert await lua.client.zscore(DUE, "s") is None
     assert await lua.client.zcard(READY) == 0
-    assert await lua.client.hget(SESSIONS, "s") == b"awaiting_input"  # type: ignore[misc]
+    assert await lua.client.hget(SESSIONS, "s") == b"awaiting_input"
     assert [entry["id"] for entry in await lua.stored(RING)] == ["n", "n0", "n"]
     assert (await lua.stored(RING))[-1]["data"] == {"from": "running", "to": "awaiting_input", "version": 2, "why": "told"}
 
@@ -545,10 +552,24 @@ async def test_decide_writes_all_of_it(lua: Scripts) -> None:
     """State, fields, user messages, notices, outcomes, ready and due, in one step."""
     await lua.command("c0", epoch="e1")
     answer = await lua.decide(
-        touched=1, to="queued", after=1, ready=1, due=FAR, fields={"why": "asked"}, messages=("m",), notices=("n",), outcomes={"c0": ""}
+        touched=1,
+        to="queued",
+        after=1,
+        ready=1,
+        due=FAR,
+        fields={"why": "asked"},
+        messages=("m",),
+        notices=("n",),
+        outcomes={"c0": ""},
     )
     assert answer == [b"ok", 1]
-    assert [await lua.field(name) for name in ("state", "version", "handled", "why", "said")] == ["queued", "1", "1", "asked", "1"]
+    assert [await lua.field(name) for name in ("state", "version", "handled", "why", "said")] == [
+        "queued",
+        "1",
+        "1",
+        "asked",
+        "1",
+    ]
     assert re.fullmatch(r"\d{13}", await lua.field("since") or "")
     assert [entry["id"] for entry in await lua.stored(EVENTS)] == ["m"]
     assert [entry["at"] for entry in await lua.stored(RING)] == [1, 2]
@@ -559,7 +580,7 @@ async def test_decide_writes_all_of_it(lua: Scripts) -> None:
     assert await lua.client.pttl(RECORD) == -1
     assert await lua.client.zrange(READY, 0, -1) == [b"s"]
     assert await lua.client.zscore(DUE, "s") == FAR
-    assert await lua.client.hget(SESSIONS, "s") == b"queued"  # type: ignore[misc]
+    assert await lua.client.hget(SESSIONS, "s") == b"queued"
 
 
 @pytest.mark.parametrize("wrong", [{"version": 7}, {"handled": 1}, {"epoch": "other"}])
@@ -567,10 +588,17 @@ async def test_decide_on_something_else_writes_nothing(lua: Scripts, wrong: dict
     """The record is not what the decision rests on."""
     await lua.claim()
     await lua.command("c1")
-    before: Any = await lua.client.hgetall(RECORD)  # type: ignore[misc]
-    decision = {"version": 1, "touched": 1, "to": "paused", "after": 1, "messages": ("m",), "outcomes": {"c1": ""}} | wrong
-    assert await lua.decide(**decision) == [b"stale"]
-    assert await lua.client.hgetall(RECORD) == before  # type: ignore[misc]
+    before: Any = await lua.client.hgetall(RECORD)
+    decision: dict[str, Any] = {
+        "version": 1,
+        "touched": 1,
+        "to": "paused",
+        "after": 1,
+        "messages": ("m",),
+        "outcomes": {"c1": ""},
+    }
+    assert await lua.decide(**decision | wrong) == [b"stale"]
+    assert await lua.client.hgetall(RECORD) == before
     assert await lua.client.exists(EVENTS, N.outcome("s", "c1")) == 0
 
 
@@ -695,4 +723,6 @@ async def test_two_prefixes_share_no_key(redis_url: str) -> None:
         claim = await actors.hold(bus)
         await bus.append(claim, [actors.answer("s")], 0)
         await bus.release(claim, Release(Trigger.HAND_BACK, read=1))
-        assert all(key.startswith(b"a:{0}:") for key in await connection.commands.keys("*"))
+        keys: list[Any] = await connection.commands.keys("*")
+        assert keys
+        assert all(key.startswith(b"a:{0}:") for key in keys)

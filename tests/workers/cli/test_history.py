@@ -23,6 +23,7 @@ from bus import (
     UserMessage,
     UserMessageData,
 )
+from bus.messages import as_stored
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import hold
 from workers.cli import history
@@ -42,7 +43,7 @@ async def test_json_is_as_on_the_wire(server_bus: Bus, tidings: Tidings) -> None
     done = await tidings("history", "demo", "--json")
     assert (done.code, done.stderr) == (0, "")
     stored = await server_bus.history("demo")
-    assert done.stdout.splitlines() == [event.model_dump_json(by_alias=True) for event in stored]
+    assert done.stdout.splitlines() == [as_stored(event) for event in stored]
     assert [json.loads(line)["offset"] for line in done.stdout.splitlines()] == [1, 2]
     assert all(json.loads(line)["epoch"] for line in done.stdout.splitlines())
 

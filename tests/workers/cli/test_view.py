@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from bus import Gap, Outcome, Picture, Reason, Record, Result, State, UserMessage, UserMessageData
+from bus.messages import as_stored
 from tests.workers.cli.stage import WORKER, waiting
 from workers.cli.view import OutcomeView, SessionView, wire_line
 
@@ -87,7 +88,7 @@ def test_an_outcome_has_all_fields() -> None:
 def test_messages_are_as_on_the_wire_and_gaps_are_objects() -> None:
     """A reader of lines tells them apart by the field `gap`."""
     event = UserMessage(subject="demo", data=UserMessageData(text="hi"), offset=3, epoch="e")
-    assert wire_line(event) == event.model_dump_json(by_alias=True)
+    assert wire_line(event) == as_stored(event)
     assert json.loads(wire_line(Gap("status.demo", "trimmed", 2, 4))) == {
         "gap": {"channel": "status.demo", "why": "trimmed", "first": 2, "last": 4}
     }

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from bus import Bus, LlmRecovered, LlmRecoveredData, LlmRetry, LlmRetryData, Release, Seat, State, Trigger
-from bus.messages import Picture
+from bus.messages import Picture, as_stored
 from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
@@ -87,7 +87,7 @@ async def test_json_begins_with_the_picture_and_goes_on_with_the_wire(bus: Bus, 
     told = json.loads(stdout.lines[2])
     last = (await bus.status("b")).last
     assert last is not None
-    assert stdout.lines[2] == last.model_dump_json(by_alias=True)
+    assert stdout.lines[2] == as_stored(last)
     assert (told["type"], told["offset"], bool(told["epoch"])) == ("llm.retry", last.offset, True)
 
 
@@ -138,7 +138,7 @@ async def test_the_history_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPa
     assert stdout.lines[1] == "    hello"
     async with watching(bus, "events.demo", as_json=True):
         await eventually(lambda: len(stdout.lines) == 3)
-    assert stdout.lines[2] == stored.model_dump_json(by_alias=True)
+    assert stdout.lines[2] == as_stored(stored)
 
 
 @pytest.mark.parametrize("channel", ["nonsense", "status.a b", "events.*", "commands.*", "demo"])

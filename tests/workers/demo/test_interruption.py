@@ -9,7 +9,6 @@ import signal
 import pytest
 
 from tests.waiting import eventually
-from workers.demo import interruption as module
 from workers.demo.interruption import Interruption
 
 
@@ -44,9 +43,8 @@ async def test_a_signal_cancels_the_work(number: signal.Signals) -> None:
     assert cleared.is_set()
 
 
-async def test_work_that_swallows_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_work_that_swallows_a_cancellation_is_cancelled_again() -> None:
     """A library may lose a cancellation; that does not keep anybody from leaving."""
-    monkeypatch.setattr(module, "AGAIN_S", 0.01)
     swallowed: list[str] = []
 
     async def work() -> None:

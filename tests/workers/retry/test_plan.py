@@ -29,9 +29,7 @@ def always(value: float) -> Callable[[], float]:
     return lambda: value
 
 
-def decide(
-    failure: Failure, attempt: int = 1, waited_s: float = 0.0, rng: float = 1.0, plan: RetryPlan = PLAN
-) -> Verdict:
+def decide(failure: Failure, attempt: int = 1, waited_s: float = 0.0, rng: float = 1.0, plan: RetryPlan = PLAN) -> Verdict:
     """Ask the plan, with as much jitter as there can be unless told otherwise."""
     return plan.decide(failure, attempt=attempt, waited_s=waited_s, rng=always(rng))
 
@@ -77,9 +75,7 @@ def test_rate_limit_that_outlasts_the_attempts_parks() -> None:
 def test_rate_limit_that_outlasts_the_budget_parks() -> None:
     """A floor that does not fit into what is left of the budget parks, as does a budget used up."""
     assert decide(failed(Reason.RATE_LIMIT), 2, waited_s=300.0) == Park(Reason.RATE_LIMIT, None)
-    assert decide(failed(Reason.RATE_LIMIT, 20.0), 2, waited_s=290.0, rng=0.0) == Park(
-        Reason.RATE_LIMIT, 20.0
-    )
+    assert decide(failed(Reason.RATE_LIMIT, 20.0), 2, waited_s=290.0, rng=0.0) == Park(Reason.RATE_LIMIT, 20.0)
 
 
 def test_jitter_is_cut_to_what_is_left_of_the_budget() -> None:
@@ -218,9 +214,7 @@ def test_any_run_keeps_the_plan(plan: RetryPlan, failures: list[Failure], rng: f
 
 
 @given(plan=plans(), failure=FAILURES, attempt=st.integers(1, 60), waited_s=SECONDS, rng=st.floats(0, 1))
-def test_only_rate_limits_park(
-    plan: RetryPlan, failure: Failure, attempt: int, waited_s: float, rng: float
-) -> None:
+def test_only_rate_limits_park(plan: RetryPlan, failure: Failure, attempt: int, waited_s: float, rng: float) -> None:
     """A rate limit never ends in an error, nothing else parks, and a park is not shorter than asked for."""
     verdict = plan.decide(failure, attempt=attempt, waited_s=waited_s, rng=always(rng))
     if isinstance(verdict, Park):

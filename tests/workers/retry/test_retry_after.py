@@ -90,9 +90,7 @@ def test_durations(value: str, seconds: float) -> None:
     assert duration_s(value) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "value", ["", "s", "6", "6x", "-6s", "6s later", "1.s.", "1h 2h 3h 4h 5h 6h", "1min.5"]
-)
+@pytest.mark.parametrize("value", ["", "s", "6", "6x", "-6s", "6s later", "1.s.", "1h 2h 3h 4h 5h 6h", "1min.5"])
 def test_no_durations(value: str) -> None:
     """What is only nearly a duration is none."""
     assert duration_s(value) is None
@@ -116,9 +114,7 @@ def test_text_is_read(text: str, seconds: float) -> None:
     assert hint(text=text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "text", ["Please try again later", "after 5s", "retry 5", "try again in -3s", "wait a moment"]
-)
+@pytest.mark.parametrize("text", ["Please try again later", "after 5s", "retry 5", "try again in -3s", "wait a moment"])
 def test_text_without_a_wait(text: str) -> None:
     """Advice without a number, and numbers without advice, are no hint."""
     assert hint(text=text) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,15 @@ from bus import (
     Bus,
     CommandExpired,
     CommandRefused,
+    Decision,
     Event,
     LlmFailed,
     LlmRateLimited,
     LlmRecovered,
     LlmRetry,
     Record,
+    Snapshot,
+    StaleDecision,
     State,
     ToolResult,
     UnknownSession,
@@ -31,9 +34,7 @@ from examples.tool_agent import ToolAgent
 from workers.agent import Agent, ChatAgent, Next, Step, answer, to_prompt, unanswered
 from workers.llm import Llm, LlmError
 from workers.provider import Fault, Limit, Provider, ProviderSettings
-from workers.testing import Clock, Fleet, NotInTime, memory_bus, reply
-
-StartFleet = Callable[..., Awaitable[Fleet]]
+from workers.testing import Clock, Fleet, NotInTime, StartFleet, memory_bus, reply
 
 
 class Gate:
@@ -282,6 +283,43 @@ async def test_a_lost_worker_is_followed_by_another_run(tidings_fleet: StartFlee
     assert gate.cancelled == 1
     with pytest.raises(NotInTime, match="is held by a worker"):
         await fleet.lose_worker("t", timeout_s=0.05)
+
+
+async def test_losing_a_worker_is_decided_anew_when_something_came_between(
+    tidings_fleet: StartFleet, tidings_bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decision that rests on what is not so any more is made again, as a controller does."""
+    gate = Gate()
+    fleet = await tidings_fleet(gate)
+    await fleet.start("s", "hello")
+    await gate.inside.wait()
+    decide, tries = tidings_bus.decide, list[Snapshot]()
+
+    async def stale_once(snapshot: Snapshot, decision: Decision) -> int:
+        tries.append(snapshot)
+        if len(tries) == 1:
+            raise StaleDecision("s")
+        return await decide(snapshot, decision)
+
+    monkeypatch.setattr(tidings_bus, "decide", stale_once)
+    await fleet.lose_worker("s")
+    gate.open.set()
+    await fleet.idle()
+    assert len(tries) > 1
+    assert len(fleet.told(WorkerLost)) == 1
+
+
+async def test_a_person_ends_a_wait(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:
+    """Resume is for a session that waits what it is elsewhere: the next attempt goes out now, and the clock is not needed."""
+    script(tidings_provider, "429:retry-after=30")
+    fleet = await tidings_fleet()
+    await fleet.start("s", "hello")
+    await fleet.until("s", State.RATE_LIMITED)
+    await fleet.resume("s")
+    await fleet.until("s", State.AWAITING_INPUT)
+    assert fleet.clock is not None
+    assert fleet.clock.monotonic() == 0.0
+    assert fleet.clock.sleepers() == ()
 
 
 async def test_an_agent_with_tools_gets_the_answers_that_were_scripted(

@@ -11,7 +11,7 @@ import workers.testing
 from workers.testing import fixtures
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-LOADED = ("-p", "no:tidings", "-p", "no:valkey", "-p", "workers.testing.plugin")
+LOADED = ("-p", "no:tidings", "-p", "no:valkey", "-p", "workers.testing.plugin", "--timeout=30")
 """Also where Tidings was installed before it had a plugin, and where it is installed as it is now."""
 INI = """
 [pytest]
@@ -185,7 +185,7 @@ def test_pytest_finds_it_by_its_entry_point() -> None:
 def test_a_name_that_is_not_there_is_missing() -> None:
     """What the package offers is looked up when it is needed; a misspelling is an error like any other."""
     with pytest.raises(AttributeError, match="has no attribute 'Flet'"):
-        workers.testing.Flet  # type: ignore[attr-defined]  # noqa: B018
+        workers.testing.Flet  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,174 @@
+"""Who may do what: each role can do its work with the rights of docs/operations.md, and not the others'. On real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.exceptions import NoPermissionError
+
+from bus import (
+    AccessDenied,
+    Bus,
+    CommandData,
+    Notice,
+    Presence,
+    Release,
+    Role,
+    SayData,
+    SessionPause,
+    SessionSay,
+    SessionStart,
+    StartData,
+    State,
+    Trigger,
+    UserMessage,
+    UserMessageData,
+    WorkerRef,
+)
+from bus.channels import Names
+from bus.roles import acl, grants, trials
+from tests.servers import RunningServer, ServerOptions, redis_binary, valkey_binary
+from tests.waiting import eventually
+from workers.agent import ChatAgent
+from workers.controller import Controller
+from workers.provider import Provider
+from workers.settings import Settings
+from workers.worker import Worker
+
+PASSWORD = "correct-horse"
+_FOREIGN = (("SET", "x", "1"), ("DEL", "x"), ("PUBLISH", "status.x", "{}"), ("FLUSHALL",), ("CONFIG", "GET", "requirepass"))
+Open = Callable[[Role], AbstractAsyncContextManager[Bus]]
+
+
+@pytest.fixture(params=["", "acme."])
+def prefix(request: pytest.FixtureRequest) -> str:
+    """Without a prefix and with one."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+async def open_as(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Open]:
+    """A way to connect as a user with the rights of one role, to a server on which nobody else may do anything."""
+    binary = valkey_binary() if request.param == "valkey" else redis_binary() or valkey_binary()
+    users = [f"{role} on >{PASSWORD} {acl(role, Names(prefix))}" for role in Role]
+    server = RunningServer(binary, ServerOptions(acl=users))
+    server.start()
+    try:
+
+        @asynccontextmanager
+        async def connect(role: Role) -> AsyncIterator[Bus]:
+            async with Bus.connect(f"unix://{role}:{PASSWORD}@{server.socket}", prefix=prefix, heartbeat_s=0.2) as bus:
+                yield bus
+
+        yield connect
+    finally:
+        server.close()
+
+
+async def test_each_role_may_do_what_it_needs_and_no_other_role_may(open_as: Open) -> None:
+    """The table, tried on a server; only a person may do all that a viewer may."""
+    for role in Role:
+        async with open_as(role) as bus:
+            able = {other for other in Role if not await bus.denied(other)}
+            assert able == ({Role.PERSON, Role.VIEWER} if role is Role.PERSON else {role})
+
+
+async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person starts a session, a controller queues it, a worker answers through real scripts, a viewer sees it all."""
+    monkeypatch.setenv("OPENAI_API_KEY", "anything")
+    async with (
+        Provider() as provider,
+        open_as(Role.WORKER) as w,
+        open_as(Role.CONTROLLER) as c,
+        open_as(Role.PERSON) as person,
+        open_as(Role.VIEWER) as viewer,
+    ):
+        settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05)
+        controller, worker = Controller(c, settings, name="c1"), Worker(w, ChatAgent, settings, name="w1")
+        async with _running(controller.run, controller.stop), _running(worker.run, worker.drain):
+            async with viewer.notices("demo") as seen, viewer.notices():
+                await person.send(SessionStart(subject="demo", data=StartData(by="ann", text="hello")), 20)
+                assert isinstance(await anext(seen), Notice)
+                await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT), 20, "the session is answered")
+            assert [event.type for event in await viewer.history("demo")] == ["user.message", "agent.message"]
+            await person.send(SessionSay(subject="demo", data=SayData(by="ann", text="more")), 20)
+            await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT, events=4), 20, "it is answered again")
+            await person.send(SessionPause(subject="demo", data=CommandData(by="ann")), 20)
+            assert (await viewer.status("demo")).state is State.PAUSED
+            roll = await viewer.roll()
+            assert [one.presence.name for one in roll] == ["c1", "w1"]
+            assert [record.session async for record in viewer.sessions()] == ["demo"]
+            assert (await person.queues()).ready.length == 0
+
+
+async def test_a_viewer_changes_nothing(open_as: Open) -> None:
+    """No command, no notice, no claim, no presence, and no plain Redis either."""
+    async with open_as(Role.VIEWER) as bus:
+        with pytest.raises(AccessDenied):
+            await bus.send(SessionStart(subject="x", data=StartData(by="eve")), 2)
+        with pytest.raises(AccessDenied):
+            await bus.claim(WorkerRef(name="eve"), session="x", create=True)
+        with pytest.raises(AccessDenied):
+            await bus.attend(Presence(role=Role.WORKER, name="eve"))
+        client = bus._link.connection.commands
+        for words in (
+            ("SET", "x", "1"),
+            ("DEL", "x"),
+            ("PUBLISH", "status.x", "{}"),
+            ("FLUSHALL",),
+            ("CONFIG", "GET", "requirepass"),
+        ):
+            with pytest.raises(NoPermissionError):
+                await client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+async def test_a_worker_sends_no_commands_and_a_person_writes_no_history(open_as: Open) -> None:
+    """What each of them must not do is refused by the server, whatever program they use."""
+    async with open_as(Role.WORKER) as worker, open_as(Role.PERSON) as person:
+        with pytest.raises(AccessDenied):
+            await worker.send(SessionStart(subject="x", data=StartData(by="eve")), 2)
+        claim = await worker.claim(WorkerRef(name="w1"), session="demo", create=True)
+        assert claim is not None
+        with pytest.raises(AccessDenied):
+            await person.append(
+                claim,
+                [UserMessage(subject="demo", source="eve", time=person.now(), data=UserMessageData(text="forged", by="eve"))],
+                0,
+            )
+        with pytest.raises(AccessDenied):
+            await person.take_due()
+        await worker.release(claim, Release(Trigger.YIELD, read=0))
+
+
+async def test_a_controller_sends_no_commands(open_as: Open) -> None:
+    """It decides what others ask and asks nothing itself."""
+    async with open_as(Role.CONTROLLER) as bus:
+        with pytest.raises(AccessDenied):
+            await bus.send(SessionStart(subject="x", data=StartData(by="eve")), 2)
+
+
+def test_no_right_reaches_beyond_the_prefix() -> None:
+    """Each key and channel of each rule begins with the prefix, a pattern of planes included."""
+    for role in Role:
+        for grant in grants(role, Names("acme.")):
+            assert all(name.startswith("acme.") for name in (*grant.keys, *grant.channels))
+        assert all(words[0] == words[0].upper() for words in trials(role, Names()))
+
+
+@asynccontextmanager
+async def _running(run: Callable[[], Coroutine[Any, Any, None]], finish: Callable[[], None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        finish()
+        await asyncio.wait_for(task, 10)
+
+
+async def _is(bus: Bus, session: str, state: State, events: int = 0) -> bool:
+    record = await bus.status(session)
+    return record.state is state and record.events >= events

@@ -1,0 +1,187 @@
+"""What the doctor says of what is known: the judgement alone, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus import Attendant, Presence, Queue, Queues, Role, Server
+from workers.doctor import Facts, Finding, Level, examine
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+SERVER = Server(
+    program="redis",
+    version="7.0.15",
+    replica=False,
+    appendonly=True,
+    appendfsync="always",
+    disk_error=False,
+    memory=10,
+    maxmemory=100,
+    maxmemory_policy="noeviction",
+    latency_s=0.0005,
+    latency_worst_s=0.001,
+    clock_s=0.1,
+)
+
+
+def there(role: Role, name: str, *, live: bool = True, **fields: Any) -> Attendant:
+    """A process on the roll."""
+    presence = Presence(role=role, name=name, version="1", **fields)
+    return Attendant(presence, NOW - timedelta(seconds=1 if live else 100), live)
+
+
+ROLL = (there(Role.CONTROLLER, "c1"), there(Role.WORKER, "w1", concurrency=4, sessions=("sea",)))
+WELL = Facts(NOW, SERVER, ROLL, Queues(Queue(0), Queue(0)), lease_s=10, version="1", denied=dict.fromkeys(Role, ()))
+
+
+def found(facts: Facts, check: str) -> Finding:
+    """The worst finding about one thing."""
+    order = list(Level)
+    return max((finding for finding in examine(facts) if finding.check == check), key=lambda one: order.index(one.level))
+
+
+def waiting(seconds: float, count: int = 1) -> Queue:
+    """A queue whose first session has waited so long."""
+    return Queue(count, "sea", NOW - timedelta(seconds=seconds))
+
+
+def test_a_well_installation_has_nothing_to_be_done() -> None:
+    """Every check is there, each says OK and advises nothing."""
+    findings = examine(WELL)
+    assert {finding.level for finding in findings} == {Level.OK}
+    assert not any(finding.advice for finding in findings)
+    assert [finding.check for finding in findings] == [
+        *("server", "rights", "durability", "eviction", "memory", "latency", "clock"),
+        *("controllers", "workers", "ready", "due"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "level", "words"),
+    [
+        ({"version": None}, "server", Level.NOTE, "INFO"),
+        ({"replica": True}, "server", Level.PROBLEM, "primary"),
+        ({"appendonly": False}, "durability", Level.PROBLEM, "appendonly yes"),
+        ({"appendfsync": "everysec"}, "durability", Level.NOTE, "appendfsync always"),
+        ({"appendfsync": "no"}, "durability", Level.NOTE, "appendfsync always"),
+        ({"appendfsync": None}, "durability", Level.NOTE, "CONFIG"),
+        ({"appendonly": None}, "durability", Level.NOTE, "INFO"),
+        ({"disk_error": True}, "durability", Level.PROBLEM, "disk"),
+        ({"maxmemory_policy": "allkeys-lru"}, "eviction", Level.PROBLEM, "noeviction"),
+        ({"maxmemory_policy": None}, "eviction", Level.NOTE, "INFO"),
+        ({"memory": 95}, "memory", Level.NOTE, "maxmemory"),
+        ({"memory": 100}, "memory", Level.PROBLEM, "maxmemory"),
+        ({"latency_s": 0.2}, "latency", Level.NOTE, "nearer"),
+        ({"clock_s": -60.0}, "clock", Level.NOTE, "NTP"),
+    ],
+)
+def test_what_is_wrong_with_a_server_comes_with_what_to_do(change: dict[str, Any], check: str, level: Level, words: str) -> None:
+    """One thing changed from well, one finding changed, and its advice names the remedy."""
+    finding = found(replace(WELL, server=replace(SERVER, **change)), check)
+    assert finding.level is level
+    assert words in finding.advice
+
+
+def test_missing_rights_are_named_by_role() -> None:
+    """With the roles that the user does have the rights of; long lists are cut."""
+    denied = dict.fromkeys(Role, ()) | {Role.WORKER: tuple(f"HSET {n}" for n in range(9))}
+    finding = found(replace(WELL, denied=denied), "rights")
+    assert finding.level is Level.PROBLEM
+    assert finding.found == "not allowed as worker: HSET 0, HSET 1, HSET 2, HSET 3, HSET 4 and 4 more"
+    assert "controller, person, viewer" in finding.advice
+    assert found(replace(WELL, denied={}, untried=[Role.WORKER]), "rights").level is Level.PROBLEM
+    alone = found(replace(WELL, denied={Role.WORKER: ("HSET x",)}), "rights")
+    assert "--role" not in alone.advice
+
+
+def test_nobody_alive_is_a_problem() -> None:
+    """With the name of who was there last; some silent beside living ones are worth a note."""
+    silent = there(Role.WORKER, "w0", live=False)
+    gone = replace(WELL, roll=(ROLL[0], silent))
+    assert found(gone, "workers").level is Level.PROBLEM
+    assert "w0" in found(gone, "workers").found
+    assert found(replace(WELL, roll=ROLL[1:]), "controllers").advice == "start one: tidings controller"
+    assert found(replace(WELL, roll=(*ROLL, silent)), "workers").level is Level.NOTE
+
+
+def test_processes_of_another_version_are_noted() -> None:
+    """An upgrade that was begun is to be ended."""
+    other = Attendant(Presence(role=Role.WORKER, name="w2", version="0.9"), NOW, True)
+    assert "0.9" in found(replace(WELL, roll=(*ROLL, other)), "versions").found
+
+
+def test_sessions_that_wait_long_for_a_worker() -> None:
+    """OK for a while; a problem where workers have room; a note where all are busy; a problem where there are none."""
+    busy = there(Role.WORKER, "w1", concurrency=1, sessions=("sea",))
+
+    def level(seconds: float, roll: tuple[Attendant, ...]) -> Level:
+        return found(replace(WELL, roll=roll, queues=Queues(waiting(seconds), Queue(0))), "ready").level
+
+    assert level(30, ROLL) is Level.OK
+    assert level(31, ROLL) is Level.PROBLEM
+    assert level(31, (busy,)) is Level.NOTE
+    assert level(31, ()) is Level.PROBLEM
+
+
+def test_sessions_that_wait_long_for_a_controller() -> None:
+    """What lies ahead does not wait; a lease time behind is a problem."""
+    for seconds, level in ((-5, Level.OK), (10, Level.OK), (11, Level.PROBLEM)):
+        assert found(replace(WELL, queues=Queues(Queue(0), waiting(seconds))), "due").level is level
+
+
+servers = st.builds(
+    Server,
+    program=st.none() | st.text(),
+    version=st.none() | st.text(),
+    replica=st.none() | st.booleans(),
+    appendonly=st.none() | st.booleans(),
+    appendfsync=st.none() | st.sampled_from(["always", "everysec", "no", "?"]),
+    disk_error=st.none() | st.booleans(),
+    memory=st.none() | st.integers(0),
+    maxmemory=st.none() | st.integers(0),
+    maxmemory_policy=st.none() | st.text(),
+    latency_s=st.floats(0, 100),
+    latency_worst_s=st.floats(0, 100),
+    clock_s=st.floats(-1e9, 1e9),
+)
+times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+queues = st.builds(Queue, st.integers(0), st.none() | st.text(), st.none() | times)
+presences = st.builds(
+    Presence,
+    role=st.sampled_from(Role),
+    name=st.text(min_size=1),
+    version=st.text(),
+    sessions=st.lists(st.just("s")).map(tuple),
+    concurrency=st.integers(0, 5),
+    draining=st.booleans(),
+)
+
+
+@given(
+    st.builds(
+        Facts,
+        now=times,
+        server=servers,
+        roll=st.lists(st.builds(Attendant, presences, times, st.booleans())),
+        queues=st.builds(Queues, queues, queues),
+        lease_s=st.floats(0.1, 3600),
+        version=st.text(),
+        denied=st.dictionaries(st.sampled_from(Role), st.lists(st.text())),
+        untried=st.lists(st.sampled_from(Role)),
+    )
+)
+def test_judging_never_fails_and_bad_findings_say_what_to_do(facts: Facts) -> None:
+    """Whatever is known or not: every check that matters is there, and OK alone has no advice."""
+    findings = examine(facts)
+    assert {"server", "rights", "durability", "eviction", "latency", "clock", "controllers", "workers", "ready", "due"} <= {
+        finding.check for finding in findings
+    }
+    for finding in findings:
+        assert finding.found
+        assert bool(finding.advice) is (finding.level is not Level.OK)

@@ -1,0 +1,325 @@
+"""One run: the steps of an agent from a claim to its release."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from bus import (
+    AgentError,
+    AgentMessage,
+    AgentMessageData,
+    Bus,
+    Event,
+    LeaseLost,
+    LlmFailed,
+    LlmRateLimited,
+    LlmRecoveredData,
+    Reason,
+    Release,
+    ToolCallData,
+    ToolResult,
+    ToolResultData,
+    Trigger,
+    Unreachable,
+    UserMessage,
+    UserMessageData,
+    WorkerRef,
+)
+from workers import errors
+from workers import run as module
+from workers.agent import Next, Step, open_calls
+from workers.hold import Hold
+from workers.retry import Failure
+from workers.run import Run
+from workers.settings import Settings
+
+SETTINGS = Settings(model="openai/x", hold_limit_s=10, park_base_s=60, park_cap_s=900, park_limit=3)
+FAILURE = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", None, "Wait.")
+
+Act = Callable[[Sequence[Event], Any], Any]
+
+
+class Acting:
+    """An agent that does one thing a step, in order; the last one again and again."""
+
+    def __init__(self, *acts: Act) -> None:
+        self._acts = list(acts)
+        self.seen: list[int] = []
+
+    async def step(self, history: Sequence[Event], llm: Any) -> Step:
+        """Do the next thing."""
+        self.seen.append(len(history))
+        act = self._acts.pop(0) if len(self._acts) > 1 else self._acts[0]
+        made = act(history, llm)
+        step: Step = await made if asyncio.iscoroutine(made) else made
+        return step
+
+
+def says(text: str, follow: Any = Next.AWAIT_INPUT) -> Act:
+    """Say something."""
+    return lambda *_: Step([AgentMessageData(text=text)], follow)
+
+
+def raises(error: BaseException) -> Act:
+    """Raise something."""
+
+    def act(*_: object) -> Step:
+        raise error
+
+    return act
+
+
+def limited(**fields: Any) -> errors.LlmRateLimited:
+    """What an Llm raises when a limit outlasts it."""
+    given: dict[str, Any] = {"failure": FAILURE, "attempt": 2, "max_attempts": 6, "model": "openai/x"} | fields
+    return errors.LlmRateLimited("slow down", **given)
+
+
+@asynccontextmanager
+async def running(agent: Any, *, texts: Sequence[str] = ("hello",), parks: int = 0, limit: int = 65536) -> AsyncIterator[Run]:
+    """A run of a session of our own making, in memory."""
+    async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=limit) as bus:
+        claim = await bus.claim(WorkerRef(name="w1"), session="s", create=True)
+        assert claim is not None
+        said = [UserMessage(subject="s", data=UserMessageData(text=text)) for text in texts]
+        await bus.append(claim, said, 0)
+        async with Hold(bus, replace(claim, parks=parks)) as hold:
+            yield Run(bus, hold, agent, SETTINGS)
+
+
+async def turn(agent: Any, **fields: Any) -> tuple[Release, tuple[Event, ...]]:
+    """Take a turn; returns the release and the history."""
+    async with running(agent, **fields) as run:
+        release = await run.turn()
+        return release, await run._bus.history("s")
+
+
+def last(history: Sequence[Event]) -> Any:
+    """What the newest event says."""
+    return getattr(history[-1], "data", None)
+
+
+# turns
+
+
+@pytest.mark.parametrize(
+    ("follow", "trigger"), [(Next.AWAIT_INPUT, Trigger.YIELD), (Next.FINISH, Trigger.FINISH), ("finish", Trigger.FINISH)]
+)
+async def test_a_turn_ends_as_the_agent_says(follow: Any, trigger: Trigger) -> None:
+    """A person's turn, or the end; a word will do for the constant."""
+    release, history = await turn(Acting(says("hi", follow)), parks=2)
+    assert (release.trigger, release.read, release.parks) == (trigger, 1, 0)
+    assert isinstance(history[-1], AgentMessage)
+    assert (history[-1].data.text, history[-1].data.read, history[-1].source) == ("hi", 1, "worker/w1")
+
+
+async def test_a_turn_takes_as_many_steps_as_the_agent_wants() -> None:
+    """Each one knows all that went before it."""
+    agent = Acting(says("one", Next.CONTINUE), says("two", "continue"), says("three"))
+    release, history = await turn(agent)
+    assert agent.seen == [1, 2, 3]
+    assert (release.read, len(history)) == (3, 4)
+
+
+async def test_a_long_history_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it."""
+    monkeypatch.setattr(module, "PAGE", 2)
+    agent = Acting(says("hi"))
+    await turn(agent, texts=[str(number) for number in range(5)])
+    assert agent.seen == [5]
+
+
+async def test_the_history_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is away for a moment does not end a run; the lease bounds the wait."""
+    monkeypatch.setattr(module, "AGAIN_S", 0.001)
+    agent = Acting(says("hi"))
+    async with running(agent) as run:
+        history, away = run._bus.history, 3
+
+        async def shaky(*args: Any) -> Any:
+            nonlocal away
+            away -= 1
+            if away > 0:
+                raise Unreachable("gone")
+            return await history(*args)
+
+        monkeypatch.setattr(run._bus, "history", shaky)
+        assert (await run.turn()).trigger is Trigger.YIELD
+    assert agent.seen == [1]
+
+
+async def test_a_lease_that_was_lost_passes() -> None:
+    """It is no fault of the agent's."""
+    async with running(Acting(says("hi"))) as run:
+        await run._bus.release(run._claim, Release(Trigger.YIELD, read=1))
+        with pytest.raises(LeaseLost):
+            await run.turn()
+        assert len(await run._bus.history("s")) == 1
+
+
+async def test_calls_that_another_run_left_open_get_a_result() -> None:
+    """Those that may run twice stay open, for the agent to run again."""
+    async with running(Acting(says("hi"))) as run:
+        calls = [ToolCallData(call_id=name, name="look", idempotent=name == "b") for name in ("a", "b", "c")]
+        await run._store(calls)
+        await run.turn()
+        history = await run._bus.history("s")
+    results = [event.data for event in history if isinstance(event, ToolResult)]
+    assert [(data.call_id, data.interrupted, data.is_error) for data in results] == [("a", True, True), ("c", True, True)]
+    assert [call.data.call_id for call in open_calls(history)] == ["b"]
+
+
+# the agent's own faults
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [
+        (raises(KeyError("x")), "KeyError"),
+        (raises(Unreachable("a bus of its own")), "Unreachable"),
+        (raises(asyncio.CancelledError()), "CancelledError"),
+        (lambda *_: None, "AttributeError"),
+        (lambda *_: Step([], "later"), "ValueError"),  # type: ignore[arg-type]
+        (lambda *_: Step([LlmRecoveredData(attempt=1)]), "TypeError"),  # type: ignore[list-item]
+        (says("x" * 70_000), "PayloadTooLarge"),
+        (lambda *_: Step([], Next.CONTINUE), "RuntimeError"),
+    ],
+    ids=["raises", "bus", "cancelled", "nothing", "next", "notice", "large", "idle"],
+)
+async def test_what_the_agent_does_wrong_is_an_error_of_its_own(act: Act, kind: str) -> None:
+    """It is appended for people to read, and the session can be resumed at this step."""
+    release, history = await turn(Acting(act), parks=2)
+    assert (release.trigger, release.read, release.reason, release.parks) == (Trigger.FAIL, 1, Reason.UNKNOWN, 2)
+    assert isinstance(history[-1], AgentError)
+    assert last(history).kind == kind
+    assert f"the agent's own code failed: {kind}" in release.why
+    assert len(history) == 2
+
+
+async def test_what_was_stored_before_the_fault_stays() -> None:
+    """And counts as a success."""
+    release, history = await turn(Acting(says("one", Next.CONTINUE), raises(KeyError("x"))), parks=2)
+    assert [event.type for event in history] == ["user.message", "agent.message", "agent.error"]
+    assert (release.read, release.parks) == (2, 0)
+
+
+async def test_a_cancellation_of_the_run_is_none_of_the_agents() -> None:
+    """It passes, and nothing is appended."""
+    begun = asyncio.Event()
+
+    async def stay(*_: object) -> Step:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with running(Acting(stay)) as run:
+        work = asyncio.create_task(run.turn())
+        await begun.wait()
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        assert len(await run._bus.history("s")) == 1
+
+
+async def test_a_secret_of_the_environment_stays_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Of the event, of what people are told, and of the log."""
+    monkeypatch.setenv("SOME_API_KEY", "planted-value")
+    release, history = await turn(Acting(raises(RuntimeError("cannot use planted-value"))))
+    for text in (history[-1].model_dump_json(), release.why, caplog.text):
+        assert "planted-value" not in text
+        assert "cannot use [redacted]" in text
+
+
+# parking
+
+
+@pytest.mark.parametrize(
+    ("hint", "schedule", "parks", "least", "most"),
+    [
+        (50.0, False, 0, 50, 55.1),  # longer than a worker waits: at its word
+        (5.0, False, 0, 60, 66.1),  # it has just failed for a whole run
+        (None, True, 0, 60, 66.1),
+        (None, True, 2, 240, 264.1),  # the third in a row
+    ],
+)
+async def test_a_park_has_its_time(hint: float | None, schedule: bool, parks: int, least: float, most: float) -> None:
+    """As the provider says, else by the schedule; a little spread, so that not all come back together."""
+    agent = Acting(raises(limited(resume_in_s=hint, schedule=schedule)))
+    async with running(agent, parks=parks) as run:
+        before = run._bus.now()
+        release = await run.turn()
+        after = run._bus.now()
+    assert (release.trigger, release.read, release.parks, release.reason) == (Trigger.PARK, 1, parks + 1, Reason.RATE_LIMIT)
+    assert release.resume_at is not None
+    assert before + timedelta(seconds=least) <= release.resume_at <= after + timedelta(seconds=most)
+    assert release.resume_at.microsecond % 1000 == 0
+    assert release.wait is not None
+    assert (release.wait.attempt, release.wait.action, release.wait.message) == (2, "", "slow down")
+    (notice,) = release.notices
+    assert isinstance(notice, LlmRateLimited)
+    assert (notice.data.resume_at, notice.data.parks) == (release.resume_at, parks + 1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parks", "words"), [(False, 0, "Wait."), (True, 3, "the limit has outlasted 3 waits")], ids=["quota", "limit"]
+)
+async def test_a_park_without_a_time_says_what_to_do(schedule: bool, parks: int, words: str) -> None:
+    """A quota that is used up, and a limit that outlasts every park, need a person."""
+    release, _ = await turn(Acting(raises(limited(schedule=schedule))), parks=parks)
+    assert release.resume_at is None
+    assert release.wait is not None
+    assert words in release.wait.action
+    assert words in release.why
+
+
+async def test_a_success_begins_a_new_row_of_parks() -> None:
+    """Also one of a path of the agent's own, which counts for itself: something was added."""
+    agent = Acting(says("one", Next.CONTINUE), raises(limited(schedule=True)))
+    release, _ = await turn(agent, parks=3)
+    assert (release.parks, release.read) == (1, 2)
+
+
+async def test_a_name_that_is_longer_than_a_notice_holds_is_cut() -> None:
+    """It fails nothing."""
+    release, _ = await turn(Acting(raises(limited(model="m" * 300, schedule=True))))
+    assert release.wait is not None
+    assert release.wait.model == "m" * 200
+
+
+# failing
+
+
+@pytest.mark.parametrize("kind", [errors.LlmFailed, errors.LlmError])
+async def test_a_call_that_failed_is_told(kind: type[errors.LlmError]) -> None:
+    """With what a person can do; it is no event of the history."""
+    failure = Failure(Reason.AUTH, False, 401, None, "who are you?", None, "Give a valid key.")
+    error = kind("no", failure=failure, attempt=1, max_attempts=6, model="openai/x", llm="condenser")
+    release, history = await turn(Acting(raises(error)), parks=2)
+    assert (release.trigger, release.read, release.reason, release.parks) == (Trigger.FAIL, 1, Reason.AUTH, 2)
+    assert release.why == "openai/x: who are you?: Give a valid key."
+    (notice,) = release.notices
+    assert isinstance(notice, LlmFailed)
+    assert (notice.data.llm, notice.data.status_code, notice.data.action) == ("condenser", 401, "Give a valid key.")
+    assert len(history) == 1
+
+
+async def test_a_tool_takes_two_steps() -> None:
+    """The call is in the history before the tool runs."""
+    looks: list[list[str]] = []
+
+    async def look(history: Sequence[Event], _: object) -> Step:
+        looks.append([event.type for event in history])
+        return Step([ToolResultData(call_id="a", name="look", content="found")], Next.CONTINUE)
+
+    agent = Acting(lambda *_: Step([ToolCallData(call_id="a", name="look")], Next.CONTINUE), look, says("done"))
+    _, history = await turn(agent)
+    assert looks == [["user.message", "tool.call"]]
+    assert [event.type for event in history][1:] == ["tool.call", "tool.result", "agent.message"]

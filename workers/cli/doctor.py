@@ -1,0 +1,152 @@
+"""The doctor: gathers what is known of an installation, has it judged, and prints the findings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from bus import AccessDenied, Bus, Role, TidingsError
+from bus.redis.clients import installed_version
+from workers.cli.connection import open_bus
+from workers.cli.exits import Exit, UsageProblem
+from workers.cli.output import print_json, screen
+from workers.cli.view import View
+from workers.doctor import Facts, Finding, Level, examine
+from workers.redaction import environment_secrets, one_line, redact
+from workers.settings import Settings, spelling
+
+_SIGNS = {Level.OK: ("ok", "green"), Level.NOTE: ("note", "yellow"), Level.PROBLEM: ("PROBLEM", "bold red")}
+_HEARD_S = 2.0
+"""How long the server has to confirm a subscription."""
+_LONGEST = 600
+
+
+class FindingView(View):
+    """A finding as ``doctor --json`` tells it; ``advice`` is null where nothing is to be done."""
+
+    check: str
+    level: Level
+    found: str
+    advice: str | None
+
+
+def diagnose(settings: Settings, *, roles: Sequence[str] = (), model_call: bool = False, as_json: bool = False) -> int:
+    """Look at everything and print what was found; returns the exit code.
+
+    Args:
+        roles: whose rights to try; none: everybody's.
+        model_call: whether to ask the model for one token.
+
+    Raises:
+        UsageProblem: there is no such role, no model to call, or the server is ``memory://``.
+    """
+    known = {role.value: role for role in Role}
+    if not set(roles) <= set(known):
+        raise UsageProblem(f"--role takes one of {', '.join(known)}")
+    if model_call and settings.model is None:
+        raise UsageProblem(f"give {spelling('model')} the model to call, or leave --model-call away")
+    return asyncio.run(_diagnose(settings, [known[role] for role in roles] or list(Role), model_call, as_json))
+
+
+async def _diagnose(settings: Settings, roles: list[Role], model_call: bool, as_json: bool) -> int:
+    try:
+        async with open_bus(settings) as bus:
+            findings = [
+                Finding("address", Level.OK, f"{bus.address} answers"),
+                await _hears(bus),
+                *await _examined(bus, settings, roles),
+            ]
+    except TidingsError as error:
+        findings = [Finding("address", Level.PROBLEM, str(error), f"correct {spelling('redis_url')}, or see to the server")]
+    if model_call:
+        findings.append(await ask_model(settings))
+    for finding in findings:
+        _tell(finding, as_json=as_json)
+    return Exit.FAILED if any(finding.level is Level.PROBLEM for finding in findings) else Exit.DONE
+
+
+async def _examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Finding]:
+    """Gather the facts and judge them; what cannot be read because of the user's rights is a finding of its own."""
+    denied: dict[Role, tuple[str, ...]] = {}
+    untried: list[Role] = []
+    for role in roles:
+        try:
+            denied[role] = await bus.denied(role)
+        except AccessDenied:
+            untried.append(role)
+    try:
+        server, roll, queues = await bus.inspect(), await bus.roll(), await bus.queues()
+    except AccessDenied as error:
+        advice = "give the user the rights of its role, at least those of a viewer (docs/operations.md)"
+        return [Finding("rights", Level.PROBLEM, str(error), advice)]
+    facts = Facts(bus.now(), server, roll, queues, settings.lease_s, installed_version(), denied, untried)
+    return examine(facts)
+
+
+class _Heard:
+    """Notes that the server has confirmed a subscription."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def acknowledged(self) -> None:
+        """It has."""
+        self.event.set()
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """What is said there does not matter here."""
+
+
+async def _hears(bus: Bus) -> Finding:
+    heard = _Heard()
+    try:
+        async with asyncio.timeout(_HEARD_S):
+            await bus.on_status("doctor", heard)
+            await heard.event.wait()
+    except TimeoutError:
+        found = f"the server did not confirm a subscription within {_HEARD_S:g} s: nobody can watch"
+        advice = "give the user SUBSCRIBE on the channels of its role; a proxy in between must pass Pub/Sub on"
+        return Finding("subscribe", Level.PROBLEM, found, advice)
+    finally:
+        await bus.forget(heard)
+    return Finding("subscribe", Level.OK, "the server confirms subscriptions")
+
+
+async def ask_model(settings: Settings) -> Finding:
+    """Ask the model for one token, in one request, and say whether it answered; never raises."""
+    from workers.errors import LlmError
+    from workers.llm import Llm, close_litellm, load_litellm
+    from workers.retry import RetryPlan
+
+    model = settings.model or ""
+    try:
+        await asyncio.to_thread(load_litellm)
+        llm = Llm(model, plan=RetryPlan(attempts=1), timeout_s=settings.llm_timeout_s, api_base=settings.api_base)
+        await llm.complete([{"role": "user", "content": "Say: yes"}], max_tokens=1)
+    except LlmError as error:
+        return Finding("model", Level.PROBLEM, f"{model}: {error.failure.message}", error.failure.action)
+    except ImportError:
+        return Finding("model", Level.PROBLEM, "litellm is not installed", "pip install 'tidings[worker]'")
+    except Exception as error:
+        return Finding(
+            "model", Level.PROBLEM, f"{model}: {type(error).__name__}: {error}", "correct the model, its address or its key"
+        )
+    finally:
+        await close_litellm()
+    return Finding("model", Level.OK, f"{model} answers")
+
+
+def _tell(finding: Finding, *, as_json: bool) -> None:
+    secrets = environment_secrets(os.environ)
+    found, advice = (one_line(redact(text, secrets), _LONGEST) for text in (finding.found, finding.advice))
+    if as_json:
+        print_json(FindingView(check=finding.check, level=finding.level, found=found, advice=advice or None).line())
+        return
+    word, colour = _SIGNS[finding.level]
+    line = Text.assemble((f"{word:<8}", colour), (f"{finding.check:<12}", "bold"), found)
+    if advice:
+        line.append(f"\n{'':20}-> {advice}")
+    screen().print(line)

@@ -1,0 +1,123 @@
+"""The workers and controllers that there are: all of them in a list, or the one of this machine for a health check."""
+
+from __future__ import annotations
+
+import socket
+from datetime import datetime
+from typing import Self
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bus import Attendant, Bus, Role
+from workers.cli.connection import on_bus
+from workers.cli.exits import Exit, Problem, UsageProblem
+from workers.cli.output import print_json, screen
+from workers.cli.style import duration
+from workers.cli.view import View
+from workers.redaction import one_line
+from workers.settings import Settings
+
+_CHECKED = (Role.WORKER, Role.CONTROLLER)
+_LONGEST = 128
+
+
+class ProcessView(View):
+    """A process as ``workers --json`` tells it.
+
+    Attributes:
+        sessions: those that it holds.
+        concurrency: how many it can hold; 0 for a controller.
+        started_at: since when it works.
+        seen_at: when it was last heard of.
+        live: whether that is so recent that it is taken to live.
+    """
+
+    role: Role
+    name: str
+    host: str
+    pid: int
+    version: str
+    model: str | None
+    sessions: tuple[str, ...]
+    concurrency: int
+    draining: bool
+    started_at: datetime | None
+    seen_at: datetime
+    live: bool
+
+    @classmethod
+    def of(cls, attendant: Attendant) -> Self:
+        """Return what is told of a process."""
+        return cls(**attendant.presence.model_dump(), seen_at=attendant.seen_at, live=attendant.live)
+
+
+def list_processes(settings: Settings, *, as_json: bool) -> int:
+    """Print the workers and controllers of the last day; returns the exit code."""
+
+    async def act(bus: Bus) -> int:
+        roll = await bus.roll()
+        if as_json:
+            for one in roll:
+                print_json(ProcessView.of(one).line())
+        else:
+            _print(roll, bus.now())
+        return Exit.DONE
+
+    return on_bus(settings, act)
+
+
+def _print(roll: tuple[Attendant, ...], now: datetime) -> None:
+    """Print a table on a terminal; elsewhere a line a process, with nothing cut."""
+    out = screen(fold=True)
+    if not out.is_terminal:
+        for one in roll:
+            out.print(Text("  ".join(_cells(one, now))), soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("role", "name", "host", "pid", "version", "sessions", "seen", "state"):
+        table.add_column(head, justify="right" if head in ("pid", "sessions", "seen") else "left", overflow="fold")
+    for one in roll:
+        table.add_row(*map(Text, _cells(one, now)), style="" if one.live else "red")
+    out.print(table)
+
+
+def _cells(one: Attendant, now: datetime) -> list[str]:
+    it = one.presence
+    held = f"{len(it.sessions)}/{it.concurrency}" if it.concurrency else "-"
+    ago = f"{duration((now - one.seen_at).total_seconds())} ago"
+    state = "silent" if not one.live else "draining" if it.draining else "live"
+    texts = (one_line(text, _LONGEST) for text in (it.name, it.host or "-", str(it.pid), it.version))
+    return [it.role.value, *texts, held, ago, state]
+
+
+def check_health(settings: Settings, role: str, name: str | None, *, as_json: bool) -> int:
+    """Say whether a process of this machine, or the one named, is alive; returns the exit code.
+
+    Raises:
+        UsageProblem: no process has this role.
+        Problem: it is not alive.
+    """
+    known = {one.value: one for one in _CHECKED}
+    if role not in known:
+        raise UsageProblem(f"give the role of the process: {' or '.join(known)}")
+    return on_bus(settings, lambda bus: _check(bus, known[role], name, as_json=as_json))
+
+
+async def _check(bus: Bus, role: Role, name: str | None, *, as_json: bool) -> int:
+    host = socket.gethostname()
+    wanted = f"named {name}" if name else f"on {host}"
+    those = [one for one in await bus.roll() if one.presence.role is role]
+    those = [one for one in those if (one.presence.name == name if name else one.presence.host == host)]
+    live = [one for one in those if one.live]
+    if not live:
+        newest = max((one.seen_at for one in those), default=None)
+        ago = f"; last heard of {duration((bus.now() - newest).total_seconds())} ago" if newest else ""
+        raise Problem(f"no {role} {one_line(wanted, _LONGEST)} is alive{ago}")
+    if as_json:
+        for one in live:
+            print_json(ProcessView.of(one).line())
+    else:
+        screen().print(Text(f"{len(live)} {role}{'' if len(live) == 1 else 's'} {one_line(wanted, _LONGEST)} alive"))
+    return Exit.DONE
