@@ -67,11 +67,8 @@ bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (tw
 	$(BIN)/python -m bench.speed
 
 .PHONY: docs
-docs: states ## Draw again what the docs draw from the code
-
-.PHONY: states
-states: $(VENV)/.installed-all ## The picture of the states, from their table
-	$(BIN)/python docs/make_states.py
+docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights
+	for page in states wire settings operations; do $(BIN)/python docs/make_$$page.py || exit 1; done
 
 .PHONY: clean
 clean: ## Remove the environment, builds, caches and reports

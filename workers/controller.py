@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bus import Bus, Decision, Presence, Role, Snapshot, StaleDecision, TidingsError, Unreachable
@@ -25,7 +26,7 @@ AT_ONCE = 16
 BATCH = 100
 TRIES = 5
 """How often a session is read anew when it changed while it was being decided, and how often a session may fail to be decided
-before its commands are refused."""
+before its first command is refused."""
 
 
 class _Wake:
@@ -158,6 +159,7 @@ class Controller:
             if snapshot is None:
                 await self._bus.forget_due(session)
                 return
+            snapshot = _narrowed(snapshot)
             decision = decide(snapshot, self._rules())
             try:
                 await self._bus.decide(snapshot, decision)
@@ -182,13 +184,13 @@ class Controller:
         return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit)
 
     async def _note_failure(self, session: str) -> None:
-        """Count a session that could not be decided; the fifth time its commands are refused, so that the rest goes on."""
+        """Count a session that could not be decided; the fifth time its first command is refused, so that the rest goes on."""
         try:
             snapshot = await self._bus.snapshot(session)
             if snapshot is None:
                 return
             if snapshot.record.failures + 1 >= TRIES:
-                await self._bus.decide(snapshot, refuse_all(snapshot, "internal: see the controllers' logs"))
+                await self._bus.decide(snapshot, refuse_all(_narrowed(snapshot), "internal: see the controllers' logs"))
             else:
                 await self._bus.decide(snapshot, self._once_more(snapshot))
         except Exception as error:
@@ -201,3 +203,10 @@ class Controller:
             fields={"failures": str(snapshot.record.failures + 1)},
             due=snapshot.now + timedelta(seconds=self._poll_s),
         )
+
+
+def _narrowed(snapshot: Snapshot) -> Snapshot:
+    """After a failure look at the first command alone, so that one that cannot be handled takes no other with it."""
+    if not snapshot.record.failures or len(snapshot.commands) < 2:
+        return snapshot
+    return replace(snapshot, commands=snapshot.commands[:1], more=True)

@@ -13,11 +13,16 @@ from bus import Bus, Gap, Message, SessionState, State
 from tests import actors
 from tests.conftest import MakeServer
 from tests.proxy import Proxy, proxy_to
-from tests.readers import Writer, offsets, read_to, take
+from tests.readers import PATIENCE_S, Writer, offsets, read_to, take
 from tests.servers import RunningServer
 from tests.waiting import eventually
 
 HEARTBEAT_S = 0.1
+
+
+async def until(predicate: Callable[[], bool]) -> None:
+    """Wait as long as a busy machine may need."""
+    await eventually(predicate, timeout=PATIENCE_S)
 
 
 class Scene:
@@ -52,7 +57,7 @@ class Scene:
     async def go_on(self, count: int = 20) -> None:
         """Wait until so many further events are written."""
         aim = self.writer.written + count
-        await eventually(lambda: self.writer.written >= aim, timeout=20)
+        await until(lambda: self.writer.written >= aim)
 
     async def judge(self) -> None:
         """End the writing; every reader has got every event once, in order, and no gap."""
@@ -86,18 +91,18 @@ async def _loss(at: Scene) -> AsyncIterator[None]:
     """Wait until the readers' connection, where there was one, is known to be lost."""
     stood, losses = at.far.connected, at.far.reconnects
     yield
-    await eventually(lambda: not stood or at.far.reconnects > losses)
+    await until(lambda: not stood or at.far.reconnects > losses)
 
 
 async def _stop(at: Scene) -> None:
     await asyncio.to_thread(at.server.stop)
-    await eventually(lambda: not at.far.connected)
+    await until(lambda: not at.far.connected)
     await asyncio.to_thread(at.server.start)
 
 
 async def _kill(at: Scene) -> None:
     await asyncio.to_thread(at.server.kill)
-    await eventually(lambda: not at.far.connected)
+    await until(lambda: not at.far.connected)
     await asyncio.to_thread(at.server.start)
 
 
@@ -119,7 +124,7 @@ async def _cut(at: Scene) -> None:
 async def _black_hole(at: Scene) -> None:
     """Relay nothing until the heartbeat has noticed."""
     at.proxy.freeze()
-    await eventually(lambda: not at.far.connected)
+    await until(lambda: not at.far.connected)
     at.proxy.thaw()
 
 
@@ -132,7 +137,7 @@ async def _stutter(at: Scene) -> None:
 
 async def _freeze(at: Scene) -> None:
     at.server.freeze()
-    await eventually(lambda: not at.far.connected)
+    await until(lambda: not at.far.connected)
     at.server.thaw()
 
 
@@ -147,7 +152,7 @@ async def test_no_hole_and_no_double_whatever_breaks(make_server: MakeServer, fa
         for _ in range(2):
             await fault(at)
             await at.go_on()
-            await eventually(lambda: at.far.connected)
+            await until(lambda: at.far.connected)
         await at.read(2)
         await at.judge()
 
@@ -160,11 +165,11 @@ async def test_no_hole_and_no_double_in_any_weather(make_server: MakeServer, see
         for _ in range(6):
             await rng.choice(FAULTS)(at)
             if rng.random() < 0.5:
-                await eventually(lambda: at.far.connected)
+                await until(lambda: at.far.connected)
             if rng.random() < 0.5:
                 await at.go_on(rng.randrange(10))
             if rng.random() < 0.3:
-                await eventually(lambda: at.far.connected)
+                await until(lambda: at.far.connected)
                 await at.read(1)
         await at.judge()
 
@@ -232,7 +237,7 @@ async def test_status_is_whole_again_after_a_restart(make_server: MakeServer) ->
         async with far.notices() as notices:
             await take(notices, 3)
             proxy.freeze()
-            await eventually(lambda: not far.connected)
+            await until(lambda: not far.connected)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
             await near.publish(actors.retry("a"))
@@ -258,7 +263,7 @@ async def test_entering_and_reading_wait_for_the_server(make_server: MakeServer)
             entering = asyncio.create_task(late.__aenter__())
             picture = bus.notices("s")
             drawing = asyncio.create_task(picture.__aenter__())
-            await eventually(lambda: not bus.connected)
+            await until(lambda: not bus.connected)
             assert not any(task.done() for task in (reading, entering, drawing))
             await asyncio.to_thread(server.start)
             assert offsets(await reading) == [1]

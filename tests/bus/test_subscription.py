@@ -370,7 +370,7 @@ async def test_a_slow_reader_slows_nobody_else(bus: Bus) -> None:
         assert quick.statistics().overflows == 0
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_any_schedule_delivers_each_event_once(bus: Bus, seed: int) -> None:
     """Writing, reading, giving up in the middle of it, and coming back by the cursor, in any order."""
     rng = random.Random(seed)

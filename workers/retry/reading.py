@@ -37,7 +37,7 @@ LIBRARIES: Final = frozenset(
 """Root modules of the libraries between us and a provider; openai 3 has httpx2 under it."""
 
 _BENEATH: Final = LIBRARIES | {"pydantic", "pydantic_core"}
-_DEFECTS: Final = (AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
+_DEFECTS: Final = (AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 
 # Found by letting every route read answers of thirty wrong shapes, with litellm 1.106 and 1.109; `__anext__` is of a stream.
 _READER: Final = re.compile(

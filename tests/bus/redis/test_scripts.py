@@ -165,7 +165,7 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
     """The server itself checks that the keys of each script share a slot."""
     server = make_server(extra=["cluster-enabled yes"])
     server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-    await eventually(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"))
+    await eventually(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"), timeout=20)
     async with Bus.connect(server.tcp_url) as bus:
         claim = await actors.hold(bus)
         await bus.append(claim, [actors.answer("s")], 0)

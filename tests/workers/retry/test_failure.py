@@ -317,6 +317,59 @@ def test_defect_in_the_caller_is_not_retried(error: BaseException) -> None:
     assert failure.message == f"{type(error).__name__}: {error}"
 
 
+def raised_in(module: str, function: str, error: BaseException) -> BaseException:
+    """Raise an error in a function that looks as if it stood in a library, so that it has a traceback."""
+    namespace: dict[str, object] = {"__name__": module, "error": error}
+    exec(f"def {function}(): raise error", namespace)
+    raise_it = namespace[function]
+    assert callable(raise_it)
+    try:
+        raise_it()
+    except BaseException as raised:
+        return raised
+    raise AssertionError("it did not raise")
+
+
+def test_answer_that_litellm_cannot_read_is_a_server_error() -> None:
+    """Although it raises a plain KeyError, and calls it a bad request."""
+    error = in_library("litellm.llms.openrouter.OpenRouterException")("KeyError: 'choices', Got unexpected response")
+    vars(error).update(status_code=400)
+    broken = raised_in("litellm.llms.openrouter.chat.transformation", "chunk_parser", KeyError("choices"))
+    failure = classify(while_handling(error, broken), now=NOW)
+    assert (failure.reason, failure.retryable, failure.status) == (Reason.SERVER_ERROR, True, None)
+    assert failure.message == "the provider's answer cannot be read (KeyError: 'choices')"
+    assert failure.action == advice.UNREADABLE
+
+
+def test_stream_that_litellm_found_too_short_is_a_connection_failure() -> None:
+    """From 1.109 on, an end of iteration lies beneath its error; it is nobody's bug."""
+    error = in_library("litellm.exceptions.MidStreamFallbackError")("litellm.APIConnectionError: Stream ended")
+    vars(error).update(status_code=503, original_exception=None)
+    end = raised_in("litellm.litellm_core_utils.streaming_handler", "__anext__", StopAsyncIteration())
+    failure = classify(while_handling(error, end), now=NOW)
+    assert (failure.reason, failure.retryable) == (Reason.CONNECTION, True)
+    assert failure.message == "the stream ended before the answer did"
+
+
+def test_end_of_iteration_in_an_agent_is_a_defect() -> None:
+    """It lets a StopAsyncIteration out, which Python turns into a RuntimeError."""
+    end = raised_in("my_agent", "step", StopAsyncIteration())
+    failure = classify(caused(RuntimeError("async generator raised StopAsyncIteration"), end), now=NOW)
+    assert (failure.reason, failure.retryable) == (Reason.UNKNOWN, False)
+
+
+def test_package_that_is_missing_is_named() -> None:
+    """Vertex AI needs one that litellm does not bring; the worker's log would say no more."""
+    error = in_library("litellm.exceptions.APIConnectionError")("litellm.APIConnectionError: No module named 'google'")
+    vars(error).update(status_code=500)
+    missing = raised_in(
+        "litellm.llms.vertex_ai.vertex_llm_base", "get_access_token", ModuleNotFoundError("No module named 'google'")
+    )
+    failure = classify(while_handling(error, missing), now=NOW)
+    assert (failure.reason, failure.action) == (Reason.UNKNOWN, advice.NOT_INSTALLED)
+    assert "google" in failure.message
+
+
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(1)])
 def test_cancellation_is_not_retried(error: BaseException) -> None:
     """Who ended the call wanted it to end, even if a time-out was being handled."""
@@ -403,6 +456,15 @@ def test_litellm_error_without_a_cause(name: str, status: int | None, reason: Re
     failure = classify(error, now=NOW)
     assert (failure.reason, failure.status, failure.message) == (reason, told, "no")
     assert failure.retry_after_s == (4.0 if failure.retryable else None)
+
+
+def test_limit_by_the_day_that_only_litellm_tells_may_name_its_end() -> None:
+    """Its words are those of the provider, so the time in them counts."""
+    for words, reason in (("", Reason.QUOTA_EXHAUSTED), (" Please try again in 7m12s.", Reason.RATE_LIMIT)):
+        error = in_library("litellm.exceptions.InternalServerError")(f"GroqException - limit on tokens per day (TPD).{words}")
+        vars(error).update(status_code=500)
+        failure = classify(error, now=NOW)
+        assert (failure.reason, failure.retry_after_s) == (reason, 432.0 if words else None)
 
 
 def test_traceback_in_a_message_is_cut_off() -> None:
