@@ -30,9 +30,10 @@ help: ## Print this list
 demo: $(VENV)/.installed-demo ## A fleet, its controllers and a provider with a limit, live in the terminal
 	$(BIN)/tidings demo
 
+# Side by side, each process with servers of its own. The processes must collect the same cases: some are listed from sets.
 .PHONY: test
 test: $(VENV)/.installed-all ## The whole suite with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: check
 check: $(VENV)/.installed-all ## Format, lint, types, spelling: everything that needs no run

@@ -186,6 +186,6 @@ CASE = Case(
     "from the command that starts a session to the first request at the provider",
     contestants,
     pairs=((OURS, POSTED), (OURS, THROUGH_LITELLM)),
-    loads=(Load(20, size=SMALL), Load(TASKS, TASKS, SMALL)),
+    loads=(Load(10, size=SMALL), Load(TASKS, TASKS, SMALL)),
     in_ms=True,
 )

@@ -102,9 +102,9 @@ CASE = Case(
     contestants,
     pairs=((NOTICE, STORED), (NOTICE, BARE), (EVENT, STORED), (EVENT, BARE)),
     loads=(
-        Load(1_000, size=SMALL),
-        Load(1_000, size=LARGE),
-        Load(2_000, TASKS, SMALL),
-        Load(2_000, TASKS, LARGE),
+        Load(400, size=SMALL),
+        Load(400, size=LARGE),
+        Load(1_000, TASKS, SMALL),
+        Load(1_000, TASKS, LARGE),
     ),
 )

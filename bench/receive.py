@@ -133,9 +133,9 @@ CASE = Case(
     contestants,
     pairs=((OURS, THEIRS),),
     loads=(
-        Load(5_000, size=SMALL),
-        Load(3_000, size=LARGE),
-        Load(5_000, TASKS, SMALL),
-        Load(3_000, TASKS, LARGE),
+        Load(3_000, size=SMALL),
+        Load(2_000, size=LARGE),
+        Load(3_000, TASKS, SMALL),
+        Load(2_000, TASKS, LARGE),
     ),
 )

@@ -103,9 +103,7 @@ sys.stdin.read()
 
 async def test_a_server_does_not_outlive_a_killed_test_run() -> None:
     """When the process that started it is SIGKILLed, the server dies too."""
-    run = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _HOLD, stdin=PIPE, stdout=PIPE, env=environment()
-    )
+    run = await asyncio.create_subprocess_exec(sys.executable, "-c", _HOLD, stdin=PIPE, stdout=PIPE, env=environment())
     assert run.stdout is not None
     url = (await run.stdout.readline()).decode().strip()
 

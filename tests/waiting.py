@@ -13,9 +13,7 @@ _POLL_S = 0.005
 
 
 @overload
-async def eventually(
-    predicate: Callable[[], Awaitable[T]], timeout: float = ..., message: str = ...
-) -> T: ...
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout: float = ..., message: str = ...) -> T: ...
 
 
 @overload

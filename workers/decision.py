@@ -34,6 +34,7 @@ from bus import (
     WorkerRef,
 )
 from bus.states import COMMANDS, FINAL, HELD, TABLE, legal_commands, next_state
+from workers.wording import refusal, request, waiting
 
 _EMPTY = "{}"
 _ID_LIMIT = 128
@@ -132,7 +133,7 @@ class _Draft:
         trigger = self._meaning(command)
         after = next_state(self._state, trigger)
         if after is None:
-            self._refuse(command, self._refusal(command))
+            self._refuse(command, refusal(command, self._state))
             return
         if isinstance(data, StartData | SayData) and data.text is not None:
             self._messages.append(
@@ -145,7 +146,7 @@ class _Draft:
                     data=UserMessageData(text=data.text, by=data.by),
                 )
             )
-        self._move(trigger, after, _said(trigger, data), data.by)
+        self._move(trigger, after, request(trigger, data), data.by)
         self._settle(command, Result.APPLIED, "")
 
     def _meaning(self, command: Command) -> Trigger:
@@ -162,16 +163,6 @@ class _Draft:
     @property
     def _is_parked(self) -> bool:
         return self._state is State.RATE_LIMITED and not self._held
-
-    def _refusal(self, command: Command) -> str:
-        verb = command.type.partition(".")[2]
-        if self._state is None:
-            return "there is no such session: start it first"
-        if verb == "start":
-            return f"the session exists already and is {self._state}"
-        if self._state in FINAL:
-            return f"the session is {self._state}, and that is final"
-        return f"nothing was interrupted: the session is {self._state}; say something to go on"
 
     def _refuse(self, command: Command, reason: str) -> None:
         self._settle(command, Result.REFUSED, reason, legal_commands(self._state))
@@ -221,7 +212,7 @@ class _Draft:
         if "nudge" in self._fields:
             return
         wait = self._record.picture.wait
-        trigger, why = _meaning_of(wait)
+        trigger, why = _meaning_of(wait), waiting(wait)
         after = TABLE[self._state, trigger]
         if after is not self._state:
             self._wait, self._reason = wait, wait.reason if wait else None
@@ -335,28 +326,14 @@ class _Draft:
         return outcome, expires_at
 
 
-def _meaning_of(wait: Wait | None) -> tuple[Trigger, str]:
-    """The trigger that a worker's picture stands for, and one line about it."""
+def _meaning_of(wait: Wait | None) -> Trigger:
+    """The trigger that a worker's picture stands for."""
     if wait is None:
-        return Trigger.RECOVER, "no call waits any more"
-    trigger = Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
-    reason = wait.reason.value.replace("_", " ")
-    return trigger, f"{wait.model or 'the model'}: {reason}, attempt {wait.attempt} of {wait.max_attempts} failed"
+        return Trigger.RECOVER
+    return Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
 
 
 def _message_id(command: Command) -> str:
     """The id of what a command says: the same each time it is decided, so that the log can tell that it is there."""
     message_id = f"{command.id}.said"
     return message_id if len(message_id) <= _ID_LIMIT else f"{hashlib.sha256(command.id.encode()).hexdigest()}.said"
-
-
-def _said(trigger: Trigger, data: CommandData) -> str:
-    """Say in one line who asked for what, and why."""
-    verbs = {
-        Trigger.START: "started by",
-        Trigger.SAY: "spoken to by",
-        Trigger.PAUSE: "paused by",
-        Trigger.STOP: "stopped by",
-    }
-    line = f"{verbs.get(trigger, 'resumed by')} {data.by}"
-    return f"{line}: {data.why}" if data.why else line

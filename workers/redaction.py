@@ -18,9 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 REDACTED: Final = "[redacted]"
 """What stands in the place of a secret."""
 
-_SECRET_NAME: Final = re.compile(
-    r"(?:_|^)(?:KEY|TOKEN|SECRET|PASSWD|PAT|CREDENTIALS?)$|(?:API_?KEY|PASSWORD)$", re.IGNORECASE
-)
+_SECRET_NAME: Final = re.compile(r"(?:_|^)(?:KEY|TOKEN|SECRET|PASSWD|PAT|CREDENTIALS?)$|(?:API_?KEY|PASSWORD)$", re.IGNORECASE)
 _SHORTEST_SECRET: Final = 6
 """Shorter values of the environment ("1", "true", "none") are words of ordinary text."""
 
@@ -56,9 +54,7 @@ _NAMED: Final = re.compile(
 )
 
 _TERMINAL_SEQUENCE: Final = re.compile(r"\x1b\[[0-9;:?]{0,32}[@-~]")
-_INVISIBLE: Final = re.compile(
-    "[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
-)
+_INVISIBLE: Final = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
 _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import redis.asyncio as redis
 from redis.asyncio import connection as lower
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
@@ -133,6 +135,39 @@ def subscriber_client(address: Address, timeouts: Timeouts) -> redis.Redis:
         **_where(address),
     )
     return redis.Redis.from_pool(pool)
+
+
+class Subscriptions(PubSub):
+    """A PubSub that stays broken once its connection broke; its owner opens another one.
+
+    redis-py reconnects in the middle of whatever failed, also when told not to retry. That would hide the loss, and a read and a
+    subscription that fail at the same moment would open two connections, one of which nobody closes.
+    """
+
+    async def connect(self) -> None:
+        """Connect the first time.
+
+        Raises:
+            redis.exceptions.ConnectionError: It had been connected, and that connection is gone.
+        """
+        self._check()
+        await super().connect()  # type: ignore[no-untyped-call]
+
+    async def parse_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Read one reply.
+
+        Raises:
+            redis.exceptions.ConnectionError: The connection is gone.
+        """
+        self._check()
+        return await super().parse_response(*args, **kwargs)
+
+    def _check(self) -> None:
+        if self.connection is not None and not self.connection.is_connected:
+            raise RedisConnectionError("the Pub/Sub connection is gone")
+
+    async def _reconnect(self, conn: Any, *args: Any, **kwargs: Any) -> None:
+        await conn.disconnect()
 
 
 def check_tls(address: Address) -> None:

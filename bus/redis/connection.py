@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from bus.redis import memory
 from bus.redis.address import Address
-from bus.redis.clients import Timeouts, check_tls, command_client, subscriber_client
+from bus.redis.clients import Subscriptions, Timeouts, check_tls, command_client, subscriber_client
 from bus.redis.failures import Failures, errors
 from bus.redis.handshake import greet
 
@@ -67,11 +67,11 @@ class Connection:
         """Return a new PubSub on the one connection that is set aside for it.
 
         There can be one at a time: a second one raises at its first subscription, until the first is closed.
-        Its reads are bounded by the time-out given to ``get_message`` alone.
+        Its reads are bounded by the time-out given to ``get_message`` alone. It does not reconnect.
         """
         if self.memory:
             return memory.MemoryPubSub(self._subscriber.connection_pool)
-        return self._subscriber.pubsub()
+        return Subscriptions(self._subscriber.connection_pool)
 
     async def aclose(self) -> None:
         """Close both clients and end the embedded server, if there is one. Does nothing the second time."""

@@ -18,6 +18,8 @@ from tests.servers import RunningServer
 from tests.waiting import eventually
 
 HEARTBEAT_S = 0.1
+NEVER_S = 600.0
+"""No look at the log in silence helps out here."""
 
 
 async def until(predicate: Callable[[], bool]) -> None:
@@ -45,7 +47,7 @@ class Scene:
             await event.wait()
 
     async def _reader(self, entered: asyncio.Event) -> list[Message | Gap]:
-        async with self.far.events("s") as events:
+        async with self.far.subscribe("events.s", reread_s=NEVER_S) as events:
             entered.set()
             items: list[Message | Gap] = []
             async for item in events:
@@ -179,7 +181,7 @@ async def test_a_reader_that_the_server_cuts_off_loses_nothing(make_server: Make
     server = make_server(extra=["client-output-buffer-limit pubsub 64kb 64kb 0"])
     async with proxy_to(server) as proxy, Bus.connect(server.url) as near, Bus.connect(proxy.url, heartbeat_s=600) as far:
         writer = Writer(near, await actors.hold(near))
-        async with far.events("s") as events:
+        async with far.subscribe("events.s", reread_s=NEVER_S) as events:
             await writer.write()
             assert offsets(await take(events, 1)) == [1]
             proxy.freeze()
@@ -199,7 +201,7 @@ async def test_the_last_word_before_a_silence_is_not_lost(make_server: MakeServe
     server = make_server()
     async with proxy_to(server) as proxy, Bus.connect(server.url) as near, Bus.connect(proxy.url, heartbeat_s=HEARTBEAT_S) as far:
         writer = Writer(near, await actors.hold(near))
-        async with far.events("s") as events, far.notices() as notices:
+        async with far.subscribe("events.s", reread_s=NEVER_S) as events, far.subscribe("status.*", reread_s=NEVER_S) as notices:
             await take(notices, 1)
             proxy.cut()
             await writer.write()
@@ -216,7 +218,7 @@ async def test_a_restart_without_the_data_is_told(make_server: MakeServer) -> No
     async with Bus.connect(server.url) as bus:
         writer = Writer(bus, await actors.hold(bus))
         await writer.write()
-        async with bus.events("s") as events, bus.notices() as notices:
+        async with bus.subscribe("events.s", reread_s=NEVER_S) as events, bus.subscribe("status.*", reread_s=NEVER_S) as notices:
             await take(events, 1)
             await take(notices, 1)
             await asyncio.to_thread(server.kill)
@@ -234,7 +236,7 @@ async def test_status_is_whole_again_after_a_restart(make_server: MakeServer) ->
     server = make_server(appendonly=True)
     async with proxy_to(server) as proxy, Bus.connect(server.url) as near, Bus.connect(proxy.url, heartbeat_s=HEARTBEAT_S) as far:
         await actors.queue(near, "a", "b", "c")
-        async with far.notices() as notices:
+        async with far.subscribe("status.*", reread_s=NEVER_S) as notices:
             await take(notices, 3)
             proxy.freeze()
             await until(lambda: not far.connected)

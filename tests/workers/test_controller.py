@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,6 @@ from bus import (
     CommandExpired,
     CommandRefused,
     Outcome,
-    Result,
     SayData,
     SessionSay,
     SessionStart,
@@ -153,16 +152,30 @@ async def test_a_session_that_cannot_be_decided_harms_no_other(
         assert (await memory.status("bad")).failures == 0
 
 
-async def test_what_cannot_be_written_is_refused_too(caplog: pytest.LogCaptureFixture) -> None:
-    """A word whose event is larger than its command was: it must not stand in the way of the commands behind it."""
-    async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=2048) as memory, controlled(memory, name="c" * 150):
-        await start(memory)
-        large, small = (memory.send(said("s", text), PATIENCE_S) for text in ("x" * 1700, "small"))
-        refused, applied = await asyncio.gather(large, small, return_exceptions=True)
-    assert isinstance(refused, CommandRefused)
-    assert messages(caplog) == ["controller.failed"] * TRIES
-    assert isinstance(applied, Outcome)
-    assert applied.result is Result.APPLIED
+async def test_a_command_that_cannot_be_handled_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A word whose event is larger than its command was is refused, and those before and behind it are applied."""
+    async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=2048) as memory:
+        async with controlled(memory):
+            await start(memory)
+
+        async def waiting() -> int:
+            found = await memory.snapshot("s")
+            return len(found.commands) if found else 0
+
+        sent: list[asyncio.Task[Outcome]] = []
+        for text in ("before", "x" * 1700, "behind"):
+            sent.append(asyncio.create_task(memory.send(said("s", text), PATIENCE_S)))
+            await eventually(lambda: _equals(waiting, len(sent)), PATIENCE_S)
+        async with controlled(memory, name="c" * 150):
+            before, large, behind = await asyncio.gather(*sent, return_exceptions=True)
+        assert isinstance(before, Outcome)
+        assert isinstance(large, CommandRefused)
+        assert isinstance(behind, Outcome)
+    assert set(messages(caplog)) == {"controller.failed"}
+
+
+async def _equals(count: Callable[[], Awaitable[int]], wanted: int) -> bool:
+    return await count() == wanted
 
 
 async def test_a_failure_that_cannot_be_noted_harms_nobody(
@@ -206,7 +219,9 @@ async def test_a_session_that_vanishes_while_it_fails_is_left(memory: Bus, monke
     assert await memory.snapshot("nobody") is None
 
 
-async def test_a_stale_decision_is_made_anew(memory: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stale_decision_is_made_anew(
+    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """And so is one whose answer was lost; when it never succeeds, the session comes up again later."""
     write, trouble = memory.decide, [StaleDecision("s"), Unreachable("gone"), StaleDecision("s")]
 
@@ -218,7 +233,7 @@ async def test_a_stale_decision_is_made_anew(memory: Bus, monkeypatch: pytest.Mo
     monkeypatch.setattr(memory, "decide", shaky)
     async with controlled(memory) as controller:
         await start(memory)
-        assert trouble == []
+        assert (trouble, messages(caplog)) == ([], [])
         trouble += [StaleDecision("s")] * TRIES
         await memory.send(said("s", "more"), PATIENCE_S)
         assert controller.failed == 0

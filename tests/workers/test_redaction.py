@@ -134,10 +134,7 @@ def test_known_value_is_gone_whatever_surrounds_it(before: str, secret: str, aft
     assert secret.strip() not in clean.replace("[redacted]", "\0")
 
 
-@given(
-    text=st.text()
-    | st.from_regex(r"(sk-[a-z]*|api_key[=:]\"?|Bearer |://|@|eyJ|\.|[a-z0-9]{5}| )*", fullmatch=True)
-)
+@given(text=st.text() | st.from_regex(r"(sk-[a-z]*|api_key[=:]\"?|Bearer |://|@|eyJ|\.|[a-z0-9]{5}| )*", fullmatch=True))
 def test_redacting_twice_changes_nothing_more(text: str) -> None:
     """A text that has passed once can pass again unharmed."""
     once = redact(text)

@@ -249,7 +249,8 @@ async def test_a_release_under_way_is_ended_first(fleet: Fleet) -> None:
     await fleet.start("s")
     await gate.reached()
     worker.task.cancel()
-    await asyncio.sleep(0)
+    done, _ = await asyncio.wait({worker.task}, timeout=0.3)
+    assert done == set()
     gate.open()
     await asyncio.wait({worker.task}, timeout=PATIENCE_S)
     assert (await fleet.bus.status("s")).state is State.AWAITING_INPUT

@@ -89,10 +89,7 @@ def count_tokens(text: str) -> int:
 
 def prompt_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
     """Count a prompt: the text of each message, its tool calls if it has some, and at least 1 a message."""
-    return sum(
-        max(1, count_tokens(content_text(message.get("content"))) + _call_tokens(message))
-        for message in messages
-    )
+    return sum(max(1, count_tokens(content_text(message.get("content"))) + _call_tokens(message)) for message in messages)
 
 
 def content_text(content: object) -> str:

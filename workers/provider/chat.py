@@ -89,9 +89,7 @@ class ChatEndpoint:
             raise Refusal(errors.unknown_model(chat.model))
         return chat
 
-    async def _admit(
-        self, request: web.Request, entry: Entry, chat: ChatRequest, key: str
-    ) -> web.StreamResponse:
+    async def _admit(self, request: web.Request, entry: Entry, chat: ChatRequest, key: str) -> web.StreamResponse:
         reply = self._compose(chat)
         decision = self._gate.admit(key, chat.model, reply.tokens, self._clock())
         headers = ratelimit_headers(decision.standings) if self._settings.ratelimit_headers else {}
@@ -109,9 +107,7 @@ class ChatEndpoint:
         return web.json_response(completion.whole(), headers=_headers(entry, headers))
 
     def _compose(self, chat: ChatRequest) -> Reply:
-        return compose(
-            chat.messages, answer=self._settings.answer, tools=chat.tool_names, max_tokens=chat.token_limit
-        )
+        return compose(chat.messages, answer=self._settings.answer, tools=chat.tool_names, max_tokens=chat.token_limit)
 
     def _completion(self, entry: Entry, chat: ChatRequest, reply: Reply) -> Completion:
         return Completion(entry.record.number, int(self._wall_clock()), chat.model, reply, chat.wants_usage)
@@ -129,9 +125,7 @@ class ChatEndpoint:
         await response.write(DONE)
         return response
 
-    async def _fail(
-        self, request: web.Request, entry: Entry, chat: ChatRequest, fault: Fault
-    ) -> web.StreamResponse:
+    async def _fail(self, request: web.Request, entry: Entry, chat: ChatRequest, fault: Fault) -> web.StreamResponse:
         if fault.needs_stream:
             return await self._cut(request, entry, chat, fault)
         entry.settle("failed", fault.kind)
@@ -141,9 +135,7 @@ class ChatEndpoint:
             await self._hang(fault.seconds)
         return _hang_up(request)
 
-    async def _cut(
-        self, request: web.Request, entry: Entry, chat: ChatRequest, fault: Fault
-    ) -> web.StreamResponse:
+    async def _cut(self, request: web.Request, entry: Entry, chat: ChatRequest, fault: Fault) -> web.StreamResponse:
         completion = self._completion(entry, chat, self._compose(chat))
         sent = list(islice(completion.content(), fault.chunks))
         entry.charged(completion.reply.prompt_tokens + count_tokens("".join(text for text, _ in sent)))
@@ -166,9 +158,7 @@ def _parse(body: bytes) -> ChatRequest:
     try:
         return ChatRequest.model_validate(from_json(body, allow_inf_nan=False))
     except ValidationError as error:
-        param = next(
-            (str(detail["loc"][0]) for detail in error.errors(include_input=False) if detail["loc"]), None
-        )
+        param = next((str(detail["loc"][0]) for detail in error.errors(include_input=False) if detail["loc"]), None)
         raise Refusal(ErrorAnswer(400, f"The request is not valid: {explain(error)}.", param=param)) from None
     except ValueError as error:
         raise Refusal(ErrorAnswer(400, f"The request body is not valid JSON: {error}.")) from None

@@ -125,9 +125,7 @@ class Fault(BaseModel):
         for name, kinds in _FIELDS_OF.items():
             # Compared by value, not by what was set: a dumped fault names every field and must load again.
             if self.kind not in kinds and getattr(self, name) != _default(name):
-                raise ValueError(
-                    f"{name} says nothing about a {self.kind}: it goes with {' or '.join(kinds)}"
-                )
+                raise ValueError(f"{name} says nothing about a {self.kind}: it goes with {' or '.join(kinds)}")
         if self.kind == "status" and self.status is None:
             raise ValueError("a fault of kind status needs the status to answer with, such as status=500")
         if self.status in (204, 205, 304):
@@ -167,9 +165,7 @@ def _head(head: str) -> dict[str, Any]:
 def _add_option(fields: dict[str, Any], part: str) -> None:
     name, equals, value = part.strip().partition("=")
     if not equals:
-        raise FaultSyntaxError(
-            f"an option is written name=value, and a comma within a value as '\\,': options are {_OPTIONS}"
-        )
+        raise FaultSyntaxError(f"an option is written name=value, and a comma within a value as '\\,': options are {_OPTIONS}")
     value = value.replace("\\,", ",")
     field, header = name.lower(), None
     if field == "retry-after":

@@ -102,8 +102,7 @@ class Journal:
             "tokens": total["tokens"],
             "by_status": {str(status): count for status, count in sorted(self._statuses.items())},
             "by_key_and_model": [
-                {"key": key, "model": model} | {name: row[name] for name in _COUNTED}
-                for (key, model), row in self._rows.items()
+                {"key": key, "model": model} | {name: row[name] for name in _COUNTED} for (key, model), row in self._rows.items()
             ],
             "recorded": len(self._records),
             "dropped": self._dropped,

@@ -41,9 +41,7 @@ class Limit(BaseModel):
     @model_validator(mode="after")
     def _burst_belongs_to_a_bucket_of_requests(self) -> Self:
         if self.burst is not None and (self.kind == "window" or self.requests_per_minute is None):
-            raise ValueError(
-                "burst is the capacity of a bucket of requests: set requests_per_minute and kind='bucket'"
-            )
+            raise ValueError("burst is the capacity of a bucket of requests: set requests_per_minute and kind='bucket'")
         return self
 
 
@@ -178,9 +176,7 @@ class Meter:
         """Return where each limited resource stands at `now`."""
         granted = {"requests": self.limit.requests_per_minute, "tokens": self.limit.tokens_per_minute}
         return {
-            name: Standing(
-                granted[name] or 0, math.floor(allowance.available(now) + TICK_S), allowance.reset_s(now)
-            )
+            name: Standing(granted[name] or 0, math.floor(allowance.available(now) + TICK_S), allowance.reset_s(now))
             for name, allowance in self.allowances.items()
         }
 

@@ -41,9 +41,7 @@ class Script:
             ValueError: more than `SCRIPT_MAX` would wait; none of them was queued.
         """
         if len(self._queue) + len(faults) > SCRIPT_MAX:
-            raise ValueError(
-                f"more than {SCRIPT_MAX} scripted failures would wait: clear the script or use `times`"
-            )
+            raise ValueError(f"more than {SCRIPT_MAX} scripted failures would wait: clear the script or use `times`")
         self._queue.extend(_Queued(fault, fault.times) for fault in faults)
 
     def clear(self) -> None:
@@ -60,10 +58,7 @@ class Script:
 
     def pending(self) -> list[dict[str, object]]:
         """Return what still waits, without keys: kind, status, and how many calls (None: every one)."""
-        return [
-            {"kind": queued.fault.kind, "status": queued.fault.status, "left": queued.left}
-            for queued in self._queue
-        ]
+        return [{"kind": queued.fault.kind, "status": queued.fault.status, "left": queued.left} for queued in self._queue]
 
     def _use(self, queued: _Queued) -> None:
         if queued.left is None:

@@ -65,9 +65,7 @@ class Provider:
         self._started_at = 0.0
         self._journal = Journal(self._settings.request_log, self._settings.request_log_bytes)
         self._script = Script(self._settings.script)
-        self._chat = ChatEndpoint(
-            self._settings, self._journal, self._script, clock=clock, wall_clock=wall_clock, sleep=sleep
-        )
+        self._chat = ChatEndpoint(self._settings, self._journal, self._script, clock=clock, wall_clock=wall_clock, sleep=sleep)
         self._runner: web.AppRunner | None = None
         self._url: str | None = None
 
@@ -144,9 +142,7 @@ class Provider:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
     def __del__(self) -> None:

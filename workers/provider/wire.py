@@ -95,9 +95,7 @@ class Completion:
 
     def _chunk(self, delta: Json, finish_reason: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return self._frame("chat.completion.chunk", [choice]) | (
-            {"usage": None} if self.usage_in_stream else {}
-        )
+        return self._frame("chat.completion.chunk", [choice]) | ({"usage": None} if self.usage_in_stream else {})
 
     def _frame(self, kind: str, choices: list[Json]) -> Json:
         return {

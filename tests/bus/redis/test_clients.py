@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from bus.errors import BadAddress
 from bus.redis import clients
 from bus.redis.address import Address
-from bus.redis.clients import Timeouts, check_tls, command_client, subscriber_client
+from bus.redis.clients import Subscriptions, Timeouts, check_tls, command_client, subscriber_client
 from tests.bus.redis.resp import OK, stranger
 from tests.conftest import MakeServer
 from tests.servers import RunningServer
@@ -69,6 +70,30 @@ async def test_a_silent_server_does_not_hold_the_greeting_of_a_subscriber() -> N
                 await pubsub.subscribe("news")
         await pubsub.aclose()  # type: ignore[no-untyped-call]
         await client.aclose()
+
+
+async def test_a_subscriber_whose_connection_broke_stays_broken(make_server: MakeServer) -> None:
+    """Reading, subscribing and asking for a sign of life all raise, and no further connection is opened in silence."""
+    server = make_server()
+    client = subscriber_client(Address.parse(server.url), Timeouts())
+    pubsub = Subscriptions(client.connection_pool)
+    await pubsub.subscribe("news")
+    assert (await pubsub.get_message(timeout=5) or {})["type"] == "subscribe"
+    server.command("CLIENT", "KILL", "TYPE", "pubsub")
+    opened = server.command("INFO", "stats")["total_connections_received"]
+    attempts: list[Callable[[], Awaitable[object]]] = [
+        lambda: pubsub.get_message(timeout=5),
+        lambda: pubsub.get_message(timeout=5),
+        lambda: pubsub.subscribe("weather"),
+        pubsub.ping,
+    ]
+    for attempt in attempts:
+        with pytest.raises(RedisConnectionError):
+            await attempt()
+    # This question is a connection of its own.
+    assert server.command("INFO", "stats")["total_connections_received"] == opened + 1
+    await pubsub.aclose()  # type: ignore[no-untyped-call]
+    await client.aclose()
 
 
 async def test_connections_are_greeted_once(valkey_server: RunningServer) -> None:

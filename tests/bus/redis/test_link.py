@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bus import Bus, WorkerRef
 from bus.channels import Names
@@ -64,6 +65,24 @@ async def test_reads_that_belong_together(link: Link) -> None:
         pipeline.get("a")
         pipeline.get("b")
         assert await link.read(pipeline) == [b"1", None]
+
+
+async def test_a_read_that_got_no_connection_asks_the_same_again(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more and no less: redis-py keeps the commands of a pipeline that failed so early."""
+    pool = link.connection.commands.connection_pool
+    whole = pool.get_connection
+
+    async def fail_once() -> object:
+        monkeypatch.setattr(pool, "get_connection", whole)
+        raise RedisConnectionError("no connection")
+
+    monkeypatch.setattr(pool, "get_connection", fail_once)
+    for atomic in (True, False):
+        pipeline = link.pipeline(atomic=atomic)
+        pipeline.get("a")
+        pipeline.get("b")
+        assert await link.read(pipeline) == [None, None]
+        monkeypatch.setattr(pool, "get_connection", fail_once)
 
 
 @pytest.mark.parametrize("what", ["request", "reply"])

@@ -8,8 +8,6 @@ import gc
 import json
 import logging
 import os
-import socket
-import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -22,19 +20,14 @@ from aiohttp import ClientSession, web
 from bus.messages import Reason
 from tests.waiting import eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, PROMPT, Scene, collect, serving
-from workers.llm import Completion, Delta, Llm, LlmFailed, LlmRateLimited, close_litellm, library, load_litellm
+from tests.workers.llm.wire import Reply, answering, whole
+from tests.workers.retry.answers.routes import ROUTES, give_vertex_a_token
+from workers.llm import Completion, Delta, Llm, LlmFailed, close_litellm, library, load_litellm
 from workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
 
 ONCE = RetryPlan(attempts=1)
-ROUTES: dict[str, dict[str, Any]] = {
-    "openai/x": {},
-    "azure/x": {"api_version": "2024-10-21"},
-    "anthropic/claude-x": {},
-    "gemini/gemini-x": {},
-    "openrouter/a/b": {},
-}
 
 
 def python(code: str, **environment: str) -> str:
@@ -127,39 +120,21 @@ def test_a_model_that_nobody_knows_accepts_nothing(monkeypatch: pytest.MonkeyPat
     assert not library.accepts("openai/x", "stream_options")
 
 
-@pytest.mark.parametrize("model", ROUTES)
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-@pytest.mark.parametrize("status", [429, 500, 503, 0], ids=["429", "500", "503", "reset"])
-async def test_one_attempt_is_one_request_on_every_route(model: str, stream: bool, status: int) -> None:
+@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("trouble", [whole({"error": {"message": "no"}}, 500), Reply(reset=True)], ids=["500", "reset"])
+async def test_one_attempt_is_one_request_on_every_route(name: str, trouble: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the connection is reset, which litellm before 1.109 answers with a second request."""
-    requests = 0
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal requests
-        await reader.readuntil(b"\r\n\r\n")
-        requests += 1
-        if status:
-            body = json.dumps({"error": {"message": "no", "code": status}}).encode()
-            head = f"HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-            await writer.drain()
-            writer.close()
-        else:
-            reset = struct.pack("ii", 1, 0)
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-            writer.transport.abort()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        llm = Llm(model, api_base=url, api_key=KEY, plan=ONCE, timeout_s=10, **ROUTES[model])
-        with pytest.raises((LlmFailed, LlmRateLimited)) as caught:
-            await (collect(llm, PROMPT) if stream else llm.complete(PROMPT))
-        await close_litellm()
-    assert requests == 1
-    assert caught.value.failure.retryable
-    if not status:
-        assert caught.value.failure.reason is Reason.CONNECTION
+    library.loaded()
+    give_vertex_a_token(monkeypatch)
+    route = ROUTES[name]
+    async with answering(trouble) as wire:
+        llm = Llm(route.model, api_base=wire.url + route.suffix, plan=ONCE, timeout_s=10, **route.arguments)
+        for requests, call in ((1, llm.complete(PROMPT)), (2, collect(llm, PROMPT))):
+            with pytest.raises(LlmFailed) as caught:
+                await call
+            assert len(wire.paths) == requests
+            assert caught.value.failure.reason is (Reason.CONNECTION if trouble.reset else Reason.SERVER_ERROR)
+    await close_litellm()
 
 
 async def test_azure_makes_one_request_an_attempt() -> None:

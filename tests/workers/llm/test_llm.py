@@ -198,7 +198,7 @@ async def test_a_nudge_reaches_every_wait_under_way_and_no_later_one(scene: Scen
     calls = [asyncio.create_task(path.complete(PROMPT)) for path in (llm, llm.named("condenser"))]
     await eventually(lambda: len(scene.slept) == 2)
     llm.nudge.set()
-    await eventually(lambda: len(scene.slept) == 3)
+    await eventually(lambda: len(scene.slept) == 3 and any(call.done() for call in calls))
     assert sum(call.done() for call in calls) == 1
     llm.nudge.set()
     assert [completion.text for completion in await asyncio.gather(*calls)] == [ANSWER, ANSWER]

@@ -67,9 +67,7 @@ class Client:
     session: aiohttp.ClientSession
     key: str | None = KEY
 
-    async def ask(
-        self, text: str = "hello", *, model: str = MODEL, key: str | None = None, **body: Any
-    ) -> Answer:
+    async def ask(self, text: str = "hello", *, model: str = MODEL, key: str | None = None, **body: Any) -> Answer:
         """Ask for a completion; `body` adds to the request or replaces parts of it."""
         asked = {"model": model, "messages": [{"role": "user", "content": text}], **body}
         return await self.send(json.dumps(asked).encode(), key=key)

@@ -74,9 +74,7 @@ def test_a_tool_is_called_on_request(said: str, calls: list[ToolCall]) -> None:
     """`call NAME {json}` calls an offered tool with exactly that JSON; anything else is text."""
     reply = compose([user(said)], tools=TOOLS)
     assert list(reply.tool_calls) == calls
-    assert (reply.finish_reason, reply.text) == (
-        ("tool_calls", "") if calls else ("stop", f"You said: {said}")
-    )
+    assert (reply.finish_reason, reply.text) == (("tool_calls", "") if calls else ("stop", f"You said: {said}"))
 
 
 def test_without_tools_nothing_is_called() -> None:

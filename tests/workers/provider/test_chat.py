@@ -79,9 +79,7 @@ async def test_a_tool_is_called_and_its_result_told() -> None:
         streamed = await client.ask('call sum {"a": 1}', tools=TOOLS, stream=True)
         message = asked.json()["choices"][0]["message"]
         result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "42"}
-        told = await client.ask(
-            messages=[{"role": "user", "content": "call sum {}"}, message, result], tools=TOOLS
-        )
+        told = await client.ask(messages=[{"role": "user", "content": "call sum {}"}, message, result], tools=TOOLS)
     assert message["tool_calls"][0]["function"] == {"name": "sum", "arguments": '{"a": 1}'}
     assert streamed.chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
     assert told.content == "The tool said: 42"
@@ -192,9 +190,7 @@ async def test_keys_are_limited_apart() -> None:
     keys = {"key-one-aaaa": Limit(requests_per_minute=1), "key-two-bbbb": Limit(requests_per_minute=2)}
     async with asking(provider(keys=keys)) as client:
         statuses = {key: await outcomes(client, 3, key=key) for key in keys}
-        rows = {
-            row["key"]: (row["ok"], row["refused"]) for row in client.provider.stats()["by_key_and_model"]
-        }
+        rows = {row["key"]: (row["ok"], row["refused"]) for row in client.provider.stats()["by_key_and_model"]}
     assert statuses == {"key-one-aaaa": [200, 429, 429], "key-two-bbbb": [200, 200, 429]}
     assert rows == {"…aaaa": (1, 2), "…bbbb": (2, 1)}
 
@@ -324,9 +320,7 @@ async def test_a_time_out_may_end_by_itself() -> None:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    async with asking(
-        Provider(ProviderSettings(script=(Fault.parse("timeout:seconds=30"),)), sleep=sleep)
-    ) as client:
+    async with asking(Provider(ProviderSettings(script=(Fault.parse("timeout:seconds=30"),)), sleep=sleep)) as client:
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await client.ask()
     assert slept == [30]

@@ -38,9 +38,7 @@ def error(fault: str) -> dict[str, Any]:
         ("529", 529, "overloaded_error", "overloaded"),
     ],
 )
-def test_a_scripted_status_brings_its_usual_error(
-    fault: str, status: int, kind: str, code: str | None
-) -> None:
+def test_a_scripted_status_brings_its_usual_error(fault: str, status: int, kind: str, code: str | None) -> None:
     """Type, code and a text come with the status or the code."""
     answer = error(fault)
     assert scripted(Fault.parse(fault)).status == status
@@ -64,9 +62,7 @@ def test_a_fault_may_say_it_all_itself() -> None:
     assert scripted(Fault(kind="quota", status=403)).status == 403
 
 
-@pytest.mark.parametrize(
-    ("body", "text"), [("<html>", "<html>"), ("", ""), ({"a": [1]}, '{"a": [1]}'), ([], "[]")]
-)
+@pytest.mark.parametrize(("body", "text"), [("<html>", "<html>"), ("", ""), ({"a": [1]}, '{"a": [1]}'), ([], "[]")])
 def test_a_fault_may_bring_its_own_body(body: Any, text: str) -> None:
     """Text goes out as it is, anything else as JSON."""
     assert scripted(Fault(kind="status", status=502, body=body)).text() == text

@@ -83,10 +83,7 @@ def test_a_misspelt_fault_says_what_is_wrong(text: str, told: str | None) -> Non
     assert told in str(caught.value)
 
 
-@given(
-    st.text(max_size=60)
-    | st.text(alphabet=string.ascii_lowercase + string.digits + "x*:=,.\\-_", max_size=30)
-)
+@given(st.text(max_size=60) | st.text(alphabet=string.ascii_lowercase + string.digits + "x*:=,.\\-_", max_size=30))
 def test_any_text_is_a_fault_or_a_clear_error(text: str) -> None:
     """Parsing never fails in another way."""
     with suppress(FaultSyntaxError):
@@ -96,9 +93,7 @@ def test_any_text_is_a_fault_or_a_clear_error(text: str) -> None:
 @given(
     kind=st.sampled_from([kind for kind in get_args(FaultKind) if kind != "status"]),
     times=st.none() | st.integers(1, 999),
-    aim=st.dictionaries(
-        st.sampled_from(["model", "key", "contains"]), st.text(min_size=1).filter(lambda t: t == t.strip())
-    ),
+    aim=st.dictionaries(st.sampled_from(["model", "key", "contains"]), st.text(min_size=1).filter(lambda t: t == t.strip())),
 )
 def test_what_is_written_is_what_is_read(kind: FaultKind, times: int | None, aim: dict[str, str]) -> None:
     """A value comes back as written, its commas escaped, unless it ends in a backslash."""

@@ -23,9 +23,7 @@ def test_a_request_is_on_record_from_its_arrival() -> None:
     """Someone who waits for a hanging call sees it at once, and its news as they come."""
     log = journal()
     with log.open("…abcd", 5.0) as entry:
-        assert [(record.number, record.at, record.outcome) for record in log.records()] == [
-            (1, 5.0, "in_flight")
-        ]
+        assert [(record.number, record.at, record.outcome) for record in log.records()] == [(1, 5.0, "in_flight")]
         assert log.statistics()["in_flight"] == log.statistics()["unsettled"] == 1
         entry.understood("m", MESSAGES, stream=True, size=40)
         entry.answers(200)

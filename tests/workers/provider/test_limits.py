@@ -148,9 +148,7 @@ def test_no_span_of_time_gets_more_than_the_limit(limit: Limit, calls: list[tupl
             for now, cost in costs[index:]:
                 used += cost
                 minutes = (now - begin + TICK_S * len(costs)) / limit.window_s
-                most = (granted or math.inf) * (
-                    1 + minutes if limit.kind == "bucket" else 2 + math.floor(minutes)
-                )
+                most = (granted or math.inf) * (1 + minutes if limit.kind == "bucket" else 2 + math.floor(minutes))
                 assert used <= most + 1e-6
 
 

@@ -255,9 +255,7 @@ async def test_a_wrong_script_is_refused_as_a_whole(body: Any) -> None:
     assert "planted" not in answer.text
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/v1/chat/completions", 405)]
-)
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/v1/chat/completions", 405)])
 async def test_wrong_paths_are_errors_in_openais_form(method: str, path: str, status: int) -> None:
     """A client that reads errors as JSON can read these."""
     async with asking(Provider()) as client:

@@ -54,9 +54,7 @@ async def test_one_plain_call_is_one_request(provider: Provider) -> None:
 
 async def test_one_streaming_call_is_one_request(provider: Provider) -> None:
     """The pieces, the finish reason and the usage arrive."""
-    chunks = [
-        chunk async for chunk in await complete(provider, stream=True, stream_options={"include_usage": True})
-    ]
+    chunks = [chunk async for chunk in await complete(provider, stream=True, stream_options={"include_usage": True})]
     choices = [choice for chunk in chunks for choice in chunk.choices]
     assert "".join(choice.delta.content or "" for choice in choices) == "You said: hello"
     assert "stop" in [choice.finish_reason for choice in choices]
@@ -92,9 +90,7 @@ async def test_a_tool_call_arrives(provider: Provider) -> None:
         ("disconnect", "InternalServerError", 500),
     ],
 )
-async def test_scripted_failures_are_what_litellm_takes_them_for(
-    provider: Provider, fault: str, error: str, status: int
-) -> None:
+async def test_scripted_failures_are_what_litellm_takes_them_for(provider: Provider, fault: str, error: str, status: int) -> None:
     """Each is one request and the error class that real providers cause."""
     provider.script(Fault.parse(fault))
     with pytest.raises(Exception, match="litellm") as caught:

@@ -1,0 +1,39 @@
+"""What people read about a decision, in one line each."""
+
+from __future__ import annotations
+
+from bus import Command, CommandData, State, Trigger, Wait
+from bus.states import FINAL
+
+_VERBS = {
+    Trigger.START: "started by",
+    Trigger.SAY: "spoken to by",
+    Trigger.PAUSE: "paused by",
+    Trigger.STOP: "stopped by",
+}
+
+
+def request(trigger: Trigger, data: CommandData) -> str:
+    """Say who asked for what, and why."""
+    line = f"{_VERBS.get(trigger, 'resumed by')} {data.by}"
+    return f"{line}: {data.why}" if data.why else line
+
+
+def refusal(command: Command, state: State | None) -> str:
+    """Say why a command cannot be obeyed in a state."""
+    verb = command.type.partition(".")[2]
+    if state is None:
+        return "there is no such session: start it first"
+    if verb == "start":
+        return f"the session exists already and is {state}"
+    if state in FINAL:
+        return f"the session is {state}, and that is final"
+    return f"nothing was interrupted: the session is {state}; say something to go on"
+
+
+def waiting(wait: Wait | None) -> str:
+    """Say what a worker waits for."""
+    if wait is None:
+        return "no call waits any more"
+    reason = wait.reason.value.replace("_", " ")
+    return f"{wait.model or 'the model'}: {reason}, attempt {wait.attempt} of {wait.max_attempts} failed"
