@@ -17,7 +17,7 @@ class Route:
     """A way through litellm to a provider."""
 
     model: str
-    arguments: Mapping[str, object] = field(default_factory=lambda: {"api_key": KEY})
+    arguments: Mapping[str, Any] = field(default_factory=lambda: {"api_key": KEY})
     suffix: str = ""
     """Of the address, where the route expects one."""
 
