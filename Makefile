@@ -6,6 +6,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Beside it, with the newest litellm. `rm -r .venv-newest` before a newer one is tried.
+NEWEST := .venv-newest
 INPUTS := pyproject.toml constraints.txt
 
 # The newest of these that is Python >= 3.11 and can make environments; `make PYTHON=...` chooses another.
@@ -14,7 +16,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 		&& echo $$python && break; done)
 
 # Quiet, and without a look for newer versions of pip.
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint "$(CURDIR)/constraints.txt"
+PIP_INSTALL_NEWEST := -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL = $(PIP_INSTALL_NEWEST) --constraint "$(CURDIR)/constraints.txt"
 
 TYPED := bus workers tests bench examples
 
@@ -24,7 +27,7 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 .PHONY: help
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
-		| while IFS="$$(printf '\t')" read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
+		| while IFS="$$(printf '\t')" read -r name text; do printf '%-21s%s\n' "$$name" "$$text"; done
 
 .PHONY: demo
 demo: $(VENV)/.installed-demo ## A fleet, its controllers and a provider with a limit, live in the terminal
@@ -34,6 +37,12 @@ demo: $(VENV)/.installed-demo ## A fleet, its controllers and a provider with a 
 .PHONY: test
 test: $(VENV)/.installed-all ## The whole suite with coverage
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
+
+.PHONY: test-litellm-newest
+test-litellm-newest: $(NEWEST)/.installed ## What calls models and reads their errors, on the newest litellm
+	@$(NEWEST)/bin/python -c 'from importlib.metadata import version; \
+		print(*(f"{name} {version(name)}" for name in ("litellm", "openai")), sep=", ")'
+	$(NEWEST)/bin/python -m pytest tests/workers/llm tests/workers/retry
 
 .PHONY: check
 check: $(VENV)/.installed-all ## Format, lint, types, spelling: everything that needs no run
@@ -68,12 +77,12 @@ bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (tw
 	$(BIN)/python -m bench.speed
 
 .PHONY: docs
-docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights
-	for page in states wire settings operations; do $(BIN)/python docs/make_$$page.py || exit 1; done
+docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights, providers
+	for page in states wire settings operations providers; do $(BIN)/python docs/make_$$page.py || exit 1; done
 
 .PHONY: clean
 clean: ## Remove the environment, builds, caches and reports
-	rm -rf $(VENV) dist .coverage .coverage.* coverage.xml htmlcov
+	rm -rf $(VENV) $(NEWEST) dist .coverage .coverage.* coverage.xml htmlcov
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -88,6 +97,21 @@ $(VENV)/.installed-demo: $(INPUTS)
 $(VENV)/.installed-all: $(INPUTS)
 	$(install)
 	@touch $(VENV)/.installed-demo $@
+
+# Newer ones of litellm ask for a certifi that is not to be had everywhere (constraints.txt), and pip would fall back to an
+# older litellm: so it goes in alone, and then what it asks for, but for that. pip says that it misses it; nothing here does.
+$(NEWEST)/.installed: BIN := $(NEWEST)/bin
+$(NEWEST)/.installed: VENV := $(NEWEST)
+$(NEWEST)/.installed: EXTRAS := worker,embedded,test
+$(NEWEST)/.installed: $(INPUTS)
+	$(install)
+	@$(BIN)/python $(PIP_INSTALL_NEWEST) --upgrade --no-deps litellm
+	@$(BIN)/python -c 'from importlib.metadata import requires; \
+		print(*(r for r in requires("litellm") if "extra ==" not in r and not r.startswith("certifi")), sep="\n")' \
+		> $(NEWEST)/litellm.txt
+	@$(BIN)/python $(PIP_INSTALL_NEWEST) --upgrade --requirement $(NEWEST)/litellm.txt
+	@echo '*' > $(NEWEST)/.gitignore
+	@touch $@
 
 define install
 @test -n '$(PYTHON)' || { echo 'Tidings needs Python >= 3.11 with venv (Debian: apt install python3-venv).' \

@@ -28,9 +28,13 @@ DAY_ENDS: Final = "Wait: the allowance of the day comes back by itself at the ti
 DAY_USED_UP: Final = "The allowance of the day or month is used up: raise it, or resume when it is renewed."
 NOT_ALLOWED: Final = "Ask the provider for access to this model from here, or give the worker another key, then resume."
 TOO_LARGE_A_MINUTE: Final = "Shorten the history or raise the limit: this request alone exceeds the tokens per minute."
+A_WHOLE_DAY: Final = "Raise the limit or shorten the history: a wait of a whole day mostly means that it never fits."
 NO_SUCH_MODEL: Final = "Correct the model name or the address, then resume."
 UNREADABLE: Final = "Check that the address speaks this model's API; if it does, resume later."
 NOT_INSTALLED: Final = "Install the package named beside the worker and start it again, then resume."
+
+_WHOLE_DAY: Final = "retry after 86400 seconds"  # Azure, to a request that alone exceeds the limit
+_USE_CASE: Final = "use case details have not been"  # Bedrock, which has the model but does not give it
 
 
 def advise(reason: Reason, answer: Answer | None = None) -> str:
@@ -48,6 +52,8 @@ def _special(reason: Reason, answer: Answer) -> str | None:
     by_period = is_by_period(answer)
     if reason is Reason.RATE_LIMIT and by_period:
         return DAY_ENDS
+    if reason is Reason.RATE_LIMIT and _WHOLE_DAY in answer.text:
+        return A_WHOLE_DAY
     if reason is Reason.QUOTA_EXHAUSTED and by_period:
         return DAY_USED_UP
     if reason is Reason.AUTH and answer.status in (400, 403) and not KEY.search(answer.text):
@@ -55,5 +61,5 @@ def _special(reason: Reason, answer: Answer) -> str | None:
     if reason is Reason.CONTEXT_WINDOW and "per min" in answer.text.lower():
         return TOO_LARGE_A_MINUTE
     if reason is Reason.BAD_REQUEST and answer.status == 404:
-        return NO_SUCH_MODEL
+        return NOT_ALLOWED if _USE_CASE in answer.text.lower() else NO_SUCH_MODEL
     return None

@@ -22,6 +22,7 @@ _CODE_LIMIT: Final = 100
 _NESTING: Final = 3
 _ENTRIES: Final = 20
 _TAG: Final = re.compile(r"<[^<>]*>")
+_NO_CODES: Final = ("", "error", "none", "null")  # the LiteLLM proxy says "None"
 _WORDS: Final = ("message", "Message", "error", "detail", "msg", "error_description")
 _CODES: Final = ("code", "type", "status", "__type", "error_type")
 
@@ -189,7 +190,7 @@ def _codes(errors: list[Mapping[str, object]], headers: Mapping[str, str]) -> It
     places.append(headers.get("x-amzn-errortype", "").partition(":")[0])
     for place in places:
         code = place.rpartition("#")[2].strip() if isinstance(place, str) else ""
-        if code and code != "error" and len(code) <= _CODE_LIMIT:
+        if code.lower() not in _NO_CODES and len(code) <= _CODE_LIMIT:
             yield code
 
 

@@ -14,6 +14,7 @@ from bus.channels import Names
 from bus.redis import open_connection, scripts
 from tests import actors
 from tests.conftest import MakeServer
+from tests.servers import free_port
 from tests.waiting import eventually
 
 N = Names()
@@ -163,7 +164,8 @@ def test_all_keys_of_a_session_share_one_hash_tag() -> None:
 
 async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -> None:
     """The server itself checks that the keys of each script share a slot."""
-    server = make_server(extra=["cluster-enabled yes"])
+    # Nodes talk on a port 10,000 above the other, unless it is named; not every port has one.
+    server = make_server(extra=["cluster-enabled yes", f"cluster-port {free_port()}"])
     server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
     await eventually(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"), timeout=20)
     async with Bus.connect(server.tcp_url) as bus:

@@ -14,6 +14,7 @@ SENTENCES = [
     advice.DAY_USED_UP,
     advice.NOT_ALLOWED,
     advice.TOO_LARGE_A_MINUTE,
+    advice.A_WHOLE_DAY,
     advice.NO_SUCH_MODEL,
     advice.UNREADABLE,
     advice.NOT_INSTALLED,

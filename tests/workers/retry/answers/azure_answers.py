@@ -72,6 +72,7 @@ AZURE = of(
         Reason.RATE_LIMIT,
         "GitHub vanderschaarlab/climb#1",
         retry_after_s=86_400.0,
+        action=advice.A_WHOLE_DAY,
     ),
     Documented(
         "no capacity in the shared pool",

@@ -175,6 +175,6 @@ BEDROCK = of(
         CODES,
         aws_error("ResourceNotFoundException"),
         code="ResourceNotFoundException",
-        action=advice.NO_SUCH_MODEL,
+        action=advice.NOT_ALLOWED,
     ),
 )

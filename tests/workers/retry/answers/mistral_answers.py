@@ -81,7 +81,7 @@ MISTRAL = of(
             "3051",
         ),
         Reason.CONTEXT_WINDOW,
-        "Mistral API; quoted by many clients",
+        "Mistral docs, known limitations; GitHub WorkflowAI/WorkflowAI, mistral_provider_test.py",
         code="invalid_request_error",
     ),
     Documented(

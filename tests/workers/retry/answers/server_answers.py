@@ -294,7 +294,6 @@ OTHERS = of(
         ),
         Reason.RATE_LIMIT,
         "GitHub BerriAI/litellm#13898",
-        code="None",
     ),
     Documented(
         "LiteLLM proxy: every deployment cools down",
@@ -304,7 +303,6 @@ OTHERS = of(
         Reason.RATE_LIMIT,
         "LiteLLM docs, routing: cooldowns",
         retry_after_s=60.0,
-        code="None",
     ),
     Documented(
         "LiteLLM proxy: budget spent",
