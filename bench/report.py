@@ -13,7 +13,7 @@ from bench.case import Case, Load
 from bench.turns import Comparison
 
 _PACKAGES = ("redis", "hiredis", "pydantic", "litellm")
-_HEADINGS = ("Tidings", "redis-py alone", "bytes", "tasks", "Tidings", "redis-py", "speed", "lowest to highest")
+_HEADINGS = ("Tidings", "redis-py alone", "bytes", "tasks", "Tidings", "redis-py", "speed", "lowest to highest", "rounds")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     """Return all rows as tables that are Markdown and align in a terminal."""
     cases = list({row.case.name: row.case for row in rows}.values())
     parts = [part for case in cases for part in (_title(case), _table([row for row in rows if row.case is case]))]
-    return "\n\n".join([*parts, _footer(rows, about)])
+    return "\n\n".join([*parts, _footer(about)])
 
 
 def _title(case: Case) -> str:
@@ -110,15 +110,22 @@ def _cells(row: Row) -> tuple[str, ...]:
     shown = [f"{1000 / figure:.2f}" if row.case.in_ms else f"{figure:,.0f}" for figure in figures]
     spread = f"{comparison.ratio_low:.2f} to {comparison.ratio_high:.2f}"
     size = "" if load.size is None else f"{load.size:,}"
-    return (f"`{row.ours}`", f"`{row.reference}`", size, str(load.tasks), *shown, f"{comparison.ratio:.2f}", spread)
+    return (
+        f"`{row.ours}`",
+        f"`{row.reference}`",
+        size,
+        str(load.tasks),
+        *shown,
+        f"{comparison.ratio:.2f}",
+        spread,
+        str(comparison.rounds),
+    )
 
 
-def _footer(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    rounds = sorted({row.comparison.rounds for row in rows})
-    counted = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
+def _footer(about: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
     return (
-        f"Medians of {counted} rounds in turn; speed is ours divided by redis-py's, by round. "
+        "Medians over the rounds; speed is ours divided by redis-py's, within a round. "
         f"{about['system']} on {about['processor']}, {about['cpus']} CPUs, load {about['load_before']} before the run; "
         f"Python {about['python']}, {about['server']} (keeps nothing on disk), {packages}."
     )

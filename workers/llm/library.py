@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -108,6 +109,7 @@ def _prepared() -> Any:
     _quiet(library)
     _drop_callbacks(library)
     _send_once()
+    _let_gemini_end()
     return library
 
 
@@ -153,6 +155,23 @@ def _send_once() -> None:
 async def _raise_again(*_: object, **__: object) -> None:
     """Stand in for the second request: it is called while the error of the first is being handled."""
     raise
+
+
+def _let_gemini_end() -> None:
+    """Keep litellm from giving every piece of a Gemini stream a "stop" of its own, so that a cut one looks complete."""
+    config = importlib.import_module("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini").VertexGeminiConfig
+    made = getattr(config, "_create_streaming_choice", None)
+    if made is None or hasattr(made, "__wrapped__"):
+        return
+
+    @functools.wraps(made)
+    def choice(*arguments: Any, candidate: Any, **keywords: Any) -> Any:
+        piece = made(*arguments, candidate=candidate, **keywords)
+        if not candidate.get("finishReason"):
+            piece.finish_reason = None
+        return piece
+
+    config._create_streaming_choice = staticmethod(choice)
 
 
 async def _stop_logging_worker() -> None:

@@ -67,16 +67,10 @@ STREAMING = BEFORE_AN_ANSWER | OF_A_STREAM
 WRONG: list[Any] = [None, [], {}, "text", {"choices": [{}]}, {"content": "text"}, {"candidates": [{}]}]
 
 
-# litellm (1.106 to 1.109) gives every piece of Gemini's streams a "stop" of its own, so that a cut one looks complete.
-UNSEEN = {("gemini", "silently cut")}
-
-
 def troubles(table: dict[str, Trouble]) -> pytest.MarkDecorator:
     """Run a test on each route with each of these troubles."""
     cells = [
-        pytest.param(
-            dialect, trouble, id=f"{route}-{name}", marks=pytest.mark.xfail(strict=True) if (route, name) in UNSEEN else ()
-        )
+        pytest.param(dialect, trouble, id=f"{route}-{name}")
         for route, dialect in DIALECTS.items()
         for name, trouble in table.items()
     ]
