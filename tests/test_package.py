@@ -43,6 +43,7 @@ WORKERS_LAYERS = (
     ("retry", "provider"),
     ("errors",),
     ("llm",),
+    ("board",),
     ("settings", "log"),
     ("agent", "decision"),
     ("hold", "attendance", "doctor"),

@@ -22,10 +22,10 @@ from bus import (
 )
 from bus.logs import PAGE
 from bus.messages import check_session
+from workers.board import clock
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.output import block, print_json, screen
-from workers.cli.style import clock
 from workers.cli.view import wire_line
 from workers.redaction import one_line
 from workers.settings import Settings

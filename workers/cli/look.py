@@ -10,12 +10,11 @@ from rich.text import Text
 
 from bus import Bus, Record, State
 from bus.messages import check_session
+from workers.board import Board, Row, clock, day_and_clock, duration
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit, UsageProblem
 from workers.cli.output import print_json, screen
-from workers.cli.row import Row
-from workers.cli.style import clock, day_and_clock, duration
-from workers.cli.table import Board
+from workers.cli.table import draw, state_text
 from workers.cli.view import SessionView
 from workers.redaction import one_line
 from workers.settings import Settings
@@ -43,7 +42,7 @@ def tell_status(record: Record, now: datetime, *, as_json: bool) -> None:
     out = screen()
     row = Row.of(record, now)
     since = f" for {duration((now - record.since).total_seconds())}" if record.since else ""
-    out.print(Text.assemble((record.session, "bold"), "  ", row.state_text(ascii_only=_ascii(out)), since))
+    out.print(Text.assemble((record.session, "bold"), "  ", state_text(row, ascii_only=_ascii(out)), since))
     for name, text in _sheet(record, row, now):
         out.print(Text.assemble((f"  {name:<10}", "dim"), one_line(text, 1000)))
 
@@ -102,7 +101,7 @@ def _print_board(board: Board, now: datetime) -> None:
     """Print a table on a terminal; elsewhere a line a session, with nothing cut."""
     out = screen(fold=True)
     if out.is_terminal:
-        out.print(board.table(now, width=out.width, ascii_only=_ascii(out)))
+        out.print(draw(board, now, width=out.width, ascii_only=_ascii(out)))
     else:
         for row in board.rows()[0]:
             out.print(Text(row.line()), soft_wrap=True)

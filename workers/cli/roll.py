@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bus import Attendant, Bus, Role
+from workers.board import duration
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit, Problem, UsageProblem
 from workers.cli.output import print_json, screen
-from workers.cli.style import duration
 from workers.cli.view import View
 from workers.redaction import one_line
 from workers.settings import Settings

@@ -27,10 +27,10 @@ from bus import (
 )
 from bus.messages import check_session
 from bus.states import legal_commands
+from workers.board import LOOKS
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.output import complain, print_json
-from workers.cli.style import LOOKS
 from workers.cli.view import OutcomeView
 from workers.settings import Settings
 

@@ -9,8 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bus import Notice
-from workers.cli.row import Row
+from workers.board import Board, Row
 from workers.redaction import one_line
 
 _NARROW = 100
@@ -19,51 +18,30 @@ _SESSION_WIDTH = 12
 """Columns for the name of a session, at least; for a longer one up to a third of the terminal."""
 
 
-class Board:
-    """The rows of all sessions, by name."""
+def draw(board: Board, now: datetime, *, width: int, limit: int | None = None, ascii_only: bool = False) -> Table:
+    """Draw a board as a table, as it is at a moment of server time.
 
-    def __init__(self) -> None:
-        self._rows: dict[str, Row] = {}
-        self._widest = _SESSION_WIDTH
+    Args:
+        width: columns of the terminal. The columns of the table depend on it and on the longest name, not
+            on what else is in them, so nothing jumps.
+        limit: most rows to draw.
+        ascii_only: whether the terminal has no other signs.
+    """
+    rows, left_out = board.rows(limit)
+    table = _frame(max(_SESSION_WIDTH, min(board.widest, width // 3)), wide=width >= _NARROW)
+    for row in rows:
+        table.add_row(*_cells(row, now, wide=width >= _NARROW, ascii_only=ascii_only))
+    if left_out:
+        table.caption = f"and {left_out} more that need less attention"
+    return table
 
-    def __len__(self) -> int:
-        return len(self._rows)
 
-    def put(self, row: Row) -> None:
-        """Add a row, or put it in the place of the one for that session."""
-        self._rows[row.session] = row
-        self._widest = max(self._widest, len(row.session))
-
-    def apply(self, notice: Notice) -> Row:
-        """Take a notice in and return the row of its session."""
-        row = self._rows.get(notice.subject, Row(notice.subject)).apply(notice)
-        self.put(row)
-        return row
-
-    def rows(self, limit: int | None = None) -> tuple[list[Row], int]:
-        """Return the rows to show, by name, and how many are left out: those that can wait longest."""
-        rows = sorted(self._rows.values(), key=lambda row: row.session)
-        if limit is None or len(rows) <= limit:
-            return rows, 0
-        kept = sorted(rows, key=_urgency)[: max(0, limit)]
-        return sorted(kept, key=lambda row: row.session), len(rows) - len(kept)
-
-    def table(self, now: datetime, *, width: int, limit: int | None = None, ascii_only: bool = False) -> Table:
-        """Draw the table as it is at a moment of server time.
-
-        Args:
-            width: columns of the terminal. The columns of the table depend on it and on the longest name, not
-                on what else is in them, so nothing jumps.
-            limit: most rows to draw.
-            ascii_only: whether the terminal has no other signs.
-        """
-        rows, left_out = self.rows(limit)
-        table = _frame(max(_SESSION_WIDTH, min(self._widest, width // 3)), wide=width >= _NARROW)
-        for row in rows:
-            table.add_row(*_cells(row, now, wide=width >= _NARROW, ascii_only=ascii_only))
-        if left_out:
-            table.caption = f"and {left_out} more that need less attention"
-        return table
+def state_text(row: Row, *, ascii_only: bool = False) -> Text:
+    """Return the state of a session as people see it: a sign, a word, a colour."""
+    look = row.look
+    if look is None:
+        return Text("starting", "dim")
+    return Text(f"{look.ascii_sign if ascii_only else look.sign} {look.word}", look.colour)
 
 
 def _frame(session_width: int, *, wide: bool) -> Table:
@@ -90,7 +68,7 @@ def _cells(row: Row, now: datetime, *, wide: bool, ascii_only: bool) -> Iterable
     urgent = "bold red" if row.needs_you else ""
     cells = [
         Text(row.session, "bold"),
-        row.state_text(ascii_only=ascii_only),
+        state_text(row, ascii_only=ascii_only),
         Text(row.attempt),
         Text(row.countdown(now)),
         Text(row.story(), urgent),
@@ -98,7 +76,3 @@ def _cells(row: Row, now: datetime, *, wide: bool, ascii_only: bool) -> Iterable
     if wide:
         cells += [Text(one_line(name, 100) if name else "", "dim") for name in (row.model, row.worker)]
     return cells
-
-
-def _urgency(row: Row) -> tuple[int, str]:
-    return (row.look.urgency if row.look else 5, row.session)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from bus import Bus, Record, State, UnknownSession, Unreachable
 from bus.messages import check_session
 from bus.states import FINAL
+from workers.board import look_of
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.look import parse_states, tell_status
 from workers.cli.output import complain
-from workers.cli.style import look_of
 from workers.settings import Settings
 
 _LOOK_S = 0.5

@@ -13,12 +13,12 @@ from rich.live import Live
 from rich.text import Text
 
 from bus import Bus, Channel, Gap, LlmRecovered, LlmRetry, Notice, SessionState
+from workers.board import Board, clock
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.history import print_item
 from workers.cli.output import complain, print_json, screen
-from workers.cli.style import clock
-from workers.cli.table import Board
+from workers.cli.table import draw
 from workers.cli.tasks import end
 from workers.cli.view import wire_line
 from workers.settings import Settings
@@ -145,7 +145,8 @@ class LiveTable:
         """Return the picture of this moment."""
         width, height = self._out.size
         now = self._bus.now()
-        table = self._board.table(
+        table = draw(
+            self._board,
             now,
             width=width,
             limit=max(1, height - _FRAME_LINES),

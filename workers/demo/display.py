@@ -16,7 +16,7 @@ from rich.console import Group
 from rich.text import Text
 
 from bus import Bus, LlmRetry, Notice, SessionState
-from workers.cli.table import Board
+from workers.board import Board
 from workers.cli.tasks import end
 from workers.cli.watch import LiveTable
 from workers.redaction import one_line

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from bus import Reason, State, WorkerClaimed, WorkerClaimedData
 from tests.workers.cli.stage import WORKER, waiting
-from workers.cli.row import Row
-from workers.cli.table import Board
+from workers.board import Board, Row
+from workers.cli.table import draw
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 def drawn(board: Board, *, width: int = 140, limit: int | None = None, now: datetime = NOW) -> list[str]:
     """Return the lines of the table on a terminal of that width."""
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    out.print(board.table(now, width=width, limit=limit))
+    out.print(draw(board, now, width=width, limit=limit))
     file = out.file
     assert isinstance(file, io.StringIO)
     return [line for line in file.getvalue().splitlines() if line.strip()]

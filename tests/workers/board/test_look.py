@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bus import State
-from workers.cli.style import LOOKS, NEEDS_YOU, PARKED, clock, day_and_clock, duration, look_of
+from workers.board import LOOKS, NEEDS_YOU, PARKED, clock, day_and_clock, duration, look_of
 
 
 def test_every_state_has_a_look_of_its_own() -> None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from rich.text import Text
-
 from bus import (
     LlmFailed,
     LlmRateLimited,
@@ -26,7 +24,7 @@ from bus import (
     WorkerReleased,
 )
 from bus.states import FINAL, HELD
-from workers.cli.style import Look, clock, duration, look_of
+from workers.board.look import Look, clock, duration, look_of
 from workers.redaction import one_line
 
 _RESUME = "resume it, or say something"
@@ -185,13 +183,6 @@ class Row:
             parts.append(f"resumes at {clock(self.resume_at)}")
         parts += [self.story(), _short(self.model), f"on {_short(self.worker)}" if self.worker else ""]
         return "  ".join(part for part in parts if part)
-
-    def state_text(self, *, ascii_only: bool = False) -> Text:
-        """Return its state as people see it: a sign, a word, a colour."""
-        look = self.look
-        if look is None:
-            return Text("starting", "dim")
-        return Text(f"{look.ascii_sign if ascii_only else look.sign} {look.word}", look.colour)
 
 
 def _short(name: str) -> str:

@@ -32,7 +32,8 @@ from bus import (
     WorkerReleasedData,
 )
 from tests.workers.cli.stage import WORKER, waiting
-from workers.cli.row import Row
+from workers.board import Row
+from workers.cli.table import state_text
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -65,7 +66,7 @@ def test_a_row_begins_without_a_state() -> None:
     """A session that nobody has decided about yet is starting."""
     row = Row("demo")
     assert (row.look, row.countdown(NOW), row.attempt, row.story()) == (None, "", "", "")
-    assert row.state_text().plain == "starting"
+    assert state_text(row).plain == "starting"
     assert row.line() == "demo  starting"
 
 
@@ -136,7 +137,7 @@ def test_parked_counts_down_to_its_resumption() -> None:
     assert row.parked
     assert not row.needs_you
     assert row.countdown(NOW) == "1m 30s"
-    assert row.state_text().plain.endswith("parked")
+    assert state_text(row).plain.endswith("parked")
     assert "resumes at" in row.line()
 
 
@@ -192,8 +193,8 @@ def test_text_of_others_is_made_harmless() -> None:
 def test_the_signs_can_be_ascii() -> None:
     """For terminals that have no others."""
     row = Row("demo", state=State.RUNNING, worker="w")
-    assert row.state_text(ascii_only=True).plain == "> running"
-    assert row.state_text().plain == "▸ running"
+    assert state_text(row, ascii_only=True).plain == "> running"
+    assert state_text(row).plain == "▸ running"
 
 
 def test_a_record_is_drawn_as_the_notice_that_tells_it() -> None:
