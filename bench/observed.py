@@ -1,7 +1,7 @@
 """The command line as a process that is measured: `python -m bench.observed worker ...` is `tidings worker ...`, and more.
 
-At each SIGUSR1 it writes one line of JSON to standard output: a `Reading` of itself. It ends when its standard input does, so that
-nothing is left behind when who measures is killed.
+At each SIGUSR1 it writes one line of JSON to standard output: a `Reading` of itself. It ends when its standard input does, so
+that nothing is left behind when who measures is killed.
 """
 
 from __future__ import annotations

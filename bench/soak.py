@@ -1,11 +1,12 @@
-"""Whether a worker and a controller grow with the sessions that they have seen: thousands, each asked one thing and answered once.
+"""Whether a worker and a controller grow with the sessions that they have seen: thousands, each asked and answered once.
 
     python -m bench.soak [--sessions N] [--json]
 
-A server, a controller and a worker as processes of their own, and a provider here that refuses some calls: one in ten with a short
-wait, one in ten with a failure of its own, one in twenty-five with a wait that parks the session. Between batches, when nothing is
-under way, both processes are read (`bench.growth.Reading`). The exit code is 1 if a session was not answered exactly once, or if a
-process grew by more than its bound; a run of fewer than 1,000 sessions is too short to judge that. It needs Linux's /proc.
+A server, a controller and a worker as processes of their own, and a provider here that refuses some calls: one in ten with a
+short wait, one in ten with a failure of its own, one in twenty-five with a wait that parks the session. Between batches, when
+nothing is under way, both processes are read (`bench.growth.Reading`). The exit code is 1 if a session was not answered exactly
+once, or if a process grew by more than its bounds; a run of fewer than 1,000 sessions is too short to judge that. It needs
+Linux's /proc.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,9 @@ from workers.settings import variable_of
 
 SESSIONS = 2000
 ROLES = ("worker", "controller")
-_SAMPLES = 20
-"""Batches, and a reading after each; the first fifth is for warming up."""
+_LEAST, _LONGEST = 20, 100_000
+_BATCH, _FEWEST, _MOST = 100, 5, 20
+"""Sessions between two readings, and how many readings there are; the first fifth is for warming up."""
 _JUDGED = 1000
 """Sessions from which on growth can be told from the steps in which memory is taken."""
 _AT_A_TIME = 32
@@ -127,9 +130,8 @@ async def soak(sessions: int) -> Soaked:
         # Every request is recorded: the count of answers rests on it.
         provider = await stack.enter_async_context(Provider(ProviderSettings(request_log=4 * sessions + 100)))
         bus = await stack.enter_async_context(Bus.connect(server.url))
-        settings = {variable_of(name): str(value) for name, value in _SETTINGS.items()}
-        environment = fleet_environment(server.url, provider.base_url) | settings
-        subjects = [await stack.enter_async_context(subject(role, environment)) for role in ROLES]
+        variables = environment(server.url, provider.base_url)
+        subjects = [await stack.enter_async_context(subject(role, variables)) for role in ROLES]
         for batch in _batches(sessions):
             await _answer_all(bus, provider, batch, found)
             found.samples.append(await _sample(batch.stop, subjects))
@@ -140,6 +142,18 @@ async def soak(sessions: int) -> Soaked:
     return found
 
 
+def environment(url: str, base_url: str, **settings: object) -> dict[str, str]:
+    """Return the environment for the processes.
+
+    Args:
+        url: address of the Redis.
+        base_url: address of the provider.
+        settings: in place of those of the soak.
+    """
+    wanted = {**_SETTINGS, **settings}
+    return fleet_environment(url, base_url) | {variable_of(name): str(value) for name, value in wanted.items()}
+
+
 async def _info(url: str) -> Mapping[str, Any]:
     async with plain_client(url) as client:
         found: Mapping[str, Any] = await client.info("server")
@@ -147,8 +161,9 @@ async def _info(url: str) -> Mapping[str, Any]:
 
 
 def _batches(sessions: int) -> Iterator[range]:
-    ends = [sessions * number // _SAMPLES for number in range(_SAMPLES + 1)]
-    return (range(first, last) for first, last in zip(ends, ends[1:], strict=False) if last > first)
+    count = min(max(sessions // _BATCH, _FEWEST), _MOST)
+    ends = [sessions * number // count for number in range(count + 1)]
+    return (range(first, last) for first, last in pairwise(ends))
 
 
 async def _answer_all(bus: Bus, provider: Provider, batch: range, found: Soaked) -> None:
@@ -255,11 +270,11 @@ def _verdict(found: Soaked) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Soak and print; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description="Whether worker and controller grow.")
-    parser.add_argument("--sessions", type=int, default=SESSIONS, help=f"sessions (default: {SESSIONS}, at least 20)")
+    parser.add_argument("--sessions", type=int, default=SESSIONS, help=f"sessions (default: {SESSIONS})")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     options = parser.parse_args(arguments)
-    if not _SAMPLES <= options.sessions <= 100_000:
-        parser.error("--sessions must be 20 to 100000")
+    if not _LEAST <= options.sessions <= _LONGEST:
+        parser.error(f"--sessions must be {_LEAST} to {_LONGEST}")
     if not Path("/proc/self/status").exists():
         parser.error("processes are measured through /proc, which is not here")
     try:

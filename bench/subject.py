@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -39,7 +40,8 @@ class Subject:
         Raises:
             SubjectLost: it does not answer.
         """
-        self._process.send_signal(signal.SIGUSR1)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)
         return Reading(**json.loads(await self.line(_ANSWER_S)))
 
     async def line(self, timeout_s: float) -> bytes:
@@ -60,7 +62,7 @@ class Subject:
 
     async def end(self) -> None:
         """Ask it to end, and kill it if it does not."""
-        if self._process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
             async with asyncio.timeout(_END_S):

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         ge=0.01,
         le=600,
         allow_inf_nan=False,
-        description="How often a worker renews its leases and hears what is wanted of it. For a lease below 4 s: a quarter of it.",
+        description="How often a worker renews its leases and hears what is wanted of it; a lease below 4 s: a quarter of it.",
     )
     poll_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
         1.0,

@@ -447,7 +447,13 @@ def test_nothing_is_kept_of_what_was_read() -> None:
     def read(first: int, last: int) -> int:
         for number in range(first, last):
             data = {"reason": "rate_limit", "attempt": 1, "max_attempts": 6, "wait_s": 1.0, "message": f"text {number}"}
-            body = {"specversion": "1.0", "id": f"id-{number}", "source": "worker/w", "type": "llm.retry", "subject": f"s-{number}"}
+            body = {
+                "specversion": "1.0",
+                "id": f"id-{number}",
+                "source": "worker/w",
+                "type": "llm.retry",
+                "subject": f"s-{number}",
+            }
             m.decode_notice(json.dumps({**body, "time": "2026-11-23T00:34:27.630398Z", "data": data}))
         gc.collect()
         return sys.getallocatedblocks()
