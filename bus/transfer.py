@@ -153,8 +153,8 @@ class Transfer:
         if archive.header.events > RESTORE_EVENTS or size > RESTORE_BYTES:
             name, events = archive.header.session, archive.header.events
             raise BadArchive(
-                f"session {name!r} has {events} events of {size} bytes; at most {RESTORE_EVENTS} of {RESTORE_BYTES} are restored, "
-                "in one step: keep the file as an archive, and start a new session with what matters of it"
+                f"session {name!r} has {events} events of {size} bytes; at most {RESTORE_EVENTS} of {RESTORE_BYTES} are "
+                "restored, in one step: keep the file as an archive, and start a new session with what matters of it"
             )
         for _, _, payload in archive.events:
             if len(payload) > self._link.payload_limit:

@@ -22,7 +22,7 @@ end
 
 -- Whether a field holds a count that Redis can add to; one that is not there counts as 0.
 local function countable(value)
-  return not value or (#value < 16 and string.match(value, '^%d+$') ~= nil)
+  return not value or (#value < 19 and string.match(value, '^%d+$') ~= nil)
 end
 
 -- Take the next offset of a plane, append the message under it and publish the same bytes.
