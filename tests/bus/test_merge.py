@@ -19,7 +19,7 @@ Entry = tuple[int, str]
 class Log:
     """What the server keeps of one channel: the newest offset, and the entries that retention has left.
 
-    A message is the text ``<epoch>/<offset>``, so that it can be seen where it came from; after a crash of the server, which keeps
+    A message is the text ``<epoch>/<offset>``, so that it can be seen where it came from; after a crash, which keeps
     the epoch, ``<epoch>+<crashes>/<offset>``. It is its own id.
     """
 
