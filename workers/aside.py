@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from bus import Bus, NewerRecord, Snapshot, UnreadableRecord
 
@@ -12,6 +14,8 @@ ASIDE_S = 60.0
 """When a record that cannot be read is looked at again; a command for the session brings it up at once."""
 NEWER_S = 1.0
 """The same for one that a newer version wrote: newer controllers take turns with us, and must not wait for long."""
+KEEP_S = 10 * ASIDE_S
+"""For how long a session counts after it was last looked at: controllers take turns, and another one may have seen its end."""
 _MOST = 10_000
 
 
@@ -20,13 +24,16 @@ class Aside:
 
     Args:
         bus: where the sessions are.
+        clock: a monotonic clock, in seconds.
     """
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._known: dict[str, None] = {}
+    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus, self._clock = bus, clock
+        self._known: dict[str, float] = {}
+        """When each was looked at, the longest ago first."""
 
     def __len__(self) -> int:
+        self._forget_old()
         return len(self._known)
 
     def forget(self, session: str) -> None:
@@ -50,9 +57,16 @@ class Aside:
         return snapshot
 
     def _note(self, session: str, error: UnreadableRecord) -> None:
-        if session in self._known:
+        self._forget_old()
+        if self._known.pop(session, None) is not None:
+            self._known[session] = self._clock()
             return
         if len(self._known) >= _MOST:
             del self._known[next(iter(self._known))]
-        self._known[session] = None
+        self._known[session] = self._clock()
         log.warning("controller.set_aside", extra={"session": session, "cause": error.cause})
+
+    def _forget_old(self) -> None:
+        oldest = self._clock() - KEEP_S
+        while self._known and next(iter(self._known.values())) <= oldest:
+            del self._known[next(iter(self._known))]

@@ -22,6 +22,7 @@ from bus import (
     Role,
     Snapshot,
     StaleDecision,
+    State,
     TidingsError,
     Unreachable,
     UnreadableRecord,
@@ -193,6 +194,8 @@ class Controller:
                 reason = error
                 continue
             self._log(snapshot, decision)
+            if decision.to is State.DELETED:
+                self._aside.forget(session)
             return
         # It changes faster than it can be decided: it comes up again after the visibility time.
         if isinstance(reason, Unreachable):
