@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus import messages as m
-from bus.errors import InvalidMessage, UnreadableRecord
-from bus.records import Record, instant, milliseconds, parse_record
+from bus.errors import InvalidMessage, NewerRecord, UnreadableRecord
+from bus.records import Record, instant, milliseconds, parse_record, salvage_record
+from bus.schema import SCHEMA
 from bus.states import State
 from tests import strategies as draw
 
@@ -103,6 +104,26 @@ def test_empty_fields_are_none() -> None:
 def test_fields_that_are_not_known_are_left_out() -> None:
     """A newer version may keep more in the record."""
     assert _record(colour="blue") == _record()
+
+
+def test_a_reason_of_a_newer_version_is_unknown() -> None:
+    """The record can be read all the same."""
+    assert _record(reason="solar_flare").reason is m.Reason.UNKNOWN
+
+
+def test_of_a_broken_record_the_rest_is_salvaged() -> None:
+    """What cannot be read is as if it were not there."""
+    broken = {b"epoch": b"e1", b"state": b"dreaming", b"version": b"x", b"why": b"so", b"events": b"7"}
+    with pytest.raises(UnreadableRecord):
+        parse_record("demo", broken)
+    record = salvage_record("demo", broken)
+    assert (record.epoch, record.state, record.version, record.why, record.events) == ("e1", None, 0, "so", 7)
+
+
+def test_a_newer_record_is_not_an_unreadable_one() -> None:
+    """The error says what to do about it."""
+    with pytest.raises(NewerRecord):
+        _record(schema=str(SCHEMA + 1))
 
 
 def test_records_do_not_share_their_picture() -> None:

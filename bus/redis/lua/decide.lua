@@ -38,7 +38,9 @@ if deleted then
     if not countable(redis.call('HGET', KEYS[1], field)) then redis.call('HSET', KEYS[1], field, 0) end
   end
   -- Before anything is stored as well: a log that outlives a lost count would refuse the next offset.
-  redis.call('DEL', KEYS[2], KEYS[3])
+  -- One by one: the rights of a controller are by key, and a command on several needs one rule for all of them.
+  redis.call('DEL', KEYS[2])
+  redis.call('DEL', KEYS[3])
 end
 
 for _, field in ipairs(fields) do redis.call('HSET', KEYS[1], field[1], field[2]) end
@@ -74,7 +76,7 @@ end
 if deleted then
   local kept = {'epoch', 'state', 'version', 'since', 'token', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema'}
   local tombstone = redis.call('HMGET', KEYS[1], unpack(kept))
-  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+  for index = 1, 3 do redis.call('DEL', KEYS[index]) end
   for index, field in ipairs(kept) do
     if tombstone[index] then redis.call('HSET', KEYS[1], field, tombstone[index]) end
   end

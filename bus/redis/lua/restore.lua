@@ -8,7 +8,8 @@
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if epoch == ARGV[2] then return {'ok', tonumber(redis.call('HGET', KEYS[1], 'version'))} end
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'exists', redis.call('HGET', KEYS[1], 'state') or ''} end
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[3])
 local count = tonumber(ARGV[12])
 for index = 13, 12 + 2 * count, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'state', ARGV[3], 'version', 1, 'since', text(now_ms()), 'schema', SCHEMA)
