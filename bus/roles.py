@@ -43,7 +43,7 @@ _LOOK = {
 }
 
 _PERSON = _LOOK | {
-    "record": "hexists hget hgetall hincrby hmget hset pexpire",
+    "record": "exists hexists hget hgetall hincrby hmget hset pexpire",
     "commands": "pexpire xadd xlen xrange",
     "due": "zadd zcard zrange",
     "outcome": "get set",
@@ -60,14 +60,14 @@ _KEYS: Mapping[Role, Mapping[str, str]] = {
         **_ATTEND,
     },
     Role.CONTROLLER: {
-        "record": "exists hget hgetall hincrby hmget hset persist",
-        "events": "xadd",
-        "status": "pexpire xadd xtrim",
+        "record": "del exists hget hgetall hincrby hmget hset persist",
+        "events": "del xadd",
+        "status": "del pexpire xadd xtrim",
         "commands": "del persist xlen xrange xtrim",
         "outcome": "exists set",
         "ready": "zadd zrem",
         "due": "zadd zrangebyscore zrem",
-        "sessions": "hset",
+        "sessions": "hdel hset",
         **_ATTEND,
     },
     Role.PERSON: _PERSON,

@@ -73,6 +73,7 @@ _STORY: tuple[tuple[type[m.Message], BaseModel, float, str, int], ...] = (
     (m.SessionPause, m.CommandData(by="bob@anvil", why="out of budget", expires_at=_at(75)), 65.0, _ASKER, 3),
     (m.SessionResume, m.CommandData(by="bob@anvil", expires_at=_at(910)), 900.0, _ASKER, 4),
     (m.SessionStop, m.CommandData(by="ann@anvil", expires_at=_at(3610)), 3600.0, _ASKER, 5),
+    (m.SessionDelete, m.CommandData(by="ann@anvil", expires_at=_at(7210)), 7200.0, _ASKER, 6),
     (m.UserMessage, m.UserMessageData(text=_QUESTION, by="ann@anvil"), 0.01, _CONTROLLER, 1),
     (m.ToolCall, _CALL, 1.9, _AGENT, 2),
     (m.ToolResult, _RESULT, 2.4, _AGENT, 3),
@@ -107,7 +108,7 @@ OUTCOMES = (
         reason="the session is stopped, and that is final",
         state=State.STOPPED,
         version=17,
-        legal=("session.stop",),
+        legal=("session.delete",),
     ),
 )
 

@@ -45,6 +45,7 @@ COMMANDS: tuple[type[commands.Command], ...] = (
     commands.SessionResume,
     commands.SessionPause,
     commands.SessionStop,
+    commands.SessionDelete,
 )
 
 

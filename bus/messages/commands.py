@@ -86,6 +86,13 @@ class SessionStop(Command):
     data: CommandData = Field(default_factory=CommandData)
 
 
+class SessionDelete(Command):
+    """Take a session away with its history; a tombstone keeps its name from being used again."""
+
+    type: Literal["session.delete"] = "session.delete"
+    data: CommandData = Field(default_factory=CommandData)
+
+
 class UnknownCommand(Command):
     """A command of a type that this version does not know; controllers refuse it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus import Notice
+from bus import Notice, State
 from workers.board.row import Row
 
 
@@ -28,7 +28,10 @@ class Board:
     def apply(self, notice: Notice) -> Row:
         """Take a notice in and return the row of its session."""
         row = self._rows.get(notice.subject, Row(notice.subject)).apply(notice)
-        self.put(row)
+        if row.state is State.DELETED:
+            self._rows.pop(notice.subject, None)
+        else:
+            self.put(row)
         return row
 
     def rows(self, limit: int | None = None) -> tuple[list[Row], int]:

@@ -11,6 +11,20 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+-- The schema of records that these scripts write (bus/schema.py has the same).
+local SCHEMA = 2
+
+-- Whether a record was written by a newer Tidings, so that nothing of it may be touched.
+local function newer(record)
+  local schema = tonumber(redis.call('HGET', record, 'schema') or 1)
+  return schema ~= nil and schema > SCHEMA
+end
+
+-- Whether a field holds a count that Redis can add to; one that is not there counts as 0.
+local function countable(value)
+  return not value or (#value < 19 and string.match(value, '^%d+$') ~= nil)
+end
+
 -- Take the next offset of a plane, append the message under it and publish the same bytes.
 -- payload is one JSON object without offset and epoch; both are written in before its last brace.
 local function store(record, log, channel, plane, id, payload)
@@ -34,6 +48,6 @@ end
 -- The payload of a session.state notice. head ends with `"data":{`, tail goes on with `"why":`; what lies between is known only here.
 local function state_payload(head, from, to, version, tail)
   local before = 'null'
-  if from and from ~= '' then before = '"' .. from .. '"' end
+  if from and string.match(from, '^[%l_]+$') then before = '"' .. from .. '"' end
   return head .. '"from":' .. before .. ',"to":"' .. to .. '","version":' .. text(version) .. ',' .. tail
 end
