@@ -31,7 +31,7 @@ BUS_LAYERS = (
     ("roles",),
     ("records", "merge"),
     ("redis",),
-    ("logs", "listener", "presence", "inspection"),
+    ("logs", "listener", "presence", "inspection", "children"),
     ("publisher", "subscription"),
     ("sessions",),
     ("decisions",),

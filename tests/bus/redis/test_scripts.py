@@ -62,9 +62,10 @@ class Scripts:
         token: int = 1,
         read: int = 0,
         resume_at: int | str = "",
+        awaits: int = 0,
         notices: tuple[str, ...] = (),
     ) -> Any:
-        told = ("n3", HEAD, TAIL, '"why":"again"}}')
+        told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits)
         rest = [item for ident in notices for item in (ident, json.dumps({"id": ident}))]
         args = ("s", token, to, read, resume_at, 1, '{"p":1}', "rate_limit", "over", CHANNEL, LENGTH, TTL_MS, WAKE, *told, *rest)
         return await self.run("release", [RECORD, READY, DUE, RING, SESSIONS], *args)
@@ -89,6 +90,7 @@ class Scripts:
         messages: tuple[str, ...] = (),
         notices: tuple[str, ...] = (),
         outcomes: dict[str, int | str] | None = None,
+        parent: str = "",
     ) -> Any:
         """Decide; `outcomes` has the expiry of each command that gets one."""
         settled = outcomes or {}
@@ -103,7 +105,10 @@ class Scripts:
         ]
         lists = [item for group in groups for item in (len(group), *(part for pair in group.items() for part in pair))]
         head = ("s", version, handled, touched, after, to, revoke, ready, due, *channels, LENGTH, TTL_MS, TTL_MS, *state, epoch)
-        return await self.run("decide", keys, *head, *lists)
+        if not parent:
+            return await self.run("decide", keys, *head, *lists, 0)
+        keys += [N.record(parent), N.log("status", parent), N.children(parent)]
+        return await self.run("decide", keys, *head, *lists, 1, "n5", '{"id":"n5"}', N.channel("status", parent), '{"child":"s"}')
 
     async def field(self, name: str) -> str | None:
         value: Any = await self.client.hget(RECORD, name)
@@ -157,7 +162,7 @@ def test_scripts_build_no_keys() -> None:
 def test_all_keys_of_a_session_share_one_hash_tag() -> None:
     """They live on one node of a cluster, whatever the prefix."""
     names = Names("team:")
-    keys = [names.record("s"), names.ready, names.due, names.sessions, names.outcome("s", "c1")]
+    keys = [names.record("s"), names.ready, names.due, names.sessions, names.outcome("s", "c1"), names.children("s")]
     keys += [names.log(plane, "s") for plane in ("status", "events", "commands")]
     assert {re.findall(r"\{(.*?)\}", key)[0] for key in keys} == {"0"}
 
