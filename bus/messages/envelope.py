@@ -106,7 +106,7 @@ JsonObject = Annotated[dict[str, JsonValue], BeforeValidator(_clean_json)]
 SessionId = Annotated[str, AfterValidator(_check_subject)]
 
 ChildName = Annotated[str, AfterValidator(_check_child_name)]
-"""What a session calls a child. Written like a session id: it becomes part of one, and scripts put it into JSON without escapes."""
+"""What a session calls a child. Written like a session id: it becomes part of one, and scripts put it into JSON as it is."""
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """An absolute time; a naive one is refused. Always UTC after validation."""
