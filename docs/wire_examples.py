@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -71,7 +72,13 @@ _CHILD_STATE = m.Child(
     wait=m.Wait.model_validate(_RETRY.model_dump()),
     worker=_WORKER,
 )
-_REPORT = {"child": _CHILD, "name": _CHILD_NAME, "state": State.AWAITING_INPUT, "text": "18 degrees.", "why": "the turn is over"}
+_REPORT: Mapping[str, Any] = {
+    "child": _CHILD,
+    "name": _CHILD_NAME,
+    "state": State.AWAITING_INPUT,
+    "text": "18 degrees.",
+    "why": "the turn is over",
+}
 _CALL = m.ToolCallData(call_id="call_7Qx", name="forecast", arguments={"city": "Lisbon", "days": 1}, idempotent=True)
 _RESULT = m.ToolResultData(call_id="call_7Qx", name="forecast", content="18 degrees, light rain after noon")
 _ANSWER = m.AgentMessageData(
