@@ -9,13 +9,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bus import Bus, Release, State, Trigger
+from bus import Bus, Release, SessionStart, StartData, State, Trigger
 from bus.channels import Names
 from bus.redis import open_connection, scripts
 from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
+from workers.decision import Rules, decide
 
 N = Names()
 RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
@@ -187,6 +188,11 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
         await bus.forget_due("nobody")
         await actors.revoke(bus)
         assert (await bus.status("s")).state is State.PAUSED
+        await bus.submit(SessionStart(subject="c", data=StartData(parent="s", name="helper")))
+        snapshot = await bus.snapshot("c")
+        assert snapshot is not None
+        await bus.decide(snapshot, decide(snapshot, Rules()))
+        assert [child.child for child in await bus.children("s")] == ["c"]
 
 
 async def test_a_script_that_the_server_does_not_know_is_sent_in_full(lua: Scripts) -> None:
