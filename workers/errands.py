@@ -72,10 +72,14 @@ class Errands:
         return replace(decision, fields={**decision.fields, "reported": mark_of(record)})
 
     async def _last_words(self, record: Record) -> str:
-        """Return the newest that the agent said; what it said beside a call to a tool may be empty and does not count."""
+        """Return the newest that the agent said since it was last spoken to.
+
+        What it answered before that is no result of this turn, least of all of one that failed. What it said beside a call to a
+        tool may be empty and does not count.
+        """
         end = record.events
-        while end > 0:
-            begin = max(0, end - PAGE)
+        while end > record.said:
+            begin = max(record.said, end - PAGE)
             for event in reversed(await self._bus.history(record.session, begin, end - begin)):
                 if isinstance(event, AgentMessage) and event.data.text:
                     return event.data.text

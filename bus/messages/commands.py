@@ -64,7 +64,7 @@ class ReportData(CommandData):
         name: what the parent calls it.
         state: state of the child.
         reason: why it failed, None where it did not.
-        text: the newest that the child's agent said.
+        text: the newest that the child's agent said in this turn.
     """
 
     child: SessionId

@@ -107,6 +107,16 @@ async def test_words_that_were_said_long_ago_are_found() -> None:
         assert [getattr(command, "data").text for command in (*sent.commands, *silent.commands)] == ["once", ""]  # noqa: B009
 
 
+async def test_what_was_said_before_the_last_question_is_no_result() -> None:
+    """Least of all of a turn that failed."""
+    async with family("one") as (_, sent, snapshot):
+        asked_again = replace(snapshot, record=replace(snapshot.record, said=2, events=2, state=State.ERROR))
+        await _errands(sent).run(asked_again, Decision())
+        (report,) = sent.commands
+        assert isinstance(report, SessionReport)
+        assert (report.data.state, report.data.text) == (State.ERROR, "")
+
+
 async def test_what_moves_on_is_not_reported_yet() -> None:
     """The state that it comes to is, when that is written."""
     async with family("one") as (_, sent, snapshot):
