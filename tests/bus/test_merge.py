@@ -416,8 +416,8 @@ class Reading(RuleBasedStateMachine):
             self.read(3)
             pages += 1
             assert pages <= 2 + self.log.end
-        self._holds_what_is_kept()
         if self.track.last == self.log.end and self.track.epoch == self.log.epoch:
+            self._holds_what_is_kept()
             assert _place(self.start, self.out) in {(self.log.epoch, self.log.end), (None, self.log.end)}
 
     def _holds_what_is_kept(self) -> None:
