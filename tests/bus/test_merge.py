@@ -329,14 +329,14 @@ class Reading(RuleBasedStateMachine):
 
     @initialize(
         written=st.integers(0, 8),
-        trimmed=st.integers(0, 8),
+        trimmed=st.just(0) | st.integers(0, 8),
         epoch=st.sampled_from(["0", None, "lost"]),
         cursor=st.integers(0, 10),
     )
     def attach(self, written: int, trimmed: int, epoch: str | None, cursor: int) -> None:
         """A reader comes with any cursor: of this log or of another, inside it or beyond."""
         self.logs = [_log("0", written, trimmed)]
-        self.trimmed = bool(trimmed)
+        self.trimmed = bool(min(trimmed, written))
         self.start = (epoch, cursor)
         self.track = Track("events.demo", epoch, cursor, identify=str)
 
@@ -351,7 +351,7 @@ class Reading(RuleBasedStateMachine):
     @precondition(lambda self: not self.crashes)
     def trim(self, count: int) -> None:
         """Retention takes the oldest, perhaps all. Not together with a crash: what is not kept cannot be compared."""
-        self.trimmed = True
+        self.trimmed = self.trimmed or bool(self.log.kept)
         self.log.trim(count)
 
     @rule(written=st.integers(0, 4))
