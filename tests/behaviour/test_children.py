@@ -15,12 +15,14 @@ from bus import (
     ChildStart,
     ChildStartData,
     ChildState,
+    CommandData,
     CommandRefused,
     Event,
     LeaseLost,
     LlmRetry,
     Reason,
     Record,
+    SessionDelete,
     SessionStart,
     SessionState,
     StartData,
@@ -219,6 +221,40 @@ async def test_a_parent_that_finishes_stops_its_children(redis_url: str) -> None
         await fleet.until("p", State.FINISHED)
         stopped = await fleet.until(child, State.STOPPED)
         assert stopped.why == "stopped by session/p: its parent is finished"
+        await _until_nothing_is_due(fleet)
+
+
+async def test_a_parent_that_is_deleted_stops_its_children(redis_url: str) -> None:
+    """Its tombstone keeps them in mind until all of them are over, and then forgets them."""
+    async with Fleet(redis_url, agent=Team, concurrency=2) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject="p", data=CommandData(by="ann")))
+        stopped = await fleet.until(child, State.STOPPED)
+        assert stopped.why == "stopped by session/p: its parent is deleted"
+
+        async def forgotten() -> bool:
+            return await fleet.bus.children("p") == ()
+
+        await eventually(forgotten, PATIENCE_S, "its children are forgotten")
+        await _until_nothing_is_due(fleet)
+        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        await _until_nothing_is_due(fleet)
+        assert await fleet.bus.children("p") == ()
+
+
+async def test_a_parent_hears_that_its_child_was_deleted(redis_url: str) -> None:
+    """As of any other end; it does not wait for ever."""
+    async with Fleet(redis_url, agent=Team) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        assert await _until_said(fleet, "p") == "one deleted: "
+        assert [known.state for known in await fleet.bus.children("p")] == [State.DELETED]
         await _until_nothing_is_due(fleet)
 
 
