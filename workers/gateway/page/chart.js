@@ -33,7 +33,8 @@ export function drawChart(place, label, values) {
     bar(index, width, value === null ? null : value / most, value === null ? "unseen" : value ? "seen" : "zero"),
   );
   const words = inWords(label, values);
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words, class: "bars" }, ...bars);
+  const shape = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "xMaxYMax meet", role: "img", "aria-label": words, class: "bars" };
+  const drawing = svg("svg", shape, ...bars);
   drawing.prepend(svg("title", {}, words));
   place.replaceChildren(el("span", { class: "figure" }, String(seen.at(-1) ?? "–")), drawing);
 }

@@ -17,7 +17,15 @@ export class Conversation {
     parts.earlier.addEventListener("click", () => this.#loadEarlier());
     parts.newer.addEventListener("click", () => this.#toEnd());
     parts.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.atEnd = true;
+    this.resized = new ResizeObserver(() => this.atEnd && this.#toEnd());
+    this.resized.observe(parts.scroller);
+    this.resized.observe(parts.events);
     this.#forget(null);
+  }
+
+  close() {
+    this.resized.disconnect();
   }
 
   #forget(epoch) {
@@ -65,11 +73,10 @@ export class Conversation {
 
   #place(event) {
     if (this.nodes.has(event.offset)) return;
-    const near = this.#near();
     this.nodes.set(event.offset, this.#join(event) ?? this.#insert(event));
     this.last = Math.max(this.last, event.offset);
     this.first = Math.min(this.first, event.offset);
-    if (near) this.#toEnd();
+    if (this.atEnd) this.#toEnd();
     else if (event.offset === this.last) show(this.parts.newer, true);
   }
 
@@ -109,6 +116,7 @@ export class Conversation {
     const epoch = this.epoch;
     const page = await history(this.session, after, until - 1 - after).catch(() => null);
     if (!page || page.epoch !== epoch || this.epoch !== epoch) return;
+    this.atEnd = false;
     const below = scroller.scrollHeight - scroller.scrollTop;
     for (const event of page.events.toReversed()) if (event.offset < until) this.#placeAbove(event);
     this.first = after + 1;
@@ -131,7 +139,7 @@ export class Conversation {
     alone.remove();
   }
 
-  // where the reader is
+  // where the reader is: who reads the end stays there, who has scrolled up is left alone
 
   #near() {
     const { scroller } = this.parts;
@@ -139,12 +147,14 @@ export class Conversation {
   }
 
   #toEnd() {
+    this.atEnd = true;
     this.parts.scroller.scrollTop = this.parts.scroller.scrollHeight;
     show(this.parts.newer, false);
   }
 
   #scrolled() {
-    if (this.#near()) show(this.parts.newer, false);
+    this.atEnd = this.#near();
+    if (this.atEnd) show(this.parts.newer, false);
     if (this.parts.scroller.scrollTop < NEAR_PX && this.first > 1 && this.nodes.size) this.#loadEarlier();
   }
 

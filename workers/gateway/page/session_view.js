@@ -38,6 +38,7 @@ export class SessionView {
 
   close() {
     this.stream.close();
+    this.conversation.close();
     this.status.close();
     this.steering?.close();
     for (const end of this.endings) end();
@@ -119,7 +120,13 @@ export class SessionView {
     const before = this.row;
     this.row = row;
     this.#draw();
+    if (before && before.state !== row.state) this.#tellState(row);
     if (before && (before.state !== row.state || before.needs_you !== row.needs_you)) announce(this.status.sentence());
+  }
+
+  /** Put a change of state into the timeline; the stream tells it as a row, not as a notice. */
+  #tellState({ state, why, since }) {
+    this.timeline.add({ id: `${state} ${since}`, type: "session.state", time: since, data: { to: state, why } });
   }
 
   #linked(link) {

@@ -45,8 +45,9 @@ export function attemptOf(row) {
 export function storyOf(row) {
   const parts = [];
   if (row.needs_you) parts.push(oneLine(row.action) || "resume it, or say something");
-  if (row.reason) parts.push(row.reason_word || words(row.reason), oneLine(row.message));
-  else parts.push(oneLine(row.why));
+  const reason = row.reason_word || words(row.reason);
+  if (reason && reason !== "rate limit") parts.push(reason);
+  parts.push(oneLine(reason ? row.message || row.why : row.why));
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -17,7 +17,8 @@ function makeLine() {
     pips: el("span", { class: "pips", "aria-hidden": "true" }),
     end: el("span", { class: "end" }),
   };
-  const line = el("li", { class: "line" }, ...Object.values(parts));
+  const words = el("div", {}, parts.who, parts.text, " ", parts.end, parts.pips);
+  const line = el("li", { class: "line" }, parts.use, words);
   line.parts = parts;
   return line;
 }

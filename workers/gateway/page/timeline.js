@@ -6,6 +6,9 @@ import { clockTime, dayAndTime, duration, oneLine, words } from "./wording.js";
 const MOST = 60;
 const LONGEST_BAR_S = 60;
 
+// Told already by the notice that led there: each wait by its retry, running by its worker.
+const TOLD = new Set(["running", "retrying", "rate_limited"]);
+
 const path = (data) => (data.llm && data.llm !== "agent" ? `${oneLine(data.llm)}: ` : "");
 const worker = (data) => oneLine(data.worker?.name ?? "a worker");
 const attempts = (data) => `attempt ${data.attempt} of ${data.max_attempts}`;
@@ -38,7 +41,8 @@ const LINES = {
 };
 
 function lineOf(notice) {
-  const line = LINES[notice.type]?.(notice.data);
+  const told = notice.type === "session.state" && TOLD.has(notice.data.to);
+  const line = told ? null : LINES[notice.type]?.(notice.data);
   if (!line) return null;
   const bar = el("span", { class: "bar", "aria-hidden": "true" });
   if (line.wait_s) bar.style.width = `${Math.min(100, (line.wait_s / LONGEST_BAR_S) * 100)}%`;
