@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.browsers import Screens, chromium_binary, running_chromium
-from tests.page.house import House
+from tests.page.house import House, OpenHouse
 from tests.servers import RunningServer
 
 HERE = Path(__file__).parent
@@ -56,7 +58,17 @@ def house_url(request: pytest.FixtureRequest, redis_server: RunningServer | None
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def house(house_url: str) -> AsyncIterator[House]:
+async def open_house(house_url: str) -> AsyncIterator[OpenHouse]:
+    """A maker of systems of one's own, as `House` takes them; ask for it before `screens`, so that pages are closed first."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(**fleet: Any) -> House:
+            return await stack.enter_async_context(House(house_url, **fleet))
+
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def house(open_house: OpenHouse) -> House:
     """One controller, one worker, a provider, and a gateway in front of them."""
-    async with House(house_url) as running:
-        yield running
+    return await open_house()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from playwright.async_api import Locator, Page
 
@@ -15,6 +15,12 @@ from workers.gateway import GatewayOptions, ServedGateway, serve
 
 OPERATOR = "operator-token-of-the-tests"
 VIEWER = "viewer-token-of-the-tests"
+
+
+class OpenHouse(Protocol):
+    """Make a system of one's own; see `House` for the arguments."""
+
+    async def __call__(self, **fleet: Any) -> House: ...
 
 
 class House:
