@@ -40,7 +40,7 @@ async def test_a_clock_that_is_set_while_the_page_is_open(house: House, screens:
     await house.fleet.start("sea", "hello")
     page = await screens.open(house.session("sea"))
     await expect(status_of(page)).to_contain_text("next try in")
-    await page.evaluate(SHIFT % DAY_MS)
+    await page.evaluate(f"() => {{ {SHIFT % DAY_MS} }}")
     before = await page.evaluate(f"({READ})(document.querySelector('.deck .lines').innerText)")
     await expect(status_of(page)).not_to_contain_text(f"in {before} s")
     after = await page.evaluate(f"({READ})(document.querySelector('.deck .lines').innerText)")

@@ -8,6 +8,7 @@ from playwright.async_api import Page, expect
 from bus import State
 from tests.browsers import Screens
 from tests.page.house import House, button, status_of
+from workers.provider import Fault
 
 MARKUP = '<img src=x onerror="window.broken=1"><script>window.broken=1</script><b>bold</b> &amp; "quoted"'
 CONTROLS = "bell\x07 null\x00 escape\x1b[31m delete\x7f c1\x9b end"
@@ -37,7 +38,7 @@ async def test_markup_of_a_provider_and_of_a_reason(house: House, screens: Scree
     await house.fleet.start("sea", "hello")
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".deck .advice")).to_contain_text("<b>bold</b>")
-    await expect(page.locator(".timeline small")).to_contain_text("<b>bold</b>")
+    await expect(page.locator(".notice[data-type='llm.retry'] small")).to_contain_text("<b>bold</b>")
     fleet = await screens.open(house.at("/"))
     await expect(fleet.locator("#row-sea .why")).to_contain_text("<b>bold</b>")
     for one in (page, fleet):
@@ -45,9 +46,7 @@ async def test_markup_of_a_provider_and_of_a_reason(house: House, screens: Scree
         assert await one.evaluate("window.broken") is None
 
 
-def _refusal(message: str) -> object:
-    from workers.provider import Fault
-
+def _refusal(message: str) -> Fault:
     return Fault(kind="status", status=429, message=message, headers={"Retry-After": "50"})
 
 
