@@ -52,7 +52,7 @@ async def test_status_is_no_part_of_the_conversation(house: House, screens: Scre
     page = await screens.open(house.session("sea"))
     await expect(status_of(page)).to_contain_text("attempt 1 of 6")
     await expect(page.locator(".deck .advice")).to_contain_text("Slow down please.")
-    await expect(page.locator(".timeline")).to_contain_text("attempt 1 of 6 failed: rate limit")
+    await expect(page.locator(".timeline")).to_contain_text("attempt 1 of 6: rate limit")
     await expect(page.locator(".events > *")).to_have_count(1)
     await expect(page.locator(".events > .event.user .text")).to_have_text("hello")
     await expect(page.locator(".talk")).not_to_contain_text("Slow down")

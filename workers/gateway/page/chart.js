@@ -1,4 +1,4 @@
-// A small chart of the last minutes: a bar a minute. What was not seen is hatched and not zero.
+// A small chart of the last minutes: a bar a minute. What was not seen is paler than what was zero.
 
 import { el, svg } from "./element.js";
 
@@ -7,7 +7,7 @@ const HEIGHT = 32;
 const GAP = 2;
 
 function bar(index, width, share, kind) {
-  const height = share === null ? HEIGHT : Math.max(share > 0 ? 3 : 1, share * HEIGHT);
+  const height = Math.max(share ? 3 : 1.5, (share ?? 0) * HEIGHT);
   const x = (index * width).toFixed(2);
   return svg("rect", { class: kind, x, y: HEIGHT - height, width: (width - GAP).toFixed(2), height, rx: 1 });
 }

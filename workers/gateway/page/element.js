@@ -34,6 +34,16 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Set an attribute only where it has changed: an icon that is set again is fetched again, and blinks. */
+export function mark(node, name, value) {
+  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+/** Let an icon be another one. */
+export function redraw(use, name) {
+  mark(use, "href", `/static/icons.svg#${name}`);
+}
+
 /** Show or hide an element. */
 export function show(node, shown) {
   if (node.hidden === shown) node.hidden = !shown;

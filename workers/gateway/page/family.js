@@ -1,6 +1,6 @@
 // The children of the session viewed, each a line with its name and its state.
 
-import { el, icon, show, write } from "./element.js";
+import { el, icon, redraw, show, write } from "./element.js";
 import { iconOf, lookOf, wordOf } from "./states.js";
 import { oneLine, words } from "./wording.js";
 
@@ -59,7 +59,7 @@ export class Family {
       this.parts.children.append(line);
     }
     line.className = `line is-${lookOf(row)}`;
-    line.parts.use.firstChild.setAttribute("href", `/static/icons.svg#${iconOf(row)}`);
+    redraw(line.parts.use.firstChild, iconOf(row));
     write(line.parts.link, oneLine(row.name || row.session));
     write(line.parts.word, wordOf(row));
   }

@@ -1,7 +1,7 @@
 // One session as a row of the fleet.
 
 import { now } from "./clock.js";
-import { el, icon, write } from "./element.js";
+import { el, icon, mark, redraw, write } from "./element.js";
 import { attemptOf, countdown, iconOf, lookOf, nextAt, storyOf, wordOf } from "./states.js";
 import { age, dayAndTime, oneLine } from "./wording.js";
 
@@ -24,17 +24,13 @@ export function makeRow(session) {
   return row;
 }
 
-function mark(node, name, value) {
-  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
-}
-
 function hint(cell, text) {
   write(cell.firstChild, text);
   if (cell.title !== text) cell.title = text;
 }
 
 function drawState(element, row) {
-  mark(element.parts.use, "href", `/static/icons.svg#${iconOf(row)}`);
+  redraw(element.parts.use, iconOf(row));
   write(element.parts.word, wordOf(row));
 }
 

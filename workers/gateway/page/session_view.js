@@ -4,7 +4,7 @@ import { announce } from "./announcer.js";
 import * as api from "./api.js";
 import { now, onBeat, sync } from "./clock.js";
 import { Conversation } from "./conversation.js";
-import { show, stamp, write } from "./element.js";
+import { redraw, show, stamp, write } from "./element.js";
 import { Family } from "./family.js";
 import { onKeys } from "./keys.js";
 import { iconOf, lookOf, wordOf } from "./states.js";
@@ -146,7 +146,7 @@ export class SessionView {
     const { parts, row } = this;
     if (!row) return;
     parts.badge.className = `badge is-${lookOf(row)}`;
-    parts.badgeIcon.setAttribute("href", `/static/icons.svg#${iconOf(row)}`);
+    redraw(parts.badgeIcon, iconOf(row));
     write(parts.badgeWord, wordOf(row));
     write(parts.model, oneLine(row.model) || "–");
     write(parts.worker, oneLine(row.worker) || "nobody");

@@ -2,7 +2,7 @@
 // The lines change in place; none of this is part of the conversation.
 
 import { now, onBeat } from "./clock.js";
-import { el, icon, show, write } from "./element.js";
+import { el, icon, mark, redraw, show, write } from "./element.js";
 import { advice, iconOf, idleStory, lookOf, waitEnd, waitStory, wordOf } from "./states.js";
 import { capital, oneLine } from "./wording.js";
 
@@ -82,8 +82,8 @@ export class StatusLine {
     }
     const { parts } = line;
     const waiting = wait && !row.parked;
-    line.className = `line is-${lookOf(row)}${key.startsWith("child") ? " child" : ""}`;
-    parts.use.firstChild.setAttribute("href", `/static/icons.svg#${iconOf(row)}`);
+    mark(line, "class", `line is-${lookOf(row)}${key.startsWith("child") ? " child" : ""}`);
+    redraw(parts.use.firstChild, iconOf(row));
     write(parts.who, oneLine(who));
     show(parts.who, Boolean(who));
     write(parts.text, waiting ? waitStory(wait) + (wait.retry_at ? "," : "") : idleStory(row));
@@ -93,7 +93,7 @@ export class StatusLine {
 
   #drawAround() {
     const { deck, advice: place, progress } = this.parts;
-    deck.className = `deck is-${lookOf(this.row)}`;
+    mark(deck, "class", `deck is-${lookOf(this.row)}`);
     const told = advice(this.row);
     write(place, told);
     show(place, Boolean(told));

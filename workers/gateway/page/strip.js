@@ -23,7 +23,7 @@ function drawWorkers(parts, workers) {
 function drawControllers(parts, controllers) {
   const live = alive(controllers);
   write(parts.controllers, String(live.length));
-  write(parts.controllersNote, live.length ? "commands are answered" : "nothing will be decided");
+  write(parts.controllersNote, live.length ? "alive" : "nothing will be decided");
   parts.controllers.closest(".tile").classList.toggle("bad", !live.length);
 }
 

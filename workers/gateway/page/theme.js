@@ -1,5 +1,7 @@
 // Light, dark, or as the system has it; the choice is remembered in this browser.
 
+import { redraw } from "./element.js";
+
 const KEY = "tidings.theme";
 const ORDER = ["auto", "light", "dark"];
 const ICONS = { auto: "theme-auto", light: "sun", dark: "moon" };
@@ -13,7 +15,7 @@ function show(button, theme) {
   const root = document.documentElement;
   if (theme === "auto") delete root.dataset.theme;
   else root.dataset.theme = theme;
-  button.querySelector("use").setAttribute("href", `/static/icons.svg#${ICONS[theme]}`);
+  redraw(button.querySelector("use"), ICONS[theme]);
   button.setAttribute("aria-label", `Colours: ${theme}. Change.`);
   button.title = `Colours: ${theme}`;
 }

@@ -16,7 +16,7 @@ const attempts = (data) => `attempt ${data.attempt} of ${data.max_attempts}`;
 const LINES = {
   "llm.retry": (data) => ({
     look: data.reason === "rate_limit" || data.reason === "quota_exhausted" ? "rate-limited" : "retrying",
-    text: `${path(data)}${attempts(data)} failed: ${words(data.reason)}`,
+    text: `${path(data)}${attempts(data)}: ${words(data.reason)}`,
     note: `wait ${duration(data.wait_s)}`,
     wait_s: data.wait_s,
     more: oneLine(data.message),
@@ -44,6 +44,7 @@ function lineOf(notice) {
   const told = notice.type === "session.state" && TOLD.has(notice.data.to);
   const line = told ? null : LINES[notice.type]?.(notice.data);
   if (!line) return null;
+  const below = [line.note, line.more].filter(Boolean).join(" · ");
   const bar = el("span", { class: "bar", "aria-hidden": "true" });
   if (line.wait_s) bar.style.width = `${Math.min(100, (line.wait_s / LONGEST_BAR_S) * 100)}%`;
   return el(
@@ -51,8 +52,7 @@ function lineOf(notice) {
     { class: `notice is-${line.look}`, "data-type": notice.type },
     el("time", { datetime: notice.time, title: dayAndTime(notice.time) }, clockTime(notice.time)),
     icon(line.look),
-    el("div", { class: "what" }, el("bdi", {}, line.text), line.more ? el("small", { dir: "auto", title: line.more }, line.more) : null),
-    line.note ? el("span", { class: "note" }, line.note) : null,
+    el("div", { class: "what" }, el("bdi", {}, line.text), below ? el("small", { dir: "auto", title: below }, below) : null),
     line.wait_s ? bar : null,
   );
 }
