@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from playwright.async_api import expect
 
-from bus import Event, State
+from bus import ChildStartData, Event, State
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
-from workers.agent import Step, answer, to_prompt
+from workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
 from workers.llm import Llm
 
 
@@ -123,6 +124,56 @@ async def test_several_paths_each_have_a_line(open_house: OpenHouse, screens: Sc
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".deck .lines > li")).to_have_count(2)
     await expect(page.locator(".deck .lines .path").filter(has_text="title")).to_be_visible()
+
+
+class Parent:
+    """Sends out two children and waits for them."""
+
+    children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Start both, or rest."""
+        if any(event.type == "child.start" for event in history):
+            return Step()
+        return Step([ChildStartData(name=name, text=f"do {name}") for name in self.children])
+
+
+async def test_children_show_under_their_parent(open_house: OpenHouse, screens: Screens) -> None:
+    """A child's wait is a line with its name beside the parent's status; its way is in the conversation."""
+    house = await open_house(agent=Parent, concurrency=3)
+    house.fleet.script("429:retry-after=1,contains=do sources", "429:retry-after=50,contains=do sources")
+    await house.fleet.start("team", "find out")
+    page = await screens.open(house.session("team"))
+    line = page.locator(".deck .lines .child")
+    await expect(line).to_contain_text("sources Rate limited by openai/x: attempt 2 of 6, next try in")
+    await expect(page.locator(".event.child-event", has_text="Started the child sources")).to_have_count(1)
+    await expect(page.locator(".event.child-event", has_text="The child summary reported: awaiting input")).to_have_count(1)
+    await expect(page.locator(".children .line")).to_have_count(2)
+    await page.locator(".children a", has_text="sources").click()
+    await expect(page.locator(".facts")).to_contain_text("team")
+    await button(page, "Resume").click()
+    await expect(page.locator(".event.agent")).to_contain_text("You said: do sources")
+    await page.locator(".facts a", has_text="team").click()
+    await expect(line).to_have_count(0)
+    await expect(page.locator(".event.child-event", has_text="The child sources reported: awaiting input")).to_have_count(1)
+
+
+async def test_children_stand_under_their_parent_in_the_fleet(open_house: OpenHouse, screens: Screens) -> None:
+    """By the name that the parent gave them, indented; a family that needs a person is on top as a whole."""
+    house = await open_house(agent=Parent, concurrency=4)
+    house.fleet.script("401:contains=do summary")
+    await house.fleet.start("team", "find out")
+    await house.fleet.start("another", "find out")
+    page = await screens.open(house.at("/"))
+    await expect(page.locator(".row")).to_have_count(6)
+    await expect(page.locator(".row.needs-you")).to_have_count(1)
+    broken = page.locator(".row.needs-you .session")
+    await expect(broken).to_have_text("summary")
+    rows = "nodes => nodes.sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)"
+    rows += ".map(n => [n.querySelector('a').innerText, n.dataset.depth])"
+    in_order = await page.locator(".row").evaluate_all(rows)
+    assert sorted(in_order[1:3] + in_order[4:]) == [["sources", "1"]] * 2 + [["summary", "1"]] * 2
+    assert [in_order[0][1], in_order[3][1]] == ["0", "0"]
 
 
 async def test_parked_says_when_it_goes_on(open_house: OpenHouse, screens: Screens) -> None:

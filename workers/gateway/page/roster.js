@@ -92,11 +92,21 @@ export class Roster {
     return shown;
   }
 
+  /** Return whether a row stands under another: its parent is there, and it is not its own ancestor. */
+  #nested(row) {
+    const seen = new Set([row.session]);
+    for (let up = this.rows.get(row.parent); up; up = this.rows.get(up.parent)) {
+      if (seen.has(up.session)) return false;
+      seen.add(up.session);
+    }
+    return seen.size > 1;
+  }
+
   #families() {
     const children = new Map();
     const roots = [];
     for (const row of this.rows.values()) {
-      if (!row.parent || row.parent === row.session || !this.rows.has(row.parent)) roots.push(row);
+      if (!row.parent || !this.#nested(row)) roots.push(row);
       else if (children.has(row.parent)) children.get(row.parent).push(row);
       else children.set(row.parent, [row]);
     }

@@ -17,7 +17,7 @@ function makeLine() {
     pips: el("span", { class: "pips", "aria-hidden": "true" }),
     end: el("span", { class: "end" }),
   };
-  const words = el("div", {}, parts.who, parts.text, " ", parts.end, parts.pips);
+  const words = el("div", {}, parts.who, " ", parts.text, " ", parts.end, parts.pips);
   const line = el("li", { class: "line" }, parts.use, words);
   line.parts = parts;
   return line;
