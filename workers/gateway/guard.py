@@ -80,7 +80,8 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._body_limit:
             return Problem("too-large", f"More than {self._body_limit} bytes are not taken.")
-        return None
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Problem("wrong-type") if int(length) and kind != "application/json" else None
 
 
 def is_page(path: str) -> bool:

@@ -76,11 +76,12 @@ class Hub:
             Unreachable: the server does not answer.
             AccessDenied: the user may not do that.
         """
+        # Asked first: a subscription waits for a server that is away, and this says so.
+        self.roll = await self.bus.roll()
         ready = asyncio.get_running_loop().create_future()
         reader = asyncio.create_task(self._follow(ready), name="tidings-gateway-notices")
         self._tasks = [reader]
         await ready
-        self.roll = await self.bus.roll()
         self._connected = self.bus.connected
         self._refresh_strip()
         self._beat()
@@ -99,11 +100,6 @@ class Hub:
         await self.feeds.aclose()
 
     # what is asked of it
-
-    @property
-    def connected(self) -> bool:
-        """Whether what happens is heard of."""
-        return self.bus.connected
 
     def learn(self, record: Record) -> Row:
         """Take in a session as its record has it, unless its notices have told as much already; returns its row."""

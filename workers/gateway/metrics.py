@@ -54,7 +54,7 @@ class HubCollector(Collector):
         yield processes
         yield CounterMetricFamily("tidings_llm_retries", "Calls to models that were repeated, as seen here.", hub.counts.retries)
         yield CounterMetricFamily("tidings_llm_refused", "Those of them that met a rate limit.", hub.counts.refused)
-        yield GaugeMetricFamily("tidings_gateway_connected", "Whether the Pub/Sub connection stands.", float(hub.connected))
+        yield GaugeMetricFamily("tidings_gateway_connected", "Whether the Pub/Sub connection stands.", float(hub.bus.connected))
         yield CounterMetricFamily("tidings_gateway_reconnects", "How often it was lost.", hub.bus.reconnects)
 
 

@@ -32,6 +32,48 @@ WAIT: dict[str, JsonValue] = {
     "message": "Rate limit reached.",
     "action": "Wait: the allowance refills by itself.",
 }
+ROW: dict[str, JsonValue] = {
+    "session": "sea",
+    "state": "rate_limited",
+    "word": "rate limited",
+    "sign": "◔",
+    "urgency": 2,
+    "needs_you": False,
+    "parked": False,
+    "since": "2026-11-23T00:34:27.668624Z",
+    "why": "openai/gpt-4o: rate limit, attempt 3 of 6 failed",
+    "reason": "rate_limit",
+    "reason_word": "rate limit",
+    "wait": WAIT,
+    "waits": [WAIT],
+    "resume_at": None,
+    "model": "openai/gpt-4o",
+    "worker": "w1",
+    "message": "Rate limit reached.",
+    "action": "Wait: the allowance refills by itself.",
+    "by": None,
+    "parent": None,
+    "name": None,
+    "legal": ["session.say", "session.resume", "session.pause", "session.stop"],
+    "events": 1,
+}
+OUTCOME: dict[str, JsonValue] = {
+    "command_id": "5f0c2d7e1f6f4bd5a8c5f3b1f3a0b7d1",
+    "session": "sea",
+    "result": "applied",
+    "state": "queued",
+    "version": 4,
+}
+PROBLEM: dict[str, JsonValue] = {
+    "type": "/api#refused",
+    "title": "A controller refused the command",
+    "status": 409,
+    "detail": "the session is stopped, and that is final",
+    "command_id": "5f0c2d7e1f6f4bd5a8c5f3b1f3a0b7d1",
+    "reason": "the session is stopped, and that is final",
+    "state": "stopped",
+    "legal": [],
+}
 
 
 class _Model(BaseModel):
@@ -65,6 +107,8 @@ class WaitView(_Model):
 
 class RowView(_Model):
     """One session."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": ROW})
 
     session: str
     state: State | None
@@ -162,6 +206,8 @@ class NoticeList(_Model):
 class OutcomeView(_Model):
     """What became of a command that was applied: the state has changed already."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": OUTCOME})
+
     command_id: str
     session: str
     result: Literal["applied"]
@@ -172,11 +218,50 @@ class OutcomeView(_Model):
 class ProblemView(BaseModel):
     """RFC 9457 problem details; some kinds have more members."""
 
+    model_config = ConfigDict(json_schema_extra={"example": PROBLEM})
+
     type: str
     title: str
     status: int
     detail: str
 
+
+FLEET_STREAM = """\
+retry: 1000
+event: hello
+data: {"now":"2026-11-23T00:34:30Z","heartbeat_s":10.0}
+
+event: rows
+data: {"rows":[{"session":"sea","state":"running"}]}
+
+event: ready
+data: {}
+
+event: row
+data: {"row":{"session":"sea","state":"rate_limited"}}
+
+event: tick
+data: {"now":"2026-11-23T00:34:40Z","connected":true}
+
+"""
+"""How a stream of the fleet looks; its rows are shortened here."""
+SESSION_STREAM = """\
+retry: 1000
+event: hello
+data: {"now":"2026-11-23T00:34:30Z","heartbeat_s":10.0,"row":{"session":"sea","state":"running"}}
+
+event: status
+data: {"row":{"session":"sea","state":"running"}}
+
+id: c7b4cf434b84e9a5-1
+event: event
+data: {"type":"user.message","subject":"sea","data":{"text":"Why?"},"offset":1,"epoch":"c7b4cf434b84e9a5"}
+
+event: notice
+data: {"type":"llm.retry","subject":"sea","data":{"attempt":1,"max_attempts":6},"offset":4,"epoch":"c7b4cf434b84e9a5"}
+
+"""
+"""How a stream of one session looks; its objects are shortened here."""
 
 Text = Annotated[str, Field(min_length=1)]
 Why = Annotated[str, Field(max_length=500)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -25,6 +26,8 @@ TYPES: Final = {
     ".webmanifest": "application/manifest+json",
 }
 """What a file is, by its suffix; no other file is served."""
+_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+"""No part of a name begins with a dot, so none leads out of the folder."""
 _STRANGER: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tidings: a token is needed</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
@@ -76,8 +79,8 @@ def page_file(name: str) -> Response:
     Raises:
         Problem: there is none of that name.
     """
-    path = (FOLDER / name).resolve()
-    if not path.is_relative_to(FOLDER) or path.suffix not in TYPES or not path.is_file():
+    path = FOLDER / name
+    if not _NAME.fullmatch(name) or path.suffix not in TYPES or not path.is_file():
         raise Problem("not-found")
     # Asked for anew each time: the files change with the version of Tidings, and a token is needed for them.
     return Response(path.read_bytes(), 200, {"Cache-Control": "no-cache"}, TYPES[path.suffix])

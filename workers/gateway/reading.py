@@ -22,7 +22,7 @@ from workers.gateway.frames import as_json
 from workers.gateway.guard import caller_of
 from workers.gateway.hub import Hub
 from workers.gateway.ledger import Key
-from workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
+from workers.gateway.models import FLEET_STREAM, SESSION_STREAM, FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
 from workers.gateway.options import GatewayOptions
 from workers.gateway.problems import Problem, later
 from workers.gateway.streams import SessionStream, fleet_stream, hello
@@ -168,17 +168,21 @@ def reading_routes(reading: Reading) -> APIRouter:
         """Read the notices that are retained."""
         return _json(await reading.notices(session))
 
-    @router.get("/sessions/{session}/stream", response_class=EventSourceResponse)
+    @router.get("/sessions/{session}/stream", response_class=EventSourceResponse, responses=_stream(SESSION_STREAM))
     async def session_stream(session: str, last: LastEventId = "", after: After = "") -> Response:
         """Follow one session: its history, its state, its notices."""
         return await reading.follow(session, last or after)
 
-    @router.get("/stream", response_class=EventSourceResponse)
+    @router.get("/stream", response_class=EventSourceResponse, responses=_stream(FLEET_STREAM))
     async def stream() -> Response:
         """Follow the whole fleet."""
         return reading.stream(fleet_stream(hub))
 
     return router
+
+
+def _stream(example: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": "Frames, for ever.", "content": {"text/event-stream": {"example": example}}}}
 
 
 def _json(body: bytes) -> Response:

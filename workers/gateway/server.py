@@ -7,9 +7,11 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import quote
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from bus import Bus
 from workers.gateway.gateway import Gateway
@@ -44,6 +46,13 @@ class ServedGateway:
     def token(self) -> str:
         """Token of operators."""
         return self.gateway.options.token
+
+
+class _Silent(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # it is a class, chosen by what is installed
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Addresses of requests hold tokens. uvicorn's own switch writes them all the same as soon as its logger has a handler.
+        self.access_log = False
 
 
 class _Server(uvicorn.Server):
@@ -104,9 +113,10 @@ async def serve(
 
 
 def _config(gateway: Gateway) -> uvicorn.Config:
-    # No log of requests: their addresses hold tokens. Our own logging takes what else uvicorn has to say.
+    # Our own logging takes what uvicorn has to say.
     return uvicorn.Config(
         gateway.app,
+        http=_Silent,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -70,7 +70,7 @@ class Following:
 
         def arrived() -> list[Any]:
             found = [data for data in self.of(event) if wanted(data)]
-            assert len(found) >= count, f"{len(found)} of {count} {event}; the last frames: {self.frames[-3:]}"
+            assert len(found) >= count, f"{len(found)} of {count} {event}; the last ones: {self.of(event)[-3:]}"
             return found
 
         return await eventually(arrived, PATIENCE_S, f"{count} frames {event}")

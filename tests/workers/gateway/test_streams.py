@@ -17,6 +17,7 @@ from workers.board import Row
 from workers.gateway import feed, serve
 from workers.gateway.hub import Hub
 from workers.gateway.streams import SessionStream, chunks
+from workers.testing.warmup import warm_up
 
 PATH = "/api/sessions/sea/stream"
 
@@ -116,6 +117,7 @@ async def test_what_was_trimmed_is_told_as_a_gap(bus: Bus) -> None:
 
 async def test_a_wait_is_seen_at_once_and_ends(redis_url: str) -> None:
     """Retries as notices and as the state, in place; then it clears by itself; the history has none of it."""
+    await warm_up()
     async with Fleet(redis_url, backoff_base_s=0.2, backoff_cap_s=0.3) as fleet, gateway_and_caller(fleet.bus) as (_, caller):
         fleet.script("429x2")
         await caller.post("/api/sessions", {"session": "sea", "text": "hello"})
@@ -195,7 +197,7 @@ async def test_events_that_cannot_be_read_are_left_out(bus: Bus) -> None:
     redis = link.connection.commands
     await redis.xtrim(log, maxlen=0, approximate=False)
     for offset in range(1, 61):
-        await redis.hset(link.names.record("sea"), "events", str(offset))  # type: ignore[misc]
+        await redis.hset(link.names.record("sea"), "events", str(offset))
     await redis.delete(log)
     for offset in range(1, 60):
         await redis.xadd(log, {"id": "x", "m": "{"}, id=f"{offset}-0")
