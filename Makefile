@@ -80,6 +80,10 @@ bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (tw
 docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights, providers
 	for page in states wire settings operations providers; do $(BIN)/python docs/make_$$page.py || exit 1; done
 
+.PHONY: screenshots
+screenshots: $(VENV)/.installed-all ## Take the pictures of the web page again (needs a Chromium)
+	PYTHONPATH="$(CURDIR)" $(BIN)/python docs/make_screenshots.py
+
 .PHONY: clean
 clean: ## Remove the environment, builds, caches and reports
 	rm -rf $(VENV) $(NEWEST) dist .coverage .coverage.* coverage.xml htmlcov

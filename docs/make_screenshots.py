@@ -8,20 +8,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 from playwright.async_api import Page, expect
 
-from bus import Event, State, ToolCallData, ToolResultData
+from bus import ChildStartData, Event, State, ToolCallData, ToolResultData
 from tests.browsers import Screens, chromium_binary, running_chromium
 from tests.page.house import House
 from tests.servers import RunningServer, redis_binary, valkey_binary
-from workers.agent import ChatAgent, Next, Step, open_calls
+from workers.agent import AgentFactory, ChatAgent, Next, Step, open_calls
 from workers.llm import Llm
 from workers.provider import Fault
 
@@ -29,6 +29,7 @@ FOLDER = Path(__file__).resolve().parent / "screenshots"
 MOST_BYTES = 150_000
 _LIMIT = "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29611, Requested 1240."
 _WIDE, _NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+_TALL = _NARROW | {"height": 1000}
 _FILES = {"auth/session.py": "class Session:\n    def expired(self, now):\n        return now - self.created > LIMIT\n"}
 
 
@@ -44,7 +45,7 @@ class Shot:
 SHOTS = (
     Shot("fleet-light", "/", {"viewport": _WIDE, "color_scheme": "light"}),
     Shot("fleet-dark", "/", {"viewport": _WIDE, "color_scheme": "dark"}),
-    Shot("fleet-narrow", "/", {"viewport": _NARROW, "color_scheme": "light"}),
+    Shot("fleet-narrow", "/", {"viewport": _TALL, "color_scheme": "light"}),
     Shot("session-light", "/sessions/refactor-auth", {"viewport": _WIDE, "color_scheme": "light"}),
     Shot("session-dark", "/sessions/refactor-auth", {"viewport": _WIDE, "color_scheme": "dark"}),
     Shot("session-narrow", "/sessions/refactor-auth", {"viewport": _NARROW, "color_scheme": "dark"}),
@@ -52,10 +53,16 @@ SHOTS = (
 
 
 class Reader(ChatAgent):
-    """Reads a file with a tool when it is asked to read, and answers."""
+    """Reads a file when it is asked to read, sends children out when it is asked to research, and answers."""
+
+    children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
 
     async def step(self, history: Sequence[Event], llm: Llm) -> Step:
-        """Call the tool, give its result, or answer."""
+        """Call the tool, give its result, start the children, or answer."""
+        asked_for = str(getattr(history[0].data, "text", "")) if history else ""
+        if "Research" in asked_for:
+            team = [ChildStartData(name=name, text=f"Find the {name}.") for name in self.children]
+            return Step() if len(history) > 1 else Step(team)
         calls = open_calls(history)
         if calls:
             found = [
@@ -63,7 +70,7 @@ class Reader(ChatAgent):
                 for call in calls
             ]
             return Step(found, Next.CONTINUE)
-        if len(history) == 1 and "Read" in str(getattr(history[0].data, "text", "")):
+        if len(history) == 1 and "Read" in asked_for:
             asked = ToolCallData(call_id="call_1", name="read_file", arguments={"path": "auth/session.py"}, idempotent=True)
             return Step([asked], Next.CONTINUE)
         return await super().step(history, llm)
@@ -127,9 +134,12 @@ class Stage:
             _limited("Count it from", 52),
             Fault(kind="status", status=503, message="The engine is overloaded.", headers={"Retry-After": "44"}, contains="4812"),
             Fault(kind="timeout", contains="translate"),
+            _limited("Find the sources", 0.3),
+            _limited("Find the sources", 31),
         )
         await self._fleet.say("refactor-auth", "Count it from the last request, not from the login, and show it by a test.")
         await self._fleet.start("triage-4812", "What is ticket 4812 about?")
+        await self._fleet.start("web-research", "Research what idle time-outs others have.")
         await self._fleet.start("translate-docs", "Please translate the guide.")
         await self._fleet.until("translate-docs", State.RUNNING)
         await self._fleet.until("triage-4812", State.RETRYING)
@@ -140,9 +150,10 @@ async def _settled(page: Page, shot: Shot) -> None:
     """Wait until what the picture is about is on the screen."""
     await expect(page.locator(".link")).to_have_text("live")
     if shot.path == "/":
-        await expect(page.locator(".row .word", has_text="rate limited")).not_to_have_count(0)
+        await expect(page.locator("#row-refactor-auth .attempt")).to_have_text("3/6")
+        await expect(page.locator(".row.child .attempt", has_text="2/6")).to_have_count(1)
+        await expect(page.locator(".tile").first).not_to_contain_text("0 of 12")
         await expect(page.locator(".tile .figure").first).to_have_text("3")
-        await expect(page.locator(".bars")).to_have_count(2)
     else:
         await expect(page.locator(".deck .lines")).to_contain_text("attempt 3 of 6, next try in")
         await expect(page.locator(".event.agent")).to_have_count(1)
