@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from playwright.async_api import Page, expect
 
-from bus import ChildStartData, Event, State, ToolCallData, ToolResultData
+from bus import ChildStartData, Event, State, ToolCallData, ToolResultData, UserMessage
 from tests.browsers import Screens, chromium_binary, running_chromium
 from tests.page.house import House
 from tests.servers import RunningServer, redis_binary, valkey_binary
@@ -59,7 +59,8 @@ class Reader(ChatAgent):
 
     async def step(self, history: Sequence[Event], llm: Llm) -> Step:
         """Call the tool, give its result, start the children, or answer."""
-        asked_for = str(getattr(history[0].data, "text", "")) if history else ""
+        first = history[0] if history else None
+        asked_for = first.data.text if isinstance(first, UserMessage) else ""
         if "Research" in asked_for:
             team = [ChildStartData(name=name, text=f"Find the {name}.") for name in self.children]
             return Step() if len(history) > 1 else Step(team)

@@ -69,8 +69,8 @@ async def open_house(house_url: str) -> AsyncIterator[OpenHouse]:
     """A maker of systems of one's own, as `House` takes them; ask for it before `screens`, so that pages are closed first."""
     async with AsyncExitStack() as stack:
 
-        async def opened(**fleet: Any) -> House:
-            return await stack.enter_async_context(House(house_url, **fleet))
+        async def opened(url: str = house_url, **fleet: Any) -> House:
+            return await stack.enter_async_context(House(url, **fleet))
 
         yield opened
 

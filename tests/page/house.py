@@ -20,7 +20,7 @@ VIEWER = "viewer-token-of-the-tests"
 class OpenHouse(Protocol):
     """Make a system of one's own; see `House` for the arguments."""
 
-    async def __call__(self, **fleet: Any) -> House: ...
+    async def __call__(self, url: str = ..., **fleet: Any) -> House: ...
 
 
 class House:

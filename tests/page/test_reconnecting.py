@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from playwright.async_api import expect
 
 from bus import State
 from tests.browsers import Screens
-from tests.page.house import House, button, offsets, row_of, status_of
+from tests.conftest import MakeServer
+from tests.page.house import House, OpenHouse, button, offsets, row_of, status_of
 from tests.waiting import eventually
 
 
@@ -23,7 +26,7 @@ async def test_a_gateway_that_comes_back(house: House, screens: Screens) -> None
     await expect(page.locator(".link")).to_have_text("offline")
     for text in ("two", "three"):
         await house.fleet.say("sea", text)
-        await eventually(lambda text=text: _answered(house, text), 20)
+        await eventually(partial(_answered, house, text), 20)
     await house.open_gateway()
     await expect(page.locator(".event.agent").last).to_contain_text("You said: three")
     await expect(page.locator(".banner")).to_be_hidden()
@@ -59,6 +62,25 @@ async def test_the_fleet_after_a_restart(house: House, screens: Screens) -> None
     await expect(status_of(page)).to_have_text("Waiting for your reply")
 
 
+async def test_a_gateway_that_has_lost_its_redis(make_server: MakeServer, open_house: OpenHouse, screens: Screens) -> None:
+    """The page says so although its own connection is well, and goes on by itself."""
+    server = make_server(appendonly=True)
+    house = await open_house(server.url)
+    await house.fleet.start("sea", "one")
+    await house.fleet.until("sea", State.AWAITING_INPUT)
+    page = await screens.open(house.session("sea"))
+    await expect(page.locator(".event.agent")).to_have_count(1)
+    server.kill()
+    await expect(page.locator(".banner")).to_contain_text("The gateway has lost its Redis.")
+    await expect(page.locator(".link")).to_have_text("no Redis")
+    server.start()
+    await expect(page.locator(".link")).to_have_text("live")
+    await expect(page.locator(".banner")).to_be_hidden()
+    await house.fleet.say("sea", "two")
+    await expect(page.locator(".event.agent").last).to_contain_text("You said: two")
+    assert await offsets(page) == [1, 2, 3, 4]
+
+
 async def test_somebody_who_is_not_let_in_any_more(house: House, screens: Screens) -> None:
     """The page says what to do instead of trying for ever."""
     screens.failures_expected = True
@@ -87,7 +109,7 @@ async def test_a_page_that_nobody_looks_at_lets_its_connection_go(house: House, 
     await page.evaluate("look(true)")
     await eventually(lambda: not house.gateway.gateway.hub.session_viewers, 20)
     await house.fleet.say("sea", "two")
-    await eventually(lambda: _answered(house, "two"), 20)
+    await eventually(partial(_answered, house, "two"), 20)
     await page.evaluate("look(false)")
     await expect(page.locator(".event.agent").last).to_contain_text("You said: two")
     assert await offsets(page) == [1, 2, 3, 4]

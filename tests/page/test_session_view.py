@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from playwright.async_api import expect
 
-from bus import ChildStartData, Event, State
+from bus import AgentMessage, AgentMessageData, ChildStartData, Event, State, WorkerRef
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
 from workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
@@ -224,6 +224,26 @@ async def test_long_histories_are_read_from_the_end(house: House, screens: Scree
         "nodes => nodes.filter(n => n.getBoundingClientRect().bottom > 120).map(n => Number(n.dataset.offset))[0]"
     )
     assert in_view > 40
+
+
+async def test_of_a_very_long_history_the_newest_part_is_held(open_house: OpenHouse, screens: Screens) -> None:
+    """The document does not grow for ever while a busy session is looked at, and what went can be had again."""
+    house = await open_house(workers=0, controllers=0)
+    bus = house.fleet.bus
+    claim = await bus.claim(WorkerRef(name="busy"), session="sea", create=True)
+    assert claim is not None
+    events = [AgentMessage(subject="sea", data=AgentMessageData(text=f"number {number}")) for number in range(1, 1601)]
+    await bus.append(claim, events[:50], 0)
+    page = await screens.open(house.session("sea"))
+    await expect(page.locator(".event").last).to_contain_text("number 50")
+    for at in range(50, 1600, 50):
+        await bus.append(claim, events[at : at + 50], at)
+    await expect(page.locator(".event").last).to_contain_text("number 1600")
+    shown = await offsets(page)
+    assert 1000 <= len(shown) <= 1500
+    assert shown == list(range(shown[0], 1601))
+    await page.get_by_role("button", name="Show earlier").click()
+    await expect(page.locator(f".event[data-offset='{shown[0] - 100}']")).to_have_count(1)
 
 
 async def test_a_session_that_is_not_there(house: House, screens: Screens) -> None:

@@ -6,6 +6,8 @@ import { answerCall, earlierWord, eventCard, holeCard } from "./event_card.js";
 
 const PAGE = 100;
 const NEAR_PX = 80;
+const MOST = 1500;
+const KEPT = 1000;
 
 export class Conversation {
   /**
@@ -56,9 +58,13 @@ export class Conversation {
   async #readOn(end) {
     while (this.last < end) {
       const page = await history(this.session, this.last, PAGE);
-      if (page.epoch !== this.epoch || !page.events.length) return;
+      if (page.epoch !== this.epoch) return;
       for (const event of page.events) this.#place(event);
       this.#drawEnds();
+      // Events that nobody can read are left out of a page; they are passed over, not asked for again and again.
+      const read = page.next ?? page.end;
+      if (read <= this.last && !page.events.length) return;
+      this.last = Math.max(this.last, read);
     }
   }
 
@@ -76,6 +82,7 @@ export class Conversation {
     this.nodes.set(event.offset, this.#join(event) ?? this.#insert(event));
     this.last = Math.max(this.last, event.offset);
     this.first = Math.min(this.first, event.offset);
+    if (this.atEnd) this.#trim();
     if (this.atEnd) this.#toEnd();
     else if (event.offset === this.last) show(this.parts.newer, true);
   }
@@ -86,6 +93,21 @@ export class Conversation {
     if (!open) return null;
     open.answered = true;
     return answerCall(open.node, event);
+  }
+
+  /** Let the oldest cards go where there are very many; "Show earlier" brings them back. */
+  #trim() {
+    const cards = [...this.parts.events.children];
+    if (cards.length <= MOST) return;
+    const cut = cutOf(cards, cards.length - KEPT);
+    for (const card of cards.slice(0, cut)) card.remove();
+    for (const [offset, node] of this.nodes) if (!node.isConnected) this.nodes.delete(offset);
+    for (const [id, calls] of this.calls) {
+      const left = calls.filter(({ node }) => node.isConnected);
+      if (left.length) this.calls.set(id, left);
+      else this.calls.delete(id);
+    }
+    this.first = Math.min(...this.nodes.keys());
   }
 
   #insert(event) {
@@ -164,6 +186,18 @@ export class Conversation {
     show(this.parts.nothing, !this.nodes.size && this.first <= 1);
     if (!this.nodes.size) show(this.parts.newer, false);
   }
+}
+
+/** Return before which card to cut, at most so many from the top, so that no result below belongs to a call above. */
+function cutOf(cards, most) {
+  let cut = 0;
+  let newest = 0;
+  for (let index = 0; index < most; index++) {
+    const inside = [...cards[index].querySelectorAll("[data-offset]")].map((node) => Number(node.dataset.offset));
+    newest = Math.max(newest, Number(cards[index].dataset.offset ?? 0), ...inside);
+    if (Number(cards[index + 1].dataset.offset) > newest) cut = index + 1;
+  }
+  return cut;
 }
 
 function parse(cursor) {

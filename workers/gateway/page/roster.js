@@ -9,7 +9,7 @@ const BUSY = new Set(["queued", "running", "retrying", "rate_limited", null, und
 /**
  * Return the band of a row: those that need a person, those at work, those that rest, those that are over.
  *
- * Within a band rows stand by name, so that a row stays where it is while its state goes to and fro between running and waiting.
+ * Within a band rows stand by name, so that a row stays where it is while its state changes between running and waiting.
  */
 export function bandOf(row) {
   if (row.needs_you) return 0;
