@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from bus import (
     Attendant,
@@ -35,7 +36,7 @@ FLEET_S = 2.0
 RENEW_S = 10.0
 """How often the strip is sent though only times in it have changed."""
 _SLICE = 50
-"""Viewers that are woken at a time for a heartbeat, so that a thousand of them do not hold up a change of state."""
+"""Viewers that are woken at a time for what is not urgent, so that a thousand of them do not hold up a change of state."""
 
 
 class Hub:
@@ -219,16 +220,10 @@ class Hub:
                 self._wake_everybody()
             elif loop.time() >= due:
                 self._beat()
-                await self._wake_gently()
+                await _wake_gently([*self.fleet_viewers, *self.session_viewers])
             else:
                 continue
             due = loop.time() + self.heartbeat_s
-
-    async def _wake_gently(self) -> None:
-        everybody = [*self.fleet_viewers, *self.session_viewers]
-        for at in range(0, len(everybody), _SLICE):
-            wake_all(everybody[at : at + _SLICE])
-            await asyncio.sleep(0)
 
     async def _watch_processes(self) -> None:
         while True:
@@ -241,7 +236,7 @@ class Hub:
             for session in tuple(self._unread):
                 await self._read(session)
             if self._refresh_strip():
-                wake_all(self.fleet_viewers)
+                await _wake_gently(self.fleet_viewers)
 
     def _refresh_strip(self) -> bool:
         """Make the strip anew if something in it has changed; returns whether it has."""
@@ -252,6 +247,14 @@ class Hub:
         self._strip, self._strip_at = strip, now
         self.fleet = frame("fleet", as_json(fleet)), self.fleet[1] + 1
         return True
+
+
+async def _wake_gently(viewers: Iterable[Viewer]) -> None:
+    """Wake several, a few in each turn of the loop."""
+    everybody = tuple(viewers)
+    for at in range(0, len(everybody), _SLICE):
+        wake_all(everybody[at : at + _SLICE])
+        await asyncio.sleep(0)
 
 
 def _without_times(fleet: Json) -> Json:
