@@ -89,10 +89,26 @@ async def test_a_name_that_is_taken_is_refused_in_the_dialog(house: House, scree
     await _start(page, "sea", "Why is the sea salt?")
     await expect(page.locator("dialog .trouble")).not_to_be_empty()
     await expect(page.get_by_label("What shall it do?")).to_have_value("Why is the sea salt?")
-    await page.get_by_label("Name").fill("lake")
+    await page.get_by_role("dialog").get_by_label("Name").fill("lake")
     await page.keyboard.press("Enter")
     await expect(page.locator(".event.agent")).to_contain_text("You said: Why is the sea salt?")
     assert await house.fleet.said("sea") == ["user: hello", "agent: You said: hello"]
+
+
+async def test_others_see_who_did_it(house: House, screens: Screens) -> None:
+    """The name that somebody gave in the header stands beside what they did, whatever its letters; their browser keeps it."""
+    house.fleet.script("429:retry-after=50")
+    await house.fleet.start("sea", "hello")
+    page = await screens.open(house.session("sea"))
+    await page.get_by_role("button", name="You are operator").click()
+    await page.get_by_label("Your name").fill("Łucja Ζωή")
+    await page.keyboard.press("Enter")
+    await page.reload()
+    await expect(page.get_by_role("button", name="You are Łucja Ζωή")).to_be_visible()
+    await button(page, "Pause").click()
+    other = await screens.open(house.session("sea"))
+    await expect(status_of(other)).to_contain_text("Paused by Łucja Ζωή (web)")
+    await expect(other.locator(".facts")).to_contain_text("Łucja Ζωή (web)")
 
 
 async def test_a_command_whose_answer_was_lost_is_done_once(house: House, screens: Screens) -> None:

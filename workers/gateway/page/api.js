@@ -1,5 +1,7 @@
 // What the page asks of the gateway. Every refusal becomes a Problem that says in a person's words what happened.
 
+import { yourName } from "./identity.js";
+
 const PATIENCE_MS = 30_000;
 
 /** A request that failed; `status` is 0 where nobody answered. */
@@ -38,8 +40,11 @@ async function ask(path, options = {}) {
   return response.json();
 }
 
-function post(path, body, headers = {}) {
-  return ask(path, { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) });
+function post(path, body, more = {}) {
+  const headers = { "Content-Type": "application/json", ...more };
+  // A header holds no letters beyond Latin; the gateway decodes it.
+  if (yourName()) headers["X-Tidings-User"] = encodeURIComponent(yourName());
+  return ask(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
 const at = (session) => `/api/sessions/${encodeURIComponent(session)}`;

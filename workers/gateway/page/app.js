@@ -6,6 +6,7 @@ import { sync } from "./clock.js";
 import { Connection } from "./connection.js";
 import { partsOf, show, write } from "./element.js";
 import { FleetView } from "./fleet_view.js";
+import { nameButton } from "./identity.js";
 import { onKeys } from "./keys.js";
 import { SessionView } from "./session_view.js";
 import { themeToggle } from "./theme.js";
@@ -52,6 +53,7 @@ async function begin() {
     app.role = who.role;
     write(parts.role, who.role === "operator" ? "" : "read only");
     show(parts.role, who.role !== "operator");
+    show(parts.you, who.role === "operator");
     write(parts.version, who.version ?? "");
   } catch (problem) {
     failed(problem);
@@ -72,6 +74,7 @@ function failed(problem) {
 
 announceIn(parts.live);
 themeToggle(parts.theme);
+nameButton(parts);
 parts.keysButton.addEventListener("click", () => parts.keys.showModal());
 onKeys({ "?": () => parts.keys.showModal() });
 document.addEventListener("click", follow);
