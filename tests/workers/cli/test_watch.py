@@ -174,8 +174,10 @@ class Terminal:
         command = (sys.executable, "-m", "workers.cli", *arguments)
         variables = environment({"TERM": "xterm-256color"})
         del variables["COLUMNS"]
-        ends = {"stdin": self._program, "stdout": self._program, "stderr": self._program}
-        self.process: Process = await asyncio.create_subprocess_exec(*command, env=variables, start_new_session=True, **ends)
+        end = self._program
+        self.process: Process = await asyncio.create_subprocess_exec(
+            *command, env=variables, start_new_session=True, stdin=end, stdout=end, stderr=end
+        )
 
     def _read(self) -> None:
         self._drawn += os.read(self._person, 65536)

@@ -61,7 +61,9 @@ class Watching:
 
 
 @asynccontextmanager
-async def watch(bus: Bus, session: str = "*", *, size: tuple[int, int] = (120, 24), timeout_s: float = 5.0) -> AsyncIterator[Watching]:
+async def watch(
+    bus: Bus, session: str = "*", *, size: tuple[int, int] = (120, 24), timeout_s: float = 5.0
+) -> AsyncIterator[Watching]:
     """Open the live view on a bus."""
     async with Feed(bus, session) as feed:
         app = WatchApp(Post(bus, feed, by="ann@here", timeout_s=timeout_s, tell=lambda item: list(told(item))), session)
