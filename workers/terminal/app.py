@@ -40,9 +40,9 @@ class WatchApp(App[int]):
     Screen { layout: vertical; scrollbar-size-vertical: 1; }
     #connection, #counts, #columns, #hints { height: 1; }
     SessionTable, Conversation { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
-    Conversation { margin: 1 0; }
+    Conversation { margin: 1 0 0 0; }
     #detail { height: 3; padding: 1 0 0 2; }
-    #status { height: 3; }
+    #status { height: 4; border-top: solid ansi_bright_black; }
     Prompt { height: 1; }
     Prompt #said { width: 1fr; height: 1; }
     Prompt #label { width: auto; }
