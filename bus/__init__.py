@@ -27,6 +27,7 @@ from bus.errors import (
 )
 from bus.inspection import Queue, Queues, Server
 from bus.listener import Sink
+from bus.logs import Page
 from bus.merge import Gap
 from bus.messages import (
     AgentError,
@@ -124,6 +125,7 @@ __all__ = [
     "Outbox",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PayloadTooLarge",
     "Picture",
     "Presence",

@@ -15,7 +15,7 @@ from bus.decisions import Decision, Decisions, Due, Snapshot
 from bus.errors import TidingsError
 from bus.inspection import Inspection, Queues, Server
 from bus.listener import Listener, Sink
-from bus.logs import PAGE, Logs
+from bus.logs import PAGE, Logs, Page
 from bus.messages import (
     PAYLOAD_LIMIT,
     Command,
@@ -198,6 +198,18 @@ class Bus:
         if page.epoch is None:
             await self._logs.record(session)
         return tuple(message for _, message in page.entries if isinstance(message, Event))
+
+    async def page(self, channel: str, after: int = 0, limit: int = PAGE) -> Page:
+        """Read up to ``limit`` retained messages of one channel after an offset, with the epoch and the end of its log.
+
+        For programs that pass messages on and keep the places of their readers themselves; others ``subscribe``.
+
+        Raises:
+            InvalidName: there is no such channel, or it is a pattern.
+            Unreachable: the server does not answer.
+        """
+        place = Channel.parse(channel)
+        return await self._logs.page(place.plane, check_session(place.session), after, limit)
 
     async def status(self, session: str) -> Record:
         """Return what is known of a session.
