@@ -23,16 +23,26 @@ def run_gateway(settings: Settings, name: str | None = None) -> int:
         UsageProblem: others could reach it and no token was chosen, or the name cannot be used.
         Problem: a package is missing, or the address cannot be listened on.
     """
+    check_gateway(settings)
+    check_name(name)
+    return on_bus(settings, lambda bus: show(bus, settings, name))
+
+
+def check_gateway(settings: Settings) -> None:
+    """Check that a gateway can be had as the settings ask for it.
+
+    Raises:
+        UsageProblem: others could reach it and no token was chosen.
+        Problem: a package is missing.
+    """
     for package in _NEEDED:
         require(package, "gateway")
-    check_name(name)
     from workers.gateway import is_loopback
 
     if settings.token is None and not is_loopback(settings.host):
         raise UsageProblem(
             f"{settings.host} can be reached from outside: choose a token for operators, and give it as {spelling('token')}"
         )
-    return on_bus(settings, lambda bus: show(bus, settings, name))
 
 
 async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -16,6 +13,7 @@ from rich.text import Text
 
 from bus import Bus, LlmRetry, Notice, SessionState
 from workers.board import Board
+from workers.cli.program import own_name
 from workers.cli.tasks import end
 from workers.demo.table import LiveTable
 from workers.redaction import one_line
@@ -104,14 +102,3 @@ class Table(Display):
     def ask(self, text: str) -> None:
         """Show it below the table."""
         self._table.foot = text
-
-
-def own_name() -> str:
-    """Return how a person starts this same command line in another terminal of this folder."""
-    started = sys.argv[0]
-    if os.path.basename(started) != "tidings":
-        return shlex.join([sys.executable, "-m", "workers.cli"])
-    found = shutil.which("tidings")
-    if found and os.path.realpath(found) == os.path.realpath(started):
-        return "tidings"
-    return shlex.quote(os.path.abspath(started))
