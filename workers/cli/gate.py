@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib.util import find_spec
 
 from bus import Bus
 from workers.cli.connection import on_bus
@@ -26,6 +27,11 @@ def run_gateway(settings: Settings, name: str | None = None) -> int:
     check_gateway(settings)
     check_name(name)
     return on_bus(settings, lambda bus: show(bus, settings, name))
+
+
+def is_gateway_installed() -> bool:
+    """Return whether the packages of the ``gateway`` extra are there."""
+    return all(find_spec(package) for package in _NEEDED)
 
 
 def check_gateway(settings: Settings) -> None:
