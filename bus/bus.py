@@ -11,6 +11,7 @@ from typing import cast
 from weakref import WeakSet
 
 from bus.channels import Channel, Names
+from bus.children import read_children
 from bus.decisions import Decision, Decisions, Due, Snapshot
 from bus.errors import TidingsError
 from bus.inspection import Inspection, Queues, Server
@@ -18,6 +19,7 @@ from bus.listener import Listener, Sink
 from bus.logs import PAGE, Logs, Page
 from bus.messages import (
     PAYLOAD_LIMIT,
+    Child,
     Command,
     Cursor,
     Event,
@@ -126,6 +128,11 @@ class Bus:
     def reconnects(self) -> int:
         """How often the Pub/Sub connection was lost."""
         return self._listener.reconnects
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes that one encoded message may take."""
+        return self._link.payload_limit
 
     def now(self) -> datetime:
         """Return the server's time, by our estimate."""
@@ -251,6 +258,14 @@ class Bus:
             Unreachable: the server does not answer.
         """
         return await self._steering.send(command, timeout_s)
+
+    async def submit(self, command: Command) -> Outcome | None:
+        """Store a command and wait for nothing; see ``Steering.submit``."""
+        return await self._steering.submit(command)
+
+    async def children(self, session: str) -> tuple[Child, ...]:
+        """Return what is known of the children of a session, by name; see ``read_children``."""
+        return await read_children(self._link, check_session(session))
 
     # for those who look after an installation
 

@@ -127,7 +127,7 @@ async def test_a_viewer_changes_nothing(open_as: Open) -> None:
                 await client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
-async def test_a_worker_sends_no_commands_and_a_person_writes_no_history(open_as: Open) -> None:
+async def test_a_worker_hears_no_outcomes_and_a_person_writes_no_history(open_as: Open) -> None:
     """What each of them must not do is refused by the server, whatever program they use."""
     async with open_as(Role.WORKER) as worker, open_as(Role.PERSON) as person:
         with pytest.raises(AccessDenied):
@@ -143,13 +143,6 @@ async def test_a_worker_sends_no_commands_and_a_person_writes_no_history(open_as
         with pytest.raises(AccessDenied):
             await person.take_due()
         await worker.release(claim, Release(Trigger.YIELD, read=0))
-
-
-async def test_a_controller_sends_no_commands(open_as: Open) -> None:
-    """It decides what others ask and asks nothing itself."""
-    async with open_as(Role.CONTROLLER) as bus:
-        with pytest.raises(AccessDenied):
-            await bus.send(SessionStart(subject="x", data=StartData(by="eve")), 2)
 
 
 def test_no_right_reaches_beyond_the_prefix() -> None:

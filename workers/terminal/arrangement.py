@@ -41,8 +41,7 @@ def _families(rows: Iterable[Row]) -> Iterator[list[Placed]]:
     family: list[Placed] = []
     depths: dict[str, int] = {}
     for row in rows:
-        parent = getattr(row, "parent", None)
-        depth = depths.get(parent, -1) + 1 if parent else 0
+        depth = depths.get(row.parent, -1) + 1
         if depth == 0:
             if family:
                 yield family
@@ -56,7 +55,7 @@ def _families(rows: Iterable[Row]) -> Iterator[list[Placed]]:
 def _matches(row: Row, words: list[str]) -> bool:
     if not words:
         return True
-    shown = " ".join((row.session, row.look.word if row.look else "", row.story(), row.model, row.worker)).lower()
+    shown = " ".join((row.session, row.label, row.look.word if row.look else "", row.story(), row.model, row.worker)).lower()
     return all(word in shown for word in words)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
 
-from workers.board import Row
+from workers.board import INDENT, Row
 from workers.redaction import one_line
 from workers.terminal.arrangement import Placed
 
@@ -115,9 +115,8 @@ def _fit(text: str, column: Column) -> str:
 
 
 def _name(placed: Placed, moment: Moment) -> Piece:
-    below = f"{'  ' * (placed.depth - 1)}{'`-' if moment.ascii_only else '└'} " if placed.depth else ""
-    name = getattr(placed.row, "name", None)
-    return below + (one_line(name, 100) if name and placed.depth else placed.row.session), "bold"
+    below = f"{' ' * INDENT * (placed.depth - 1)}{'`' if moment.ascii_only else '└'} " if placed.depth else ""
+    return below + (one_line(placed.row.label, 100) if placed.depth else placed.row.session), "bold"
 
 
 def state_piece(row: Row, *, ascii_only: bool = False) -> Piece:

@@ -56,3 +56,19 @@ def test_sessions_are_counted_by_their_look() -> None:
         (LOOKS[State.ERROR], 1, True),
         (LOOKS[State.RUNNING], 2, False),
     ]
+
+
+def test_children_stand_below_their_parent() -> None:
+    """As deep as they are; a family goes on top as a whole, and a child that is alone stands by itself."""
+    parent, child = Row("athens", state=State.RUNNING), Row("a1", state=State.RUNNING, parent="athens", name="writer")
+    grandchild = Row("a2", state=State.ERROR, parent="a1", name="critic")
+    lonely = Row("b1", state=State.RUNNING, parent="gone", name="reader")
+    placed = arrange([Row("aachen", state=State.RUNNING), parent, child, grandchild, lonely])
+    assert [(one.row.session, one.depth) for one in placed] == [
+        ("athens", 0),
+        ("a1", 1),
+        ("a2", 2),
+        ("aachen", 0),
+        ("b1", 0),
+    ]
+    assert sessions(arrange([parent, child, grandchild], "critic")) == ["a2"]

@@ -85,3 +85,17 @@ def test_a_line_is_as_wide_as_the_terminal_whatever_is_in_it(
 def test_a_new_session_is_starting() -> None:
     """Before its first state is told."""
     assert "starting" in written(Row("demo"), 80)
+
+
+def test_a_child_stands_further_in_by_its_name() -> None:
+    """Below its parent; by itself it is called as any other session."""
+    child = Row("athens-1", state=State.RUNNING, parent="athens", name="writer\x1b[2J")
+    layout = Layout.of(80, 12)
+
+    def name(depth: int, *, ascii_only: bool = False) -> str:
+        return layout.line(Placed(child, depth), Moment(NOW, ascii_only))[1][0].rstrip()
+
+    assert name(1) == "└ writer"
+    assert name(2) == "  └ writer"
+    assert name(1, ascii_only=True) == "` writer"
+    assert name(0) == "athens-1"
