@@ -21,6 +21,8 @@ from workers.terminal.steering import Post, SteeringScreen, Tell
 
 _LOOK_S = 0.1
 """Shortest time between two drawings, however much happens."""
+_SHARE = 6
+"""Drawing takes at most so great a part of the time: with tens of thousands of sessions it is done less often."""
 _TICK_S = 0.5
 """How often a countdown is drawn anew; whole seconds are shown."""
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -58,7 +60,7 @@ class WatchApp(App[int]):
         # The colours of the person's own terminal, light or dark.
         self.theme = "ansi-dark"
         self._post, self._session_shown = post, session
-        self._drawn, self._drawn_at = -1, 0.0
+        self._drawn, self._drawn_at, self._rest_until = -1, 0.0, 0.0
 
     @property
     def failure(self) -> Exception | None:
@@ -68,6 +70,8 @@ class WatchApp(App[int]):
 
     def on_mount(self) -> None:
         """Open the first screen and begin to draw."""
+        # On Python 3.12 and newer textual has the tasks of the whole loop begin at once; the bus is made for those that do not.
+        asyncio.get_running_loop().set_task_factory(None)
         if self._session_shown == "*":
             self.push_screen(FleetScreen(self._post))
         else:
@@ -79,12 +83,14 @@ class WatchApp(App[int]):
         feed = self._post.feed
         if feed.reading.done():
             self.exit(1)
-        now = asyncio.get_running_loop().time()
-        changed = feed.changes != self._drawn
-        if changed or now - self._drawn_at >= _TICK_S:
-            self._drawn, self._drawn_at = feed.changes, now
-            if isinstance(self.screen, SteeringScreen) and self.screen.is_mounted:
-                self.screen.tick(changed)
+        loop = asyncio.get_running_loop()
+        began, changed = loop.time(), feed.changes != self._drawn
+        if began < self._rest_until or not (changed or began - self._drawn_at >= _TICK_S):
+            return
+        self._drawn, self._drawn_at = feed.changes, began
+        if isinstance(self.screen, SteeringScreen) and self.screen.is_mounted:
+            self.screen.tick(changed)
+        self._rest_until = began + _SHARE * (loop.time() - began)
 
     def action_interrupt(self) -> None:
         """End as Ctrl-C ends a command."""

@@ -31,10 +31,11 @@ def arrange(rows: Iterable[Row], wanted: str = "") -> list[Placed]:
         wanted: only rows that hold all its words, in whatever they show.
     """
     words = wanted.lower().split()
-    families = list(_families(row for row in rows if _matches(row, words)))
-    urgent = [family for family in families if any(placed.row.needs_you for placed in family)]
-    others = [family for family in families if not any(placed.row.needs_you for placed in family)]
-    return [placed for family in (*urgent, *others) for placed in family]
+    urgent: list[Placed] = []
+    others: list[Placed] = []
+    for family in _families(row for row in rows if _matches(row, words)):
+        (urgent if any(placed.row.needs_you for placed in family) else others).extend(family)
+    return urgent + others
 
 
 def _families(rows: Iterable[Row]) -> Iterator[list[Placed]]:

@@ -37,11 +37,6 @@ class Conversation(ScrollView, can_focus=True):
         self._lines: list[Strip] | None = None
         self._width = 0
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is shown so far."""
-        return not self._items
-
     def add(self, items: Iterable[Iterable[Text]]) -> None:
         """Add events to the end, each as its lines."""
         follow = self.is_vertical_scroll_end

@@ -91,7 +91,7 @@ class SteeringScreen(Screen[None]):
         """Ask something of the session, without keeping anybody waiting."""
         row = self.choose()
         if row is not None:
-            self.run_worker(self._wish(wish, row.session), group="wishes")
+            self.run_worker(self._wish(wish, row.session), group="questions")
 
     async def _wish(self, wish: Wish, session: str) -> None:
         text = ""
@@ -102,8 +102,14 @@ class SteeringScreen(Screen[None]):
             if not text:
                 return
         self.prompt.tell(f"{session}: {wish} …", "dim")
+        # Not a task of this screen: whoever leaves it meanwhile still hears what became of it.
+        self.app.run_worker(self._ask(wish, session, text), group="wishes")
+
+    async def _ask(self, wish: Wish, session: str, text: str) -> None:
         answer = await ask(self.post.bus, wish, session, by=self.post.by, timeout_s=self.post.timeout_s, text=text)
-        self.prompt.tell(f"{clock(self.post.bus.now())}  {answer.text}", "green" if answer.granted else "bold red")
+        shown = self.app.screen
+        prompt = shown.prompt if isinstance(shown, SteeringScreen) else self.prompt
+        prompt.tell(f"{clock(self.post.bus.now())}  {answer.text}", "green" if answer.granted else "bold red")
 
     def show_hints(self, row: Row | None) -> None:
         """Show which keys there are; those that the state of the session does not allow are dim."""

@@ -115,6 +115,20 @@ async def test_leaving_goes_back_to_the_fleet(memory_bus: Bus, key: str) -> None
         await view.sees("2 sessions", "✓ finished", "/ filter")
 
 
+async def test_who_leaves_still_hears_what_became_of_a_command(memory_bus: Bus, controlled: Controlled) -> None:
+    """It is said on the screen that is there by then."""
+    await bring(memory_bus, "demo", State.AWAITING_INPUT)
+    async with watch(memory_bus, timeout_s=20.0) as view:
+        await view.sees("1 session")
+        await open_session(view)
+        await view.press("p")
+        await view.sees("demo: pause …")
+        await view.press("q")
+        await view.sees("/ filter")
+        async with controlled(memory_bus):
+            await view.sees("demo: pause applied, the session is paused", "/ filter")
+
+
 async def test_it_stays_at_the_end_unless_somebody_scrolls_up(memory_bus: Bus) -> None:
     """And a line that is too long goes on in the next, at any width."""
     claim = await hold(memory_bus, "demo")
@@ -138,9 +152,9 @@ async def test_it_stays_at_the_end_unless_somebody_scrolls_up(memory_bus: Bus) -
 async def test_markup_and_control_characters_are_text(memory_bus: Bus) -> None:
     """What models and people write is shown, and never obeyed."""
     claim = await hold(memory_bus, "demo")
-    await say(memory_bus, claim, "[red]not red[/] \x1b[2J\x07 \u202egnp", "x" * 200_000)
+    await say(memory_bus, claim, "[red]not red[/] \x1b[2J\x07 \u202egnp", "x" * 30_000)
     async with watch(memory_bus, "demo") as view:
-        await view.sees("… (180004 more")
+        await view.sees("… (10004 more")
         await view.press("g")
         await view.sees("[red]not red[/] \ufffd[2J\ufffd \ufffdgnp")
 
