@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -157,6 +158,8 @@ class Sessions:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._crowd = 1
+        """Among how many of the longest waiting sessions a claim chooses."""
 
     async def claim(
         self, worker: WorkerRef, *, lease_s: float = LEASE_S, session: str | None = None, create: bool = False
@@ -182,11 +185,23 @@ class Sessions:
             return self._claim(session, worker, lease_s, answer)
         # Each candidate leaves ``ready``, whoever gets it, so this ends.
         while candidates := await self._queued():
-            for candidate in candidates:
+            for candidate in self._in_turn(candidates):
                 answer = await self._try(candidate, worker, lease_s, create=False)
                 if answer[0] == b"ok":
+                    self._crowd = max(1, self._crowd - 1)
                     return self._claim(candidate, worker, lease_s, answer)
+                self._crowd = min(_LOOK, self._crowd * 2)
         return None
+
+    def _in_turn(self, candidates: list[str]) -> Iterator[str]:
+        """Yield candidates in the order in which to try them.
+
+        Who claims alone takes the one that has waited longest. Many who claim at the same moment would all try that one, and all
+        but one of them in vain; so each loss widens the choice among the longest waiting, and each success narrows it again.
+        """
+        left = list(candidates)
+        while left:
+            yield left.pop(random.randrange(min(self._crowd, len(left))))
 
     async def _queued(self) -> list[str]:
         pipeline = self._link.pipeline(atomic=False)
