@@ -6,7 +6,7 @@ import asyncio
 import logging
 from importlib.util import find_spec
 
-from bus import Bus
+from bus import Bus, TidingsError
 from workers.cli.connection import on_bus
 from workers.cli.exits import Problem, UsageProblem
 from workers.cli.serve import check_name, require, until_told
@@ -62,7 +62,7 @@ async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:
             print(served.link if options.generated else served.url, flush=True)
             code = await until_told(_until(told), told.set)
     except OSError as error:
-        if isinstance(error, ConnectionError):
+        if isinstance(error, TidingsError):
             raise
         raise Problem(f"{settings.host} port {settings.port} cannot be listened on: {error.strerror or error}") from None
     log.info("gateway.ended", extra={"gateway": served.gateway.name})

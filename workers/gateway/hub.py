@@ -106,11 +106,13 @@ class Hub:
         return self.bus.connected
 
     def learn(self, record: Record) -> Row:
-        """Take in a session as its record has it; returns its row."""
-        row = Row.of(record, self.bus.now())
+        """Take in a session as its record has it, unless its notices have told as much already; returns its row."""
         entry = self.ledger.get(record.session)
-        if entry is None or entry.epoch != record.epoch or entry.offset <= record.status:
-            self._put(row, record.epoch, record.status)
+        if entry is not None and entry.epoch == record.epoch and entry.offset >= record.status:
+            # A worker's notice says what its controller will decide in a moment; the record does not.
+            return entry.row
+        row = Row.of(record, self.bus.now())
+        self._put(row, record.epoch, record.status)
         return row
 
     def fleet_now(self) -> Json:
@@ -147,10 +149,11 @@ class Hub:
             entry = self.ledger.get(item.subject)
             if entry and entry.epoch == item.epoch and (item.offset or 0) <= entry.offset:
                 return
-            self._apply(item, entry.row if entry else Row(item.subject))
             if item.source == "record":
                 # A picture, drawn after something was missed: the record says more.
                 await self._read(item.subject)
+            else:
+                self._apply(item, entry.row if entry else Row(item.subject))
         except Exception:
             log.exception("gateway.notice_failed")
 

@@ -66,6 +66,11 @@ class Entry:
         return urgency_of(self.row), since.isoformat() if since else "", self.row.session
 
 
+def gone_frame(session: str) -> bytes:
+    """Return the frame that tells that there is no such session any more."""
+    return frame("gone", as_json({"session": session}))
+
+
 class Ledger:
     """The entries of all sessions, the one that changed last at the end."""
 
@@ -133,7 +138,7 @@ class Ledger:
             frames.append(entry.frame)
         frames.reverse()
         gone = [session for session, at in self._gone.items() if at > change]
-        return frames + [frame("gone", as_json({"session": session})) for session in gone]
+        return frames + [gone_frame(session) for session in gone]
 
     def page(self, wanted: Callable[[Row], bool], after: Key | None, limit: int) -> tuple[list[Entry], int, Key | None]:
         """Return the most urgent entries after a key, how many are wanted in all, and the key to go on from."""

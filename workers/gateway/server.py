@@ -53,8 +53,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin, and say so."""
-        await super().startup(sockets)
-        self.listening.set()
+        try:
+            await super().startup(sockets)
+        finally:
+            self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -90,6 +92,8 @@ async def serve(
             task = asyncio.create_task(server.serve([listener]), name="tidings-gateway-http")
             try:
                 await server.listening.wait()
+                if not server.started:
+                    await task
                 yield ServedGateway(gateway, host, listener.getsockname()[1])
             finally:
                 await gateway.hub.aclose()

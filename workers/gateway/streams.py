@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from bus import Gap, Message, Unreachable
 from bus.merge import Track
 from workers.gateway.feed import Feed, event_frame, place
 from workers.gateway.frames import as_json, first_frame, frame
 from workers.gateway.hub import Hub
+from workers.gateway.ledger import gone_frame
 from workers.gateway.viewers import Viewer
 
 ROWS = 200
@@ -25,7 +26,7 @@ def hello(hub: Hub, **more: object) -> bytes:
     return first_frame("hello", as_json({"now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s, **more}))
 
 
-async def fleet_stream(hub: Hub) -> AsyncIterator[bytes]:
+async def fleet_stream(hub: Hub) -> AsyncGenerator[bytes, None]:
     """Yield the whole fleet, then what changes, each session as it is when the viewer comes to it."""
     viewer, counts = Viewer(), hub.counts.frames
     hub.fleet_viewers.add(viewer)
@@ -53,7 +54,7 @@ async def fleet_stream(hub: Hub) -> AsyncIterator[bytes]:
         hub.fleet_viewers.discard(viewer)
 
 
-async def _whole_fleet(hub: Hub) -> AsyncIterator[bytes]:
+async def _whole_fleet(hub: Hub) -> AsyncGenerator[bytes, None]:
     """Yield every session there is. A second ``hello`` in a stream says that what was told before is to be forgotten."""
     yield hello(hub)
     names = hub.ledger.names()
@@ -93,7 +94,7 @@ class SessionStream:
         self._change, self._told, self._tick = 0, 0, hub.tick[1]
         self._breaks = -1
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes, None]:
         """Yield what there is and what comes."""
         hub = self._hub
         feed = hub.feeds.join(self._session, self._viewer)
@@ -115,9 +116,10 @@ class SessionStream:
         """Return what is new beside the history: the newest row, notices, a sign of life."""
         frames: list[bytes] = []
         entry = self._hub.ledger.get(self._session)
-        if entry is not None and entry.change != self._change:
-            self._change = entry.change
-            frames.append(entry.status)
+        change = entry.change if entry is not None else 0
+        if change != self._change:
+            self._change = change
+            frames.append(entry.status if entry is not None else gone_frame(self._session))
         if feed.told != self._told:
             notices, missed = feed.notices_after(self._told)
             self._told = feed.told
