@@ -142,7 +142,7 @@ reasons = st.sampled_from([None, Reason.RATE_LIMIT, Reason.OVERLOADED])
 def records(draw: st.DrawFn) -> Record:
     """Records as the scripts leave them."""
     state = draw(st.none() | st.sampled_from(State))
-    kin = draw(st.sampled_from([{}, {"parent": "p", "name": "helper", "shown": "x"}, {"children": 2}]))
+    kin: dict[str, Any] = draw(st.sampled_from([{}, {"parent": "p", "name": "helper", "shown": "x"}, {"children": 2}]))
     counters: dict[str, Any] = kin | {
         "losses": draw(counts),
         "failures": draw(counts),

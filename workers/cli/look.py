@@ -28,12 +28,16 @@ def show_status(settings: Settings, session: str, *, as_json: bool) -> int:
     check_session(session)
 
     async def act(bus: Bus) -> int:
-        record = await bus.status(session)
-        children = await bus.children(session) if record.children else ()
-        tell_status(record, bus.now(), children, as_json=as_json)
+        await tell_family(bus, await bus.status(session), as_json=as_json)
         return Exit.DONE
 
     return on_bus(settings, act)
+
+
+async def tell_family(bus: Bus, record: Record, *, as_json: bool) -> None:
+    """Print one record with the children of its session; see ``tell_status``."""
+    children = await bus.children(record.session) if record.children else ()
+    tell_status(record, bus.now(), children, as_json=as_json)
 
 
 def tell_status(record: Record, now: datetime, children: tuple[Child, ...] = (), *, as_json: bool) -> None:
