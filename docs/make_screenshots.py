@@ -58,7 +58,10 @@ class Reader(ChatAgent):
         """Call the tool, give its result, or answer."""
         calls = open_calls(history)
         if calls:
-            found = [ToolResultData(call_id=call.data.call_id, name="read_file", content=_content(call.data.arguments)) for call in calls]
+            found = [
+                ToolResultData(call_id=call.data.call_id, name="read_file", content=_content(call.data.arguments))
+                for call in calls
+            ]
             return Step(found, Next.CONTINUE)
         if len(history) == 1 and "Read" in str(getattr(history[0].data, "text", "")):
             asked = ToolCallData(call_id="call_1", name="read_file", arguments={"path": "auth/session.py"}, idempotent=True)
@@ -172,7 +175,9 @@ async def main() -> int:
     try:
         async with AsyncExitStack() as stack:
             stack.enter_context(patch("socket.gethostname", lambda: "anvil"))
-            house = House(server.url, workers=3, controllers=2, agent=Reader, model="openai/gpt-4o", concurrency=4, llm_timeout_s=120.0)
+            house = House(
+                server.url, workers=3, controllers=2, agent=Reader, model="openai/gpt-4o", concurrency=4, llm_timeout_s=120.0
+            )
             await stack.enter_async_context(house)
             await Stage(house).set_up()
             taken = await take(house, FOLDER)
