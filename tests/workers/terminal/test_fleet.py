@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, LlmRecovered, LlmRecoveredData, LlmRetry, State
+from bus import Bus, LlmRecovered, LlmRecoveredData, LlmRetry, SessionStart, StartData, State
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
 from tests.waiting import eventually
@@ -149,6 +149,20 @@ async def test_the_selection_stays_with_its_session(memory_bus: Bus) -> None:
         await view.sees("4 sessions")
         assert view.line("cairo").startswith("›")
         assert [line[0] for line in view.lines[3:7]].count("›") == 1
+
+
+async def test_a_child_stands_below_its_parent(memory_bus: Bus, controlled: Controlled) -> None:
+    """By the name that the parent gave it, and it is steered like any other session."""
+    async with controlled(memory_bus), watch(memory_bus) as view:
+        for name in ("athens", "berlin"):
+            await memory_bus.send(SessionStart(subject=name, data=StartData(text="hello")))
+        child = StartData(text="look it up", parent="athens", name="reader")
+        await memory_bus.send(SessionStart(subject="zz9", data=child))
+        await view.sees("3 sessions", "└ reader")
+        assert [line[2:].split("  ")[0].rstrip() for line in view.lines[3:6]] == ["athens", "└ reader", "berlin"]
+        await view.press("j", "p")
+        await view.sees("zz9: pause applied, the session is paused")
+        await eventually(lambda: "‖ paused" in view.line("reader"))
 
 
 async def test_the_mouse_selects_and_opens(memory_bus: Bus) -> None:
