@@ -56,8 +56,8 @@ class WatchApp(App[int]):
     ]
 
     def __init__(self, post: Post, session: str = "*") -> None:
-        super().__init__()
-        # The colours of the person's own terminal, light or dark.
+        # The colours of the person's own terminal, light or dark; none where they want none (NO_COLOR).
+        super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._post, self._session_shown = post, session
         self._drawn, self._drawn_at, self._rest_until = -1, 0.0, 0.0

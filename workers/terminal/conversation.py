@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Resize
@@ -14,6 +15,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+_PLAIN = Style.null()
 ITEMS = 1000
 """Events that are shown at most: the newest."""
 LONGEST = 20_000
@@ -69,7 +71,7 @@ class Conversation(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""
         width, index, lines = self.size.width, y + self.scroll_offset.y, self._drawn()
-        return lines[index].adjust_cell_length(width) if index < len(lines) else Strip.blank(width, self.rich_style)
+        return (lines[index] if index < len(lines) else Strip([])).adjust_cell_length(width, _PLAIN)
 
     def _wrap(self, lines: tuple[Text, ...]) -> tuple[Strip, ...]:
         """Wrap the lines of one event, and leave an empty line below it."""
@@ -78,8 +80,8 @@ class Conversation(ScrollView, can_focus=True):
         for line in lines:
             indent = len(line.plain) - len(line.plain.lstrip(" "))
             for part in line[indent:].wrap(console, max(1, width - indent), tab_size=4) if line.plain.strip() else (Text(),):
-                strips.append(Strip([Segment(" " * indent), *part.render(console, end="")]))
-        return (*strips, Strip.blank(0))
+                strips.append(Strip([Segment(" " * indent, _PLAIN), *part.render(console, end="")]))
+        return (*strips, Strip([]))
 
 
 def _bounded(line: Text) -> Text:

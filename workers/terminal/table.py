@@ -19,6 +19,7 @@ from workers.terminal.arrangement import Placed
 from workers.terminal.layout import Layout, Moment
 
 _SELECTED = Style(reverse=True)
+_PLAIN = Style.null()
 
 
 class SessionTable(ScrollView, can_focus=True):
@@ -105,7 +106,7 @@ class SessionTable(ScrollView, can_focus=True):
         selected = index == self._index
         pieces = self.layout_now.line(self._rows[index], self._now, selected=selected)
         segments = [Segment(text, _SELECTED if selected else Style.parse(style)) for text, style in pieces]
-        return Strip(segments).adjust_cell_length(width, _SELECTED if selected else None)
+        return Strip(segments).adjust_cell_length(width, _SELECTED if selected else _PLAIN)
 
     def action_move(self, by: int) -> None:
         """Select the row so many below."""

@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
+from textual.color import Color
 
-from bus import Bus, LlmRecovered, LlmRecoveredData, LlmRetry, SessionStart, StartData, State
+from bus import AgentMessage, AgentMessageData, Bus, LlmRecovered, LlmRecoveredData, LlmRetry, SessionStart, StartData, State
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
 from tests.waiting import eventually
@@ -197,6 +198,22 @@ async def test_a_small_terminal_keeps_what_matters(memory_bus: Bus, size: tuple[
         await retry(memory_bus, claim, 2)
         await view.sees("◔", "8s", "rate limit")
         assert all(len(line) <= size[0] for line in view.lines)
+
+
+async def test_without_colours_the_words_and_signs_stay(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR is heeded, on both screens."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    claim = await hold(memory_bus, "demo")
+    said = AgentMessage(subject="demo", data=AgentMessageData(text="hello\n  there"))
+    await memory_bus.append(claim, [said], 0)
+    async with watch(memory_bus) as view:
+        await retry(memory_bus, claim, 2)
+        await view.sees("› demo", "◔ rate limited", "2 of 6")
+        await view.press("enter")
+        await view.sees("    hello", "◔ rate limited   attempt 2 of 6 failed")
+        for strip in view.app.screen._compositor.render_strips():
+            for _, style, _ in strip.apply_filter(view.app._filters[-1], Color(0, 0, 0)):
+                assert style is None or style.color is None or style.color.is_default
 
 
 async def test_thousands_of_sessions_stay_usable(memory_bus: Bus) -> None:
