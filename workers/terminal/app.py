@@ -25,7 +25,6 @@ _SHARE = 6
 """Drawing takes at most so great a part of the time: with tens of thousands of sessions it is done less often."""
 _TICK_S = 0.5
 """How often a countdown is drawn anew; whole seconds are shown."""
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
 
 
@@ -116,7 +115,7 @@ async def watch_live(bus: Bus, session: str, *, by: str, timeout_s: float, tell:
     """
     async with Feed(bus, session) as feed:
         app = WatchApp(Post(bus, feed, by, timeout_s, tell, ascii_only), session)
-        with _quiet(), _ended_by_signals(app):
+        with _quiet(), _ended_by_a_signal(app):
             code = await app.run_async()
         if app.failure is not None:
             raise app.failure
@@ -138,13 +137,14 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ended_by_signals(app: WatchApp) -> Iterator[None]:
-    """End in order when a signal says so: the terminal must not stay as a full screen leaves it."""
+def _ended_by_a_signal(app: WatchApp) -> Iterator[None]:
+    """End in order when SIGTERM says so: the terminal must not stay as a full screen leaves it.
+
+    SIGHUP goes on ending us at once: the terminal is gone, and textual would wait for ever to write its last words to it.
+    """
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, app.exit, 128 + number)
+    loop.add_signal_handler(signal.SIGTERM, app.exit, 128 + signal.SIGTERM)
     try:
         yield
     finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        loop.remove_signal_handler(signal.SIGTERM)

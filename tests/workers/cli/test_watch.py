@@ -10,7 +10,7 @@ import signal
 import sys
 import termios
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -154,6 +154,15 @@ async def test_a_pipe_is_told_when_the_connection_is_lost(
     assert "back" in complaints[1]
 
 
+_ON_ITS_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from workers.cli import main
+sys.exit(main())
+"""
+"""The command line, as the leader of a session that the terminal on its standard input belongs to."""
+
+
 class Terminal:
     """A terminal of a test, with a process on it; what that draws is kept.
 
@@ -162,16 +171,17 @@ class Terminal:
         before: how the terminal was set before it.
     """
 
-    def __init__(self, person: int, program: int) -> None:
-        self._person, self._program = person, program
+    def __init__(self) -> None:
+        self._person, self._program = os.openpty()
         self._drawn = b""
-        self.before = termios.tcgetattr(program)
+        self._there = True
+        self.before = termios.tcgetattr(self._program)
 
     async def run(self, *arguments: str) -> None:
         """Start `tidings ARGUMENTS` on it."""
         termios.tcsetwinsize(self._program, (24, 80))
         asyncio.get_running_loop().add_reader(self._person, self._read)
-        command = (sys.executable, "-m", "workers.cli", *arguments)
+        command = (sys.executable, "-c", _ON_ITS_TERMINAL, *arguments)
         variables = environment({"TERM": "xterm-256color"})
         del variables["COLUMNS"]
         end = self._program
@@ -194,29 +204,24 @@ class Terminal:
         """Return how the terminal is set now."""
         return list(termios.tcgetattr(self._program))
 
-    async def close(self) -> None:
-        """End the process and take the terminal away."""
-        await end_process(self.process)
-        asyncio.get_running_loop().remove_reader(self._person)
+    def hang_up(self) -> None:
+        """Take the terminal away, as somebody does who closes its window."""
+        if self._there:
+            self._there = False
+            asyncio.get_running_loop().remove_reader(self._person)
+            os.close(self._program)
+            os.close(self._person)
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[int, int]]:
-    """Both ends of a terminal: the person's and the program's."""
-    person, program = os.openpty()
-    yield person, program
-    os.close(program)
-    os.close(person)
-
-
-@pytest.fixture
-async def terminal(ends: tuple[int, int], server_bus: Bus) -> AsyncIterator[Terminal]:
+async def terminal(server_bus: Bus) -> AsyncIterator[Terminal]:
     """A terminal on which all sessions are watched."""
     await bring(server_bus, "demo", State.ERROR)
-    found = Terminal(*ends)
+    found = Terminal()
     await found.run("watch", "--redis", server_bus.url)
     yield found
-    await found.close()
+    await end_process(found.process)
+    found.hang_up()
 
 
 @pytest.mark.process
@@ -243,3 +248,11 @@ async def test_a_view_that_is_interrupted_leaves_the_terminal_as_it_was(
         terminal.process.send_signal(number)
     assert await asyncio.wait_for(terminal.process.wait(), 20) == code
     assert terminal.settings() == terminal.before
+
+
+@pytest.mark.process
+async def test_a_view_ends_with_its_terminal(terminal: Terminal) -> None:
+    """A window that is closed leaves no process behind."""
+    await eventually(lambda: terminal.shows("needs you"), 20)
+    terminal.hang_up()
+    assert await asyncio.wait_for(terminal.process.wait(), 20) == -signal.SIGHUP
