@@ -95,7 +95,7 @@ clean: ## Remove the environment, builds, caches and reports
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Two stages, so that a first demo does not wait for the tools; who has all has the demo too.
-$(VENV)/.installed-demo: EXTRAS := worker,embedded
+$(VENV)/.installed-demo: EXTRAS := worker,embedded,gateway
 $(VENV)/.installed-all: EXTRAS := all
 
 $(VENV)/.installed-demo: $(INPUTS)
