@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from bus.archive import Archive
 from bus.channels import Channel, Names
+from bus.children import forget_children, read_children
 from bus.decisions import Decision, Decisions, Due, Snapshot
 from bus.errors import SessionDeleted, TidingsError
 from bus.inspection import Inspection, Queues, Server
@@ -19,6 +20,7 @@ from bus.listener import Listener, Sink
 from bus.logs import PAGE, Logs, Page, Unreadable
 from bus.messages import (
     PAYLOAD_LIMIT,
+    Child,
     Command,
     Cursor,
     Event,
@@ -145,6 +147,11 @@ class Bus:
     def reconnects(self) -> int:
         """How often the Pub/Sub connection was lost."""
         return self._listener.reconnects
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes that one encoded message may take."""
+        return self._link.payload_limit
 
     def now(self) -> datetime:
         """Return the server's time, by our estimate."""
@@ -308,6 +315,14 @@ class Bus:
         """
         return await self._steering.send(command, timeout_s)
 
+    async def submit(self, command: Command) -> Outcome | None:
+        """Store a command and wait for nothing; see ``Steering.submit``."""
+        return await self._steering.submit(command)
+
+    async def children(self, session: str) -> tuple[Child, ...]:
+        """Return what is known of the children of a session, by name; see ``read_children``."""
+        return await read_children(self._link, check_session(session))
+
     # for those who look after an installation
 
     async def roll(self) -> tuple[Attendant, ...]:
@@ -397,6 +412,10 @@ class Bus:
     async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
         """Have a session that cannot be decided come up again only after a while; see ``Decisions.set_aside``."""
         await self._decisions.set_aside(session, for_s, touched)
+
+    async def forget_children(self, session: str) -> None:
+        """Forget the children of a session that was deleted, when all of them are over."""
+        await forget_children(self._link, session)
 
     async def forget_due(self, session: str) -> None:
         """Take a session that does not exist out of ``due``; one that was started meanwhile stays."""

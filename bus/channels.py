@@ -9,6 +9,7 @@ script stays on one node of a cluster: ``<prefix>{0}:<what>...``.
     ready        sorted    <prefix>{0}:ready                      session by the time at which it was queued
     due          sorted    <prefix>{0}:due                        session by the time at which a controller must look at it
     sessions     hash      <prefix>{0}:sessions                   session to state
+    children     hash      <prefix>{0}:children.<session>         child to what is known of it, for those who watch its parent
     seen         sorted    <prefix>{0}:seen                       process by the time at which it was last heard of
     presences    hash      <prefix>{0}:presences                  process to what it says of itself
 
@@ -108,6 +109,10 @@ class Names:
     def sessions(self) -> str:
         """Key of the index of sessions and their states."""
         return self._key("sessions")
+
+    def children(self, session: str) -> str:
+        """Key of what is known of the children of a session."""
+        return self._key(f"children.{session}")
 
     @property
     def seen(self) -> str:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from bus.errors import InvalidMessage, NewerRecord, StaleDecision, UnreadableRecord
-from bus.messages import Command, Notice, Outcome, SessionState, UnknownCommand, UserMessage, build, decode_command, encode
+from bus.messages import (
+    ChildState,
+    Command,
+    Event,
+    Notice,
+    Outcome,
+    SessionStart,
+    SessionState,
+    UnknownCommand,
+    build,
+    decode_command,
+    encode,
+)
 from bus.publisher import RING, RING_S
 from bus.records import Record, instant, milliseconds, parse_record, salvage_record
 from bus.redis.link import Argument, Link
@@ -41,6 +54,7 @@ class Snapshot:
         basis: version, handled offset, touched count and epoch as they stand in a record that cannot be read; None: they are
             those of `record`.
         problem: what cannot be read of the record; '' where all can.
+        parents: the sessions as whose child this one may be started, by id, with their states; one that is not there is unknown.
     """
 
     record: Record
@@ -50,6 +64,7 @@ class Snapshot:
     more: bool = False
     basis: tuple[bytes, bytes, bytes, bytes] | None = None
     problem: str = ""
+    parents: Mapping[str, State] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +78,11 @@ class Decision:
         due: when a controller must look again; None: when something happens.
         handled: offset of the newest command that this handles; it never goes back.
         fields: fields of the record to set, as Redis keeps them.
-        messages: user messages to append.
+        messages: events to append: what people said, results of children.
         notices: notices to publish before the state.
         state: the ``session.state`` notice; needed when ``to`` is set.
         outcomes: outcome and expiry of each handled command that has none yet.
+        child: the ``child.state`` notice for the parent; its ``subject`` is the parent.
     """
 
     to: State | None = None
@@ -75,10 +91,11 @@ class Decision:
     due: datetime | None = None
     handled: int = 0
     fields: Mapping[str, str] = field(default_factory=dict)
-    messages: tuple[UserMessage, ...] = ()
+    messages: tuple[Event, ...] = ()
     notices: tuple[Notice, ...] = ()
     state: SessionState | None = None
     outcomes: tuple[tuple[Outcome, datetime | None], ...] = ()
+    child: ChildState | None = None
 
 
 class Decisions:
@@ -142,8 +159,9 @@ class Decisions:
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
         settled = await self._settled(session, commands)
         now = instant(int(seconds) * 1000 + int(micros) // 1000)
+        parents = await self._parents(commands) if record.state is None else {}
         basis = _basis(fields) if problem else None
-        return Snapshot(record, commands, settled, now, len(raw) == _COMMANDS, basis, problem)
+        return Snapshot(record, commands, settled, now, len(raw) == _COMMANDS, basis, problem, parents)
 
     async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
         """Have a session that cannot be decided come up again only after a while.
@@ -158,6 +176,22 @@ class Decisions:
         names = self._link.names
         args: list[Argument] = [session, int(for_s * 1000), touched]
         await self._link.run_again("set_aside", [names.record(session), names.due], args)
+
+    async def _parents(self, commands: tuple[Command, ...]) -> dict[str, State]:
+        """Read the states of the sessions as whose child a new one may be started."""
+        starts = [command.data.parent for command in commands if isinstance(command, SessionStart)]
+        wanted = list(dict.fromkeys(parent for parent in starts if parent is not None))
+        if not wanted:
+            return {}
+        pipeline = self._link.pipeline(atomic=False)
+        for parent in wanted:
+            pipeline.hget(self._link.names.record(parent), "state")
+        found: dict[str, State] = {}
+        for parent, state in zip(wanted, await self._link.read(pipeline), strict=True):
+            # A state that this version does not know is none that a child could be started under.
+            with contextlib.suppress(ValueError):
+                found[parent] = State((state or b"").decode())
+        return found
 
     async def _settled(self, session: str, commands: tuple[Command, ...]) -> frozenset[str]:
         if not commands:
@@ -184,6 +218,9 @@ class Decisions:
         keys = [names.record(session), names.log("events", session), names.log("status", session)]
         keys += [names.log("commands", session), names.ready, names.due, names.sessions]
         keys += [names.outcome(session, outcome.command_id) for outcome, _ in decision.outcomes]
+        if decision.child is not None:
+            parent = decision.child.subject
+            keys += [names.record(parent), names.log("status", parent), names.children(parent)]
         answer = await self._link.run("decide", keys, self._args(snapshot, decision))
         if answer[0] == b"newer":
             raise NewerRecord(session)
@@ -205,7 +242,15 @@ class Decisions:
         args += _counted([(message.id, encode(message, limit)) for message in decision.messages])
         args += _counted([(notice.id, encode(notice, limit)) for notice in decision.notices])
         args += _counted([(outcome.model_dump_json(), milliseconds(expiry)) for outcome, expiry in decision.outcomes])
+        args += self._shown(decision.child)
         return args
+
+    def _shown(self, child: ChildState | None) -> list[Argument]:
+        """Return how a child is told to those who watch its parent."""
+        if child is None:
+            return [0]
+        channel = self._link.names.channel("status", child.subject)
+        return [1, child.id, encode(child, self._link.payload_limit), channel, child.data.model_dump_json()]
 
 
 def _salvaged(session: str, fields: Mapping[bytes, bytes]) -> Record | None:

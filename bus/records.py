@@ -20,6 +20,7 @@ from bus.messages import (
     WorkerRef,
     decode_notice,
     explain,
+    is_session,
 )
 from bus.schema import SCHEMA, upgraded
 from bus.states import State
@@ -61,7 +62,13 @@ class Record:
         losses: workers lost in a row.
         paused_by: who paused it.
         pending: whether a run was interrupted or has not begun; False: the next word is a person's.
-        said: offset of the newest user message.
+        parent: session of which it is a child; None: of none.
+        name: what its parent calls it.
+        children: how many sessions were started as its children.
+        awaits: how many children its agent waited for when its last turn ended.
+        shown: mark of what its parent's people were told of it.
+        reported: mark of what its parent was told of it.
+        said: offset of the newest message that came from outside: what a person said, or a child's result.
         status, events, commands: newest offset of each plane.
         handled: offset of the newest handled command.
         touched: grows with everything that may want a decision.
@@ -87,6 +94,12 @@ class Record:
     losses: int = 0
     paused_by: str | None = None
     pending: bool = False
+    parent: str | None = None
+    name: str | None = None
+    children: int = 0
+    awaits: int = 0
+    shown: str = ""
+    reported: str = ""
     said: int = 0
     status: int = 0
     events: int = 0
@@ -130,6 +143,8 @@ class Record:
                 from_=self.state,
                 to=self.state,
                 version=self.version,
+                parent=self.parent,
+                name=self.name,
                 why=self.why,
                 by=self.paused_by if self.state is State.PAUSED else None,
                 reason=self.reason or (self.wait.reason if self.wait else None),
@@ -189,6 +204,12 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
         losses=read("losses", int) or 0,
         paused_by=read("paused_by", str),
         pending=bool(read("pending", int)),
+        parent=read("parent", _name),
+        name=read("name", _name),
+        children=read("children", int) or 0,
+        awaits=read("awaits", int) or 0,
+        shown=read("shown", str) or "",
+        reported=read("reported", str) or "",
         said=read("said", int) or 0,
         status=read("status", int) or 0,
         events=read("events", int) or 0,
@@ -222,6 +243,12 @@ def _read(fields: Mapping[bytes, bytes], name: str, convert: Callable[[str], T])
     except (ValueError, OverflowError, OSError) as error:
         # These quote the value, which may be anything; so neither their text nor they go along.
         raise InvalidMessage(f"{name}: {type(error).__name__}") from None
+
+
+def _name(value: str) -> str:
+    if not is_session(value):
+        raise ValueError
+    return value
 
 
 def _when(value: str) -> datetime:

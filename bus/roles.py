@@ -35,6 +35,7 @@ _LOOK = {
     "events": "xrange",
     "status": "xrange",
     "commands": "xrange",
+    "children": "hgetall",
     "sessions": "hscan",
     "ready": "zcard zrange",
     "due": "zcard zrange",
@@ -51,20 +52,24 @@ _PERSON = _LOOK | {
 
 _KEYS: Mapping[Role, Mapping[str, str]] = {
     Role.WORKER: {
-        "record": "hget hgetall hincrby hmget hset hsetnx persist",
+        "record": "hexists hget hgetall hincrby hmget hset hsetnx persist pexpire",
         "events": "xadd xrange",
         "status": "pexpire xadd xrange xtrim",
+        "commands": "pexpire xadd xlen xrange",
+        "outcome": "get",
+        "children": "hgetall",
         "ready": "zadd zrange zrem",
         "due": "zadd zrem",
         "sessions": "hset",
         **_ATTEND,
     },
     Role.CONTROLLER: {
-        "record": "del exists hget hgetall hincrby hmget hset persist",
-        "events": "del xadd",
+        "record": "del exists hexists hget hgetall hincrby hmget hset persist pexpire",
+        "events": "del xadd xrange",
         "status": "del pexpire xadd xtrim",
-        "commands": "del persist xlen xrange xtrim",
-        "outcome": "exists set",
+        "commands": "del persist pexpire xadd xlen xrange xtrim",
+        "outcome": "exists get set",
+        "children": "del exists hgetall hset",
         "ready": "zadd zrem",
         "due": "zadd zrangebyscore zrem",
         "sessions": "hdel hset",
@@ -85,8 +90,8 @@ _SCRIPTED: Mapping[Role, str] = {
 """What scripts are given as KEYS, which must be open to reading and writing as a whole."""
 
 _PUBLISH: Mapping[Role, str] = {
-    Role.WORKER: "events status wake",
-    Role.CONTROLLER: "events status outcomes wake",
+    Role.WORKER: "commands events status wake",
+    Role.CONTROLLER: "commands events status outcomes wake",
     Role.PERSON: "commands",
     Role.GATEWAY: "commands",
 }
@@ -153,6 +158,7 @@ def _every_key(names: Names) -> dict[str, str]:
         "status": names.log("status", "*"),
         "commands": names.log("commands", "*"),
         "outcome": names.outcome("*", "*"),
+        "children": names.children("*"),
         "ready": names.ready,
         "due": names.due,
         "sessions": names.sessions,

@@ -63,6 +63,8 @@ class Claim:
         parks: parks in a row before this claim.
         lease_s: length of the lease in seconds.
         lease_until: server time at which the lease ends if it is never renewed.
+        parent: session of which it is a child; None: of none.
+        name: what its parent calls it.
     """
 
     session: str
@@ -73,6 +75,8 @@ class Claim:
     parks: int
     lease_s: float
     lease_until: datetime
+    parent: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class Release:
         reason: reason of a park or failure.
         why: one line for a person.
         notices: further notices to publish in the same step, before the new state.
+        awaits: children whose results the agent waits for. A child that ends its turn so has not done what it was asked yet, and
+            nothing is reported to its own parent.
     """
 
     trigger: Trigger
@@ -113,6 +119,7 @@ class Release:
     reason: Reason | None = None
     why: str = ""
     notices: tuple[Notice, ...] = ()
+    awaits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +136,14 @@ def new_epoch() -> str:
 
 
 def split_state(notice: SessionState) -> tuple[bytes, bytes]:
-    """Cut an encoded ``session.state`` where the script writes from, to and version, which only it knows.
+    """Cut an encoded ``session.state`` where the script writes from, to, version, parent and name, which only it knows.
 
     The cut is before the first member of ``data``; inside a JSON string the quotes would be escaped, so it is found in one place.
     """
-    bare = notice.data.model_copy(update={"from_": None, "version": 0})
+    bare = notice.data.model_copy(update={"from_": None, "version": 0, "parent": None, "name": None})
     payload = encode(notice.model_copy(update={"data": bare}))
     start = b'"data":{'
-    before = b'"from":null,"to":"%s","version":0,' % bare.to.encode()
+    before = b'"from":null,"to":"%s","version":0,"parent":null,"name":null,' % bare.to.encode()
     at = payload.index(start + before) + len(start)
     return payload[:at], payload[at + len(before) :]
 
@@ -245,8 +252,19 @@ class Sessions:
         return await self._link.run("claim", keys, args)
 
     def _claim(self, session: str, worker: WorkerRef, lease_s: float, answer: Any) -> Claim:
-        _, token, version, epoch, parks, lease_until = answer
-        return Claim(session, worker, int(token), epoch.decode(), int(version), int(parks), lease_s, instant(int(lease_until)))
+        _, token, version, epoch, parks, lease_until, parent, name = answer
+        return Claim(
+            session,
+            worker,
+            int(token),
+            epoch.decode(),
+            int(version),
+            int(parks),
+            lease_s,
+            instant(int(lease_until)),
+            parent.decode() or None,
+            name.decode() or None,
+        )
 
     async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
         """Keep the lease for another ``lease_s``, and say what the worker is doing.
@@ -353,7 +371,7 @@ class Sessions:
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, claim.token, to.value, release.read, milliseconds(release.resume_at), release.parks]
         args += [picture.model_dump_json(), release.reason or "", release.why, names.channel("status", session)]
-        args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued]
+        args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued, release.awaits]
         for notice in (*release.notices, released):
             args += [notice.id, encode(notice, self._link.payload_limit)]
         answer = await self._link.run_again("release", keys, args)

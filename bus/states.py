@@ -58,6 +58,9 @@ class Trigger(StrEnum):
     PAUSE = "pause"
     STOP = "stop"
     DELETE = "delete"
+    # told of a child by the controllers
+    REPORT = "report"
+    """The turn of a child is over."""
     # told by the worker that holds the session
     CLAIM = "claim"
     LIMITED = "limited"
@@ -92,7 +95,10 @@ COMMANDS: Mapping[str, Trigger] = MappingProxyType(
         "session.delete": Trigger.DELETE,
     }
 )
-"""The trigger of each command; a resume becomes NUDGE or REST by what the session is doing."""
+"""The trigger of each command of people and programs; a resume becomes NUDGE or REST by what the session is doing."""
+
+INTERNAL: Mapping[str, Trigger] = MappingProxyType({"session.report": Trigger.REPORT})
+"""Commands that only controllers send; nobody is told that they would be legal."""
 
 _Q, _R, _T, _L = State.QUEUED, State.RUNNING, State.RETRYING, State.RATE_LIMITED
 _A, _P, _E, _S, _F = State.AWAITING_INPUT, State.PAUSED, State.ERROR, State.STOPPED, State.FINISHED
@@ -103,6 +109,7 @@ def _held(state: State) -> dict[tuple[State | None, Trigger], State]:
     """Rows that are the same for every state in which a worker may hold the session."""
     return {
         (state, Trigger.SAY): state,
+        (state, Trigger.REPORT): state,
         (state, Trigger.NUDGE): _R,
         (state, Trigger.PAUSE): _P,
         (state, Trigger.STOP): _S,
@@ -124,6 +131,7 @@ TABLE: Mapping[tuple[State | None, Trigger], State] = MappingProxyType(
         (None, Trigger.START): _Q,
         (_Q, Trigger.CLAIM): _R,
         (_Q, Trigger.SAY): _Q,
+        (_Q, Trigger.REPORT): _Q,
         (_Q, Trigger.RESUME): _Q,
         (_Q, Trigger.PAUSE): _P,
         (_Q, Trigger.STOP): _S,
@@ -133,14 +141,17 @@ TABLE: Mapping[tuple[State | None, Trigger], State] = MappingProxyType(
         (_L, Trigger.RESUME): _Q,
         (_L, Trigger.WAKE): _Q,
         (_A, Trigger.SAY): _Q,
+        (_A, Trigger.REPORT): _Q,
         (_A, Trigger.PAUSE): _P,
         (_A, Trigger.STOP): _S,
         (_P, Trigger.SAY): _P,
+        (_P, Trigger.REPORT): _P,
         (_P, Trigger.RESUME): _Q,
         (_P, Trigger.REST): _A,
         (_P, Trigger.PAUSE): _P,
         (_P, Trigger.STOP): _S,
         (_E, Trigger.SAY): _Q,
+        (_E, Trigger.REPORT): _E,
         (_E, Trigger.RESUME): _Q,
         (_E, Trigger.PAUSE): _P,
         (_E, Trigger.STOP): _S,

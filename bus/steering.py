@@ -71,15 +71,24 @@ class Steering:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._listener.listen(self._link.names.outcomes(command.subject), answer)
-                outcome = await self._submit(command) or await self._await_outcome(command, answer)
+                outcome = await self.submit(command) or await self._await_outcome(command, answer)
         except TimeoutError:
             outcome = await self._withdraw(command)
         finally:
             await self._listener.forget(answer)
         return _raise_unless_applied(outcome)
 
-    async def _submit(self, command: Command) -> Outcome | None:
-        """Store the command; returns its outcome when it has one already."""
+    async def submit(self, command: Command) -> Outcome | None:
+        """Store a command and wait for nothing; returns its outcome when it has one already.
+
+        It does not expire. The same id again, within 24 h of its outcome, stores nothing.
+
+        Raises:
+            UnknownSession: there is no such session, and the command does not start one.
+            CommandRefused: too many commands wait there already.
+            Unreachable: the server does not answer; it may have been stored.
+            PayloadTooLarge: it is over the limit.
+        """
         names, session = self._link.names, command.subject
         keys = [names.record(session), names.log("commands", session), names.due, names.outcome(session, command.id)]
         epoch = new_epoch() if isinstance(command, SessionStart) else ""

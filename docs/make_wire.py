@@ -68,6 +68,7 @@ _THINGS = (
     ("sessions that want a worker", "sorted set", "by the time at which they were queued"),
     ("sessions that want a controller", "sorted set", "by the time at which to look at them"),
     ("all sessions and their states", "hash", "until they are deleted"),
+    ("children of a session, as its people see them", "hash", "everything, in one JSON object each"),
     ("processes, by when they were last heard of", "sorted set", f"{KEEP_S / _HOURS:g} h after the last word of a process"),
     ("what processes say of themselves", "hash", "likewise, in one JSON object each"),
 )
@@ -77,8 +78,9 @@ def _every(names: Names) -> tuple[str, ...]:
     session, command = "demo", "<command id>"
     channels = tuple(names.channel(plane, session) for plane in PLANES)
     logs = tuple(names.log(plane, session) for plane in PLANES)
-    keys = (names.record(session), names.outcome(session, command), names.ready, names.due, names.sessions, names.seen)
-    return (*channels, names.outcomes(session), names.wake, *logs, *keys, names.presences)
+    keys = (names.record(session), names.outcome(session, command), names.ready, names.due, names.sessions)
+    kin = (names.children(session), names.seen, names.presences)
+    return (*channels, names.outcomes(session), names.wake, *logs, *keys, *kin)
 
 
 # messages

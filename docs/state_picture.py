@@ -152,7 +152,12 @@ def draw() -> str:
     labels = arrows()
     parts += [f'<path class="arrow" d="{ROUTES[key].path}"/>' for key in labels]
     parts += [_label(ROUTES[key], label) for key, label in labels.items()]
-    stays = {key[0]: triggers for key, triggers in edges().items() if key[0] is key[1]}
+    # A child's report leaves most states as they are: said once in states.md, it would only make the boxes too wide.
+    stays = {
+        key[0]: tuple(trigger for trigger in triggers if trigger is not Trigger.REPORT)
+        for key, triggers in edges().items()
+        if key[0] is key[1]
+    }
     parts += [_node(state, node, stays.get(state, ())) for state, node in NODES.items()]
     return "\n".join([*parts, "</svg>\n"])
 

@@ -58,6 +58,13 @@ _WAIT: Mapping[str, SearchStrategy[Any]] = {
 }
 _ATTEMPT = {key: _WAIT[key] for key in ("llm", "model", "reason", "attempt", "max_attempts", "message", "action")}
 _ASKED: Mapping[str, SearchStrategy[Any]] = {"by": words, "why": texts, "expires_at": _maybe(instants)}
+_RESULT: Mapping[str, SearchStrategy[Any]] = {
+    "child": sessions,
+    "name": sessions,
+    "state": states,
+    "reason": _maybe(reasons),
+    "text": texts,
+}
 
 waits = st.builds(m.Wait, **_WAIT)
 pictures = st.builds(m.Picture, model=_maybe(texts), waits=st.dictionaries(texts, waits, max_size=3))
@@ -75,8 +82,21 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         from_=_maybe(states),
         to=states,
         version=counts,
+        parent=_maybe(sessions),
+        name=_maybe(sessions),
         why=texts,
         by=_maybe(texts),
+        reason=_maybe(reasons),
+        wait=_maybe(waits),
+        resume_at=_maybe(instants),
+        worker=_maybe(workers),
+    ),
+    m.ChildState: st.builds(
+        m.Child,
+        child=sessions,
+        name=sessions,
+        state=states,
+        why=texts,
         reason=_maybe(reasons),
         wait=_maybe(waits),
         resume_at=_maybe(instants),
@@ -101,12 +121,16 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         interrupted=st.booleans(),
     ),
     m.AgentError: st.builds(m.AgentErrorData, kind=texts, message=texts),
-    m.SessionStart: st.builds(m.StartData, **_ASKED, text=_maybe(words)),
+    m.ChildStart: st.builds(m.ChildStartData, name=sessions, text=words, child=_maybe(sessions)),
+    m.ChildResult: st.builds(m.ChildResultData, **_RESULT, why=texts),
+    m.HistoryCondensed: st.builds(m.HistoryCondensedData, text=words, through=positives, llm=_maybe(texts)),
+    m.SessionStart: st.builds(m.StartData, **_ASKED, text=_maybe(words), parent=_maybe(sessions), name=_maybe(sessions)),
     m.SessionSay: st.builds(m.SayData, **_ASKED, text=words),
     m.SessionResume: st.builds(m.CommandData, **_ASKED),
     m.SessionPause: st.builds(m.CommandData, **_ASKED),
     m.SessionStop: st.builds(m.CommandData, **_ASKED),
     m.SessionDelete: st.builds(m.CommandData, **_ASKED),
+    m.SessionReport: st.builds(m.ReportData, **_ASKED, **_RESULT),
 }
 """What each type says, by its model."""
 

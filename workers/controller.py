@@ -30,6 +30,7 @@ from bus import (
 from workers.aside import ASIDE_S, Aside
 from workers.attendance import Attendance
 from workers.decision import Rules, decide, refuse_all
+from workers.errands import Errands
 from workers.settings import Settings
 
 log = logging.getLogger("tidings.controller")
@@ -71,6 +72,7 @@ class Controller:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._lease_s, self._poll_s = settings.lease_s, settings.controller_poll_s
         self._visibility_s, self._loss_limit = settings.visibility_s, settings.loss_limit
+        self._errands = Errands(bus, f"controller/{self.name}")
         self._wake = _Wake()
         self._started_at: datetime | None = None
         self._stopping = False
@@ -183,8 +185,8 @@ class Controller:
                 await self._bus.forget_due(session)
                 return
             snapshot = _narrowed(snapshot)
-            decision = decide(snapshot, self._rules())
             try:
+                decision = await self._errands.run(snapshot, decide(snapshot, self._rules()))
                 await self._bus.decide(snapshot, decision)
             except NewerRecord as error:
                 await self._aside.look(session, error)
@@ -218,7 +220,9 @@ class Controller:
             if snapshot is None:
                 return
             if snapshot.record.failures + 1 >= TRIES:
-                await self._bus.decide(snapshot, refuse_all(_narrowed(snapshot), "internal: see the controllers' logs"))
+                snapshot = _narrowed(snapshot)
+                refused = refuse_all(snapshot, "internal: see the controllers' logs")
+                await self._bus.decide(snapshot, await self._errands.run(snapshot, refused))
             else:
                 await self._bus.decide(snapshot, self._once_more(snapshot))
         except UnreadableRecord as error:

@@ -6,38 +6,41 @@ commands that wait, never on having seen a notice.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bus import (
+    Child,
     Command,
     CommandData,
     Decision,
+    Event,
     Notice,
     Outcome,
     Reason,
     Result,
-    SayData,
     SessionState,
     SessionStateData,
     Snapshot,
     StartData,
     State,
     Trigger,
-    UserMessage,
-    UserMessageData,
     Wait,
     WorkerLost,
     WorkerLostData,
     WorkerRef,
 )
-from bus.states import COMMANDS, FINAL, HELD, TABLE, legal_commands, next_state
-from workers.wording import refusal, request, unreadable, waiting
+from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, legal_commands, next_state
+from workers.family import RESTS, child_state, shown_as
+from workers.refusal import newest, refuse_all
+from workers.saying import event_of
+from workers.wording import orphan, refusal, request, unreadable, waiting
+
+__all__ = ["Rules", "decide", "refuse_all"]
 
 _EMPTY = "{}"
-_ID_LIMIT = 128
+_TRIGGERS = {**COMMANDS, **INTERNAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +75,6 @@ def decide(snapshot: Snapshot, rules: Rules) -> Decision:
     return draft.decision()
 
 
-def refuse_all(snapshot: Snapshot, reason: str) -> Decision:
-    """Refuse every waiting command, for a session that cannot be decided otherwise."""
-    record = snapshot.record
-    refused = dict.fromkeys(command.id for command in snapshot.commands if command.id not in snapshot.settled)
-    outcomes = tuple(
-        (
-            Outcome(
-                command_id=command_id,
-                session=record.session,
-                result=Result.REFUSED,
-                reason=reason,
-                state=record.state,
-                version=record.version,
-                legal=legal_commands(record.state),
-            ),
-            None,
-        )
-        for command_id in refused
-    )
-    due = snapshot.now if snapshot.more else record.lease_until if record.held else record.resume_at
-    return Decision(handled=_newest(snapshot), outcomes=outcomes, fields={"failures": "0"}, due=due)
-
-
-def _newest(snapshot: Snapshot) -> int:
-    return max((command.offset or 0 for command in snapshot.commands), default=snapshot.record.handled)
-
-
 class _Draft:
     """A decision in the making."""
 
@@ -116,7 +92,8 @@ class _Draft:
         self._why = ""
         self._by: str | None = None
         self._fields: dict[str, str] = {}
-        self._messages: list[UserMessage] = []
+        self._parent, self._name = self._record.parent, self._record.name
+        self._messages: list[Event] = []
         self._notices: list[Notice] = []
         self._outcomes: dict[str, tuple[Command, Result, str, State | None, tuple[str, ...]]] = {}
 
@@ -127,7 +104,7 @@ class _Draft:
         if command.id in self._snapshot.settled or command.id in self._outcomes:
             return
         data = getattr(command, "data", None)
-        if command.type not in COMMANDS or not isinstance(data, CommandData):
+        if command.type not in _TRIGGERS or not isinstance(data, CommandData):
             self._refuse(command, "this controller does not know this command")
         elif data.expires_at is not None and data.expires_at <= self._now:
             self._settle(command, Result.EXPIRED, "its asker had stopped waiting")
@@ -142,23 +119,28 @@ class _Draft:
         if after is None:
             self._refuse(command, refusal(command, self._state))
             return
-        if isinstance(data, StartData | SayData) and data.text is not None:
-            self._messages.append(
-                UserMessage(
-                    id=_message_id(command),
-                    source=self._rules.source,
-                    subject=command.subject,
-                    time=self._now,
-                    traceparent=command.traceparent,
-                    data=UserMessageData(text=data.text, by=data.by),
-                )
-            )
+        if isinstance(data, StartData) and not self._adopt(command, data):
+            return
+        if event := event_of(command, data, self._rules.source, self._now):
+            self._messages.append(event)
         self._move(trigger, after, request(trigger, data), data.by)
         self._settle(command, Result.APPLIED, "")
 
+    def _adopt(self, command: Command, data: StartData) -> bool:
+        """Note whose child a new session is; returns False where there is no parent that could have one."""
+        if data.parent is None:
+            return True
+        state = self._snapshot.parents.get(data.parent)
+        if state is None or state in FINAL:
+            self._refuse(command, orphan(data.parent, state))
+            return False
+        self._parent, self._name = data.parent, data.name or command.subject
+        self._fields |= {"parent": self._parent, "name": self._name}
+        return True
+
     def _meaning(self, command: Command) -> Trigger:
         """The trigger that a command stands for; a resume depends on what the session is doing."""
-        trigger = COMMANDS[command.type]
+        trigger = _TRIGGERS[command.type]
         if trigger is not Trigger.RESUME:
             return trigger
         if self._state in HELD and not self._is_parked:
@@ -227,6 +209,7 @@ class _Draft:
             self._move(trigger, after, why, None)
         elif wait is not None and (self._record.reason is not wait.reason or self._record.why != why):
             # The next attempt of the same call: no change of state, but not the same story either.
+            self._reason = wait.reason
             self._fields |= {"why": why, "reason": wait.reason}
 
     # moving
@@ -239,7 +222,7 @@ class _Draft:
         before, self._state = self._state, after
         if trigger is Trigger.NUDGE:
             self._nudge()
-        if trigger is Trigger.SAY or trigger is Trigger.START:
+        if trigger in (Trigger.SAY, Trigger.START, Trigger.REPORT):
             self._pending = True
         if before is after:
             return
@@ -279,21 +262,41 @@ class _Draft:
             fields["pending"] = str(int(self._pending))
         if to is not None:
             fields |= {"why": self._why, "reason": self._reason or ""}
+        child = self._child()
+        if child is not None:
+            fields["shown"] = shown_as(child)
         return Decision(
             to=to,
             revoke=self._revoke,
             ready=self._state is State.QUEUED and not self._snapshot.problem,
             due=self._due(),
-            handled=_newest(self._snapshot),
+            handled=newest(self._snapshot),
             fields=fields,
             messages=tuple(self._messages),
             notices=tuple(self._notices),
             state=self._notice(to) if to is not None else None,
             outcomes=tuple(self._outcome(*entry) for entry in self._outcomes.values()),
+            child=child_state(child, self._parent, self._rules.source, self._now) if child and self._parent else None,
         )
 
+    def _child(self) -> Child | None:
+        """Return what its parent's people see of it, where that is something new."""
+        if self._parent is None or self._state is None:
+            return None
+        child = Child(
+            child=self._record.session,
+            name=self._name or self._record.session,
+            state=self._state,
+            why=self._why if self._changed else self._fields.get("why", self._record.why),
+            reason=self._reason,
+            wait=self._wait if self._state in (State.RETRYING, State.RATE_LIMITED) else None,
+            resume_at=self._resume_at,
+            worker=self._record.worker if self._held else None,
+        )
+        return child if shown_as(child) != self._record.shown else None
+
     def _due(self) -> datetime | None:
-        if self._snapshot.more:
+        if self._snapshot.more or (self._changed and self._has_news()):
             return self._now
         if self._snapshot.problem and not self._changed:
             return self._now + timedelta(seconds=self._rules.aside_s)
@@ -301,6 +304,10 @@ class _Draft:
             again = self._now + timedelta(seconds=self._rules.again_s)
             return max(self._record.lease_until, again) if self._record.lease_until else again
         return self._resume_at
+
+    def _has_news(self) -> bool:
+        """Whether its parent must be told that its turn is over, or its children that it is."""
+        return (self._parent is not None and self._state in RESTS) or (self._record.children > 0 and self._state in FINAL)
 
     def _notice(self, to: State) -> SessionState:
         worker: WorkerRef | None = self._record.worker if self._held else None
@@ -342,9 +349,3 @@ def _meaning_of(wait: Wait | None) -> Trigger:
     if wait is None:
         return Trigger.RECOVER
     return Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
-
-
-def _message_id(command: Command) -> str:
-    """The id of what a command says: the same each time it is decided, so that the log can tell that it is there."""
-    message_id = f"{command.id}.said"
-    return message_id if len(message_id) <= _ID_LIMIT else f"{hashlib.sha256(command.id.encode()).hexdigest()}.said"

@@ -23,12 +23,12 @@ from bus import (
     ToolCall,
     ToolResultData,
     Trigger,
-    Unreachable,
     Wait,
 )
 from bus import LlmFailed as FailedNotice
 from bus import LlmRateLimited as RateLimitedNotice
-from workers.agent import Agent, EventData, Next, as_event, open_calls
+from workers.agent import Agent, EventData, Next, as_event, open_calls, open_children
+from workers.children import Children, check_children, patiently
 from workers.errors import LlmError, LlmRateLimited
 from workers.hold import Hold
 from workers.llm import Llm
@@ -41,8 +41,6 @@ log = logging.getLogger("tidings.run")
 PAGE = 500
 SPREAD = 0.1
 """Parked sessions come back a little later than they could, by up to a tenth of the wait: not all at the same moment."""
-AGAIN_S = 0.2
-"""How long to wait before the history is asked for again while the server is away."""
 IDLE_STEPS = 100
 """Steps in a row that may add nothing; more is an agent that turns in a circle."""
 
@@ -78,6 +76,7 @@ class Run:
         self._history: list[Event] = []
         self._read = 0
         self._added = False
+        self._children = Children(bus, hold.claim)
         self.llm = Llm(
             settings.model or "",
             tell=hold.tell,
@@ -98,6 +97,8 @@ class Run:
         """
         await self._catch_up()
         await self._settle_open_calls()
+        if await self._children.start_missing(self._history):
+            await self._catch_up()
         try:
             return await self._steps()
         except LlmRateLimited as error:
@@ -112,11 +113,13 @@ class Run:
         while idle < IDLE_STEPS:
             seen = self._read
             events, follow = await self._step()
-            await self._append(events)
+            if await self._append(events) and follow is Next.AWAIT_INPUT:
+                follow = Next.CONTINUE
             if follow is Next.FINISH:
                 return Release(Trigger.FINISH, read=seen, why="the agent has finished")
             if follow is Next.AWAIT_INPUT:
-                return Release(Trigger.YIELD, read=seen, why="the turn is over")
+                awaits = len(open_children([*self._history, *events]))
+                return Release(Trigger.YIELD, read=seen, why=_resting(awaits), awaits=awaits)
             await self._catch_up()
             idle = 0 if self._read > seen else idle + 1
         raise _AgentFailed(RuntimeError(f"the agent took {IDLE_STEPS} steps that added nothing"))
@@ -130,7 +133,9 @@ class Run:
         """
         try:
             step = await self._agent.step(tuple(self._history), self.llm)
-            return [as_event(data, self._claim.session, self._source, self._read) for data in step.events], Next(step.next)
+            events = [as_event(data, self._claim.session, self._source, self._read) for data in step.events]
+            check_children([*self._history, *events])
+            return events, Next(step.next)
         except LlmError:
             raise
         except asyncio.CancelledError as error:
@@ -160,15 +165,11 @@ class Run:
             self._read = page[-1].offset or self._read
 
     async def _page(self) -> tuple[Event, ...]:
-        """Read on, as long as it takes: when the lease ends, the hold ends this too."""
-        while True:
-            try:
-                return await self._bus.history(self._claim.session, self._read, PAGE)
-            except Unreachable:
-                await asyncio.sleep(AGAIN_S)
+        """Read on."""
+        return await patiently(lambda: self._bus.history(self._claim.session, self._read, PAGE))
 
-    async def _append(self, events: Sequence[Event]) -> None:
-        """Append what an agent made.
+    async def _append(self, events: Sequence[Event]) -> bool:
+        """Append what an agent made, and start its children; returns whether one of them could not be, and the history says so.
 
         Raises:
             _AgentFailed: it cannot be stored: it is too large.
@@ -178,6 +179,7 @@ class Run:
         except InvalidMessage as error:
             raise _AgentFailed(error) from error
         self._added = self._added or bool(events)
+        return await self._children.start(events)
 
     async def _store(self, events: Sequence[EventData]) -> None:
         """Append something that is ours to say."""
@@ -285,6 +287,13 @@ class Run:
             why=why,
             notices=(notice,),
         )
+
+
+def _resting(awaits: int) -> str:
+    """Say why the turn is over."""
+    if not awaits:
+        return "the turn is over"
+    return f"it waits for {awaits} {'child' if awaits == 1 else 'children'}"
 
 
 def _is_cancelled() -> bool:

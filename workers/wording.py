@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus import Command, CommandData, State, Trigger, Wait
+from bus import Command, CommandData, ReportData, State, Trigger, Wait
 from bus.states import FINAL
 
 _VERBS = {
@@ -16,6 +16,8 @@ _VERBS = {
 
 def request(trigger: Trigger, data: CommandData) -> str:
     """Say who asked for what, and why."""
+    if isinstance(data, ReportData):
+        return f"{data.name} has reported: {data.state.replace('_', ' ')}"
     line = f"{_VERBS.get(trigger, 'resumed by')} {data.by}"
     return f"{line}: {data.why}" if data.why else line
 
@@ -37,6 +39,13 @@ def refusal(command: Command, state: State | None) -> str:
 def unreadable(session: str, problem: str) -> str:
     """Say why nothing but deleting can be done with a session."""
     return f"its record cannot be read ({problem}): `tidings export {session}` keeps its history, then delete it"
+
+
+def orphan(parent: str, state: State | None) -> str:
+    """Say why a session cannot be started as a child."""
+    if state is None:
+        return f"there is no session {parent!r} that it could be a child of"
+    return f"its parent {parent!r} is {state}, and that is final"
 
 
 def waiting(wait: Wait | None) -> str:

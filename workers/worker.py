@@ -27,7 +27,7 @@ from bus import (
     WorkerRef,
 )
 from bus.sessions import ALL_READ
-from workers.agent import AgentFactory
+from workers.agent import AgentFactory, agent_for
 from workers.attendance import Attendance
 from workers.hold import Hold, Revoked
 from workers.llm import load_litellm
@@ -64,7 +64,7 @@ class Worker:
 
     Args:
         bus: where the sessions are.
-        agent_factory: makes the agent for each run.
+        agent_factory: makes the agent for each run; its ``children``, if it has them, make those of its children.
         settings: model, plan of the retries, leases.
         name: how people see it; made from host and process where it is not given.
         llm_options: further arguments of the `Llm` of each run, by session: its clock in tests, parameters for litellm.
@@ -198,7 +198,8 @@ class Worker:
 
     async def _turn(self, hold: Hold) -> Release:
         options = self._llm_options(hold.claim.session) if self._llm_options else None
-        return await Run(self._bus, hold, self._agent_factory(), self._settings, options).turn()
+        agent = agent_for(self._agent_factory, hold.claim.name)
+        return await Run(self._bus, hold, agent, self._settings, options).turn()
 
     def _failed(self, claim: Claim, error: Exception) -> Release:
         """Make a release of an error that is not the agent's, or that kept the agent from being made."""

@@ -31,6 +31,7 @@ NOTICES: tuple[type[notices.Notice], ...] = (
     notices.WorkerReleased,
     notices.WorkerLost,
     notices.SessionState,
+    notices.ChildState,
 )
 EVENTS: tuple[type[events.Event], ...] = (
     events.UserMessage,
@@ -38,6 +39,9 @@ EVENTS: tuple[type[events.Event], ...] = (
     events.ToolCall,
     events.ToolResult,
     events.AgentError,
+    events.ChildStart,
+    events.ChildResult,
+    events.HistoryCondensed,
 )
 COMMANDS: tuple[type[commands.Command], ...] = (
     commands.SessionStart,
@@ -46,6 +50,7 @@ COMMANDS: tuple[type[commands.Command], ...] = (
     commands.SessionPause,
     commands.SessionStop,
     commands.SessionDelete,
+    commands.SessionReport,
 )
 
 
@@ -147,6 +152,18 @@ def decode_command(payload: bytes | str) -> commands.Command:
     """
     command: commands.Command = _decode("commands", payload)
     return command
+
+
+def read_child(value: bytes | str) -> notices.Child:
+    """Read what is known of a child, as it is kept beside its parent.
+
+    Raises:
+        InvalidMessage: it is not that.
+    """
+    try:
+        return notices.Child.model_validate_json(value)
+    except ValidationError as error:
+        raise InvalidMessage(f"this is not what is known of a child: {explain(error)}") from None
 
 
 def decode(plane: str, payload: bytes | str) -> Message:

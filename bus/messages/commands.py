@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bus.messages.envelope import Data, Instant, JsonObject, Message, Text
+from bus.messages.envelope import ChildName, Data, Instant, JsonObject, Message, SessionId, Text
+from bus.messages.reasons import Reason
 from bus.states import State
 
 
@@ -36,9 +37,13 @@ class StartData(CommandData):
 
     Attributes:
         text: the first user message; None starts the agent without one.
+        parent: session of which this is a child; None: of none.
+        name: what the parent calls it; None where it has no parent, or none was given.
     """
 
     text: Text | None = Field(default=None, min_length=1)
+    parent: SessionId | None = None
+    name: ChildName | None = None
 
 
 class SayData(CommandData):
@@ -49,6 +54,24 @@ class SayData(CommandData):
     """
 
     text: Text = Field(min_length=1)
+
+
+class ReportData(CommandData):
+    """What became of a child, for its parent.
+
+    Attributes:
+        child: session id of the child.
+        name: what the parent calls it.
+        state: state of the child.
+        reason: why it failed, None where it did not.
+        text: the newest that the child's agent said in this turn.
+    """
+
+    child: SessionId
+    name: ChildName
+    state: State
+    reason: Reason | None = None
+    text: Text = ""
 
 
 class SessionStart(Command):
@@ -91,6 +114,13 @@ class SessionDelete(Command):
 
     type: Literal["session.delete"] = "session.delete"
     data: CommandData = Field(default_factory=CommandData)
+
+
+class SessionReport(Command):
+    """The turn of a child of this session is over. Controllers send it to each other's sessions; it is not for people."""
+
+    type: Literal["session.report"] = "session.report"
+    data: ReportData
 
 
 class UnknownCommand(Command):

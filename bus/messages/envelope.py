@@ -49,6 +49,12 @@ def _check_subject(name: str) -> str:
     return name
 
 
+def _check_child_name(name: str) -> str:
+    if not is_session(name):
+        raise ValueError(f"not a name of a child: {_SESSION_RULE}")
+    return name
+
+
 def _in_utc(when: datetime) -> datetime:
     try:
         return when.astimezone(UTC)
@@ -98,6 +104,9 @@ JsonObject = Annotated[dict[str, JsonValue], BeforeValidator(_clean_json)]
 """A JSON object: finite numbers of at most 1024 bits, at most 64 lists and objects within each other."""
 
 SessionId = Annotated[str, AfterValidator(_check_subject)]
+
+ChildName = Annotated[str, AfterValidator(_check_child_name)]
+"""What a session calls a child. Written like a session id: it becomes part of one, and scripts put it into JSON as it is."""
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """An absolute time; a naive one is refused. Always UTC after validation."""

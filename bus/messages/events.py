@@ -6,7 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bus.messages.envelope import Data, Json, JsonObject, Message, Text
+from bus.messages.envelope import ChildName, Data, Json, JsonObject, Message, SessionId, Text
+from bus.messages.reasons import Reason
+from bus.states import State
 
 
 class Event(Message):
@@ -125,6 +127,75 @@ class AgentError(Event):
 
     type: Literal["agent.error"] = "agent.error"
     data: AgentErrorData
+
+
+class ChildStartData(Data):
+    """The agent starts a session of its own; appended before that is started.
+
+    Attributes:
+        name: what the agent calls the child, and by which its worker finds the agent that runs it.
+        text: the first message to the child.
+        child: session id of the child. None only in what an agent returns: its worker then makes one.
+    """
+
+    name: ChildName
+    text: Text = Field(min_length=1)
+    child: SessionId | None = None
+
+
+class ChildStart(Event):
+    """The agent starts a child."""
+
+    type: Literal["child.start"] = "child.start"
+    data: ChildStartData
+
+
+class ChildResultData(Data):
+    """What became of a child: its turn is over.
+
+    Attributes:
+        child: session id of the child.
+        name: what the agent calls it.
+        state: state of the child: ``awaiting_input``, ``error`` or a final one.
+        reason: why it failed, None where it did not.
+        text: the newest that the child's agent said in this turn; cut where it would not fit into a message.
+        why: one line on the state, for a person.
+    """
+
+    child: SessionId
+    name: ChildName
+    state: State
+    reason: Reason | None = None
+    text: Text = ""
+    why: Text = ""
+
+
+class ChildResult(Event):
+    """The turn of a child is over."""
+
+    type: Literal["child.result"] = "child.result"
+    data: ChildResultData
+
+
+class HistoryCondensedData(Data):
+    """A summary that stands for older events in the prompt; they stay in the history.
+
+    Attributes:
+        text: the summary.
+        through: offset of the newest event that it stands for, with all before it.
+        llm: the path that wrote it, None where nobody noted it.
+    """
+
+    text: Text = Field(min_length=1)
+    through: int = Field(ge=1)
+    llm: Text | None = Field(default=None, max_length=64)
+
+
+class HistoryCondensed(Event):
+    """From here on a summary stands for older events in the prompt."""
+
+    type: Literal["history.condensed"] = "history.condensed"
+    data: HistoryCondensedData
 
 
 class UnknownEvent(Event):

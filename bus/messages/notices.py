@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bus.messages.envelope import Data, Instant, JsonObject, Message, Seconds, Text
+from bus.messages.envelope import ChildName, Data, Instant, JsonObject, Message, Seconds, SessionId, Text
 from bus.messages.reasons import Reason
 from bus.states import State
 
@@ -232,6 +232,8 @@ class SessionStateData(Data):
         from_: state before (``from`` on the wire); None for a new session.
         to: state now.
         version: version of the session record; grows with every decision.
+        parent: session of which it is a child, None where it is none.
+        name: what the parent calls it.
         why: one line for a person.
         by: who asked for it, None where nobody did.
         reason: reason of the wait or failure, None where there is none.
@@ -243,6 +245,8 @@ class SessionStateData(Data):
     from_: State | None = Field(default=None, alias="from")
     to: State
     version: int = Field(ge=0)
+    parent: SessionId | None = None
+    name: ChildName | None = None
     why: Text = ""
     by: Text | None = None
     reason: Reason | None = None
@@ -256,6 +260,37 @@ class SessionState(Notice):
 
     type: Literal["session.state"] = "session.state"
     data: SessionStateData
+
+
+class Child(Data):
+    """A child as the people who watch its parent see it.
+
+    Attributes:
+        child: session id of the child.
+        name: what its parent calls it.
+        state: its state.
+        why: one line for a person.
+        reason: reason of its wait or failure, None where there is none.
+        wait: its current wait, None where there is none.
+        resume_at: when it will be queued again, if it is parked.
+        worker: who holds it.
+    """
+
+    child: SessionId
+    name: ChildName
+    state: State
+    why: Text = ""
+    reason: Reason | None = None
+    wait: Wait | None = None
+    resume_at: Instant | None = None
+    worker: WorkerRef | None = None
+
+
+class ChildState(Notice):
+    """The state or the wait of a child changed; told on the channel of its parent."""
+
+    type: Literal["child.state"] = "child.state"
+    data: Child
 
 
 class UnknownNotice(Notice):

@@ -324,3 +324,15 @@ async def test_subscriptions_are_not_kept(bus: Bus) -> None:
         bus.subscribe("events.s")
     gc.collect()
     assert len(bus._subscriptions) == 0
+
+
+async def test_a_page_is_read_with_the_place_of_its_log(bus: Bus) -> None:
+    """For those who keep the places of their readers: epoch, end and the messages after an offset."""
+    claim = await actors.hold(bus, "s")
+    await bus.append(claim, [actors.answer("s", str(number)) for number in range(5)], 0)
+    page = await bus.page("events.s", 1, 2)
+    assert (page.epoch, page.end, [offset for offset, _ in page.entries]) == (claim.epoch, 5, [2, 3])
+    assert (await bus.page("events.nobody")).epoch is None
+    for wrong in ("events.*", "letters.s", "events.no name"):
+        with pytest.raises(InvalidName):
+            await bus.page(wrong)

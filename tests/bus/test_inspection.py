@@ -120,7 +120,12 @@ async def test_a_missing_right_is_named(make_server: MakeServer) -> None:
     async with Bus.connect(f"unix://mute:{PASSWORD}@{server.socket}") as bus:
         assert await bus.denied(Role.VIEWER) == ()
         assert await bus.denied(Role.PERSON) == ("PUBLISH commands.doctor",)
-        assert await bus.denied(Role.WORKER) == ("PUBLISH events.doctor", "PUBLISH status.doctor", "PUBLISH ready.0")
+        assert await bus.denied(Role.WORKER) == (
+            "PUBLISH commands.doctor",
+            "PUBLISH events.doctor",
+            "PUBLISH status.doctor",
+            "PUBLISH ready.0",
+        )
 
 
 async def test_scripts_are_named_without_their_text(make_server: MakeServer) -> None:

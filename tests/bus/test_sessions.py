@@ -474,9 +474,10 @@ async def test_a_server_that_is_gone_is_told(make_server: MakeServer) -> None:
 
 @given(strategies.of(SessionState), strategies.states, strategies.counts)
 def test_the_script_writes_what_only_it_knows(notice: m.Message, before: State, version: int) -> None:
-    """From and version go in between head and tail, whatever the notice says and whatever it holds."""
+    """From, version, parent and name go in between head and tail, whatever the notice says and whatever it holds."""
     assert isinstance(notice, SessionState)
     head, tail = split_state(notice)
-    written = b'"from":"%s","to":"%s","version":%d,' % (before.encode(), notice.data.to.encode(), version)
+    written = b'"from":"%s","to":"%s","version":%d,"parent":"p","name":"n",' % (before.encode(), notice.data.to.encode(), version)
     whole = m.decode_notice(head + written + tail)
-    assert whole == notice.model_copy(update={"data": notice.data.model_copy(update={"from_": before, "version": version})})
+    known = {"from_": before, "version": version, "parent": "p", "name": "n"}
+    assert whole == notice.model_copy(update={"data": notice.data.model_copy(update=known)})

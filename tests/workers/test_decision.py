@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from bus import (
+    ChildResult,
     Command,
     CommandData,
     Decision,
@@ -19,10 +21,12 @@ from bus import (
     Picture,
     Reason,
     Record,
+    ReportData,
     Result,
     SayData,
     SessionDelete,
     SessionPause,
+    SessionReport,
     SessionResume,
     SessionSay,
     SessionStart,
@@ -32,6 +36,7 @@ from bus import (
     State,
     Trigger,
     UnknownCommand,
+    UserMessage,
     Wait,
     WorkerLost,
     WorkerRef,
@@ -53,6 +58,7 @@ TRIGGERS = {
     "session.pause": {Trigger.PAUSE},
     "session.stop": {Trigger.STOP},
     "session.delete": {Trigger.DELETE},
+    "session.report": {Trigger.REPORT},
 }
 FOUND = {Trigger.LOSE, Trigger.ABANDON, Trigger.WAKE, Trigger.LIMITED, Trigger.TROUBLED, Trigger.RECOVER}
 ASKS: dict[str, tuple[type[Command], dict[str, Any]]] = {
@@ -62,6 +68,7 @@ ASKS: dict[str, tuple[type[Command], dict[str, Any]]] = {
     "pause": (SessionPause, {}),
     "stop": (SessionStop, {}),
     "delete": (SessionDelete, {}),
+    "report": (SessionReport, {"child": "c", "name": "helper", "state": "finished", "text": "done"}),
 }
 
 
@@ -89,9 +96,15 @@ def parked(resume_at: datetime | None, **fields: Any) -> Record:
     return record(State.RATE_LIMITED, resume_at=resume_at, picture=picture, reason=Reason.RATE_LIMIT, pending=True, **fields)
 
 
-def seen(found: Record, *commands: Command, settled: frozenset[str] = frozenset(), more: bool = False) -> Snapshot:
+def seen(
+    found: Record,
+    *commands: Command,
+    settled: frozenset[str] = frozenset(),
+    more: bool = False,
+    parents: Mapping[str, State] | None = None,
+) -> Snapshot:
     """What a controller reads."""
-    return Snapshot(found, commands, settled, NOW, more)
+    return Snapshot(found, commands, settled, NOW, more, parents=parents or {})
 
 
 def outcomes(decision: Decision) -> list[Outcome]:
@@ -116,7 +129,7 @@ def after(found: Record, decision: Decision) -> Record:
     changes |= {name: int(fields[name]) for name in ("nudge", "losses", "failures") if name in fields}
     if "pending" in fields:
         changes["pending"] = fields["pending"] == "1"
-    changes |= {name: fields[name] for name in ("why",) if name in fields}
+    changes |= {name: fields[name] for name in ("why", "parent", "name", "shown") if name in fields}
     return replace(found, **changes)
 
 
@@ -132,7 +145,13 @@ reasons = st.sampled_from([None, Reason.RATE_LIMIT, Reason.OVERLOADED])
 def records(draw: st.DrawFn) -> Record:
     """Records as the scripts leave them."""
     state = draw(st.none() | st.sampled_from(State))
-    counters = {"losses": draw(counts), "failures": draw(counts), "nudge": draw(counts), "handled": draw(counts)}
+    kin: dict[str, Any] = draw(st.sampled_from([{}, {"parent": "p", "name": "helper", "shown": "x"}, {"children": 2}]))
+    counters: dict[str, Any] = kin | {
+        "losses": draw(counts),
+        "failures": draw(counts),
+        "nudge": draw(counts),
+        "handled": draw(counts),
+    }
     if state is None:
         return record(None)
     if state is State.RATE_LIMITED and draw(st.booleans()):
@@ -147,7 +166,8 @@ def commands(offset: int) -> SearchStrategy[Command]:
     """Commands as they may stand at an offset, one of an unknown type among them."""
     expiry = st.none() | instants
     known = st.builds(lambda verb, expires_at: ask(verb, offset, expires_at=expires_at), st.sampled_from(sorted(ASKS)), expiry)
-    return known | st.just(UnknownCommand(id=f"c{offset}", type="session.dance", subject="s", offset=offset))
+    child = st.builds(lambda parent: ask("start", offset, parent=parent, name="helper"), st.sampled_from(["p", "over", "nobody"]))
+    return known | child | st.just(UnknownCommand(id=f"c{offset}", type="session.dance", subject="s", offset=offset))
 
 
 @st.composite
@@ -156,7 +176,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     found = draw(records())
     waiting = [draw(commands(found.handled + index)) for index in range(1, draw(st.integers(0, 5)) + 1)]
     settled = frozenset(command.id for command in waiting if draw(st.booleans()) and draw(st.booleans()))
-    return Snapshot(found, tuple(waiting), settled, NOW, draw(st.booleans()) and len(waiting) > 0)
+    parents = {"p": State.RUNNING, "over": State.STOPPED}
+    return Snapshot(found, tuple(waiting), settled, NOW, draw(st.booleans()) and len(waiting) > 0, parents=parents)
 
 
 rules = st.builds(Rules, reap=st.booleans(), loss_limit=st.integers(1, 4))
@@ -195,7 +216,9 @@ def test_every_session_that_is_not_over_has_one_holder(snapshot: Snapshot, by: R
         assert decision.due == NOW
         return
     assert decision.ready == (result.state is State.QUEUED)
-    if result.held:
+    if decision.to is not None and _has_news(result):
+        assert decision.due == NOW
+    elif result.held:
         assert result.state in HELD
         assert decision.due is not None
         assert decision.due >= (result.lease_until or NOW)
@@ -204,6 +227,12 @@ def test_every_session_that_is_not_over_has_one_holder(snapshot: Snapshot, by: R
     else:
         assert result.state not in HELD
         assert decision.due is None
+
+
+def _has_news(result: Record) -> bool:
+    """Whether a parent or children must be told at once that a session has come to this state."""
+    rests = result.state in FINAL | {State.AWAITING_INPUT, State.ERROR}
+    return (result.parent is not None and rests) or (result.children > 0 and result.state in FINAL)
 
 
 @given(snapshots(), rules)
@@ -215,6 +244,7 @@ def test_deciding_twice_changes_nothing(snapshot: Snapshot, by: Rules) -> None:
     assert not again.revoke
     assert dict(again.fields) == {}
     assert (again.messages, again.notices, again.outcomes) == ((), (), ())
+    assert again.child is None
 
 
 @given(snapshots(), rules)
@@ -226,7 +256,8 @@ def test_what_changes_is_told_and_nothing_else(snapshot: Snapshot, by: Rules) ->
     taken = (snapshot.record.held and not result.held) or decision.to is State.DELETED
     assert decision.revoke == taken
     applied = {outcome.command_id for outcome in outcomes(decision) if outcome.result is Result.APPLIED}
-    texts = [command for command in snapshot.commands if command.id in applied and isinstance(command, SessionStart | SessionSay)]
+    saying = SessionStart | SessionSay | SessionReport
+    texts = [command for command in snapshot.commands if command.id in applied and isinstance(command, saying)]
     assert [message.id for message in decision.messages] == [f"{command.id}.said" for command in texts]
     if result.state is State.PAUSED:
         assert result.paused_by
@@ -253,7 +284,9 @@ def test_a_start_queues_a_new_session_with_its_first_message() -> None:
     """And says who started it."""
     decision = decide(seen(record(None), ask("start")), RULES)
     assert (decision.to, decision.ready, decision.due) == (State.QUEUED, True, None)
-    assert [(message.data.text, message.data.by) for message in decision.messages] == [("hello", "ann")]
+    (message,) = decision.messages
+    assert isinstance(message, UserMessage)
+    assert (message.data.text, message.data.by) == ("hello", "ann")
     assert decision.state is not None
     assert (decision.state.data.why, decision.state.data.by) == ("started by ann", "ann")
     assert decision.fields["pending"] == "1"
@@ -518,8 +551,9 @@ def test_data_of_a_known_type_that_is_none_is_refused() -> None:
 
 def test_a_say_needs_no_start_data() -> None:
     """The two commands with a text are told apart by their data alone."""
-    said = decide(seen(held(), ask("say", text="more")), RULES).messages[0].data.text
-    assert said == SayData(text="more").text
+    (said,) = decide(seen(held(), ask("say", text="more")), RULES).messages
+    assert isinstance(said, UserMessage)
+    assert said.data.text == SayData(text="more").text
     assert StartData().text is None
 
 
@@ -558,3 +592,122 @@ def test_of_a_record_that_cannot_be_read_nothing_is_believed(found: Record) -> N
     assert decision.due == NOW + timedelta(seconds=60)
     decision = decide(replace(snapshot, commands=(ask("delete"),)), Rules())
     assert (decision.to, decision.revoke, decision.due) == (State.DELETED, True, None)
+
+
+# parents and children
+
+
+def child(state: State | None, **fields: Any) -> Record:
+    """A record of a child of `p`."""
+    return record(state, parent="p", name="helper", **fields)
+
+
+def test_a_child_is_started_under_its_parent() -> None:
+    """The record knows both names, and the parent's people are shown it in the same step."""
+    start = ask("start", parent="p", name="helper", by="session/p")
+    decision = decide(seen(record(None), start, parents={"p": State.AWAITING_INPUT}), RULES)
+    assert (decision.to, decision.fields["parent"], decision.fields["name"]) == (State.QUEUED, "p", "helper")
+    assert decision.child is not None
+    assert (decision.child.subject, decision.child.source) == ("p", "controller/c1")
+    told = decision.child.data
+    assert (told.child, told.name, told.state, told.why) == ("s", "helper", State.QUEUED, "started by session/p")
+
+
+def test_a_child_without_a_name_is_called_by_its_session() -> None:
+    """A program may have started it as a child of something."""
+    decision = decide(seen(record(None), ask("start", parent="p"), parents={"p": State.PAUSED}), RULES)
+    assert decision.fields["name"] == "s"
+
+
+@pytest.mark.parametrize(
+    ("parents", "words"),
+    [
+        ({}, "there is no session 'p' that it could be a child of"),
+        ({"p": State.STOPPED}, "its parent 'p' is stopped, and that is final"),
+        ({"p": State.FINISHED}, "its parent 'p' is finished, and that is final"),
+    ],
+)
+def test_nothing_is_started_under_what_is_not_there_or_over(parents: dict[str, State], words: str) -> None:
+    """It is refused with the reason, and a later start under that id is free."""
+    decision = decide(seen(record(None), ask("start", parent="p"), parents=parents), RULES)
+    (outcome,) = outcomes(decision)
+    assert (outcome.result, outcome.reason, outcome.state) == (Result.REFUSED, words, None)
+    assert (decision.to, decision.child, decision.messages) == (None, None, ())
+    assert "parent" not in decision.fields
+
+
+@pytest.mark.parametrize(
+    ("found", "to"),
+    [
+        (record(State.AWAITING_INPUT), State.QUEUED),
+        (record(State.QUEUED, pending=True), None),
+        (record(State.PAUSED, paused_by="bob"), None),
+        (record(State.ERROR, pending=True), None),
+        (held(State.RUNNING), None),
+        (held(State.RATE_LIMITED, LIMIT, reason=Reason.RATE_LIMIT, why="openai/x: rate limit, attempt 1 of 6 failed"), None),
+        (parked(SOON), None),
+    ],
+)
+def test_a_report_is_appended_and_wakes_only_who_waits_for_input(found: Record, to: State | None) -> None:
+    """Nobody is taken from a worker, a person's pause or an error by what a child does."""
+    decision = decide(seen(found, ask("report", why="it is done", state="error", reason="auth")), RULES)
+    assert (decision.to, decision.revoke) == (to, False)
+    (message,) = decision.messages
+    assert isinstance(message, ChildResult)
+    told = message.data
+    assert (told.child, told.name, told.state, told.reason) == ("c", "helper", State.ERROR, Reason.AUTH)
+    assert (told.text, told.why, message.id) == ("done", "it is done", "c1.said")
+    if to is not None:
+        assert decision.fields["why"] == "helper has reported: error"
+
+
+def test_a_report_to_what_is_over_is_refused() -> None:
+    """Nobody reads it any more; and no person is told that it would be legal anywhere."""
+    decision = decide(seen(record(State.STOPPED), ask("report")), RULES)
+    assert [outcome.result for outcome in outcomes(decision)] == [Result.REFUSED]
+    assert decision.messages == ()
+    assert not any("session.report" in legal_commands(state) for state in (None, *State))
+
+
+def test_what_was_reported_to_a_paused_session_is_work_for_later() -> None:
+    """A resume queues it; else it would wait for input with something unanswered."""
+    decision = decide(seen(record(State.PAUSED, pending=False), ask("report", 1), ask("resume", 2)), RULES)
+    assert (decision.to, decision.ready) == (State.QUEUED, True)
+
+
+def test_each_attempt_of_a_child_is_shown_to_its_parents_people() -> None:
+    """Also where its state stays what it is; what they see already is not told again."""
+    waiting = replace(held(State.RATE_LIMITED, LIMIT, reason=Reason.RATE_LIMIT), parent="p", name="helper")
+    first = decide(seen(waiting), RULES)
+    assert first.child is not None
+    assert first.child.data.wait == LIMIT
+    known = after(waiting, first)
+    assert decide(seen(known), RULES).child is None
+    second = LIMIT.model_copy(update={"attempt": 2})
+    told = decide(seen(replace(known, picture=Picture(waits={"agent": second}))), RULES)
+    assert told.to is None
+    assert told.child is not None
+    assert told.child.data.wait == second
+
+
+def test_a_child_that_recovers_is_shown_so() -> None:
+    """Without a wait and without a reason."""
+    found = replace(held(State.RATE_LIMITED, None, reason=Reason.RATE_LIMIT), parent="p", name="helper")
+    decision = decide(seen(found), RULES)
+    assert decision.child is not None
+    told = decision.child.data
+    assert (told.state, told.wait, told.reason, told.worker) == (State.RUNNING, None, None, WORKER)
+
+
+@pytest.mark.parametrize(
+    "found", [child(State.QUEUED), replace(held(), parent="p", name="helper"), record(State.QUEUED, children=1)]
+)
+def test_what_is_stopped_is_due_at_once_where_others_must_hear_of_it(found: Record) -> None:
+    """A parent of its child, children of their parent."""
+    assert decide(seen(found, ask("stop")), RULES).due == NOW
+    assert decide(seen(found, ask("pause")), RULES).due is None
+
+
+def test_a_report_carries_all_that_a_result_has() -> None:
+    """The one is made into the other."""
+    assert set(ReportData.model_fields) - set(CommandData.model_fields) == {"child", "name", "state", "reason", "text"}

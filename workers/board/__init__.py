@@ -1,10 +1,11 @@
 """What people see of sessions, apart from any screen: a row for each, and how states, times and waits are put. Pure."""
 
-from workers.board.board import Board, urgency
+from workers.board.board import INDENT, Board, urgency
 from workers.board.look import LOOKS, NEEDS_YOU, PARKED, Look, clock, day_and_clock, duration, look_of
 from workers.board.row import Row
 
 __all__ = [
+    "INDENT",
     "LOOKS",
     "NEEDS_YOU",
     "PARKED",

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Self
 
 from bus import (
+    Child,
     LlmFailed,
     LlmRateLimited,
     LlmRecovered,
@@ -41,6 +42,8 @@ class Row:
         resume_at: when a parked session goes on by itself.
         message: what the provider said.
         action: what a person can do.
+        parent: session of which it is a child; '' for none.
+        name: what that calls it.
     """
 
     session: str
@@ -55,6 +58,27 @@ class Row:
     action: str = ""
     model: str = ""
     worker: str = ""
+    parent: str = ""
+    name: str = ""
+
+    @classmethod
+    def of_child(cls, child: Child, parent: str) -> Self:
+        """Return the row of a child as its parent's people see it."""
+        wait = child.wait
+        return cls(
+            child.child,
+            state=child.state,
+            reason=child.reason,
+            why=child.why,
+            waits={wait.llm: wait} if wait else {},
+            resume_at=child.resume_at,
+            message=wait.message if wait else "",
+            action=wait.action if wait else "",
+            model=(wait.model if wait else None) or "",
+            worker=child.worker.name if child.worker else "",
+            parent=parent,
+            name=child.name,
+        )
 
     @classmethod
     def of(cls, record: Record, now: datetime) -> Self:
@@ -112,13 +136,24 @@ class Row:
             why=told.why,
             since=self.since if told.to is self.state and self.since else notice.time,
             by=told.by or "",
-            waits={wait.llm: wait} if wait else {},
+            waits=self._waits_with(wait),
             resume_at=told.resume_at,
             message=wait.message if wait else self.message if told.to is State.ERROR else "",
             action=wait.action if wait else self.action if told.to is State.ERROR else "",
             model=(wait.model if wait else None) or self.model,
             worker=told.worker.name if told.worker else kept,
+            parent=told.parent or self.parent,
+            name=told.name or self.name,
         )
+
+    def _waits_with(self, wait: Wait | None) -> Mapping[str, Wait]:
+        """Return the waits under way after a change of state that names one: the one that says most of several.
+
+        The others go on, as long as it is a wait that its worker has told; each of them is ended by a notice of its own.
+        """
+        if wait is None:
+            return {}
+        return {**self.waits, wait.llm: wait} if wait.retry_at and wait.llm in self.waits else {wait.llm: wait}
 
     def _given_up(self, notice: LlmRateLimited | LlmFailed) -> Self:
         told = notice.data
@@ -131,6 +166,11 @@ class Row:
             action=told.action,
             model=told.model or self.model,
         )
+
+    @property
+    def label(self) -> str:
+        """What it is called: a child by the name that its parent gave it."""
+        return self.name or self.session
 
     @property
     def wait(self) -> Wait | None:
@@ -187,7 +227,8 @@ class Row:
     def line(self) -> str:
         """Return what is known of the session in one line: everything but the time that is left."""
         wait = self.wait
-        parts = [self.session, self.look.word if self.look else "starting"]
+        called = f"{self.session} ({self.name}, child of {self.parent})" if self.parent else self.session
+        parts = [called, self.look.word if self.look else "starting"]
         if wait:
             again = f", the next at {clock(wait.retry_at)}" if wait.retry_at else ""
             parts.append(f"attempt {self.attempt} failed{again}")

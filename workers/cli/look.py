@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bus import Bus, Record, State
+from bus import Bus, Child, Record, State
 from bus.messages import check_session
 from workers.board import Board, Row, clock, day_and_clock, duration
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit, UsageProblem
 from workers.cli.output import print_json, screen
 from workers.cli.table import draw, state_text
-from workers.cli.view import SessionView
+from workers.cli.view import FamilyView, SessionView
 from workers.redaction import one_line
 from workers.settings import Settings
 
@@ -28,16 +28,22 @@ def show_status(settings: Settings, session: str, *, as_json: bool) -> int:
     check_session(session)
 
     async def act(bus: Bus) -> int:
-        tell_status(await bus.status(session), bus.now(), as_json=as_json)
+        await tell_family(bus, await bus.status(session), as_json=as_json)
         return Exit.DONE
 
     return on_bus(settings, act)
 
 
-def tell_status(record: Record, now: datetime, *, as_json: bool) -> None:
+async def tell_family(bus: Bus, record: Record, *, as_json: bool) -> None:
+    """Print one record with the children of its session; see ``tell_status``."""
+    children = await bus.children(record.session) if record.children else ()
+    tell_status(record, bus.now(), children, as_json=as_json)
+
+
+def tell_status(record: Record, now: datetime, children: tuple[Child, ...] = (), *, as_json: bool) -> None:
     """Print one record: as the JSON line of ``status``, or as a short sheet."""
     if as_json:
-        print_json(SessionView.of(record).line())
+        print_json(FamilyView.with_children(record, children).line())
         return
     out = screen()
     row = Row.of(record, now)
@@ -45,6 +51,18 @@ def tell_status(record: Record, now: datetime, *, as_json: bool) -> None:
     out.print(Text.assemble((record.session, "bold"), "  ", state_text(row, ascii_only=_ascii(out)), since))
     for name, text in _sheet(record, row, now):
         out.print(Text.assemble((f"  {name:<10}", "dim"), one_line(text, 1000)))
+    for child in children:
+        out.print(_child_line(child, record.session, now, ascii_only=_ascii(out)))
+
+
+def _child_line(child: Child, parent: str, now: datetime, *, ascii_only: bool) -> Text:
+    """Return a line on a child: its name, its state, what it waits for and for how long, and its session."""
+    row = Row.of_child(child, parent)
+    attempt, left = row.attempt, row.countdown(now)
+    parts = [f"attempt {attempt} failed" if attempt else "", f"goes on in {left}" if left else "", row.story()]
+    told = "  ".join(part for part in parts if part)
+    state = state_text(row, ascii_only=ascii_only)
+    return Text.assemble(("  child     ", "dim"), (child.name, "bold"), "  ", state, f"  {told}  ", (child.child, "dim"))
 
 
 def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]:
@@ -68,6 +86,8 @@ def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]
         yield "to do", row.to_do
     if record.paused_by:
         yield "paused", f"by {record.paused_by}"
+    if record.parent:
+        yield "child of", f"{record.parent}, as {record.name or record.session}"
     if record.worker:
         yield "worker", f"{record.worker.name} (process {record.worker.pid} on {record.worker.host})"
     if row.model:

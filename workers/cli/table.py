@@ -9,10 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from workers.board import Board, Row
+from workers.board import INDENT, Board, Row
 from workers.redaction import one_line
 
-_NARROW = 100
+_NARROW = 120
 """Columns below which model and worker are left out: state, countdown and reason matter more."""
 _SESSION_WIDTH = 12
 """Columns for the name of a session, at least; for a longer one up to a third of the terminal."""
@@ -30,7 +30,8 @@ def draw(board: Board, now: datetime, *, width: int, limit: int | None = None, a
     rows, left_out = board.rows(limit)
     table = _frame(max(_SESSION_WIDTH, min(board.widest, width // 3)), wide=width >= _NARROW)
     for row in rows:
-        table.add_row(*_cells(row, now, wide=width >= _NARROW, ascii_only=ascii_only))
+        indent = " " * INDENT * board.depth(row.session)
+        table.add_row(*_cells(row, now, indent, wide=width >= _NARROW, ascii_only=ascii_only))
     if left_out:
         table.caption = f"and {left_out} more that need less attention"
     return table
@@ -64,10 +65,10 @@ def _frame(session_width: int, *, wide: bool) -> Table:
     return table
 
 
-def _cells(row: Row, now: datetime, *, wide: bool, ascii_only: bool) -> Iterable[Text]:
+def _cells(row: Row, now: datetime, indent: str, *, wide: bool, ascii_only: bool) -> Iterable[Text]:
     urgent = "bold red" if row.needs_you else ""
     cells = [
-        Text(row.session, "bold"),
+        Text(indent + (row.label if indent else row.session), "bold"),
         state_text(row, ascii_only=ascii_only),
         Text(row.attempt),
         Text(row.countdown(now)),

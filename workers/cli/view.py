@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
-from bus import Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
+from bus import Child, Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
 from bus.messages import as_stored
 
 
@@ -22,7 +22,7 @@ class View(BaseModel):
 
 
 class SessionView(View):
-    """A session as ``status --json`` tells it.
+    """A session as ``sessions --json`` tells it.
 
     Attributes:
         attempt: the attempt that failed last in the wait under way; 1 is the first.
@@ -30,6 +30,8 @@ class SessionView(View):
         retry_at: when the next attempt goes out.
         resume_at: when a parked session goes on by itself.
         last: the newest notice, as on the wire.
+        parent: session of which it is a child.
+        name: what that calls it.
     """
 
     session: str
@@ -46,6 +48,8 @@ class SessionView(View):
     worker: WorkerRef | None
     model: str | None
     last: SerializeAsAny[Notice] | None
+    parent: str | None
+    name: str | None
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -66,7 +70,24 @@ class SessionView(View):
             worker=record.worker,
             model=record.picture.model or (wait.model if wait else None),
             last=record.last,
+            parent=record.parent,
+            name=record.name,
         )
+
+
+class FamilyView(SessionView):
+    """A session as ``status --json`` tells it.
+
+    Attributes:
+        children: its children, each as the newest ``child.state`` told it.
+    """
+
+    children: tuple[Child, ...] = ()
+
+    @classmethod
+    def with_children(cls, record: Record, children: tuple[Child, ...]) -> Self:
+        """Return what is told of a record and of the children of its session."""
+        return cls(**{**dict(SessionView.of(record)), "children": children})
 
 
 class OutcomeView(View):

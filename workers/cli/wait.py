@@ -14,7 +14,7 @@ from bus.states import FINAL
 from workers.board import look_of
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
-from workers.cli.look import parse_states, tell_status
+from workers.cli.look import parse_states, tell_family
 from workers.cli.output import complain
 from workers.settings import Settings
 
@@ -40,7 +40,7 @@ def wait(settings: Settings, session: str, until: str, timeout_s: float, *, as_j
         waiting = Waiting(bus, session, states)
         verdict = await waiting.run(timeout_s)
         if waiting.record is not None:
-            tell_status(waiting.record, bus.now(), as_json=as_json)
+            await tell_family(bus, waiting.record, as_json=as_json)
         if verdict.text:
             complain(verdict.text)
         return verdict.code
@@ -60,10 +60,11 @@ def judge(record: Record, until: frozenset[State]) -> Verdict | None:
     """Say whether the waiting is over; None while what is waited for may still come by itself.
 
     A session that awaits input, is queued or waits for a retry may go on. One that is over, in error, paused,
-    or parked without a time does not go on unless a person steps in.
+    or parked without a time does not go on unless a person steps in. One that awaits input while its agent waits for children
+    goes on by itself when they report: it has not come to rest.
     """
     state = record.state
-    if state in until:
+    if state in until and not (state is State.AWAITING_INPUT and record.awaits):
         return Verdict(Exit.DONE)
     if state in FINAL:
         return Verdict(Exit.REFUSED, f"{record.session} is {state} for good")

@@ -99,7 +99,7 @@ class Reading:
         """Return one session as JSON."""
         record = await self.record(session)
         row = row_view(self.hub.learn(record), record.events)
-        children = sorted((entry for entry in self.hub.ledger if _parent(entry.row) == session), key=lambda entry: entry.key)
+        children = sorted((entry for entry in self.hub.ledger if entry.row.parent == session), key=lambda entry: entry.key)
         cursor = f"{record.epoch}-{record.events}"
         return as_json({"row": row, "children": [row_view(child.row) for child in children], "cursor": cursor})
 
@@ -195,10 +195,6 @@ def _json(body: bytes) -> Response:
 
 def _searched(row: Row) -> str:
     return " ".join((row.session, row.line(), row.by)).casefold()
-
-
-def _parent(row: Row) -> Any:
-    return getattr(row, "parent", None)
 
 
 def _read_place(text: str) -> tuple[str | None, int]:

@@ -43,8 +43,8 @@ def row_view(row: Row, events: int | None = None) -> Json:
         "message": row.message,
         "action": row.action,
         "by": row.by or None,
-        "parent": getattr(row, "parent", None) or None,
-        "name": getattr(row, "name", None) or None,
+        "parent": row.parent or None,
+        "name": row.name or None,
         "legal": legal_commands(row.state),
         "events": events,
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from bus import Bus, Record
-from workers.agent import Agent, AgentFactory
+from workers.agent import Agent, AgentFactory, children_of, factory_of
 from workers.controller import Controller
 from workers.llm import close_litellm
 from workers.settings import Settings, load_settings
@@ -109,6 +110,21 @@ class Crew:
                 raise RuntimeError(f"{name} of the fleet has ended on its own") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Same:
+    """Gives the same agent for every run."""
+
+    agent: Agent
+
+    def __call__(self) -> Agent:
+        return self.agent
+
+    @property
+    def children(self) -> Mapping[str, AgentFactory]:
+        """What makes the agents of its children."""
+        return children_of(self.agent)
+
+
 def fleet_settings(given: Mapping[str, object]) -> Settings:
     """Make the settings of a fleet, of which the environment knows nothing.
 
@@ -125,10 +141,9 @@ def _factory(agent: type[Agent] | AgentFactory | Agent, settings: Settings) -> A
     if isinstance(agent, type):
         if not steps:
             raise TypeError(f"{agent.__name__} is no agent: it has no method step(history, llm); see workers.agent.Agent")
-        make: Any = getattr(agent, "from_settings", None)
-        return agent if make is None else lambda: make(settings)
+        return factory_of(agent, settings)
     if isinstance(agent, Agent):
-        return lambda: agent
+        return _Same(agent)
     if not callable(agent):
         raise TypeError(f"{agent!r} is no agent: give a class with step(history, llm), one of it, or a function that makes one")
     return agent

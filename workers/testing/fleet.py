@@ -37,7 +37,7 @@ from workers.testing.clock import Clock, check_move
 from workers.testing.crew import Crew, fleet_settings
 from workers.testing.heard import Heard, N
 from workers.testing.lookout import TIMEOUT_S, Lookout
-from workers.testing.report import NotInTime, at_rest
+from workers.testing.report import NotInTime, at_rest, children_begun
 
 T = TypeVar("T")
 
@@ -220,7 +220,7 @@ class Fleet:
 
         async def idle() -> bool:
             records = await self._lookout.records()
-            busy = [record for record in records if not at_rest(record)]
+            busy = [record for record in records if not (at_rest(record) and children_begun(record, records))]
             left = [self._lookout.left_s(record) for record in busy]
             if left and None not in left:
                 await self.advance(min(seconds for seconds in left if seconds is not None))

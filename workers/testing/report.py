@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bus import LlmFailed, LlmRateLimited, LlmRetry, Record, SessionState, State
+from workers.family import owes_report
 from workers.provider import RequestRecord
 
 RESTING = frozenset({State.AWAITING_INPUT, State.PAUSED, State.ERROR, State.STOPPED, State.FINISHED})
@@ -24,9 +25,16 @@ class NotInTime(AssertionError):
 
 def at_rest(record: Record) -> bool:
     """Whether nothing goes on in a session until somebody asks for it."""
-    if record.commands > record.handled:
+    if record.commands > record.handled or owes_report(record):
         return False
     return record.state in RESTING or (record.parked and record.resume_at is None)
+
+
+def children_begun(record: Record, records: Sequence[Record]) -> bool:
+    """Whether the children that an agent waits for are sessions by now; until a controller has decided, a start is none."""
+    if record.state is not State.AWAITING_INPUT:
+        return True
+    return sum(other.parent == record.session and not other.reported for other in records) >= record.awaits
 
 
 def describe(

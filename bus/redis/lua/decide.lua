@@ -1,14 +1,16 @@
 -- decide.lua: what a controller decided about one session, all of it or nothing.
 -- KEYS: 1 record  2 log of events  3 ring of status  4 log of commands  5 ready  6 due  7 sessions  then the outcome of each handled command
+--       of a child that is to be shown, further: record of its parent, ring of the status there, children of the parent
 -- ARGV: 1 session  2 version, 3 handled offset and 4 touched count on which the decision rests
 --       5 handled offset after it  6 new state, '' when it stays  7 '1' to raise the token (revoke)  8 '1' to put it into ready
 --       9 next due time in ms, '' for none  10 events channel  11 status channel  12 channel that wakes workers  13 channel of outcomes
 --       14 length of the ring  15 life of the ring in ms  16 life of an outcome in ms  17 id, 18 head, 19 tail of session.state, '' for none
 --       20 epoch on which the decision rests
 --       21 n, then n times field, value of the record
---       n, then n times id, payload of user messages
+--       n, then n times id, payload of events
 --       n, then n times id, payload of notices
 --       n, then n times outcome as JSON, expiry of its command in ms ('' for none)
+--       0 | 1, then id and payload of child.state, status channel of the parent, what is known of the child as JSON
 -- Returns {'ok', version} | {'stale'} | {'newer'}: the record or a command is not what the decision rests on; nothing was written
 -- The state 'deleted' takes the logs and all of the record but a tombstone away. It must not rest on the record's being readable.
 if newer(KEYS[1]) then return {'newer'} end
@@ -25,6 +27,11 @@ local function pairs_at()
   return list
 end
 local fields, messages, notices, outcomes = pairs_at(), pairs_at(), pairs_at(), pairs_at()
+local child = tonumber(ARGV[at]) == 1 and {ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]}
+local over = child and redis.call('HGET', KEYS[8 + #outcomes], 'state') or 'gone'
+local born = child and not held[4] and ARGV[6] ~= ''
+-- In one step with the look at the parent: whoever stops that either finds this child among its children, or the child is refused.
+if born and (over == 'gone' or over == 'stopped' or over == 'finished' or over == 'deleted') then return {'stale'} end
 
 for index, outcome in ipairs(outcomes) do
   if redis.call('EXISTS', KEYS[7 + index]) == 1 then return {'stale'} end
@@ -62,7 +69,15 @@ if ARGV[6] ~= '' then
   redis.call('HSET', KEYS[7], ARGV[1], ARGV[6])
 end
 if ARGV[17] ~= '' then
-  notify(KEYS[1], KEYS[3], ARGV[11], ARGV[17], state_payload(ARGV[18], held[4], ARGV[6], version, ARGV[19]), ARGV[14], ARGV[15])
+  notify(KEYS[1], KEYS[3], ARGV[11], ARGV[17], state_payload(KEYS[1], ARGV[18], held[4], ARGV[6], version, ARGV[19]), ARGV[14], ARGV[15])
+end
+-- Beside a tombstone children are kept in mind until all of them are over; then their hash goes, and is not made again.
+if child and over ~= 'gone' and (over ~= 'deleted' or redis.call('EXISTS', KEYS[10 + #outcomes]) == 1) then
+  if born then redis.call('HINCRBY', KEYS[8 + #outcomes], 'children', 1) end
+  redis.call('HSET', KEYS[10 + #outcomes], ARGV[1], child[4])
+end
+if child and over ~= 'gone' and over ~= 'deleted' then
+  notify(KEYS[8 + #outcomes], KEYS[9 + #outcomes], child[3], child[1], child[2], ARGV[14], ARGV[15])
 end
 
 redis.call('HSET', KEYS[1], 'handled', ARGV[5])
@@ -74,7 +89,8 @@ for index, outcome in ipairs(outcomes) do
 end
 
 if deleted then
-  local kept = {'epoch', 'state', 'version', 'since', 'token', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema'}
+  local kept = {'epoch', 'state', 'version', 'since', 'token', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema',
+    'parent', 'name', 'children', 'shown', 'reported'}
   local tombstone = redis.call('HMGET', KEYS[1], unpack(kept))
   for index = 1, 3 do redis.call('DEL', KEYS[index]) end
   for index, field in ipairs(kept) do

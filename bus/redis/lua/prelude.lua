@@ -45,9 +45,15 @@ local function notify(record, ring, channel, id, payload, length, ttl_ms)
   return offset
 end
 
+-- A word as JSON, null for none and for what would need escapes. States, session ids and names of children need none.
+local function quoted(word)
+  if word and string.match(word, '^[%w_-]+$') then return '"' .. word .. '"' end
+  return 'null'
+end
+
 -- The payload of a session.state notice. head ends with `"data":{`, tail goes on with `"why":`; what lies between is known only here.
-local function state_payload(head, from, to, version, tail)
-  local before = 'null'
-  if from and string.match(from, '^[%l_]+$') then before = '"' .. from .. '"' end
-  return head .. '"from":' .. before .. ',"to":"' .. to .. '","version":' .. text(version) .. ',' .. tail
+local function state_payload(record, head, from, to, version, tail)
+  local kin = redis.call('HMGET', record, 'parent', 'name')
+  return head .. '"from":' .. quoted(from) .. ',"to":"' .. to .. '","version":' .. text(version)
+    .. ',"parent":' .. quoted(kin[1]) .. ',"name":' .. quoted(kin[2]) .. ',' .. tail
 end

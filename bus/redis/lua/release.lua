@@ -4,10 +4,10 @@
 --       5 resume time in ms, '' for none  6 parks in a row  7 picture as JSON  8 reason, '' for none  9 why
 --       10 status channel  11 length of the ring  12 life of the ring in ms  13 channel that wakes workers
 --       14 id, 15 head, 16 tail of session.state  17 tail to use when somebody spoke meanwhile and the session is queued again
---       then id, payload for each further notice
+--       18 children that the agent waits for  then id, payload for each further notice
 -- Returns {'ok', state, version} | {'stale'} | {'newer'}
 if newer(KEYS[1]) then return {'newer'} end
-local held = redis.call('HMGET', KEYS[1], 'token', 'released', 'state', 'said', 'commands', 'handled', 'version')
+local held = redis.call('HMGET', KEYS[1], 'token', 'released', 'state', 'said', 'commands', 'handled', 'version', 'parent', 'children')
 if held[1] ~= ARGV[2] then
   if held[2] == ARGV[2] then return {'ok', held[3], tonumber(held[7])} end
   return {'stale'}
@@ -17,7 +17,7 @@ local unread = tonumber(held[4] or 0) > tonumber(ARGV[4])
 if unread and (to == 'awaiting_input' or to == 'finished' or to == 'error') then
   to, tail, why = 'queued', ARGV[17], 'somebody spoke while the run was closing'
 end
-for index = 18, #ARGV, 2 do
+for index = 19, #ARGV, 2 do
   notify(KEYS[1], KEYS[4], ARGV[10], ARGV[index], ARGV[index + 1], ARGV[11], ARGV[12])
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1)
@@ -27,14 +27,16 @@ local parked = to == 'rate_limited'
 redis.call('HSET', KEYS[1], 'state', to, 'worker', '', 'lease_until', '', 'released', ARGV[2], 'pending', idle and 0 or 1,
   'resume_at', parked and ARGV[5] or '', 'parks', ARGV[6], 'losses', 0, 'picture', parked and ARGV[7] or '{}',
   'reason', to == 'queued' and '' or ARGV[8], 'why', why, 'since', text(now),
-  'schema', SCHEMA)
+  'awaits', ARGV[18], 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], to)
-notify(KEYS[1], KEYS[4], ARGV[10], ARGV[14], state_payload(ARGV[15], held[3], to, version, tail), ARGV[11], ARGV[12])
+notify(KEYS[1], KEYS[4], ARGV[10], ARGV[14], state_payload(KEYS[1], ARGV[15], held[3], to, version, tail), ARGV[11], ARGV[12])
 if to == 'queued' then
   redis.call('ZADD', KEYS[2], text(now), ARGV[1])
   redis.call('PUBLISH', ARGV[13], ARGV[1])
 end
-if tonumber(held[5] or 0) > tonumber(held[6] or 0) then
+-- What a controller must do at once: handle commands, tell a parent of its child, stop the children of what is over.
+local told = held[8] or (to == 'finished' and tonumber(held[9] or 0) > 0)
+if told or tonumber(held[5] or 0) > tonumber(held[6] or 0) then
   redis.call('ZADD', KEYS[3], text(now), ARGV[1])
 elseif parked and ARGV[5] ~= '' then
   redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])

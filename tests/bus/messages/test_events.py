@@ -18,6 +18,9 @@ def test_event_types_are_stable_words() -> None:
         "tool.call",
         "tool.result",
         "agent.error",
+        "child.start",
+        "child.result",
+        "history.condensed",
     ]
 
 

@@ -32,6 +32,7 @@ def test_notice_types_are_stable_words() -> None:
         "worker.released",
         "worker.lost",
         "session.state",
+        "child.state",
     ]
 
 

@@ -9,13 +9,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bus import Bus, Release, State, Trigger
+from bus import Bus, Release, SessionStart, StartData, State, Trigger
 from bus.channels import Names
 from bus.redis import open_connection, scripts
 from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
+from workers.decision import Rules, decide
 
 N = Names()
 RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
@@ -62,9 +63,10 @@ class Scripts:
         token: int = 1,
         read: int = 0,
         resume_at: int | str = "",
+        awaits: int = 0,
         notices: tuple[str, ...] = (),
     ) -> Any:
-        told = ("n3", HEAD, TAIL, '"why":"again"}}')
+        told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits)
         rest = [item for ident in notices for item in (ident, json.dumps({"id": ident}))]
         args = ("s", token, to, read, resume_at, 1, '{"p":1}', "rate_limit", "over", CHANNEL, LENGTH, TTL_MS, WAKE, *told, *rest)
         return await self.run("release", [RECORD, READY, DUE, RING, SESSIONS], *args)
@@ -89,6 +91,7 @@ class Scripts:
         messages: tuple[str, ...] = (),
         notices: tuple[str, ...] = (),
         outcomes: dict[str, int | str] | None = None,
+        parent: str = "",
     ) -> Any:
         """Decide; `outcomes` has the expiry of each command that gets one."""
         settled = outcomes or {}
@@ -103,7 +106,10 @@ class Scripts:
         ]
         lists = [item for group in groups for item in (len(group), *(part for pair in group.items() for part in pair))]
         head = ("s", version, handled, touched, after, to, revoke, ready, due, *channels, LENGTH, TTL_MS, TTL_MS, *state, epoch)
-        return await self.run("decide", keys, *head, *lists)
+        if not parent:
+            return await self.run("decide", keys, *head, *lists, 0)
+        keys += [N.record(parent), N.log("status", parent), N.children(parent)]
+        return await self.run("decide", keys, *head, *lists, 1, "n5", '{"id":"n5"}', N.channel("status", parent), '{"child":"s"}')
 
     async def field(self, name: str) -> str | None:
         value: Any = await self.client.hget(RECORD, name)
@@ -126,6 +132,11 @@ class Scripts:
         """What a stream holds, read as JSON, its entry's offset among it as `at`."""
         entries: Any = await self.client.xrange(key)
         return [json.loads(fields[b"m"]) | {"at": int(ident.split(b"-")[0])} for ident, fields in entries]
+
+
+def _state(before: str | None, to: str, version: int, why: str) -> dict[str, Any]:
+    """What a session.state of a session without a parent says."""
+    return {"from": before, "to": to, "version": version, "parent": None, "name": None, "why": why}
 
 
 @pytest.fixture
@@ -157,7 +168,7 @@ def test_scripts_build_no_keys() -> None:
 def test_all_keys_of_a_session_share_one_hash_tag() -> None:
     """They live on one node of a cluster, whatever the prefix."""
     names = Names("team:")
-    keys = [names.record("s"), names.ready, names.due, names.sessions, names.outcome("s", "c1")]
+    keys = [names.record("s"), names.ready, names.due, names.sessions, names.outcome("s", "c1"), names.children("s")]
     keys += [names.log(plane, "s") for plane in ("status", "events", "commands")]
     assert {re.findall(r"\{(.*?)\}", key)[0] for key in keys} == {"0"}
 
@@ -177,6 +188,11 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
         await bus.forget_due("nobody")
         await actors.revoke(bus)
         assert (await bus.status("s")).state is State.PAUSED
+        await bus.submit(SessionStart(subject="c", data=StartData(parent="s", name="helper")))
+        snapshot = await bus.snapshot("c")
+        assert snapshot is not None
+        await bus.decide(snapshot, decide(snapshot, Rules()))
+        assert [child.child for child in await bus.children("s")] == ["c"]
 
 
 async def test_a_script_that_the_server_does_not_know_is_sent_in_full(lua: Scripts) -> None:
@@ -340,8 +356,9 @@ async def test_claim_takes_a_queued_session(lua: Scripts) -> None:
     await lua.release("queued")
     before = await lua.now_ms()
     assert await lua.client.zrange(READY, 0, -1) == [b"s"]
-    ok, token, version, epoch, parks, lease_until = await lua.claim(lease_ms=5000, epoch="")
+    ok, token, version, epoch, parks, lease_until, *kin = await lua.claim(lease_ms=5000, epoch="")
     assert (ok, token, version, epoch, parks) == (b"ok", 3, 3, b"e1", 1)
+    assert kin == [b"", b""]
     assert before + 5000 <= int(lease_until) <= await lua.now_ms() + 5000
     assert await lua.client.zscore(DUE, "s") == int(lease_until)
     assert await lua.client.zrange(READY, 0, -1) == []
@@ -354,10 +371,10 @@ async def test_claim_tells_who_and_what(lua: Scripts) -> None:
     await lua.claim()
     claimed, state = await lua.stored(RING)
     assert claimed["data"] == {"token": 1}
-    assert state["data"] == {"from": None, "to": "running", "version": 1, "why": "told"}
+    assert state["data"] == _state(None, "running", 1, "told")
     await lua.release("queued")
     await lua.claim()
-    assert (await lua.stored(RING))[-1]["data"] == {"from": "queued", "to": "running", "version": 3, "why": "told"}
+    assert (await lua.stored(RING))[-1]["data"] == _state("queued", "running", 3, "told")
 
 
 async def test_claim_of_what_is_not_queued_is_refused(lua: Scripts) -> None:
@@ -441,7 +458,7 @@ async def test_release_frees_the_session(lua: Scripts) -> None:
     assert await lua.client.zcard(READY) == 0
     assert await lua.client.hget(SESSIONS, "s") == b"awaiting_input"
     assert [entry["id"] for entry in await lua.stored(RING)] == ["n", "n0", "n"]
-    assert (await lua.stored(RING))[-1]["data"] == {"from": "running", "to": "awaiting_input", "version": 2, "why": "told"}
+    assert (await lua.stored(RING))[-1]["data"] == _state("running", "awaiting_input", 2, "told")
 
 
 async def test_release_twice_is_one(lua: Scripts) -> None:
@@ -469,7 +486,7 @@ async def test_release_with_words_unread_queues_the_session(lua: Scripts, to: st
     await lua.decide(version=1, messages=("said",))
     assert await lua.release(to, read=0) == [b"ok", b"queued", 2]
     assert [await lua.field(name) for name in ("pending", "reason")] == ["1", ""]
-    assert (await lua.stored(RING))[-1]["data"] == {"from": "running", "to": "queued", "version": 2, "why": "again"}
+    assert (await lua.stored(RING))[-1]["data"] == _state("running", "queued", 2, "again")
     assert await lua.client.zrange(READY, 0, -1) == [b"s"]
     await lua.claim()
     assert await lua.release(to, token=3, read=1) == [b"ok", to.encode(), 4]
@@ -575,7 +592,7 @@ async def test_decide_writes_all_of_it(lua: Scripts) -> None:
     assert re.fullmatch(r"\d{13}", await lua.field("since") or "")
     assert [entry["id"] for entry in await lua.stored(EVENTS)] == ["m"]
     assert [entry["at"] for entry in await lua.stored(RING)] == [1, 2]
-    assert (await lua.stored(RING))[1]["data"] == {"from": None, "to": "queued", "version": 1, "why": "told"}
+    assert (await lua.stored(RING))[1]["data"] == _state(None, "queued", 1, "told")
     assert await lua.client.get(N.outcome("s", "c0")) == b'{"outcome": "c0"}'
     assert 0 < await lua.client.pttl(N.outcome("s", "c0")) <= TTL_MS
     assert await lua.client.exists(COMMANDS) == 0
@@ -777,3 +794,69 @@ async def test_set_aside_moves_only_what_is_due_and_was_not_asked(raw: Redis, to
     await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched])
     seconds, _ = await raw.time()
     assert (float(await raw.zscore(DUE, "s") or 0) > seconds * 1000 + 30_000) is later
+
+
+# children
+
+
+async def _child(lua: Scripts, state: str | None = "running") -> Any:
+    """Start `s` as a child of `p`, which is in a state, or not there."""
+    if state:
+        await lua.client.hset(N.record("p"), mapping={"epoch": "e0", "state": state})
+    await lua.command("c0", epoch="e1")
+    fields = {"parent": "p", "name": "helper"}
+    return await lua.decide(touched=1, to="queued", after=1, ready=1, fields=fields, outcomes={"c0": ""}, parent="p")
+
+
+async def test_a_child_is_shown_on_the_channel_of_its_parent(lua: Scripts) -> None:
+    """In the step that writes its state: a notice there, and what is known of it beside the parent."""
+    assert await _child(lua) == [b"ok", 1]
+    assert [entry["id"] for entry in await lua.stored(N.log("status", "p"))] == ["n5"]
+    assert await lua.client.hgetall(N.children("p")) == {b"s": b'{"child":"s"}'}
+    assert await lua.client.hget(N.record("p"), "children") == b"1"
+    await lua.decide(version=1, handled=1, touched=1, after=1, parent="p")
+    assert len(await lua.stored(N.log("status", "p"))) == 2
+    assert await lua.client.hget(N.record("p"), "children") == b"1"
+
+
+async def test_every_state_of_a_child_names_its_parent(lua: Scripts) -> None:
+    """Who reads along with all sessions knows whose child it is; the claim tells it to the worker."""
+    await _child(lua)
+    assert (await lua.claim(epoch=""))[-2:] == [b"p", b"helper"]
+    await lua.release()
+    told = [entry["data"] for entry in await lua.stored(RING) if "to" in entry["data"]]
+    assert [(data["to"], data["parent"], data["name"]) for data in told][-2:] == [
+        ("running", "p", "helper"),
+        ("awaiting_input", "p", "helper"),
+    ]
+
+
+@pytest.mark.parametrize("state", ["stopped", "finished", "deleted", None])
+async def test_a_child_is_not_born_under_what_is_over(lua: Scripts, state: str | None) -> None:
+    """However late the parent ended: nothing is written, and nothing of the parent is made."""
+    assert await _child(lua, state) == [b"stale"]
+    assert await lua.field("state") is None
+    assert await lua.client.exists(N.children("p"), N.log("status", "p")) == 0
+    assert await lua.client.exists(N.record("p")) == (1 if state else 0)
+
+
+async def test_claim_and_release_of_a_child_make_it_due_at_once(lua: Scripts) -> None:
+    """A controller has to tell its parent."""
+    await _child(lua)
+    await lua.claim(epoch="")
+    assert (await lua.due_in_ms() or 0) <= 0
+    await lua.client.delete(DUE)
+    await lua.release(resume_at=FAR, to="rate_limited")
+    assert (await lua.due_in_ms() or 0) <= 0
+
+
+async def test_the_end_of_a_parent_makes_it_due_at_once(lua: Scripts) -> None:
+    """Its children are to be stopped; a session without any needs nobody."""
+    await lua.claim()
+    await lua.release("finished", awaits=2)
+    assert await lua.due_in_ms() is None
+    assert await lua.field("awaits") == "2"
+    await lua.set(state="queued", children=1)
+    await lua.claim(epoch="")
+    await lua.release("finished", token=3)
+    assert (await lua.due_in_ms() or 0) <= 0

@@ -113,6 +113,16 @@ def test_one_path_recovers_alone() -> None:
     assert row.attempt == "2 of 6"
 
 
+def test_a_change_of_state_names_one_wait_and_the_others_go_on() -> None:
+    """Two paths wait; the controller's word on the state tells the one that says most."""
+    both = after(retry(llm="title"), retry(attempt=3))
+    told = after(moved(State.RATE_LIMITED, wait=waiting(NOW, attempt=3)), row=both)
+    assert {llm: wait.attempt for llm, wait in told.waits.items()} == {"title": 2, "agent": 3}
+    assert not after(moved(State.RUNNING), row=told).waits
+    parked = after(moved(State.RATE_LIMITED, wait=waiting(NOW).model_copy(update={"retry_at": None})), row=told)
+    assert list(parked.waits) == ["agent"]
+
+
 def test_a_late_recovery_moves_nothing_that_is_over() -> None:
     """A notice that comes after the end does not bring the session back."""
     recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3))
@@ -213,3 +223,26 @@ def test_a_record_is_drawn_as_the_notice_that_tells_it() -> None:
     assert (row.state, row.attempt, row.worker, row.model) == (State.RATE_LIMITED, "2 of 6", "w1", "openai/x")
     assert row == after(record.as_notice(NOW) or claimed)
     assert Row.of(Record(session="new", state=None, epoch="e"), NOW) == Row("new")
+
+
+def test_a_row_knows_since_when_and_by_whom() -> None:
+    """The time of the notice that brought it into its state; further notices of the same state leave it."""
+    later = NOW + timedelta(seconds=9)
+    moved = SessionState(subject="demo", time=NOW, data=SessionStateData(to=State.PAUSED, version=2, by="ann"))
+    again = SessionState(subject="demo", time=later, data=SessionStateData(to=State.PAUSED, version=3, by="bob"))
+    row = Row("demo").apply(moved)
+    assert (row.since, row.by) == (NOW, "ann")
+    row = row.apply(again)
+    assert (row.since, row.by) == (NOW, "bob")
+    running = SessionState(subject="demo", time=later, data=SessionStateData(to=State.RUNNING, version=4))
+    assert (row.apply(running).since, row.apply(running).by) == (later, "")
+
+
+def test_a_row_of_a_record_has_its_time_and_all_its_waits() -> None:
+    """A notice tells one wait, the picture holds one for each path."""
+    waits = {name: waiting(NOW).model_copy(update={"llm": name}) for name in ("agent", "title")}
+    record = Record(
+        session="demo", state=State.RATE_LIMITED, epoch="e", status=4, since=NOW, worker=WORKER, picture=Picture(waits=waits)
+    )
+    row = Row.of(record, NOW + timedelta(seconds=5))
+    assert (row.since, set(row.waits)) == (NOW, {"agent", "title"})

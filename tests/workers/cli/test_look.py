@@ -9,12 +9,13 @@ from datetime import timedelta
 
 import pytest
 
-from bus import Bus, Seat, State
+from bus import Bus, Child, Reason, Record, Seat, SessionStart, StartData, State
 from bus.messages import LlmRetry, LlmRetryData, Picture
+from tests.fleet import Fleet
 from tests.workers.cli.conftest import Tidings
-from tests.workers.cli.stage import bring, hold, park, waiting
+from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
 from workers.cli.exits import UsageProblem
-from workers.cli.look import parse_states, print_sessions, tell_status
+from workers.cli.look import parse_states, print_sessions, tell_family, tell_status
 
 
 async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> None:
@@ -74,6 +75,35 @@ async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: p
     sheet = capsys.readouterr().out
     assert "2 of 6 failed, the next in 8s" in sheet
     assert "w1 (process 7 on here)" in sheet
+
+
+async def test_a_sheet_lists_the_children_with_their_waits(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    """By their names, with the attempt and the time that is left; a child says whose it is."""
+    now = bus.now()
+    record = Record("team", State.AWAITING_INPUT, "e", why="it waits for 2 children", children=2, awaits=2)
+    children = (
+        Child(
+            child="team-one-1", name="one", state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, wait=waiting(now), worker=WORKER
+        ),
+        Child(child="team-two-2", name="two", state=State.RUNNING, why="taken up by a worker"),
+    )
+    tell_status(record, now, children, as_json=False)
+    sheet = capsys.readouterr().out
+    assert "why       it waits for 2 children" in sheet
+    assert "child     one  ◔ rate limited  attempt 2 of 6 failed  goes on in 8s  rate limit · slow down  team-one-1" in sheet
+    assert "child     two  ▸ running  taken up by a worker  team-two-2" in sheet
+    tell_status(Record("team-one-1", State.QUEUED, "e", parent="team", name="one"), now, as_json=False)
+    assert "child of  team, as one" in capsys.readouterr().out
+
+
+async def test_status_as_json_has_the_children(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As they were told last."""
+    async with Fleet(redis_url, workers=0) as fleet:
+        await fleet.start("team", "go")
+        await fleet.send(SessionStart(subject="c", data=StartData(by="ann", parent="team", name="helper")))
+        await tell_family(fleet.bus, await fleet.bus.status("team"), as_json=True)
+        (child,) = json.loads(capsys.readouterr().out)["children"]
+        assert (child["name"], child["child"], child["state"]) == ("helper", "c", "queued")
 
 
 async def test_sessions_as_json_lines(server_bus: Bus, tidings: Tidings) -> None:

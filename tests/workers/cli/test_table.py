@@ -119,3 +119,12 @@ def test_what_needs_a_person_says_so() -> None:
     """In words, not only in red."""
     (*_, line) = drawn(board_of(Row("demo", state=State.RATE_LIMITED, action="Pay the bill.")))
     assert "needs you: Pay the bill." in line
+
+
+def test_a_child_stands_indented_under_its_parent_by_its_name() -> None:
+    """Alone it is called by its session."""
+    child = Row("team-helper-1", parent="team", name="helper", state=State.RUNNING)
+    _, _, parent, indented = drawn(board_of(child, Row("team", state=State.AWAITING_INPUT)))
+    assert parent.strip().startswith("team ")
+    assert indented.index("helper") == parent.index("team") + 2
+    assert "team-helper-1" in drawn(board_of(child), width=140)[2]

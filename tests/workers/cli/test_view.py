@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from bus import Gap, Outcome, Picture, Reason, Record, Result, State, UserMessage, UserMessageData
+from bus import Child, Gap, Outcome, Picture, Reason, Record, Result, State, UserMessage, UserMessageData
 from bus.messages import as_stored
 from tests.workers.cli.stage import WORKER, waiting
-from workers.cli.view import OutcomeView, SessionView, wire_line
+from workers.cli.view import FamilyView, OutcomeView, SessionView, wire_line
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 FIELDS = [
@@ -26,6 +26,8 @@ FIELDS = [
     "worker",
     "model",
     "last",
+    "parent",
+    "name",
 ]
 
 
@@ -65,6 +67,17 @@ def test_the_last_notice_is_whole() -> None:
     told = json.loads(SessionView.of(Record(session="demo", state=State.ERROR, epoch="e", last=last)).line())
     assert told["last"] == json.loads(last.model_dump_json(by_alias=True))
     assert told["last"]["data"]["from"] == "error"
+
+
+def test_a_status_has_the_children_too() -> None:
+    """Each with its own wait, as its parent's people see it; none is an empty list."""
+    record = Record(session="demo", state=State.AWAITING_INPUT, epoch="e", parent="p", name="helper")
+    child = Child(child="c", name="one", state=State.RATE_LIMITED, wait=waiting(NOW))
+    told = json.loads(FamilyView.with_children(record, (child,)).line())
+    assert list(told) == [*FIELDS, "children"]
+    assert (told["parent"], told["name"]) == ("p", "helper")
+    assert [(one["name"], one["wait"]["attempt"]) for one in told["children"]] == [("one", 2)]
+    assert json.loads(FamilyView.with_children(record, ()).line())["children"] == []
 
 
 def test_an_outcome_has_all_fields() -> None:

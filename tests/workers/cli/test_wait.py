@@ -67,6 +67,12 @@ def test_what_goes_on_without_a_person_is_waited_for(found: Record, code: int | 
         assert verdict.text.startswith("demo ")
 
 
+def test_a_turn_that_waits_for_children_is_not_over() -> None:
+    """They report, and it goes on by itself."""
+    found = Record("s", State.AWAITING_INPUT, "e", awaits=1)
+    assert judge(found, frozenset({State.AWAITING_INPUT})) is None
+
+
 async def test_parked_with_a_time_is_waited_for(bus: Bus) -> None:
     """A controller will resume it; without a time nobody will, and the text says what to do."""
     await park(bus, "later", resume_in_s=60)

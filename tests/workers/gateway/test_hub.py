@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, State, Unreachable
+from bus import AccessDenied, Bus, Notice, State, Unreachable
 from tests import actors
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
@@ -100,6 +100,57 @@ async def test_a_session_that_is_gone_is_forgotten(hub: Hub, bus: Bus) -> None:
     await hub._read("idle")
     assert hub.ledger.get("idle") is None
     assert hub.ledger.by_state[State.AWAITING_INPUT] == 0
+
+
+async def test_a_subscription_that_breaks_is_opened_anew(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights that are taken away for a while, say; then what there is is learned anew."""
+    monkeypatch.setattr("workers.gateway.hub.LOOK_S", 0.01)
+    hub = Hub(bus)
+    tried: list[bool] = []
+
+    async def broken() -> AsyncIterator[Notice]:
+        raise AccessDenied("not now")
+        yield
+
+    class Broken:
+        async def __aenter__(self) -> AsyncIterator[Notice]:
+            return broken()
+
+        async def __aexit__(self, *_: object) -> None:
+            tried.append(True)
+
+    notices = bus.notices
+    monkeypatch.setattr(bus, "notices", lambda: notices() if tried else Broken())
+    await hub.start()
+    await bring(bus, "sea", State.ERROR)
+    await eventually(lambda: _state(hub, "sea") is State.ERROR)
+    assert tried
+    await hub.aclose()
+
+
+async def test_who_may_not_look_is_told_at_the_start(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is left running."""
+
+    def denied() -> Any:
+        raise AccessDenied("never")
+
+    monkeypatch.setattr(bus, "notices", denied)
+    hub = Hub(bus)
+    with pytest.raises(AccessDenied):
+        await hub.start()
+    await hub.aclose()
+
+
+async def test_the_strip_is_sent_when_something_in_it_is_news(hub: Hub, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of state is; that time has passed is only now and then."""
+    number = hub.fleet[1]
+    assert not hub._refresh_strip()
+    await bring(bus, "sea", State.ERROR)
+    await eventually(lambda: _state(hub, "sea") is State.ERROR)
+    assert hub._refresh_strip()
+    monkeypatch.setattr("workers.gateway.hub.RENEW_S", 0.0)
+    assert hub._refresh_strip()
+    assert hub.fleet[1] >= number + 2
 
 
 def _state(hub: Hub, session: str) -> State | None:

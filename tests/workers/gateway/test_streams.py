@@ -266,6 +266,21 @@ async def test_data_that_was_lost_is_told(make_server: MakeServer) -> None:
             await stream.until("status", lambda data: data["row"]["state"] == "running", 2)
 
 
+async def test_many_large_events_at_once_come_in_pieces(bus: Bus) -> None:
+    """More events at once than fit into one piece arrive in several, each once."""
+    claim = await hold(bus, "sea")
+    async with gateway_and_caller(bus) as (served, caller), caller.follow(PATH) as stream:
+        await stream.until("status")
+        feed_ = served.gateway.hub.feeds.get("sea")
+        assert feed_ is not None
+        await eventually(lambda: feed_.following)
+        await write(bus, claim, 12, text="w" * 20_000)
+        await stream.until("event", count=12)
+        await write(bus, claim, 1, after=12)
+        await stream.until("event", count=13)
+        assert stream.offsets == list(range(1, 14))
+
+
 # the fleet
 
 

@@ -35,6 +35,8 @@ _ROWS = st.builds(
     action=_TEXT,
     model=_TEXT,
     worker=_TEXT,
+    parent=st.sampled_from(["", "mother"]),
+    name=_TEXT,
 )
 
 
@@ -44,7 +46,7 @@ def test_every_row_is_as_described(row: Row) -> None:
     view = RowView.model_validate_json(as_json(row_view(row, 3)))
     assert (view.session, view.state, view.why, view.message, view.events) == (row.session, row.state, row.why, row.message, 3)
     assert (view.needs_you, view.parked, view.since) == (row.needs_you, row.parked, row.since)
-    assert view.by == (row.by or None)
+    assert (view.by, view.parent, view.name) == (row.by or None, row.parent or None, row.name or None)
     assert len(view.waits) == len(row.waits)
     assert (view.wait is None) is (row.wait is None)
 

@@ -1,0 +1,42 @@
+"""The children of a session, as those who watch it see them."""
+
+from __future__ import annotations
+
+import logging
+
+from bus.errors import InvalidMessage
+from bus.messages import Child, read_child
+from bus.redis.link import Link
+
+log = logging.getLogger("tidings.bus")
+
+
+async def read_children(link: Link, session: str) -> tuple[Child, ...]:
+    """Return what is known of the children of a session, by name; what cannot be read is left out.
+
+    Each is as the newest ``child.state`` told it.
+
+    Raises:
+        Unreachable: the server does not answer.
+    """
+    pipeline = link.pipeline(atomic=False)
+    pipeline.hgetall(link.names.children(session))
+    known = (await link.read(pipeline))[0]
+    found: list[Child] = []
+    for value in known.values():
+        try:
+            found.append(read_child(value))
+        except InvalidMessage as error:
+            log.warning("child.unreadable", extra={"session": session, "cause": str(error)})
+    return tuple(sorted(found, key=lambda child: (child.name, child.child)))
+
+
+async def forget_children(link: Link, session: str) -> None:
+    """Forget the children of a session that was deleted; each of them goes on being what it is.
+
+    Raises:
+        Unreachable: the server does not answer; doing it again is safe.
+    """
+    pipeline = link.pipeline(atomic=False)
+    pipeline.delete(link.names.children(session))
+    await link.read(pipeline)

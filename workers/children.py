@@ -1,0 +1,105 @@
+"""The children of a session, started on behalf of its run: first written into the history, then asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from bus import (
+    Bus,
+    ChildResult,
+    ChildResultData,
+    ChildStart,
+    Claim,
+    CommandRefused,
+    Event,
+    InvalidMessage,
+    State,
+    Unreachable,
+)
+from workers.family import start_of
+from workers.prompt import open_children
+from workers.redaction import one_line
+
+AGAIN_S = 0.2
+"""How long to wait before the server is asked again while it is away."""
+
+T = TypeVar("T")
+
+
+class Children:
+    """Starts the children that the events of a session tell of.
+
+    Args:
+        bus: where the session is.
+        claim: the claim on it.
+    """
+
+    def __init__(self, bus: Bus, claim: Claim) -> None:
+        self._bus, self._claim = bus, claim
+
+    @property
+    def _source(self) -> str:
+        return f"worker/{self._claim.worker.name}"
+
+    async def start(self, events: Sequence[Event]) -> bool:
+        """Start the children of events that were just stored.
+
+        The outcomes are not waited for: what a controller refuses comes back as a result of the child.
+
+        Returns:
+            Whether one of them could not even be asked for. Its result is in the history then.
+        """
+        refused = [event for event in events if isinstance(event, ChildStart) and not await self._start(event)]
+        return bool(refused)
+
+    async def start_missing(self, history: Sequence[Event]) -> bool:
+        """Start the children that another run wrote down and may not have asked for; the same command twice starts one.
+
+        Returns:
+            Whether the history has grown: one of them could not be asked for.
+        """
+        missing = open_children(history)
+        if not missing:
+            return False
+        known = {child.child for child in await patiently(lambda: self._bus.children(self._claim.session))}
+        return await self.start([event for event in missing if event.data.child not in known])
+
+    async def _start(self, event: ChildStart) -> bool:
+        try:
+            await patiently(lambda: self._bus.submit(start_of(event, self._source)))
+        except (InvalidMessage, CommandRefused) as error:
+            await self._tell(event, one_line(f"it was not started: {error}"))
+            return False
+        return True
+
+    async def _tell(self, event: ChildStart, why: str) -> None:
+        """Note a child that was not started: who waits for it must not do so for ever."""
+        data = event.data
+        result = ChildResultData(child=data.child or event.subject, name=data.name, state=State.ERROR, why=why)
+        told = ChildResult(subject=event.subject, source=self._source, time=self._bus.now(), data=result)
+        await self._bus.append(self._claim, [told], event.offset or 0, patience_s=self._claim.lease_s)
+
+
+def check_children(history: Sequence[Event]) -> None:
+    """Check that each child has a session of its own.
+
+    Raises:
+        ValueError: an agent has started two as the same session.
+    """
+    seen: set[str | None] = set()
+    for event in history:
+        if isinstance(event, ChildStart):
+            if event.data.child in seen:
+                raise ValueError(f"child {event.data.child!r} was started before: leave its id away, or use another one")
+            seen.add(event.data.child)
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Ask the server as often as it takes; of a session that is held the end of the lease ends this too."""
+    while True:
+        try:
+            return await call()
+        except Unreachable:
+            await asyncio.sleep(AGAIN_S)

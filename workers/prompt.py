@@ -1,0 +1,212 @@
+"""The prompt: what a model is sent, made from the history and from nothing else; and what in a history is still open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bus import AgentMessage, ChildResult, ChildStart, Event, HistoryCondensed, State, ToolCall, ToolResult, UserMessage
+
+_HEARD = UserMessage | ChildResult
+"""What others say to the agent."""
+_APART = UserMessage | ChildResult | AgentMessage | ChildStart
+"""What must not come between a call to a tool and its result."""
+_CONDENSED = "What came before, condensed:\n\n"
+
+
+def unanswered(history: Sequence[Event]) -> list[Event]:
+    """Return the user messages, the results of tools and those of children that the agent has not answered, oldest first.
+
+    A run may begin with nothing to answer: a worker was lost after it had stored the answer and before it could say so. And a
+    message that came while the answer was being made stands before it in the log, yet is not answered by it.
+    """
+    waiting: list[Event] = []
+    for event in history:
+        if isinstance(event, UserMessage | ToolResult | ChildResult):
+            waiting.append(event)
+        elif isinstance(event, AgentMessage):
+            waiting = [earlier for earlier in waiting if not _knows(event, earlier)]
+    return waiting
+
+
+def _knows(said: AgentMessage, earlier: Event) -> bool:
+    """Whether something that stands before an agent's message was known when that was said."""
+    return said.data.read is None or earlier.offset is None or earlier.offset <= said.data.read
+
+
+def open_calls(history: Sequence[Event]) -> list[ToolCall]:
+    """Return the tool calls that have no result, oldest first."""
+    calls: dict[str, ToolCall] = {}
+    for event in history:
+        if isinstance(event, ToolCall):
+            calls[event.data.call_id] = event
+        elif isinstance(event, ToolResult):
+            calls.pop(event.data.call_id, None)
+    return list(calls.values())
+
+
+def open_children(history: Sequence[Event]) -> list[ChildStart]:
+    """Return the children that were started and have not reported anything yet, oldest first."""
+    waiting: dict[str | None, ChildStart] = {}
+    for event in history:
+        if isinstance(event, ChildStart):
+            waiting[event.data.child] = event
+        elif isinstance(event, ChildResult):
+            waiting.pop(event.data.child, None)
+    return list(waiting.values())
+
+
+def child_results(history: Sequence[Event]) -> list[ChildResult]:
+    """Return the newest result of each child, in the order in which the children first reported.
+
+    A child reports each time its turn is over, so one that somebody has spoken to reports again.
+    """
+    newest: dict[str, ChildResult] = {}
+    for event in history:
+        if isinstance(event, ChildResult):
+            newest[event.data.child] = event
+    return list(newest.values())
+
+
+def to_prompt(history: Sequence[Event], system_prompt: str = "") -> list[dict[str, Any]]:
+    """Build the messages for a model from events and from nothing else.
+
+    Providers want the results of tools right after the message that called them, so something said in between comes after. So
+    does what was said while an answer was being made, which that answer does not know. A call without a result is given one that
+    says so. ``agent.error`` and events of unknown types are for people and left out.
+
+    What a child was asked is something that the agent said, ``To NAME: …``; what the child reported was said to it, ``From NAME:
+    …``. Of the ``history.condensed`` events the one that reaches furthest stands in front, as a message of the user, for all the
+    events that it covers. A call to a tool is never parted from its result: where it would be, the call and what follows stay in.
+
+    Raises:
+        TypeError: something other than an event is among them. A notice never reaches a model.
+    """
+    for event in history:
+        if not isinstance(event, Event):
+            raise TypeError(f"a prompt is built from events alone, this is a {type(event).__name__}")
+    summary, covered = _condensed(history)
+    prompt = _Prompt(system_prompt, summary)
+    for event in history:
+        if event.offset is None or event.offset > covered:
+            prompt.add(event)
+    return prompt.finish()
+
+
+def _condensed(history: Sequence[Event]) -> tuple[str, int]:
+    """Return the summary to use, and the offset of the last event that it stands for; '' and 0 where there is none."""
+    summaries = [event for event in history if isinstance(event, HistoryCondensed)]
+    if not summaries:
+        return "", 0
+    # Of two that reach equally far the newer one counts.
+    best = max(reversed(summaries), key=lambda event: event.data.through)
+    covered, calls = 0, set[str]()
+    for event in history:
+        if event.offset is None or event.offset > best.data.through:
+            break
+        if isinstance(event, ToolCall):
+            calls.add(event.data.call_id)
+        elif isinstance(event, ToolResult):
+            calls.discard(event.data.call_id)
+        if not calls:
+            covered = event.offset
+    return (best.data.text, covered) if covered else ("", 0)
+
+
+class _Prompt:
+    """A prompt in the making."""
+
+    def __init__(self, system_prompt: str, summary: str) -> None:
+        self._messages: list[dict[str, Any]] = []
+        self._said: list[UserMessage | ChildResult] = []
+        """What others said and no answer has followed yet."""
+        self._caller: dict[str, Any] | None = None
+        """The message of the agent that a further call belongs to."""
+        self._open: dict[str, None] = {}
+        self._later: list[Event] = []
+        if system_prompt:
+            self._messages.append({"role": "system", "content": system_prompt})
+        if summary:
+            self._messages.append({"role": "user", "content": f"{_CONDENSED}{summary}"})
+
+    def add(self, event: Event) -> None:
+        if self._open and isinstance(event, _APART):
+            self._later.append(event)
+            return
+        match event:
+            case UserMessage() | ChildResult():
+                self._said.append(event)
+                self._caller = None
+            case AgentMessage():
+                self._place(event)
+                self._speak(event.data.text)
+            case ChildStart():
+                self._ask(event)
+            case ToolCall():
+                self._call(event)
+            case ToolResult():
+                self._result(event.data.call_id, event.data.content or ("interrupted" if event.data.interrupted else ""))
+
+    def _place(self, answer: AgentMessage | None = None) -> None:
+        """Put in what others said, as far as the answer that follows knows of it."""
+        said, self._said = self._said, []
+        for message in said:
+            if answer is None or _knows(answer, message):
+                self._messages.append({"role": "user", "content": _heard(message)})
+            else:
+                self._said.append(message)
+
+    def _speak(self, text: str | None) -> dict[str, Any]:
+        self._caller = {"role": "assistant", "content": text}
+        self._messages.append(self._caller)
+        return self._caller
+
+    def _ask(self, event: ChildStart) -> None:
+        """Put in what a child was asked; several in a row, and what the agent said before them, are one message."""
+        if self._caller is None:
+            self._place()
+        asked = f"To {event.data.name}: {event.data.text}"
+        if self._caller is None or "tool_calls" in self._caller:
+            self._speak(asked)
+        else:
+            self._caller["content"] = f"{self._caller['content']}\n\n{asked}" if self._caller["content"] else asked
+
+    def _call(self, event: ToolCall) -> None:
+        if event.data.call_id in self._open:
+            return
+        if self._caller is None:
+            self._place()
+        caller = self._caller or self._speak(None)
+        function = {"name": event.data.name, "arguments": json.dumps(event.data.arguments)}
+        caller.setdefault("tool_calls", []).append({"id": event.data.call_id, "type": "function", "function": function})
+        caller["content"] = caller["content"] or None
+        self._open[event.data.call_id] = None
+
+    def _result(self, call_id: str, content: str) -> None:
+        if call_id not in self._open:
+            return
+        del self._open[call_id]
+        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
+        if not self._open:
+            self._caller = None
+            later, self._later = self._later, []
+            for event in later:
+                self.add(event)
+
+    def finish(self) -> list[dict[str, Any]]:
+        for call_id in list(self._open):
+            self._result(call_id, "There is no result: the tool did not finish.")
+        self._place()
+        return self._messages
+
+
+def _heard(said: UserMessage | ChildResult) -> str:
+    """Return what a model reads of something that was said to its agent."""
+    if isinstance(said, UserMessage):
+        return said.data.text
+    told = said.data
+    if told.state in (State.AWAITING_INPUT, State.FINISHED):
+        return f"From {told.name}: {told.text}"
+    # What it had said before it failed may be half of what it was asked for, and is better than nothing.
+    return f"From {told.name} ({told.state}: {told.why})" + (f": {told.text}" if told.text else "")
