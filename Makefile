@@ -76,6 +76,10 @@ bench-import: $(VENV)/.installed-all ## What `import bus` and `tidings --help` c
 bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (two minutes, on a quiet machine)
 	$(BIN)/python -m bench.speed
 
+.PHONY: soak
+soak: $(VENV)/.installed-all ## Whether a worker and a controller grow over 2,000 sessions (two minutes)
+	$(BIN)/python -m bench.soak
+
 .PHONY: docs
 docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights, providers
 	for page in states wire settings operations providers; do $(BIN)/python docs/make_$$page.py || exit 1; done

@@ -14,6 +14,17 @@ from bench.turns import Comparison
 
 _PACKAGES = ("redis", "hiredis", "pydantic", "litellm")
 _HEADINGS = ("Tidings", "redis-py alone", "bytes", "tasks", "Tidings", "redis-py", "speed", "lowest to highest", "rounds")
+_INTRODUCTION = """\
+# Performance
+
+How quick the bus is, beside redis-py alone in the same run. `make bench` prints these tables, and
+`python -m bench.speed --markdown docs/performance.md` wrote this page: run it on a quiet machine, and do not edit what it
+wrote. What stands beside what, and why that is fair, is said at the head of each case in `bench/`; how it is measured, in
+[bench/README.md](../bench/README.md).
+
+Ratios carry over to other machines, figures do not. What importing costs is another program, `make bench-import`; whether a
+worker grows with its sessions a third one, `make soak`.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,11 @@ def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     cases = list({row.case.name: row.case for row in rows}.values())
     parts = [part for case in cases for part in (_title(case), _table([row for row in rows if row.case is case]))]
     return "\n\n".join([*parts, _footer(about)])
+
+
+def document(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    """Return the whole of docs/performance.md."""
+    return f"{_INTRODUCTION}\n{page(rows, about)}\n"
 
 
 def _title(case: Case) -> str:

@@ -1,6 +1,6 @@
 """How quick the bus is: publish, receive, replay, claim, and from a command to the model, beside redis-py alone in the same run.
 
-    python -m bench.speed [--json] [--quick] [--only CASE]... [--rounds N]
+    python -m bench.speed [--json] [--quick] [--only CASE]... [--rounds N] [--markdown FILE]
 
 Ours and redis-py take turns on one server of our own, started for the run and empty for each load; what is compared is the median
 of the ratios (`bench.turns`). Each case says in its module what stands beside it and why that is fair. No figure fails the run; a
@@ -14,13 +14,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import claim, first_request, publish, receive, replay
 from bench.case import Case, Load
 from bench.cpus import pinned
 from bench.plain import plain_client
-from bench.report import Row, machine, page
+from bench.report import Row, document, machine, page
 from bench.turns import compare, take_turns
 from bus.redis.embedded import EmbeddedServer
 
@@ -68,11 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"most rounds of a case (default: {ROUNDS})")
     parser.add_argument("--quick", action="store_true", help="one small round of each: shows that it runs, measures nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the page that is docs/performance.md")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if options.markdown and (options.quick or options.only):
+        parser.error("--markdown writes a page of all cases, measured in full")
+    if options.markdown and not options.markdown.absolute().parent.is_dir():
+        parser.error(f"--markdown: there is no folder {options.markdown.parent}")
     cases = [case for case in CASES if not options.only or case.name in options.only]
     rows, about = asyncio.run(measure_all(cases, options.rounds, quick=options.quick))
+    if options.markdown:
+        options.markdown.write_text(document(rows, about), encoding="utf-8")
     if options.json:
         print(json.dumps({"machine": about, "quick": options.quick, "rows": [row.as_json() for row in rows]}))
     else:

@@ -247,8 +247,10 @@ class Listener:
 
     def _acknowledge(self, name: str) -> None:
         """Pass an acknowledgement on, unless the subscription was given up and asked for anew since."""
-        self._unconfirmed[name] -= 1
-        if self._unconfirmed[name] > 0 or not (name in self._asked or name == self._asked_pattern):
+        left = self._unconfirmed.pop(name, 0) - 1
+        if left > 0:
+            self._unconfirmed[name] = left
+        if left > 0 or not (name in self._asked or name == self._asked_pattern):
             return
         self.connected, self._told = True, False
         self._acked.add(name)

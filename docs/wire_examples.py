@@ -90,7 +90,8 @@ _STORY: tuple[tuple[type[m.Message], BaseModel, float, str, int], ...] = (
     (m.SessionSay, m.SayData(by="ann@anvil", expires_at=_at(70), text="And tomorrow?"), 60.0, _ASKER, 2),
     (m.SessionPause, m.CommandData(by="bob@anvil", why="out of budget", expires_at=_at(75)), 65.0, _ASKER, 3),
     (m.SessionResume, m.CommandData(by="bob@anvil", expires_at=_at(910)), 900.0, _ASKER, 4),
-    (m.SessionStop, m.CommandData(by="ann@anvil", expires_at=_at(3610)), 3600.0, _ASKER, 5),
+    (m.SessionStop, m.CommandData(by="ann@anvil", expires_at=_at(3610)), 3600.0, _ASKER, 6),
+    (m.SessionDelete, m.CommandData(by="ann@anvil", expires_at=_at(7210)), 7200.0, _ASKER, 7),
     (m.UserMessage, m.UserMessageData(text=_QUESTION, by="ann@anvil"), 0.01, _CONTROLLER, 1),
     (m.ToolCall, _CALL, 1.9, _AGENT, 2),
     (m.ToolResult, _RESULT, 2.4, _AGENT, 3),
@@ -98,7 +99,7 @@ _STORY: tuple[tuple[type[m.Message], BaseModel, float, str, int], ...] = (
     (m.ChildStart, m.ChildStartData(name=_CHILD_NAME, text="Look it up.", child=_CHILD), 905.1, _AGENT, 7),
     (m.ChildResult, m.ChildResultData(**_REPORT), 909.2, _CONTROLLER, 8),
     (m.HistoryCondensed, m.HistoryCondensedData(text="Ann asked about coats.", through=4, llm="condenser"), 909.9, _AGENT, 9),
-    (m.SessionReport, m.ReportData(by=f"session/{_CHILD}", **_REPORT), 909.1, _CONTROLLER, 6),
+    (m.SessionReport, m.ReportData(by=f"session/{_CHILD}", **_REPORT), 909.1, _CONTROLLER, 5),
     (m.ChildState, _CHILD_STATE, 907.3, _CONTROLLER, 19),
     (m.AgentError, m.AgentErrorData(kind="KeyError", message="'wind'"), 905.3, _AGENT, 6),
     (m.WorkerClaimed, m.WorkerClaimedData(worker=_WORKER, token=1), 0.02, _AGENT, 2),
@@ -130,7 +131,7 @@ OUTCOMES = (
         reason="the session is stopped, and that is final",
         state=State.STOPPED,
         version=17,
-        legal=("session.stop",),
+        legal=("session.delete",),
     ),
 )
 

@@ -130,6 +130,7 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
     m.SessionPause: st.builds(m.CommandData, **_ASKED),
     m.SessionStop: st.builds(m.CommandData, **_ASKED),
     m.SessionReport: st.builds(m.ReportData, **_ASKED, **_RESULT),
+    m.SessionDelete: st.builds(m.CommandData, **_ASKED),
 }
 """What each type says, by its model."""
 

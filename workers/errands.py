@@ -12,7 +12,19 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 
-from bus import AgentMessage, Bus, Command, CommandRefused, Decision, Record, Result, SessionStart, Snapshot, UnknownSession
+from bus import (
+    AgentMessage,
+    Bus,
+    Command,
+    CommandRefused,
+    Decision,
+    Record,
+    Result,
+    SessionStart,
+    Snapshot,
+    State,
+    UnknownSession,
+)
 from bus.states import FINAL
 from workers.family import mark_of, owes_report, refused_start, report_of, stop_of
 
@@ -45,13 +57,17 @@ class Errands:
         """
         await self._tell_of_refused_starts(snapshot, decision)
         record = snapshot.record
-        if decision.to is not None:
-            # It moves on first, and is due at once where that calls for something.
+        if decision.to is not None or snapshot.problem:
+            # It moves on first, and is due at once where that calls for something. Of what cannot be read nothing is told.
             return decision
         if owes_report(record):
             decision = await self._report(snapshot, decision)
-        if record.state in FINAL and record.children and not await self._stop_children(snapshot):
-            decision = replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
+        if record.state in FINAL and record.children:
+            if not await self._stop_children(snapshot):
+                return replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
+            if record.state is State.DELETED:
+                # Nobody looks at it any more, and a tombstone keeps nothing that it does not need.
+                await self._bus.forget_children(record.session)
         return decision
 
     async def _tell_of_refused_starts(self, snapshot: Snapshot, decision: Decision) -> None:
@@ -77,7 +93,7 @@ class Errands:
         What it answered before that is no result of this turn, least of all of one that failed. What it said beside a call to a
         tool may be empty and does not count.
         """
-        end = record.events
+        end = 0 if record.state is State.DELETED else record.events
         while end > record.said:
             begin = max(record.said, end - PAGE)
             for event in reversed(await self._bus.history(record.session, begin, end - begin)):

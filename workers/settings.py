@@ -62,6 +62,12 @@ def _seconds(default: float, *, ge: float, le: float, description: str) -> Any:
     return Field(default, ge=ge, le=le, allow_inf_nan=False, description=description)
 
 
+def _renewal(given: dict[str, Any]) -> float:
+    """Return how often to renew where nobody says: a short lease, also a controller's, must not contradict what was not given."""
+    lease_s: float = given.get("lease_s", 10.0)
+    return min(1.0, lease_s / 4)
+
+
 class Settings(BaseSettings):
     """All settings; frozen, and checked together when they are read.
 
@@ -133,11 +139,12 @@ class Settings(BaseSettings):
         le=3600,
         description="How long a session stays with a worker that is not heard of; then another takes over.",
     )
-    renew_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
-        1.0,
+    renew_s: Annotated[float, Flag(_WORKER, "SECONDS")] = Field(
+        default_factory=_renewal,
         ge=0.01,
         le=600,
-        description="How often a worker renews its leases and hears what is wanted of it.",
+        allow_inf_nan=False,
+        description="How often a worker renews its leases and hears what is wanted of it; a lease below 4 s: a quarter of it.",
     )
     poll_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
         1.0,
@@ -259,6 +266,8 @@ def load_settings(given: Mapping[str, object]) -> Settings:
         return Settings(**given)  # type: ignore[arg-type]  # text is checked and converted here
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
+    # That a default cannot be made from a value that is wrong is no news.
+    problems = [problem for problem in problems if problem["type"] != "default_factory_not_called"]
     names: dict[str, None] = {}
     texts = []
     for problem in problems:

@@ -49,6 +49,7 @@ COMMANDS: tuple[type[commands.Command], ...] = (
     commands.SessionResume,
     commands.SessionPause,
     commands.SessionStop,
+    commands.SessionDelete,
     commands.SessionReport,
 )
 
@@ -72,7 +73,9 @@ def _adapter(models: tuple[type[Message], ...], unknown: type[Message]) -> TypeA
     for member in tagged[1:]:
         union = union | member
     known = frozenset(_type_of(model) for model in models)
-    return TypeAdapter(Annotated[union, Discriminator(_tagger(known))], config=ConfigDict(hide_input_in_errors=True))
+    # pydantic would keep the last 16,384 short texts that it has read, and ids, times and sessions do not come again.
+    config = ConfigDict(hide_input_in_errors=True, cache_strings="keys")
+    return TypeAdapter(Annotated[union, Discriminator(_tagger(known))], config=config)
 
 
 @cache

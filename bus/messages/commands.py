@@ -109,6 +109,13 @@ class SessionStop(Command):
     data: CommandData = Field(default_factory=CommandData)
 
 
+class SessionDelete(Command):
+    """Take a session away with its history; a tombstone keeps its name from being used again."""
+
+    type: Literal["session.delete"] = "session.delete"
+    data: CommandData = Field(default_factory=CommandData)
+
+
 class SessionReport(Command):
     """The turn of a child of this session is over. Controllers send it to each other's sessions; it is not for people."""
 

@@ -56,7 +56,7 @@ def memory_server(name: str) -> Iterator[FakeServer]:
 
 def _new_server() -> FakeServer:
     if find_spec("fakeredis") is None or find_spec("lupa") is None:
-        raise BadAddress("memory:// needs fakeredis with Lua: pip install 'tidings[test]'", address="memory://")
+        raise BadAddress("memory:// needs fakeredis with Lua: pip install 'tidings[testing]'", address="memory://")
     from fakeredis import FakeServer
 
     return FakeServer(version=(7,))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from bench import speed
+from bench import claim, speed
 from bench.case import Case
 
 
@@ -43,7 +44,28 @@ def test_people_get_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.splitlines() == ["claim: one by one", "claim: 16 at a time"]
 
 
-@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--only", "nothing"]])
+def test_the_page_of_the_docs_is_written_by_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It holds the tables that people get, as they get them, below what they are."""
+    monkeypatch.setattr(speed, "CASES", (claim.CASE,))
+    monkeypatch.setattr(speed, "BUDGET_S", 0.0)
+    assert speed.main(["--rounds", "1", "--markdown", str(tmp_path / "performance.md")]) == 0
+    written = (tmp_path / "performance.md").read_text()
+    assert written.startswith("# Performance\n")
+    assert written.endswith(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rounds", "0"],
+        ["--only", "nothing"],
+        ["--quick", "--markdown", "x.md"],
+        ["--only", "claim", "--markdown", "x.md"],
+        ["--markdown", "no/such/folder/x.md"],
+    ],
+)
 def test_what_cannot_be_measured_is_a_usage_error(arguments: list[str]) -> None:
     """A mistake in the arguments is told before anything starts."""
     with pytest.raises(SystemExit) as exit_:

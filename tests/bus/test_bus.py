@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from datetime import timedelta
 from types import ModuleType
 
@@ -21,8 +22,10 @@ from bus import (
     State,
     Trigger,
     UnknownSession,
+    Unreachable,
 )
 from bus import bus as module
+from bus.redis.link import Clock, Link
 from tests import actors
 from tests.conftest import MakeServer
 from tests.waiting import eventually
@@ -272,6 +275,34 @@ async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
         await bus.on_ready(Ear())
     with pytest.raises(Closed):
         await bus.subscribe("status.*").__aenter__()
+
+
+async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client can swallow one that meets the end of its own time-out; the clock is kept no longer all the same."""
+    started = asyncio.Event()
+
+    async def swallow(link: Link) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Unreachable("it timed out, it says") from None
+
+    monkeypatch.setattr(module, "_CLOCK_S", 0.01)
+    async with asyncio.timeout(10), Bus.connect(redis_url):
+        monkeypatch.setattr(Link, "measure_clock", swallow)
+        await started.wait()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "tidings-clock"]
+
+
+async def test_a_clock_of_ones_own_is_what_the_bus_goes_by(redis_url: str) -> None:
+    """It is measured on entering like any other, and who sets it moves the time of the bus at once."""
+    clock = Clock()
+    clock.set(0.0, 0.0, 0.0)
+    async with Bus.connect(redis_url, clock=clock) as bus:
+        assert bus.now().year > 2000
+        clock.set(0.0, time.monotonic(), time.monotonic())
+        assert bus.now().year == 1970
 
 
 async def test_who_waits_to_enter_hears_that_the_bus_closed(make_server: MakeServer) -> None:

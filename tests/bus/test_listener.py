@@ -162,6 +162,16 @@ async def test_a_channel_given_up_and_wanted_again(listener: Listener, raw: Redi
     await eventually(lambda: ear.heard == ["+", "status.s x"])
 
 
+async def test_nothing_is_kept_of_channels_given_up(listener: Listener) -> None:
+    """A worker gives up a channel for each session that it has worked on, and must not grow with them."""
+    await listening(listener, "status.stays")
+    for number in range(3):
+        await listener.forget(await listening(listener, f"status.gone-{number}"))
+    kept = [name for name, value in vars(listener).items() if "gone" in str(value)]
+    assert kept == []
+    assert "stays" in str(vars(listener))
+
+
 async def test_a_sink_that_raises_harms_nobody(listener: Listener, raw: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """Neither those before it nor those after it, nor itself the next time."""
     before, deaf, after = Ear(), Deaf(), Ear()

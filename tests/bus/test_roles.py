@@ -21,6 +21,7 @@ from bus import (
     Release,
     Role,
     SayData,
+    SessionDelete,
     SessionPause,
     SessionSay,
     SessionStart,
@@ -31,6 +32,7 @@ from bus import (
     UserMessage,
     UserMessageData,
     WorkerRef,
+    read_archives,
 )
 from bus.channels import Names
 from bus.roles import acl, grants, trials
@@ -107,6 +109,13 @@ async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: p
             assert [one.presence.name for one in roll] == ["c1", "w1"]
             assert [record.session async for record in viewer.sessions()] == ["demo"]
             assert (await person.queues()).ready.length == 0
+            [archive] = read_archives([line async for line in viewer.export("demo")])
+            for other in (w, person, viewer):
+                with pytest.raises(AccessDenied):
+                    await other.restore(archive, "copy")
+            assert (await c.restore(archive, "copy")).events == 4
+            await person.send(SessionDelete(subject="demo", data=CommandData(by="ann")), 20)
+            assert (await viewer.status("demo")).state is State.DELETED
 
 
 async def test_a_family_works_with_the_least_rights(open_as: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,7 @@ from bus import (
 from bus import messages as m
 from bus.channels import Names
 from bus.publisher import publish_notice
+from bus.redis.link import Link
 from bus.sessions import ALL_READ, split_state
 from tests import actors, strategies
 from tests.conftest import MakeServer
@@ -89,6 +91,27 @@ async def test_as_many_workers_as_sessions(bus: Bus) -> None:
     await actors.queue(bus, *sessions)
     claims = await asyncio.gather(*(bus.claim(actors.worker(f"w{index}")) for index in range(24)))
     assert sorted(claim.session for claim in claims if claim) == sorted(sessions)
+
+
+async def test_a_crowd_does_not_try_the_same_session_all_together(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has lost chooses among more; in step with the others and by age alone, each session would be tried a dozen times."""
+    sessions = [f"s{index:03}" for index in range(96)]
+    await actors.queue(bus, *sessions)
+    tries, run = 0, Link.run
+
+    async def counted(link: Link, name: str, *rest: Any) -> Any:
+        nonlocal tries
+        tries += name == "claim"
+        return await run(link, name, *rest)
+
+    monkeypatch.setattr(Link, "run", counted)
+
+    async def take() -> list[str]:
+        return [claim.session for _ in range(6) if (claim := await bus.claim(actors.WORKER))]
+
+    taken = await asyncio.gather(*(take() for _ in range(16)))
+    assert sorted(session for some in taken for session in some) == sessions
+    assert tries < 5 * len(sessions)
 
 
 async def test_a_named_session_that_cannot_be_claimed(bus: Bus) -> None:

@@ -256,3 +256,18 @@ async def test_an_asker_that_leaves_leaves_nothing_behind(bus: Bus) -> None:
         await asking
     assert len((await actors.snapshot(bus)).commands) == 1
     await decide_all(bus)
+
+
+async def test_a_cancellation_of_sending_is_never_swallowed(bus: Bus) -> None:
+    """Wherever it meets the command: who stops waiting does not wait on, and nor does the end of its time."""
+    await actors.hold(bus)
+    for turns in range(60):
+        task = asyncio.create_task(bus.send(saying(f"c{turns}"), timeout_s=60))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled(), f"cancelled after {turns} turns of the loop, and it goes on"
+    for microseconds in range(0, 2000, 100):
+        with pytest.raises(CommandExpired):
+            await asyncio.wait_for(bus.send(saying(f"e{microseconds}"), timeout_s=microseconds / 1e6), 10)

@@ -130,6 +130,16 @@ async def test_nothing_is_asked_before_somebody_speaks() -> None:
     assert (list(step.events), step.next) == ([], Next.AWAIT_INPUT)
 
 
+async def test_nothing_is_asked_twice() -> None:
+    """A worker was lost right after it had stored the answer: who takes over adds nothing."""
+    history: list[Event] = [
+        UserMessage(subject="s", data=UserMessageData(text="Hello"), offset=1),
+        AgentMessage(subject="s", data=AgentMessageData(text="Hello yourself"), offset=2),
+    ]
+    step = await ToolAgent().step(history, Llm("openai/never-asked"))
+    assert (list(step.events), step.next) == ([], Next.AWAIT_INPUT)
+
+
 def test_the_tools_that_are_offered_are_those_that_run(tmp_path: Path) -> None:
     """Each tool in the prompt can be used, and only what is declared so is idempotent."""
     agent = ToolAgent(tmp_path / "notes.txt")

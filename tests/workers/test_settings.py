@@ -155,6 +155,13 @@ def test_flags_are_told_apart() -> None:
         flag_of("nonsense")
 
 
+@pytest.mark.parametrize(("lease_s", "renew_s"), [(0.1, 0.025), (1.5, 0.375), (4, 1), (3600, 1)])
+def test_a_short_lease_is_renewed_more_often(lease_s: float, renew_s: float) -> None:
+    """Who gives only the lease, a controller for one, contradicts nothing; what is given is never changed."""
+    assert load_settings({"lease_s": lease_s}).renew_s == renew_s
+    assert load_settings({"lease_s": lease_s, "renew_s": 0.01}).renew_s == 0.01
+
+
 @pytest.mark.parametrize(
     ("given_", "names"),
     [
@@ -166,6 +173,7 @@ def test_flags_are_told_apart() -> None:
         ({"agent": "no colon"}, ("agent",)),
         ({"log_level": "loud", "attempts": 0}, ("log_level", "attempts")),
         ({"renew_s": 5}, ("renew_s", "lease_s")),
+        ({"renew_s": 1, "lease_s": 1.5}, ("renew_s", "lease_s")),
         ({"backoff_base_s": 31}, ("backoff_base_s", "backoff_cap_s")),
         ({"park_cap_s": 59}, ("park_base_s", "park_cap_s")),
         ({"redis_url": ""}, ("redis_url",)),

@@ -75,6 +75,8 @@ async def _followed(bus: Bus, session: str, after: int) -> AsyncGenerator[Event 
     async with bus.events(session, after) as events:
         async for item in events:
             yield item
+            if isinstance(item, Gap) and item.why == "deleted":
+                return
 
 
 def print_item(item: Message | Gap, *, as_json: bool) -> None:

@@ -79,7 +79,7 @@ def setting_option(name: str) -> inspect.Parameter:
 
 def shown_default(name: str) -> str:
     """Return the default of a setting as a person would write it; '' where there is none."""
-    default = Settings.model_fields[name].default
+    default = Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     if default is None or isinstance(default, bool):

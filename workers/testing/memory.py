@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bus import Bus
+from bus.redis.link import Clock as Estimate
 from bus.redis.memory import memory_server
 from workers.testing.clock import Clock
 
@@ -33,12 +34,13 @@ async def memory_bus(clock: Clock | None = None) -> AsyncIterator[Bus]:
         told = _Time(clock) if clock is not None else None
         if told is not None:
             server.sockets = _Sockets(told)
-        async with Bus.connect(f"memory://{name}") as bus:
+        estimate = Estimate()
+        async with Bus.connect(f"memory://{name}", clock=estimate) as bus:
             if clock is not None and told is not None:
                 # Connecting asks for the time, so it is known by now whether the answer came from us.
                 if not told.asked:
                     raise RuntimeError("this version of fakeredis does not let its time be moved; 2.40 is known to")
-                _follow(clock, bus)
+                _follow(clock, bus, estimate)
             yield bus
 
 
@@ -72,9 +74,8 @@ class _Sockets(list[Any]):
         super().append(socket)
 
 
-def _follow(clock: Clock, bus: Bus) -> None:
+def _follow(clock: Clock, bus: Bus, estimate: Estimate) -> None:
     """Have the bus know of each move at once: it knows the server's time by a difference measured now and then."""
-    estimate = bus._link.clock
 
     def moved() -> None:
         ours = time.monotonic()

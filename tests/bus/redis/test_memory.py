@@ -90,6 +90,6 @@ async def test_what_is_missing_is_told_with_what_to_install(monkeypatch: pytest.
     """Without fakeredis, or without its Lua, the address cannot be used, and the error says what to do."""
     find: Callable[[str], object] = util.find_spec
     monkeypatch.setattr(memory, "find_spec", lambda name: None if name == missing else find(name))
-    with pytest.raises(BadAddress, match=r"pip install 'tidings\[test\]'"):
+    with pytest.raises(BadAddress, match=r"pip install 'tidings\[testing\]'"):
         async with open_connection("memory://"):
             pass
