@@ -15,12 +15,14 @@ from bus import (
     ChildStart,
     ChildStartData,
     ChildState,
+    CommandData,
     CommandRefused,
     Event,
     LeaseLost,
     LlmRetry,
     Reason,
     Record,
+    SessionDelete,
     SessionStart,
     SessionState,
     StartData,
@@ -428,3 +430,33 @@ class ChatParent(ChatAgent):
         if len(history) == 1:
             return Step([ChildStartData(name="one", text="do one")])
         return Step() if open_children(history) else await super().step(history, llm)
+
+
+# deleting
+
+
+async def test_a_parent_that_is_deleted_stops_its_children(redis_url: str) -> None:
+    """And once all of them are over nothing is left of what was known of them."""
+    async with Fleet(redis_url, agent=Team, concurrency=2) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject="p", data=CommandData(by="ann")))
+        stopped = await fleet.until(child, State.STOPPED)
+        assert stopped.why == "stopped by session/p: its parent is deleted"
+        await _until_nothing_is_due(fleet)
+        assert await fleet.bus.children("p") == ()
+
+
+async def test_a_child_that_is_deleted_is_reported_like_one_that_failed(redis_url: str) -> None:
+    """Its parent does not wait for it for ever."""
+    async with Fleet(redis_url, agent=Team, concurrency=2) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        assert await _until_said(fleet, "p") == "one deleted: "
+        (known,) = await fleet.bus.children("p")
+        assert known.state is State.DELETED
