@@ -10,13 +10,14 @@ ENV PIP_CONSTRAINT=/src/constraints.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSI
 # Without pip: what is not in the final image cannot be used in it. First what a change of our own code leaves as it is.
 RUN python -m venv --without-pip /opt/tidings \
     && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*project['dependencies'], *project['optional-dependencies']['worker'], sep='\n')" >requirements.txt \
+extras = project['optional-dependencies']; \
+print(*project['dependencies'], *extras['worker'], *extras['gateway'], sep='\n')" >requirements.txt \
     && pip --python /opt/tidings/bin/python install --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY bus bus
 COPY workers workers
 RUN pip wheel --no-deps --wheel-dir /dist . \
-    && pip --python /opt/tidings/bin/python install "$(echo /dist/tidings-*.whl)[worker]"
+    && pip --python /opt/tidings/bin/python install "$(echo /dist/tidings-*.whl)[worker,gateway]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tidings

@@ -33,7 +33,7 @@ from bus.errors import (
 )
 from bus.inspection import Queue, Queues, Server
 from bus.listener import Sink
-from bus.logs import Unreadable
+from bus.logs import Page, Unreadable
 from bus.merge import Gap
 from bus.messages import (
     AgentError,
@@ -155,6 +155,7 @@ __all__ = [
     "Outbox",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PayloadTooLarge",
     "Picture",
     "Presence",

@@ -12,12 +12,12 @@ from weakref import WeakSet
 
 from bus.archive import Archive
 from bus.channels import Channel, Names
-from bus.children import read_children
+from bus.children import forget_children, read_children
 from bus.decisions import Decision, Decisions, Due, Snapshot
 from bus.errors import SessionDeleted, TidingsError
 from bus.inspection import Inspection, Queues, Server
 from bus.listener import Listener, Sink
-from bus.logs import PAGE, Logs, Unreadable
+from bus.logs import PAGE, Logs, Page, Unreadable
 from bus.messages import (
     PAYLOAD_LIMIT,
     Child,
@@ -230,6 +230,18 @@ class Bus:
             await self._logs.record(session)
         return tuple(message for _, message in page.entries if isinstance(message, Event))
 
+    async def page(self, channel: str, after: int = 0, limit: int = PAGE) -> Page:
+        """Read up to ``limit`` retained messages of one channel after an offset, with the epoch and the end of its log.
+
+        For programs that pass messages on and keep the places of their readers themselves; others ``subscribe``.
+
+        Raises:
+            InvalidName: there is no such channel, or it is a pattern.
+            Unreachable: the server does not answer.
+        """
+        place = Channel.parse(channel)
+        return await self._logs.page(place.plane, check_session(place.session), after, limit)
+
     async def status(self, session: str) -> Record:
         """Return what is known of a session; of a deleted one, that it was deleted, when and by whom.
 
@@ -402,8 +414,8 @@ class Bus:
         await self._decisions.set_aside(session, for_s, touched)
 
     async def forget_children(self, session: str) -> None:
-        """Forget what is known of the children of a session that was deleted."""
-        await self._decisions.forget_children(session)
+        """Forget the children of a session that was deleted, when all of them are over."""
+        await forget_children(self._link, session)
 
     async def forget_due(self, session: str) -> None:
         """Take a session that does not exist out of ``due``; one that was started meanwhile stays."""

@@ -159,9 +159,23 @@ class Decisions:
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
         settled = await self._settled(session, commands)
         now = instant(int(seconds) * 1000 + int(micros) // 1000)
-        basis = _basis(fields) if problem else None
         parents = await self._parents(commands) if record.state is None else {}
+        basis = _basis(fields) if problem else None
         return Snapshot(record, commands, settled, now, len(raw) == _COMMANDS, basis, problem, parents)
+
+    async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
+        """Have a session that cannot be decided come up again only after a while.
+
+        Args:
+            touched: the touched count on which that rests, ``*`` for whichever; where it has changed, something was asked of the
+                session meanwhile, and it comes up at once.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        names = self._link.names
+        args: list[Argument] = [session, int(for_s * 1000), touched]
+        await self._link.run_again("set_aside", [names.record(session), names.due], args)
 
     async def _parents(self, commands: tuple[Command, ...]) -> dict[str, State]:
         """Read the states of the sessions as whose child a new one may be started."""
@@ -178,30 +192,6 @@ class Decisions:
             with contextlib.suppress(ValueError):
                 found[parent] = State((state or b"").decode())
         return found
-
-    async def forget_children(self, session: str) -> None:
-        """Forget what is known of the children of a session that was deleted.
-
-        Raises:
-            Unreachable: the server does not answer.
-        """
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.delete(self._link.names.children(session))
-        await self._link.read(pipeline)
-
-    async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
-        """Have a session that cannot be decided come up again only after a while.
-
-        Args:
-            touched: the touched count on which that rests, ``*`` for whichever; where it has changed, something was asked of the
-                session meanwhile, and it comes up at once.
-
-        Raises:
-            Unreachable: the server does not answer.
-        """
-        names = self._link.names
-        args: list[Argument] = [session, int(for_s * 1000), touched]
-        await self._link.run_again("set_aside", [names.record(session), names.due], args)
 
     async def _settled(self, session: str, commands: tuple[Command, ...]) -> frozenset[str]:
         if not commands:

@@ -94,7 +94,7 @@ class Track(Generic[T]):
         reader: then another message lies where the reader's last one was.
 
         Args:
-            id_before: id of the message at ``last`` in the log; '' where it is not retained.
+            id_before: id of the message at ``last`` in the log; '' where it is not retained, so that it cannot be compared.
 
         Returns what the reader gets, gaps in their places. The track stays stale while the log holds more than the page.
         """

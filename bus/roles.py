@@ -23,6 +23,8 @@ class Role(StrEnum):
     """Looks, and sends commands."""
     VIEWER = "viewer"
     """Looks, and changes nothing."""
+    GATEWAY = "gateway"
+    """Looks and sends commands on behalf of those who use it, and says that it is there."""
 
 
 _EVERYBODY = "discard exec info multi ping select time"
@@ -39,6 +41,13 @@ _LOOK = {
     "due": "zcard zrange",
     "seen": "zrange",
     "presences": "hgetall",
+}
+
+_PERSON = _LOOK | {
+    "record": "exists hexists hget hgetall hincrby hmget hset pexpire",
+    "commands": "pexpire xadd xlen xrange",
+    "due": "zadd zcard zrange",
+    "outcome": "get set",
 }
 
 _KEYS: Mapping[Role, Mapping[str, str]] = {
@@ -66,14 +75,9 @@ _KEYS: Mapping[Role, Mapping[str, str]] = {
         "sessions": "hdel hset",
         **_ATTEND,
     },
-    Role.PERSON: _LOOK
-    | {
-        "record": "exists hexists hget hgetall hincrby hmget hset pexpire",
-        "commands": "pexpire xadd xlen xrange",
-        "due": "zadd zcard zrange",
-        "outcome": "get set",
-    },
+    Role.PERSON: _PERSON,
     Role.VIEWER: _LOOK,
+    Role.GATEWAY: _PERSON | {"seen": "zadd zrange zrangebyscore zrem", "presences": "hdel hgetall hset"},
 }
 """Commands by what they work on, for each role."""
 
@@ -81,6 +85,7 @@ _SCRIPTED: Mapping[Role, str] = {
     Role.WORKER: " ".join(_KEYS[Role.WORKER]),
     Role.CONTROLLER: " ".join(_KEYS[Role.CONTROLLER]),
     Role.PERSON: "record commands due outcome",
+    Role.GATEWAY: "record commands due outcome seen presences",
 }
 """What scripts are given as KEYS, which must be open to reading and writing as a whole."""
 
@@ -88,16 +93,19 @@ _PUBLISH: Mapping[Role, str] = {
     Role.WORKER: "commands events status wake",
     Role.CONTROLLER: "commands events status outcomes wake",
     Role.PERSON: "commands",
+    Role.GATEWAY: "commands",
 }
 _SUBSCRIBE: Mapping[Role, str] = {
     Role.WORKER: "status wake",
     Role.PERSON: "commands events outcomes status",
     Role.VIEWER: "commands events status",
+    Role.GATEWAY: "commands events outcomes status",
 }
 _PATTERN: Mapping[Role, tuple[str, ...]] = {
     Role.CONTROLLER: ("commands", "status"),
     Role.PERSON: ("status",),
     Role.VIEWER: ("status",),
+    Role.GATEWAY: ("status",),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from workers.cli.commands import DOCTOR
 from workers.cli.options import COMMAND, CONNECTION, LOGGING, shown_default
-from workers.cli.services import CONTROLLER, WORKER
+from workers.cli.services import CONTROLLER, GATEWAY, WORKER
 from workers.settings import Settings, flag_of, variable_of
 
 PAGE = Path(__file__).resolve().parent / "settings.md"
@@ -27,6 +27,7 @@ _USERS = (
     ("start, say, resume, pause, stop", COMMAND),
     ("worker", WORKER),
     ("controller", CONTROLLER),
+    ("gateway", GATEWAY),
     ("doctor", DOCTOR),
 )
 _EVERYBODY = 2

@@ -68,7 +68,7 @@ _THINGS = (
     ("sessions that want a worker", "sorted set", "by the time at which they were queued"),
     ("sessions that want a controller", "sorted set", "by the time at which to look at them"),
     ("all sessions and their states", "hash", "until they are deleted"),
-    ("children of a session, as its people see them", "hash", "until that is deleted, in one JSON object each"),
+    ("children of a session, as its people see them", "hash", "everything, in one JSON object each"),
     ("processes, by when they were last heard of", "sorted set", f"{KEEP_S / _HOURS:g} h after the last word of a process"),
     ("what processes say of themselves", "hash", "likewise, in one JSON object each"),
 )

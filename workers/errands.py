@@ -64,9 +64,8 @@ class Errands:
             decision = await self._report(snapshot, decision)
         if record.state in FINAL and record.children:
             if not await self._stop_children(snapshot):
-                return replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
-            if record.state is State.DELETED:
-                # Nobody looks at it any more, and a tombstone keeps nothing that it does not need.
+                decision = replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
+            elif record.state is State.DELETED:
                 await self._bus.forget_children(record.session)
         return decision
 
@@ -93,7 +92,7 @@ class Errands:
         What it answered before that is no result of this turn, least of all of one that failed. What it said beside a call to a
         tool may be empty and does not count.
         """
-        end = 0 if record.state is State.DELETED else record.events
+        end = record.events if record.state is not State.DELETED else 0
         while end > record.said:
             begin = max(record.said, end - PAGE)
             for event in reversed(await self._bus.history(record.session, begin, end - begin)):

@@ -7,11 +7,12 @@ environment. No file is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -54,7 +55,9 @@ class BadSetting(ValueError):
 
 
 _CONNECTION, _LOGGING = "Connection", "Logging"
-_WORKER, _RETRIES, _CONTROLLER = "Worker", "Retries", "Controller"
+_WORKER, _RETRIES, _CONTROLLER, _GATEWAY = "Worker", "Retries", "Controller", "Gateway"
+_TOKEN = r"[A-Za-z0-9._~+/=-]{16,512}"
+"""What may stand in a header as a token (RFC 6750); shorter ones can be guessed."""
 _DAY_S = 24 * 3600
 
 
@@ -210,6 +213,32 @@ class Settings(BaseSettings):
         5, ge=1, le=1000, description="Workers lost in a row after which a session is in error."
     )
 
+    host: Annotated[str, Flag(_GATEWAY)] = Field(
+        "127.0.0.1",
+        min_length=1,
+        max_length=255,
+        description="Address that the gateway listens on; any but the loopback needs a token that was chosen.",
+    )
+    port: Annotated[int, Flag(_GATEWAY)] = Field(
+        8080, ge=0, le=65535, description="Port that it listens on; 0: any that is free."
+    )
+    token: Annotated[SecretStr | None, Flag(_GATEWAY)] = Field(
+        None,
+        description="Token of operators, of 16 or more letters, digits and ._~+/=-; without it one is made and printed. "
+        "Give it in the environment: what stands on a command line is seen by everybody on the machine.",
+    )
+    viewer_token: Annotated[SecretStr | None, Flag(_GATEWAY)] = Field(
+        None, description="Token of those who may only look; without it there are none."
+    )
+    allowed_origins: Annotated[str, Flag(_GATEWAY, "ORIGINS")] = Field(
+        "",
+        max_length=2000,
+        description="Other origins whose pages may use the gateway, such as https://ops.example.org, separated by commas.",
+    )
+    command_rate: Annotated[int, Flag(_GATEWAY, "N")] = Field(
+        60, ge=1, le=100_000, description="Commands a minute that each token may send through the gateway."
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -229,7 +258,28 @@ class Settings(BaseSettings):
         for low, high in (("backoff_base_s", "backoff_cap_s"), ("park_base_s", "park_cap_s")):
             if getattr(self, low) > getattr(self, high):
                 raise _contradiction(low, "must not be more than", high, "which bounds it")
+        if self.token is not None and self.token == self.viewer_token:
+            raise _contradiction("viewer_token", "must differ from", "token", "or who may only look may do everything")
         return self
+
+    @field_validator("token", "viewer_token")
+    @classmethod
+    def _usable_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not re.fullmatch(_TOKEN, token.get_secret_value()):
+            raise ValueError("a token has 16 to 512 letters, digits and ._~+/=-, such as `openssl rand -hex 24` prints")
+        return token
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _usable_origins(cls, origins: str) -> str:
+        for origin in _split(origins):
+            if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", origin):
+                raise ValueError("an origin is a scheme and a host, with nothing behind it: https://ops.example.org")
+        return origins
+
+    def origins(self) -> frozenset[str]:
+        """Return the origins that may use the gateway."""
+        return frozenset(_split(self.allowed_origins))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Show the settings without secrets: an address of a provider may hold some too."""
@@ -300,6 +350,10 @@ def spelling(name: str) -> str:
     """Return both names under which a person may have given a setting: ``--redis (TIDINGS_REDIS_URL)``."""
     known = name in Settings.model_fields
     return f"{flag_of(name).name} ({variable_of(name)})" if known else f"{name} is not a setting"
+
+
+def _split(origins: str) -> list[str]:
+    return [origin.strip().lower() for origin in origins.split(",") if origin.strip()]
 
 
 def _contradiction(low: str, relation: str, high: str, why: str) -> PydanticCustomError:

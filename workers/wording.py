@@ -36,16 +36,16 @@ def refusal(command: Command, state: State | None) -> str:
     return f"nothing was interrupted: the session is {state}; say something to go on"
 
 
+def unreadable(session: str, problem: str) -> str:
+    """Say why nothing but deleting can be done with a session."""
+    return f"its record cannot be read ({problem}): `tidings export {session}` keeps its history, then delete it"
+
+
 def orphan(parent: str, state: State | None) -> str:
     """Say why a session cannot be started as a child."""
     if state is None:
         return f"there is no session {parent!r} that it could be a child of"
     return f"its parent {parent!r} is {state}, and that is final"
-
-
-def unreadable(session: str, problem: str) -> str:
-    """Say why nothing but deleting can be done with a session."""
-    return f"its record cannot be read ({problem}): `tidings export {session}` keeps its history, then delete it"
 
 
 def waiting(wait: Wait | None) -> str:

@@ -224,6 +224,40 @@ async def test_a_parent_that_finishes_stops_its_children(redis_url: str) -> None
         await _until_nothing_is_due(fleet)
 
 
+async def test_a_parent_that_is_deleted_stops_its_children(redis_url: str) -> None:
+    """Its tombstone keeps them in mind until all of them are over, and then forgets them."""
+    async with Fleet(redis_url, agent=Team, concurrency=2) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject="p", data=CommandData(by="ann")))
+        stopped = await fleet.until(child, State.STOPPED)
+        assert stopped.why == "stopped by session/p: its parent is deleted"
+
+        async def forgotten() -> bool:
+            return await fleet.bus.children("p") == ()
+
+        await eventually(forgotten, PATIENCE_S, "its children are forgotten")
+        await _until_nothing_is_due(fleet)
+        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        await _until_nothing_is_due(fleet)
+        assert await fleet.bus.children("p") == ()
+
+
+async def test_a_parent_hears_that_its_child_was_deleted(redis_url: str) -> None:
+    """As of any other end; it does not wait for ever."""
+    async with Fleet(redis_url, agent=Team) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        assert await _until_said(fleet, "p") == "one deleted: "
+        assert [known.state for known in await fleet.bus.children("p")] == [State.DELETED]
+        await _until_nothing_is_due(fleet)
+
+
 async def test_nothing_is_started_under_a_parent_that_is_not_there(redis_url: str) -> None:
     """Whoever asks is told so; the id is free for another start."""
     async with Fleet(redis_url, workers=0) as fleet:
@@ -430,33 +464,3 @@ class ChatParent(ChatAgent):
         if len(history) == 1:
             return Step([ChildStartData(name="one", text="do one")])
         return Step() if open_children(history) else await super().step(history, llm)
-
-
-# deleting
-
-
-async def test_a_parent_that_is_deleted_stops_its_children(redis_url: str) -> None:
-    """And once all of them are over nothing is left of what was known of them."""
-    async with Fleet(redis_url, agent=Team, concurrency=2) as fleet:
-        fleet.script("429:retry-after=50")
-        await fleet.start("p", "one")
-        child = await _child(fleet, "p", "one")
-        await fleet.until(child, State.RATE_LIMITED)
-        await fleet.send(SessionDelete(subject="p", data=CommandData(by="ann")))
-        stopped = await fleet.until(child, State.STOPPED)
-        assert stopped.why == "stopped by session/p: its parent is deleted"
-        await _until_nothing_is_due(fleet)
-        assert await fleet.bus.children("p") == ()
-
-
-async def test_a_child_that_is_deleted_is_reported_like_one_that_failed(redis_url: str) -> None:
-    """Its parent does not wait for it for ever."""
-    async with Fleet(redis_url, agent=Team, concurrency=2) as fleet:
-        fleet.script("429:retry-after=50")
-        await fleet.start("p", "one")
-        child = await _child(fleet, "p", "one")
-        await fleet.until(child, State.RATE_LIMITED)
-        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
-        assert await _until_said(fleet, "p") == "one deleted: "
-        (known,) = await fleet.bus.children("p")
-        assert known.state is State.DELETED

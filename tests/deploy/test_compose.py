@@ -21,23 +21,26 @@ from tests.conftest import MakeServer, SpawnTidings
 from tests.processes import run_tidings
 from tests.servers import RunningServer, free_port
 from tests.waiting import eventually
+from tests.workers.gateway.calling import calling
 from workers.cli.options import COMMAND, CONNECTION, LOGGING
-from workers.cli.services import CONTROLLER, WORKER
+from workers.cli.services import CONTROLLER, GATEWAY, WORKER
 from workers.settings import Settings, variable_of
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "0123456789abcdef"
+TOKEN = "operators-only-abcdef"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
 _FLEET = ("controller", "worker")
+_OURS = (*_FLEET, "gateway")
 
 
 def example() -> dict[str, str]:
-    """Return what .env.example sets, with a password put into it."""
+    """Return what .env.example sets, with a password and a token put into it."""
     lines = (CHECKOUT / ".env.example").read_text().splitlines()
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     found = {name: value for name, _, value in pairs}
-    assert found["REDIS_PASSWORD"] == "", "the example has no password of its own"
-    return found | {"REDIS_PASSWORD": PASSWORD}
+    assert found["REDIS_PASSWORD"] == found["TIDINGS_TOKEN"] == "", "the example has no secrets of its own"
+    return found | {"REDIS_PASSWORD": PASSWORD, "TIDINGS_TOKEN": TOKEN}
 
 
 def interpolated(value: Any, given: Mapping[str, str]) -> Any:
@@ -79,8 +82,8 @@ def services() -> dict[str, Any]:
 
 
 def test_the_services_are_those_of_a_team(services: dict[str, Any]) -> None:
-    """Redis, two controllers, three workers; a provider for the demo and the command line only when asked for."""
-    assert set(services) == {"redis", "controller", "worker", "provider", "tidings"}
+    """Redis, two controllers, three workers, a gateway; a provider for the demo and the command line only when asked for."""
+    assert set(services) == {"redis", "controller", "worker", "gateway", "provider", "tidings"}
     assert {name: services[name]["deploy"]["replicas"] for name in _FLEET} == {"controller": 2, "worker": 3}
     assert {name: service.get("profiles") for name, service in services.items() if "profiles" in service} == {
         "provider": ["demo"],
@@ -88,14 +91,17 @@ def test_the_services_are_those_of_a_team(services: dict[str, Any]) -> None:
     }
 
 
-def test_nothing_is_published_on_the_host(services: dict[str, Any]) -> None:
-    """No ports, no network of the host."""
-    assert not [name for name, service in services.items() if {"ports", "network_mode"} & set(service)]
+def test_only_the_gateway_is_published_and_only_to_the_host_itself(services: dict[str, Any]) -> None:
+    """No network of the host, and one port, on loopback."""
+    assert not [name for name, service in services.items() if "network_mode" in service]
+    assert {name: service["ports"] for name, service in services.items() if "ports" in service} == {
+        "gateway": ["127.0.0.1:8080:8080"]
+    }
 
 
-@pytest.mark.parametrize("missing", ["REDIS_PASSWORD", "TIDINGS_MODEL"])
+@pytest.mark.parametrize("missing", ["REDIS_PASSWORD", "TIDINGS_MODEL", "TIDINGS_TOKEN"])
 def test_what_must_be_said_is_asked_for(missing: str) -> None:
-    """Without a password or a model Compose does not start, and says where to put it."""
+    """Without a password, a model or a token Compose does not start, and says where to put it."""
     with pytest.raises(KeyError, match=r"\.env"):
         compose(example() | {missing: ""})
 
@@ -119,10 +125,10 @@ def test_the_redis_forgets_nothing_and_asks_for_a_password() -> None:
 
 def test_what_runs_for_long_is_watched_and_restarted(services: dict[str, Any]) -> None:
     """Health checks, restarts, a start after Redis is healthy, and time to finish."""
-    for name in ("redis", "provider", *_FLEET):
+    for name in ("redis", "provider", *_OURS):
         assert services[name]["restart"] == "unless-stopped"
         assert {"test", "interval", "timeout", "retries", "start_period"} <= set(services[name]["healthcheck"])
-    for name in (*_FLEET, "tidings"):
+    for name in (*_OURS, "tidings"):
         assert services[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
     worker = services["worker"]
     assert int(worker["stop_grace_period"].removesuffix("s")) > float(environment_of(worker, {})["TIDINGS_GRACE_S"])
@@ -130,7 +136,9 @@ def test_what_runs_for_long_is_watched_and_restarted(services: dict[str, Any]) -
 
 def test_every_setting_can_be_given(services: dict[str, Any]) -> None:
     """Each service passes on the settings that its command has, and no other; what is named exists."""
-    wanted = {"controller": CONTROLLER, "worker": WORKER, "tidings": COMMAND}
+    # Where it listens is said by its command: in a container that is not what a person wants to choose.
+    gateway = set(GATEWAY) - {"host", "port"}
+    wanted = {"controller": CONTROLLER, "worker": WORKER, "gateway": gateway, "tidings": COMMAND}
     for name, settings in wanted.items():
         listed = {variable for variable in services[name]["environment"] if variable.startswith("TIDINGS_")}
         assert listed == {variable_of(setting) for setting in {*settings, *CONNECTION, *LOGGING}}
@@ -148,7 +156,7 @@ def test_keys_of_providers_reach_workers_by_name_and_nobody_else(services: dict[
 
 def test_containers_have_no_more_rights_than_they_need(services: dict[str, Any]) -> None:
     """Read-only, without capabilities, and not as root."""
-    for name in (*_FLEET, "provider", "tidings"):
+    for name in (*_OURS, "provider", "tidings"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["init"] is True
@@ -182,12 +190,13 @@ class Stage:
     def __init__(self, spawn: SpawnTidings, server: RunningServer, given: dict[str, str]) -> None:
         self._spawn, self._given = spawn, given
         self._services = compose(given)["services"]
-        self._port = free_port()
+        self._port, self.page = free_port(), free_port()
         self._places = {
             "@redis:6379": f"@127.0.0.1:{server.port}",
             "http://provider:8765": f"http://127.0.0.1:{self._port}",
             "0.0.0.0": "127.0.0.1",
             "8765": str(self._port),
+            "8080": str(self.page),
         }
 
     def _here(self, text: str) -> str:
@@ -222,23 +231,26 @@ class Stage:
 async def test_every_service_starts_from_the_file_and_a_session_goes_through(
     make_server: MakeServer, spawn_tidings: SpawnTidings
 ) -> None:
-    """Provider, controller and worker with the environment of the file; health checks turn good; a session is answered."""
+    """Everything with the environment of the file: health checks turn good, a session is answered and seen over HTTP."""
     given = example()
     # Its folder is the one thing that only a container has.
     config = [line for line in compose(given)["configs"]["redis"]["content"].splitlines() if not line.startswith("dir ")]
     server = make_server(password=PASSWORD, extra=config)
     stage = Stage(spawn_tidings, server, given)
     assert not await stage.healthy("worker")
-    for name in ("provider", "controller", "worker"):
+    for name in ("provider", "controller", "worker", "gateway"):
         await stage.start(name)
 
     async def all_healthy() -> bool:
-        return await stage.healthy("controller") and await stage.healthy("worker")
+        return all([await stage.healthy(name) for name in _OURS])
 
-    await eventually(all_healthy, 40, "controller and worker are healthy")
+    await eventually(all_healthy, 40, "controller, worker and gateway are healthy")
     await stage.tidings("start", "sea", "--message", "Why is the sea salt?")
     await stage.tidings("wait", "sea", "--timeout", "40")
     history = [json.loads(line) for line in (await stage.tidings("history", "sea", "--json")).splitlines()]
     assert [event["type"] for event in history] == ["user.message", "agent.message"]
+    async with calling(f"http://127.0.0.1:{stage.page}", TOKEN) as caller:
+        assert (await caller.json("/api/sessions/sea/history"))["events"] == history
+        assert (await caller.json("/readyz"))["ready"] is True
     findings = [json.loads(line) for line in (await stage.tidings("doctor", "--json")).splitlines()]
     assert {finding["level"] for finding in findings} == {"ok"}

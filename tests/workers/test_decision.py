@@ -557,6 +557,43 @@ def test_a_say_needs_no_start_data() -> None:
     assert StartData().text is None
 
 
+# deleting, and what cannot be read
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_a_delete_takes_the_session_whatever_it_is_doing(state: State) -> None:
+    """No token that is about still fits, and nobody is to look at it again."""
+    found = held(state) if state in HELD else record(state, pending=True)
+    decision = decide(seen(found, ask("delete")), Rules())
+    assert [outcome.result for outcome in outcomes(decision)] == [Result.APPLIED]
+    if state is State.DELETED:
+        assert (decision.to, decision.revoke, decision.due) == (None, False, None)
+    else:
+        assert (decision.to, decision.revoke, decision.ready, decision.due) == (State.DELETED, True, False, None)
+        assert decision.fields["why"] == "deleted by ann"
+
+
+@pytest.mark.parametrize("verb", sorted(ASKS.keys() - {"delete"}))
+def test_nothing_can_be_asked_of_what_was_deleted(verb: str) -> None:
+    """Not even that it be stopped."""
+    [outcome] = outcomes(decide(seen(record(State.DELETED), ask(verb)), Rules()))
+    assert (outcome.result, outcome.legal) == (Result.REFUSED, ())
+    assert "another name" in outcome.reason
+
+
+@pytest.mark.parametrize("found", [record(None), record(State.QUEUED), held(until=PAST), record(State.PAUSED)])
+def test_of_a_record_that_cannot_be_read_nothing_is_believed(found: Record) -> None:
+    """It is neither reaped nor queued; whatever is asked but a delete is refused, and it is looked at again later."""
+    snapshot = replace(seen(found, ask("pause"), ask("say", 2)), basis=(b"x", b"0", b"0", b"e"), problem="version: ValueError")
+    decision = decide(snapshot, Rules(aside_s=60))
+    assert [(outcome.result, outcome.legal) for outcome in outcomes(decision)] == [(Result.REFUSED, ("session.delete",))] * 2
+    assert "version: ValueError" in outcomes(decision)[0].reason
+    assert (decision.to, decision.ready, decision.fields, decision.messages) == (None, False, {}, ())
+    assert decision.due == NOW + timedelta(seconds=60)
+    decision = decide(replace(snapshot, commands=(ask("delete"),)), Rules())
+    assert (decision.to, decision.revoke, decision.due) == (State.DELETED, True, None)
+
+
 # parents and children
 
 
@@ -674,40 +711,3 @@ def test_what_is_stopped_is_due_at_once_where_others_must_hear_of_it(found: Reco
 def test_a_report_carries_all_that_a_result_has() -> None:
     """The one is made into the other."""
     assert set(ReportData.model_fields) - set(CommandData.model_fields) == {"child", "name", "state", "reason", "text"}
-
-
-# deleting, and what cannot be read
-
-
-@pytest.mark.parametrize("state", sorted(State))
-def test_a_delete_takes_the_session_whatever_it_is_doing(state: State) -> None:
-    """No token that is about still fits, and nobody is to look at it again."""
-    found = held(state) if state in HELD else record(state, pending=True)
-    decision = decide(seen(found, ask("delete")), Rules())
-    assert [outcome.result for outcome in outcomes(decision)] == [Result.APPLIED]
-    if state is State.DELETED:
-        assert (decision.to, decision.revoke, decision.due) == (None, False, None)
-    else:
-        assert (decision.to, decision.revoke, decision.ready, decision.due) == (State.DELETED, True, False, None)
-        assert decision.fields["why"] == "deleted by ann"
-
-
-@pytest.mark.parametrize("verb", sorted(ASKS.keys() - {"delete"}))
-def test_nothing_can_be_asked_of_what_was_deleted(verb: str) -> None:
-    """Not even that it be stopped."""
-    [outcome] = outcomes(decide(seen(record(State.DELETED), ask(verb)), Rules()))
-    assert (outcome.result, outcome.legal) == (Result.REFUSED, ())
-    assert "another name" in outcome.reason
-
-
-@pytest.mark.parametrize("found", [record(None), record(State.QUEUED), held(until=PAST), record(State.PAUSED)])
-def test_of_a_record_that_cannot_be_read_nothing_is_believed(found: Record) -> None:
-    """It is neither reaped nor queued; whatever is asked but a delete is refused, and it is looked at again later."""
-    snapshot = replace(seen(found, ask("pause"), ask("say", 2)), basis=(b"x", b"0", b"0", b"e"), problem="version: ValueError")
-    decision = decide(snapshot, Rules(aside_s=60))
-    assert [(outcome.result, outcome.legal) for outcome in outcomes(decision)] == [(Result.REFUSED, ("session.delete",))] * 2
-    assert "version: ValueError" in outcomes(decision)[0].reason
-    assert (decision.to, decision.ready, decision.fields, decision.messages) == (None, False, {}, ())
-    assert decision.due == NOW + timedelta(seconds=60)
-    decision = decide(replace(snapshot, commands=(ask("delete"),)), Rules())
-    assert (decision.to, decision.revoke, decision.due) == (State.DELETED, True, None)

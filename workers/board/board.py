@@ -47,12 +47,14 @@ class Board:
 
     def _take_child(self, notice: ChildState) -> Row:
         """Take in what is told of a child, unless the child is heard itself."""
-        child, row = notice.data.child, Row.of_child(notice.data, notice.subject)
+        row = Row.of_child(notice.data, notice.subject)
+        if row.session in self._heard:
+            return self._rows.get(row.session, row)
         if row.state is State.DELETED:
-            self._rows.pop(child, None)
-        elif child not in self._heard:
+            self._rows.pop(row.session, None)
+        else:
             self.put(row)
-        return self._rows.get(child, row)
+        return row
 
     def depth(self, session: str) -> int:
         """Return how many parents stand above a row."""

@@ -36,6 +36,8 @@ class Row:
     """What is shown of one session.
 
     Attributes:
+        since: when it entered its state; None where nobody has told.
+        by: who asked for the state; '' where nobody did.
         waits: the waits under way, by LLM path.
         resume_at: when a parked session goes on by itself.
         message: what the provider said.
@@ -48,6 +50,8 @@ class Row:
     state: State | None = None
     reason: Reason | None = None
     why: str = ""
+    since: datetime | None = None
+    by: str = ""
     waits: Mapping[str, Wait] = field(default_factory=dict)
     resume_at: datetime | None = None
     message: str = ""
@@ -81,7 +85,10 @@ class Row:
         """Return the row of a record as it is."""
         notice = record.as_notice(now)
         row = cls(record.session, state=record.state, model=record.picture.model or "")
-        return row.apply(notice) if notice else row
+        row = row.apply(notice) if notice else row
+        # The notice has one wait, the picture has them all.
+        waits = record.picture.waits if row.waits else {}
+        return replace(row, since=record.since, waits=waits or row.waits)
 
     def apply(self, notice: Notice) -> Self:
         """Return the row after a notice.
@@ -92,9 +99,11 @@ class Row:
             return self._moved(notice)
         if isinstance(notice, LlmRetry):
             told = notice.data
+            waiting = State.RATE_LIMITED if told.reason.is_rate_limit else State.RETRYING
             return replace(
                 self,
-                state=State.RATE_LIMITED if told.reason.is_rate_limit else State.RETRYING,
+                state=waiting,
+                since=self.since if waiting is self.state else notice.time,
                 waits={**self.waits, told.llm: told},
                 reason=told.reason,
                 model=told.model or self.model,
@@ -105,7 +114,8 @@ class Row:
             waits = {llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}
             model = notice.data.model or self.model
             state = self.state if waits or self.state not in HELD else State.RUNNING
-            return replace(self, state=state, waits=waits, reason=None, message="", action="", model=model)
+            since = self.since if state is self.state else notice.time
+            return replace(self, state=state, since=since, waits=waits, reason=None, message="", action="", model=model)
         if isinstance(notice, LlmRateLimited | LlmFailed):
             return self._given_up(notice)
         if isinstance(notice, WorkerClaimed):
@@ -124,6 +134,8 @@ class Row:
             state=told.to,
             reason=told.reason,
             why=told.why,
+            since=self.since if told.to is self.state and self.since else notice.time,
+            by=told.by or "",
             waits={wait.llm: wait} if wait else {},
             resume_at=told.resume_at,
             message=wait.message if wait else self.message if told.to is State.ERROR else "",

@@ -229,7 +229,7 @@ def import_(
 
 
 def workers(settings: Settings, as_json: AsJson = False) -> int:
-    """List the workers and controllers: where they run, what they hold, when they were last heard of."""
+    """List the workers, controllers and gateways: where they run, what they hold, when they were last heard of."""
     from workers.cli.roll import list_processes
 
     return list_processes(settings, as_json=as_json)
@@ -241,7 +241,7 @@ def doctor(
         list[str] | None,
         typer.Option(
             metavar="ROLE",
-            help="Try the rights of this role only: worker, controller, person or viewer; may be repeated.",
+            help="Try the rights of this role only: worker, controller, person, viewer or gateway; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -259,11 +259,11 @@ def doctor(
 
 def health(
     settings: Settings,
-    role: Annotated[str, typer.Argument(metavar="ROLE", help="worker or controller")],
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="worker, controller or gateway")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The one of this name, wherever it runs.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Say whether the worker or controller of this machine or container is alive, as everybody else sees it.
+    """Say whether the worker, controller or gateway of this machine or container is alive, as everybody else sees it.
 
     Ends with 0 when it was heard of within the last seconds, otherwise with 1; made for health checks.
     """

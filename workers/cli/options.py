@@ -92,12 +92,8 @@ def _settings(ctx: typer.Context, chosen: dict[str, Any]) -> Settings:
     before: dict[str, Any] = ctx.obj or {}
     given = {**before, **{name: value for name, value in chosen.items() if value is not None}}
     settings = load_settings(given)
-    address = settings.redis_url.get_secret_value()
-    configure_logging(
-        settings.log_level,
-        as_json=settings.log_json,
-        secrets=environment_secrets({variable_of("redis_url"): address}),
-    )
+    given_secrets = {variable_of(name): value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)}
+    configure_logging(settings.log_level, as_json=settings.log_json, secrets=environment_secrets(given_secrets))
     logging.getLogger("tidings.cli").debug("cli.settings", extra={"settings": repr(settings)})
     return settings
 

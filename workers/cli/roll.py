@@ -1,4 +1,4 @@
-"""The workers and controllers that there are: all of them in a list, or the one of this machine for a health check."""
+"""The workers, controllers and gateways that there are: all of them in a list, or the one of this machine for a health check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.cli.view import View
 from workers.redaction import one_line
 from workers.settings import Settings
 
-_CHECKED = (Role.WORKER, Role.CONTROLLER)
+_CHECKED = (Role.WORKER, Role.CONTROLLER, Role.GATEWAY)
 _LONGEST = 128
 
 
@@ -28,7 +28,7 @@ class ProcessView(View):
 
     Attributes:
         sessions: those that it holds.
-        concurrency: how many it can hold; 0 for a controller.
+        concurrency: how many it can hold; 0 for a controller or a gateway.
         started_at: since when it works.
         seen_at: when it was last heard of.
         live: whether that is so recent that it is taken to live.
@@ -58,7 +58,7 @@ class ProcessView(View):
 
 
 def list_processes(settings: Settings, *, as_json: bool) -> int:
-    """Print the workers and controllers of the last day; returns the exit code."""
+    """Print the workers, controllers and gateways of the last day; returns the exit code."""
 
     async def act(bus: Bus) -> int:
         roll = await bus.roll()
@@ -107,7 +107,7 @@ def check_health(settings: Settings, role: str, name: str | None, *, as_json: bo
     """
     known = {one.value: one for one in _CHECKED}
     if role not in known:
-        raise UsageProblem(f"give the role of the process: {' or '.join(known)}")
+        raise UsageProblem(f"give the role of the process: {', '.join(known)}")
     return on_bus(settings, lambda bus: _check(bus, known[role], name, as_json=as_json))
 
 

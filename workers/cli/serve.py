@@ -34,7 +34,7 @@ def run_worker(settings: Settings, name: str | None = None) -> int:
     if settings.model is None:
         raise UsageProblem(f"give {spelling('model')} the model to call, such as openai/gpt-4o-mini")
     require("litellm")
-    _check_name(name)
+    check_name(name)
     try:
         agent_factory = load_agent(settings.agent, settings)
     except BadAgent as error:
@@ -67,7 +67,7 @@ def run_controller(settings: Settings, name: str | None = None) -> int:
     Raises:
         UsageProblem: the name cannot be used.
     """
-    _check_name(name)
+    check_name(name)
     return on_bus(settings, lambda bus: control(bus, settings, name))
 
 
@@ -81,17 +81,22 @@ async def control(bus: Bus, settings: Settings, name: str | None = None) -> int:
         log.info("controller.ended", extra={"controller": controller.name, "decided": controller.decided})
 
 
-def require(package: str) -> None:
-    """Check that a package of the ``worker`` extra is there.
+def require(package: str, extra: str = "worker") -> None:
+    """Check that a package of an extra is there.
 
     Raises:
         Problem: it is not.
     """
     if find_spec(package) is None:
-        raise Problem(f"{package} is not installed: pip install 'tidings[worker]'")
+        raise Problem(f"{package} is not installed: pip install 'tidings[{extra}]'")
 
 
-def _check_name(name: str | None) -> None:
+def check_name(name: str | None) -> None:
+    """Check that a process can be called that.
+
+    Raises:
+        UsageProblem: it cannot.
+    """
     if name is not None and not (name.isprintable() and 1 <= len(name) <= _LONGEST_NAME):
         raise UsageProblem(f"--name takes 1 to {_LONGEST_NAME} printable characters")
 

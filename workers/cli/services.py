@@ -1,4 +1,4 @@
-"""The commands that run until they are told to end: worker, controller, provider; and the demo.
+"""The commands that run until they are told to end: worker, controller, gateway, provider; and the demo.
 
 Here is what they are called and which flags they have, as in `workers.cli.commands`.
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.cli.options import CONNECTION, AsJson, Command, settings_options
+from workers.cli.options import COMMAND, CONNECTION, AsJson, Command, settings_options
 from workers.settings import Settings
 
 RUN = "Run"
@@ -39,6 +39,8 @@ WORKER = (
 """Settings of a worker."""
 CONTROLLER = (*CONNECTION, "payload_limit", "lease_s", "controller_poll_s", "visibility_s", "loss_limit")
 """Settings of a controller."""
+GATEWAY = (*COMMAND, "host", "port", "token", "viewer_token", "allowed_origins", "command_rate")
+"""Settings of a gateway."""
 
 Name = Annotated[
     str | None,
@@ -53,6 +55,7 @@ def add_services(app: typer.Typer) -> None:
         (demo, ()),
         (worker, WORKER),
         (controller, CONTROLLER),
+        (gateway, GATEWAY),
         (provider, ()),
     )
     for command, names in running:
@@ -85,6 +88,13 @@ def controller(settings: Settings, name: Name = None) -> int:
     from workers.cli.serve import run_controller
 
     return run_controller(settings, name)
+
+
+def gateway(settings: Settings, name: Name = None) -> int:
+    """Serve the web page and the HTTP API; prints a link that lets you in."""
+    from workers.cli.gate import run_gateway
+
+    return run_gateway(settings, name)
 
 
 def _option(*names: str, panel: str, help: str, metavar: str | None = None, **more: Any) -> Any:

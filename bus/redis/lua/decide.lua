@@ -28,10 +28,10 @@ local function pairs_at()
 end
 local fields, messages, notices, outcomes = pairs_at(), pairs_at(), pairs_at(), pairs_at()
 local child = tonumber(ARGV[at]) == 1 and {ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]}
-local above = child and redis.call('HGET', KEYS[8 + #outcomes], 'state')
+local over = child and redis.call('HGET', KEYS[8 + #outcomes], 'state') or 'gone'
 local born = child and not held[4] and ARGV[6] ~= ''
 -- In one step with the look at the parent: whoever stops that either finds this child among its children, or the child is refused.
-if born and (not above or above == 'stopped' or above == 'finished' or above == 'deleted') then return {'stale'} end
+if born and (over == 'gone' or over == 'stopped' or over == 'finished' or over == 'deleted') then return {'stale'} end
 
 for index, outcome in ipairs(outcomes) do
   if redis.call('EXISTS', KEYS[7 + index]) == 1 then return {'stale'} end
@@ -71,12 +71,12 @@ end
 if ARGV[17] ~= '' then
   notify(KEYS[1], KEYS[3], ARGV[11], ARGV[17], state_payload(KEYS[1], ARGV[18], held[4], ARGV[6], version, ARGV[19]), ARGV[14], ARGV[15])
 end
-if above == 'deleted' then
-  -- Nobody watches a tombstone; what is known of its children is kept until all of them are over.
-  if redis.call('EXISTS', KEYS[10 + #outcomes]) == 1 then redis.call('HSET', KEYS[10 + #outcomes], ARGV[1], child[4]) end
-elseif above then
+-- Beside a tombstone children are kept in mind until all of them are over; then their hash goes, and is not made again.
+if child and over ~= 'gone' and (over ~= 'deleted' or redis.call('EXISTS', KEYS[10 + #outcomes]) == 1) then
   if born then redis.call('HINCRBY', KEYS[8 + #outcomes], 'children', 1) end
   redis.call('HSET', KEYS[10 + #outcomes], ARGV[1], child[4])
+end
+if child and over ~= 'gone' and over ~= 'deleted' then
   notify(KEYS[8 + #outcomes], KEYS[9 + #outcomes], child[3], child[1], child[2], ARGV[14], ARGV[15])
 end
 

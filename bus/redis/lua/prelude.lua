@@ -45,7 +45,7 @@ local function notify(record, ring, channel, id, payload, length, ttl_ms)
   return offset
 end
 
--- A word as JSON, null for none and for what is no word: states, session ids and names of children need no escapes.
+-- A word as JSON, null for none and for what would need escapes. States, session ids and names of children need none.
 local function quoted(word)
   if word and string.match(word, '^[%w_-]+$') then return '"' .. word .. '"' end
   return 'null'

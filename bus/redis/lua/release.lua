@@ -26,8 +26,8 @@ local idle = to == 'awaiting_input' or to == 'finished'
 local parked = to == 'rate_limited'
 redis.call('HSET', KEYS[1], 'state', to, 'worker', '', 'lease_until', '', 'released', ARGV[2], 'pending', idle and 0 or 1,
   'resume_at', parked and ARGV[5] or '', 'parks', ARGV[6], 'losses', 0, 'picture', parked and ARGV[7] or '{}',
-  'reason', to == 'queued' and '' or ARGV[8], 'why', why, 'since', text(now), 'awaits', ARGV[18],
-  'schema', SCHEMA)
+  'reason', to == 'queued' and '' or ARGV[8], 'why', why, 'since', text(now),
+  'awaits', ARGV[18], 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], to)
 notify(KEYS[1], KEYS[4], ARGV[10], ARGV[14], state_payload(KEYS[1], ARGV[15], held[3], to, version, tail), ARGV[11], ARGV[12])
 if to == 'queued' then

@@ -747,6 +747,55 @@ async def test_two_prefixes_share_no_key(redis_url: str) -> None:
         assert all(key.startswith(b"a:{0}:") for key in keys)
 
 
+async def test_restore_writes_over_nothing(raw: Redis) -> None:
+    """Not even over a record without a state; what it has written itself it knows again."""
+    keys = [RECORD, EVENTS, RING, SESSIONS]
+    events = ["1", "a", '{"id":"a"}', "3", "b", '{"id":"b"}']
+
+    async def restore(epoch: str) -> Any:
+        fields = ["2", "why", "told", "said", "0"]
+        args: list[Any] = [
+            "s",
+            epoch,
+            "paused",
+            N.channel("events", "s"),
+            CHANNEL,
+            LENGTH,
+            TTL_MS,
+            "n",
+            HEAD,
+            TAIL,
+            3,
+            *fields,
+            *events,
+        ]
+        return await scripts.run(raw, "restore", keys, args)
+
+    assert await restore("e7") == [b"ok", 1]
+    stored: Any = await raw.xrange(EVENTS)
+    assert [entry[0] for entry in stored] == [b"1-0", b"3-0"]
+    assert stored[1][1][b"m"] == b'{"id":"b","offset":3,"epoch":"e7"}'
+    before = await raw.hgetall(RECORD)
+    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"2")
+    assert await restore("e7") == [b"ok", 1]
+    assert await restore("e8") == [b"exists", b"paused"]
+    assert await raw.hgetall(RECORD) == before
+    await raw.hdel(RECORD, "state", "epoch")
+    assert await restore("e8") == [b"exists", b""]
+
+
+@pytest.mark.parametrize(("touched", "later"), [("4", True), ("*", True), ("3", False)])
+async def test_set_aside_moves_only_what_is_due_and_was_not_asked(raw: Redis, touched: str, later: bool) -> None:
+    """By the count on which it rests."""
+    await raw.hset(RECORD, "touched", 4)
+    assert await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched]) == 1
+    assert await raw.zscore(DUE, "s") is None
+    await raw.zadd(DUE, {"s": 1})
+    await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched])
+    seconds, _ = await raw.time()
+    assert (float(await raw.zscore(DUE, "s") or 0) > seconds * 1000 + 30_000) is later
+
+
 # children
 
 
@@ -811,52 +860,3 @@ async def test_the_end_of_a_parent_makes_it_due_at_once(lua: Scripts) -> None:
     await lua.claim(epoch="")
     await lua.release("finished", token=3)
     assert (await lua.due_in_ms() or 0) <= 0
-
-
-async def test_restore_writes_over_nothing(raw: Redis) -> None:
-    """Not even over a record without a state; what it has written itself it knows again."""
-    keys = [RECORD, EVENTS, RING, SESSIONS]
-    events = ["1", "a", '{"id":"a"}', "3", "b", '{"id":"b"}']
-
-    async def restore(epoch: str) -> Any:
-        fields = ["2", "why", "told", "said", "0"]
-        args: list[Any] = [
-            "s",
-            epoch,
-            "paused",
-            N.channel("events", "s"),
-            CHANNEL,
-            LENGTH,
-            TTL_MS,
-            "n",
-            HEAD,
-            TAIL,
-            3,
-            *fields,
-            *events,
-        ]
-        return await scripts.run(raw, "restore", keys, args)
-
-    assert await restore("e7") == [b"ok", 1]
-    stored: Any = await raw.xrange(EVENTS)
-    assert [entry[0] for entry in stored] == [b"1-0", b"3-0"]
-    assert stored[1][1][b"m"] == b'{"id":"b","offset":3,"epoch":"e7"}'
-    before = await raw.hgetall(RECORD)
-    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"2")
-    assert await restore("e7") == [b"ok", 1]
-    assert await restore("e8") == [b"exists", b"paused"]
-    assert await raw.hgetall(RECORD) == before
-    await raw.hdel(RECORD, "state", "epoch")
-    assert await restore("e8") == [b"exists", b""]
-
-
-@pytest.mark.parametrize(("touched", "later"), [("4", True), ("*", True), ("3", False)])
-async def test_set_aside_moves_only_what_is_due_and_was_not_asked(raw: Redis, touched: str, later: bool) -> None:
-    """By the count on which it rests."""
-    await raw.hset(RECORD, "touched", 4)
-    assert await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched]) == 1
-    assert await raw.zscore(DUE, "s") is None
-    await raw.zadd(DUE, {"s": 1})
-    await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched])
-    seconds, _ = await raw.time()
-    assert (float(await raw.zscore(DUE, "s") or 0) > seconds * 1000 + 30_000) is later

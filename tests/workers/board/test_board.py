@@ -13,6 +13,28 @@ from tests import actors
 from tests.workers.cli.stage import WORKER, waiting
 from workers.board import Board, Row
 
+
+def test_a_deleted_session_leaves_the_board() -> None:
+    """Whoever prints a line still gets its last row."""
+    board = Board()
+    board.apply(actors.moved("s", State.PAUSED))
+    row = board.apply(actors.moved("s", State.DELETED))
+    assert row.state is State.DELETED
+    assert len(board) == 0
+    with pytest.raises(KeyError):
+        board["s"]
+
+
+def test_one_that_was_never_there_is_not_put_there_to_be_deleted() -> None:
+    """The notice alone makes no row."""
+    board = Board()
+    board.apply(actors.moved("s", State.DELETED))
+    assert board.rows() == ([], 0)
+
+
+# children
+
+
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
@@ -120,29 +142,3 @@ def test_a_parked_child_is_shown_as_such(resume_at: datetime | None) -> None:
     wait = waiting(NOW).model_copy(update={"retry_at": None})
     row = Board().apply(shown("c", State.RATE_LIMITED, wait=wait, resume_at=resume_at))
     assert (row.parked, row.needs_you) == (True, resume_at is None)
-
-
-def test_a_deleted_session_leaves_the_board() -> None:
-    """Whoever prints a line still gets its last row."""
-    board = Board()
-    board.apply(actors.moved("s", State.PAUSED))
-    row = board.apply(actors.moved("s", State.DELETED))
-    assert row.state is State.DELETED
-    assert len(board) == 0
-    with pytest.raises(KeyError):
-        board["s"]
-
-
-def test_one_that_was_never_there_is_not_put_there_to_be_deleted() -> None:
-    """The notice alone makes no row."""
-    board = Board()
-    board.apply(actors.moved("s", State.DELETED))
-    assert board.rows() == ([], 0)
-
-
-def test_a_deleted_child_leaves_the_board_of_its_parent() -> None:
-    """Also where it is only seen there."""
-    board = Board()
-    board.apply(shown("c", State.RUNNING))
-    assert board.apply(shown("c", State.DELETED)).state is State.DELETED
-    assert len(board) == 0

@@ -205,6 +205,7 @@ def test_a_record_is_drawn_as_the_notice_that_tells_it() -> None:
         state=State.RATE_LIMITED,
         epoch="e",
         status=4,
+        since=NOW,
         worker=WORKER,
         picture=Picture(model="openai/x", waits={"agent": wait}),
     )

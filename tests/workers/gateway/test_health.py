@@ -1,0 +1,62 @@
+"""The health checks and the numbers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bus import Bus, State
+from tests.conftest import MakeServer
+from tests.waiting import eventually
+from tests.workers.cli.stage import bring
+from tests.workers.gateway.calling import gateway_and_caller
+from workers.controller import Controller
+from workers.settings import Settings
+
+
+async def test_ready_means_that_redis_answers_and_a_controller_lives(make_server: MakeServer) -> None:
+    """What is false says why; the process itself is well in any case."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus, gateway_and_caller(bus) as (_, caller):
+        answer = await caller.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"ready": False, "redis": True, "controller": False})
+        controller = Controller(bus, Settings(controller_poll_s=0.05), name="c1")
+        task = asyncio.create_task(controller.run())
+
+        async def ready() -> bool:
+            return (await caller.get("/readyz")).status_code == 200
+
+        await eventually(ready)
+        controller.stop()
+        await task
+        server.kill()
+        answer = await caller.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"ready": False, "redis": False, "controller": False})
+        assert (await caller.json("/healthz")) == {"status": "ok"}
+
+
+async def test_numbers(bus: Bus) -> None:
+    """Sessions by state, viewers, frames, commands and processes, under fixed names."""
+    await bring(bus, "a", State.AWAITING_INPUT)
+    await bring(bus, "b", State.ERROR)
+    async with gateway_and_caller(bus, command_timeout_s=0.05) as (_, caller), caller.follow("/api/stream") as stream:
+        await stream.until("ready")
+        await caller.post("/api/sessions/a/commands", {"type": "session.pause"})
+
+        async def counted() -> bool:
+            text = (await caller.get("/metrics")).text
+            for line in (
+                'tidings_gateway_viewers{stream="fleet"} 1.0',
+                'tidings_gateway_viewers{stream="session"} 0.0',
+                'tidings_sessions{state="awaiting_input"} 1.0',
+                'tidings_sessions{state="error"} 1.0',
+                'tidings_sessions{state="running"} 0.0',
+                'tidings_gateway_commands_total{result="expired",type="session.pause"} 1.0',
+                'tidings_processes{role="gateway"} 1.0',
+                "tidings_llm_retries_total 0.0",
+                "tidings_gateway_reconnects_total 0.0",
+                "tidings_gateway_connected 1.0",
+            ):
+                assert line in text, line
+            return 'tidings_gateway_frames_total{stream="fleet"}' in text
+
+        await eventually(counted, 10)

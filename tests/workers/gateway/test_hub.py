@@ -1,0 +1,107 @@
+"""The hub: rows from records and notices, in the right order, and what is left when something fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bus import Bus, State, Unreachable
+from tests import actors
+from tests.waiting import eventually
+from tests.workers.cli.stage import bring, hold, park
+from workers.gateway.hub import Hub
+
+
+@pytest.fixture
+async def hub(bus: Bus) -> AsyncIterator[Hub]:
+    """A hub that has begun, on a bus with a few sessions."""
+    await bring(bus, "idle", State.AWAITING_INPUT)
+    await park(bus, "parked", resume_in_s=60)
+    found = Hub(bus, heartbeat_s=0.1)
+    await found.start()
+    yield found
+    await found.aclose()
+    await found.aclose()
+
+
+async def test_what_there_is_is_known_before_it_begins(hub: Hub, bus: Bus) -> None:
+    """With the time since which it is so, from the record."""
+    assert {entry.row.session: entry.row.state for entry in hub.ledger} == {
+        "idle": State.AWAITING_INPUT,
+        "parked": State.RATE_LIMITED,
+    }
+    entry = hub.ledger.get("parked")
+    assert entry is not None
+    assert entry.row.since == (await bus.status("parked")).since
+    assert entry.row.parked
+
+
+async def test_a_record_does_not_undo_what_a_notice_has_told(hub: Hub, bus: Bus) -> None:
+    """A worker tells a wait before its controller decides the state; who reads the record then sees the wait all the same."""
+    await hold(bus, "sea")
+    await bus.publish(actors.retry("sea", 2))
+    await eventually(lambda: _state(hub, "sea") is State.RATE_LIMITED)
+    record = await bus.status("sea")
+    assert record.state is State.RUNNING
+    assert hub.learn(record).state is State.RATE_LIMITED
+    assert _state(hub, "sea") is State.RATE_LIMITED
+
+
+async def test_notices_that_are_known_already_change_nothing(hub: Hub, bus: Bus) -> None:
+    """A picture at a place that was seen, and a notice that comes twice."""
+    await hold(bus, "sea")
+    await eventually(lambda: _state(hub, "sea") is State.RUNNING)
+    change = hub.ledger.change
+    picture = (await bus.status("sea")).as_notice(bus.now())
+    assert picture is not None
+    await hub._take(picture)
+    assert hub.ledger.change == change
+
+
+async def test_a_notice_that_cannot_be_taken_harms_no_other(hub: Hub, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, and the next one counts."""
+    apply, broken = hub._apply, list[bool]()
+
+    def once(*arguments: Any) -> None:
+        if not broken:
+            broken.append(True)
+            raise ZeroDivisionError
+        apply(*arguments)
+
+    monkeypatch.setattr(hub, "_apply", once)
+    await bring(bus, "sea", State.ERROR)
+    await eventually(lambda: _state(hub, "sea") is State.ERROR)
+    assert broken
+
+
+async def test_what_could_not_be_read_is_read_later(hub: Hub, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the server is away a session is remembered, and looked at when it is back."""
+    status = bus.status
+
+    async def away(session: str) -> Any:
+        raise Unreachable("away")
+
+    monkeypatch.setattr("workers.gateway.hub.FLEET_S", 0.05)
+    monkeypatch.setattr(bus, "status", away)
+    await hub._read("idle")
+    assert hub._unread == {"idle"}
+    monkeypatch.setattr(bus, "status", status)
+    await eventually(lambda: not hub._unread, 10)
+    await hub._read("nobody")
+    assert hub.ledger.get("nobody") is None
+
+
+async def test_a_session_that_is_gone_is_forgotten(hub: Hub, bus: Bus) -> None:
+    """When its record is."""
+    link = bus._link
+    await link.connection.commands.delete(link.names.record("idle"))
+    await hub._read("idle")
+    assert hub.ledger.get("idle") is None
+    assert hub.ledger.by_state[State.AWAITING_INPUT] == 0
+
+
+def _state(hub: Hub, session: str) -> State | None:
+    entry = hub.ledger.get(session)
+    return entry.row.state if entry else None

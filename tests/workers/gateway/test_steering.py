@@ -1,0 +1,191 @@
+"""What changes something, over HTTP: the answer is what became of it, once, for whoever may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bus import Bus, State, UserMessage
+from tests.conftest import MakeServer
+from tests.workers.cli.stage import bring, hold
+from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
+from workers.controller import Controller
+from workers.gateway.models import OutcomeView
+from workers.gateway.steering import command_id
+from workers.settings import Settings
+
+SAY = {"type": "session.say", "text": "And rain?"}
+
+
+@pytest.fixture
+async def controlled(bus: Bus) -> AsyncIterator[Bus]:
+    """A bus on which a controller runs."""
+    controller = Controller(bus, Settings(controller_poll_s=0.05), name="c1")
+    task = asyncio.create_task(controller.run())
+    yield bus
+    controller.stop()
+    await task
+
+
+async def test_a_session_is_started_and_steered(controlled: Bus) -> None:
+    """201 and 200 say that it has happened already; who asked is seen, and only what was said is in the history."""
+    bus = controlled
+    async with gateway_and_caller(bus) as (served, caller):
+        answer = await caller.post(
+            "/api/sessions", {"session": "sea", "text": "Why is the sea salt?"}, X_Tidings_User="ann\x1b[1m"
+        )
+        assert (answer.status_code, answer.headers["location"]) == (201, "/api/sessions/sea")
+        assert OutcomeView.model_validate(answer.json()).state is State.QUEUED
+        for body, state in (
+            ({"type": "session.pause", "why": "lunch"}, State.PAUSED),
+            (SAY, State.PAUSED),
+            ({"type": "session.resume"}, State.QUEUED),
+            ({"type": "session.stop"}, State.STOPPED),
+        ):
+            answer = await caller.post("/api/sessions/sea/commands", body)
+            assert answer.status_code == 200, answer.text
+            assert (await bus.status("sea")).state is OutcomeView.model_validate(answer.json()).state is state
+        said = [(event.data.text, event.data.by) for event in await bus.history("sea") if isinstance(event, UserMessage)]
+        assert said == [("Why is the sea salt?", "ann (web)"), ("And rain?", "operator (web)")]
+        assert served.gateway.hub.counts.commands["session.pause", "applied"] == 1
+
+
+async def test_a_refusal_says_why_and_what_would_be_accepted(controlled: Bus) -> None:
+    """409, nothing has changed, and the reason is for a person."""
+    await bring(controlled, "over", State.FINISHED)
+    await bring(controlled, "idle", State.AWAITING_INPUT)
+    async with gateway_and_caller(controlled) as (_, caller):
+        answer = await caller.post("/api/sessions/over/commands", {"type": "session.resume"})
+        assert answer.status_code == 409
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert (problem["type"], problem["state"], problem["legal"]) == ("/api#refused", "finished", [])
+        assert problem["reason"] == problem["detail"] == "the session is finished, and that is final"
+        problem = (await caller.post("/api/sessions/idle/commands", {"type": "session.resume"})).json()
+        assert problem["legal"] == ["session.say", "session.pause", "session.stop"]
+        again = await caller.post("/api/sessions", {"session": "idle"})
+        assert (again.status_code, again.json()["state"]) == (409, "awaiting_input")
+
+
+async def test_what_nobody_answers_will_not_be_applied(bus: Bus) -> None:
+    """504 without a controller; one that comes later leaves the session as it is."""
+    await bring(bus, "sea", State.AWAITING_INPUT)
+    async with gateway_and_caller(bus, command_timeout_s=0.1) as (served, caller):
+        answer = await caller.post("/api/sessions/sea/commands", {"type": "session.stop"}, Idempotency_Key="k1")
+        assert (answer.status_code, answer.json()["type"]) == (504, "/api#not-answered")
+        assert answer.json()["command_id"] == "k1"
+        controller = Controller(bus, Settings(controller_poll_s=0.05), name="c1")
+        task = asyncio.create_task(controller.run())
+        again = await caller.post("/api/sessions/sea/commands", {"type": "session.stop"}, Idempotency_Key="k1")
+        assert again.status_code == 504
+        controller.stop()
+        await task
+        assert (await bus.status("sea")).state is State.AWAITING_INPUT
+        assert served.gateway.hub.counts.commands == {("session.stop", "expired"): 2}
+
+
+@pytest.mark.parametrize("key", ["3f0c", "two words", "ü", "x" * 200])
+async def test_a_repeat_with_the_same_key_is_safe(controlled: Bus, key: str) -> None:
+    """One session, one message, one outcome, whatever the key looks like."""
+    async with gateway_and_caller(controlled) as (_, caller):
+        headers = {b"Idempotency-Key": key.encode()}
+        answers = [await caller.http.post("/api/sessions", json={"text": "hi"}, headers=headers) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [201, 201]
+        assert answers[0].json() == answers[1].json()
+        session = answers[0].json()["session"]
+        both = [await caller.http.post(f"/api/sessions/{session}/commands", json=SAY, headers=headers) for _ in range(2)]
+        assert len({answer.text for answer in both}) == 1
+        records = [record.session async for record in controlled.sessions()]
+        assert records == [session]
+
+
+async def test_a_session_that_nobody_named_gets_a_name(controlled: Bus) -> None:
+    """Another one each time."""
+    async with gateway_and_caller(controlled) as (_, caller):
+        names = [(await caller.post("/api/sessions", {})).json()["session"] for _ in range(2)]
+        assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "word"),
+    [
+        ("/api/sessions/sea/commands", {"type": "session.sing"}, 422, "invalid"),
+        ("/api/sessions/sea/commands", {"type": "session.say"}, 422, "invalid"),
+        ("/api/sessions/sea/commands", {"type": "session.say", "text": ""}, 422, "invalid"),
+        ("/api/sessions/sea/commands", {"type": "session.pause", "text": "hm"}, 422, "invalid"),
+        ("/api/sessions/sea/commands", {"type": "session.pause", "why": "w" * 501}, 422, "invalid"),
+        ("/api/sessions/sea/commands", {"type": "session.pause", "colour": "red"}, 422, "invalid"),
+        ("/api/sessions/sea/commands", ["session.pause"], 422, "invalid"),
+        ("/api/sessions/no.name/commands", {"type": "session.pause"}, 422, "invalid"),
+        ("/api/sessions/nobody/commands", {"type": "session.pause"}, 404, "not-found"),
+        ("/api/sessions", {"session": "no.name"}, 422, "invalid"),
+        ("/api/sessions/sea/commands", {"type": "session.say", "text": "t" * 300_000}, 413, "too-large"),
+        ("/api/sessions/sea/commands", {"type": "session.say", "text": "t" * 3_000_000}, 413, "too-large"),
+    ],
+)
+async def test_what_cannot_be_sent_is_a_problem(bus: Bus, path: str, body: object, status: int, word: str) -> None:
+    """Named by its field, and what was sent is not repeated."""
+    await bring(bus, "sea", State.AWAITING_INPUT)
+    async with gateway_and_caller(bus, command_timeout_s=0.5) as (_, caller):
+        answer = await caller.post(path, body)
+        assert (answer.status_code, answer.json()["type"]) == (status, f"/api#{word}")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert len(answer.text) < 1000
+
+
+async def test_a_body_that_is_no_json(bus: Bus) -> None:
+    """Broken, of another type, without a length: each is told apart."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    async with gateway_and_caller(bus) as (_, caller):
+        as_json = {"Content-Type": "application/json"}
+        broken = await caller.http.post("/api/sessions", content=b"{", headers=as_json)
+        assert (broken.status_code, broken.json()["type"]) == (400, "/api#malformed")
+        untyped = await caller.http.post("/api/sessions", content=b'{"session":"sea"}', headers={"Content-Type": "text/plain"})
+        assert (untyped.status_code, untyped.json()["type"]) == (415, "/api#wrong-type")
+        endless = await caller.http.post("/api/sessions", content=parts(), headers=as_json)
+        assert (endless.status_code, endless.json()["type"]) == (411, "/api#no-length")
+
+
+async def test_too_many_commands_of_one_token(controlled: Bus) -> None:
+    """429 says when to come again; those before it were carried out, and looking is not limited."""
+    await hold(controlled, "sea")
+    async with gateway_and_caller(controlled, command_rate=2) as (served, caller):
+        codes = [(await caller.post("/api/sessions/sea/commands", SAY)).status_code for _ in range(3)]
+        assert codes == [200, 200, 429]
+        limited = await caller.post("/api/sessions/sea/commands", SAY)
+        assert 1 <= int(limited.headers["retry-after"]) <= 30
+        assert (await caller.get("/api/sessions")).status_code == 200
+        assert served.gateway.hub.counts.commands["session.say", "limited"] == 2
+
+
+async def test_a_viewer_changes_nothing(bus: Bus) -> None:
+    """403 before anything is looked at, also for what is not there."""
+    await bring(bus, "sea", State.AWAITING_INPUT)
+    async with gateway_and_caller(bus) as (served, _), calling(served.url, VIEWER) as viewer:
+        for path, body in (("/api/sessions", {}), ("/api/sessions/sea/commands", SAY), ("/api/nothing", {})):
+            answer = await viewer.post(path, body)
+            assert (answer.status_code, answer.json()["type"]) == (403, "/api#not-allowed")
+        assert (await viewer.get("/api/sessions/sea")).status_code == 200
+    assert (await bus.status("sea")).commands == 0
+
+
+async def test_redis_is_away(make_server: MakeServer) -> None:
+    """503, and when to come again."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus, gateway_and_caller(bus, command_timeout_s=0.3) as (_, caller):
+        await bring(bus, "sea", State.AWAITING_INPUT)
+        server.kill()
+        answer = await caller.post("/api/sessions/sea/commands", {"type": "session.stop"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_a_key_that_may_be_an_id_is_the_id() -> None:
+    """Any other is hashed, and none makes a new one each time."""
+    assert command_id("k-1") == "k-1"
+    assert command_id("two words") == command_id("two words") != "two words"
+    assert command_id("") != command_id("")

@@ -1,0 +1,57 @@
+"""Running a gateway until a signal: every stream then ends, and what is under way is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from bus import Bus, TidingsError
+from workers.cli.connection import on_bus
+from workers.cli.exits import Problem, UsageProblem
+from workers.cli.serve import check_name, require, until_told
+from workers.settings import Settings, spelling
+
+log = logging.getLogger("tidings.cli")
+
+_NEEDED = ("fastapi", "uvicorn", "sse_starlette", "prometheus_client")
+
+
+def run_gateway(settings: Settings, name: str | None = None) -> int:
+    """Serve until told to end; returns the exit code.
+
+    Raises:
+        UsageProblem: others could reach it and no token was chosen, or the name cannot be used.
+        Problem: a package is missing, or the address cannot be listened on.
+    """
+    for package in _NEEDED:
+        require(package, "gateway")
+    check_name(name)
+    from workers.gateway import is_loopback
+
+    if settings.token is None and not is_loopback(settings.host):
+        raise UsageProblem(
+            f"{settings.host} can be reached from outside: choose a token for operators, and give it as {spelling('token')}"
+        )
+    return on_bus(settings, lambda bus: show(bus, settings, name))
+
+
+async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:
+    """Serve on a bus that is open already; see ``run_gateway``."""
+    from workers.gateway import GatewayOptions, serve
+
+    options, told = GatewayOptions.of(settings), asyncio.Event()
+    try:
+        async with serve(bus, settings.host, settings.port, options, name=name) as served:
+            log.info("gateway.started", extra={"gateway": served.gateway.name, "redis": bus.address, "url": served.url})
+            print(served.link if options.generated else served.url, flush=True)
+            code = await until_told(_until(told), told.set)
+    except OSError as error:
+        if isinstance(error, TidingsError):
+            raise
+        raise Problem(f"{settings.host} port {settings.port} cannot be listened on: {error.strerror or error}") from None
+    log.info("gateway.ended", extra={"gateway": served.gateway.name})
+    return code
+
+
+async def _until(told: asyncio.Event) -> None:
+    await told.wait()

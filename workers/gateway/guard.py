@@ -1,0 +1,107 @@
+"""The door: who comes in, from which page, and what every answer says of itself. Plain ASGI: a stream costs no more by it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workers.gateway.origins import foreign
+from workers.gateway.problems import Problem
+from workers.gateway.tokens import Caller, Rank, Tokens
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy: nothing but our own files, no script or style inside the page, in nobody's frame."""
+
+_ALWAYS: Final = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_OPEN: Final = frozenset({"/healthz", "/readyz"})
+_CALLER: Final = "tidings.caller"
+
+
+class Guard:
+    """Lets in who has a token.
+
+    Args:
+        app: what lies behind the door.
+        tokens: those that are known.
+        allowed_origins: pages of other sites that may call us.
+        body_limit: most bytes of what somebody sends.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Tokens, allowed_origins: frozenset[str], body_limit: int) -> None:
+        self._app, self._tokens, self._allowed, self._body_limit = app, tokens, allowed_origins, body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        problem = None if scope["path"] in _OPEN else self._examine(scope)
+        app = self._app if problem is None else problem.response()
+        await app(scope, receive, _with_headers(send))
+
+    def _examine(self, scope: Scope) -> Problem | None:
+        """Note who calls; returns why they are not let in, None where they are."""
+        headers, path = Headers(scope=scope), scope["path"]
+        caller = self._tokens.caller(headers.get("authorization", ""), headers.get("cookie", ""))
+        scope[_CALLER] = caller
+        if foreign(
+            scope["method"],
+            headers.get("origin", ""),
+            headers.get("sec-fetch-site", ""),
+            headers.get("host", ""),
+            by_cookie=caller is not None and caller.by_cookie,
+            allowed=self._allowed,
+        ):
+            return Problem("foreign-origin")
+        if caller is None and not is_page(path):
+            return Problem("no-token", headers={"WWW-Authenticate": 'Bearer realm="tidings"'})
+        if caller is not None and caller.rank is not Rank.OPERATOR and scope["method"] not in ("GET", "HEAD"):
+            return Problem("not-allowed")
+        return self._measure(headers)
+
+    def _measure(self, headers: Headers) -> Problem | None:
+        """Look at what is sent before it is read: it says its length, and uvicorn holds it to that."""
+        if "transfer-encoding" in headers:
+            return Problem("no-length")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._body_limit:
+            return Problem("too-large", f"More than {self._body_limit} bytes are not taken.")
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Problem("wrong-type") if int(length) and kind != "application/json" else None
+
+
+def is_page(path: str) -> bool:
+    """Return whether a person comes here with a browser: then the page itself says how to get in."""
+    return path == "/" or path.startswith("/sessions/")
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Return who a request comes from, None for a stranger."""
+    caller: Caller | None = request.scope.get(_CALLER)
+    return caller
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message["headers"], *_ALWAYS]
+            if not any(name == b"cache-control" for name, _ in headers):
+                headers.append(_NO_STORE)
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending

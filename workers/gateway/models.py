@@ -1,0 +1,289 @@
+"""What the API takes and gives, as its description tells it. Answers are made in `views`; tests hold them to these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+from bus import State
+
+WHEN = "2026-11-23T00:34:57.668624Z"
+EVENT = {
+    "specversion": "1.0",
+    "id": "5f0c2d7e1f6f4bd5a8c5f3b1f3a0b7d1",
+    "source": "controller/c1",
+    "type": "user.message",
+    "subject": "sea",
+    "time": WHEN,
+    "traceparent": None,
+    "data": {"text": "Why is the sea salt?", "by": "operator (web)"},
+    "offset": 1,
+    "epoch": "c7b4cf434b84e9a5",
+}
+WAIT: dict[str, JsonValue] = {
+    "llm": "agent",
+    "model": "openai/gpt-4o",
+    "reason": "rate_limit",
+    "attempt": 3,
+    "max_attempts": 6,
+    "wait_s": 12.0,
+    "retry_at": WHEN,
+    "message": "Rate limit reached.",
+    "action": "Wait: the allowance refills by itself.",
+}
+ROW: dict[str, JsonValue] = {
+    "session": "sea",
+    "state": "rate_limited",
+    "word": "rate limited",
+    "sign": "◔",
+    "urgency": 2,
+    "needs_you": False,
+    "parked": False,
+    "since": "2026-11-23T00:34:27.668624Z",
+    "why": "openai/gpt-4o: rate limit, attempt 3 of 6 failed",
+    "reason": "rate_limit",
+    "reason_word": "rate limit",
+    "wait": WAIT,
+    "waits": [WAIT],
+    "resume_at": None,
+    "model": "openai/gpt-4o",
+    "worker": "w1",
+    "message": "Rate limit reached.",
+    "action": "Wait: the allowance refills by itself.",
+    "by": None,
+    "parent": None,
+    "name": None,
+    "legal": ["session.say", "session.resume", "session.pause", "session.stop"],
+    "events": 1,
+}
+OUTCOME: dict[str, JsonValue] = {
+    "command_id": "5f0c2d7e1f6f4bd5a8c5f3b1f3a0b7d1",
+    "session": "sea",
+    "result": "applied",
+    "state": "queued",
+    "version": 4,
+}
+PROBLEM: dict[str, JsonValue] = {
+    "type": "/api#refused",
+    "title": "A controller refused the command",
+    "status": 409,
+    "detail": "the session is stopped, and that is final",
+    "command_id": "5f0c2d7e1f6f4bd5a8c5f3b1f3a0b7d1",
+    "reason": "the session is stopped, and that is final",
+    "state": "stopped",
+    "legal": [],
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Me(_Model):
+    """Who asks, and the clock of the server."""
+
+    role: Literal["operator", "viewer"]
+    version: str
+    now: AwareDatetime
+    heartbeat_s: float
+
+
+class WaitView(_Model):
+    """One wait of one LLM path."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": WAIT})
+
+    llm: str
+    model: str
+    reason: str
+    attempt: int = Field(description="The attempt that failed; 1 is the first.")
+    max_attempts: int
+    wait_s: float
+    retry_at: AwareDatetime | None
+    message: str = Field(description="What the provider said: text, never markup.")
+    action: str = Field(description="What a person can do.")
+
+
+class RowView(_Model):
+    """One session."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": ROW})
+
+    session: str
+    state: State | None
+    word: str = Field(description="The state in words: `rate limited`, `parked`, …")
+    sign: str
+    urgency: int = Field(description="0 is the most urgent.")
+    needs_you: bool = Field(description="Whether nothing happens until a person does something.")
+    parked: bool
+    since: AwareDatetime | None
+    why: str
+    reason: str | None
+    reason_word: str
+    wait: WaitView | None = Field(description="The wait that says most.")
+    waits: list[WaitView]
+    resume_at: AwareDatetime | None = Field(description="When a parked session goes on by itself.")
+    model: str
+    worker: str
+    message: str
+    action: str
+    by: str | None = Field(description="Who asked for the state.")
+    parent: str | None
+    name: str | None
+    legal: list[str] = Field(description="Commands that would be accepted now.")
+    events: int | None = Field(description="Offset of the newest event, where it is known.")
+
+
+class RowPage(_Model):
+    """Sessions, the most urgent first."""
+
+    rows: list[RowView]
+    total: int = Field(description="How many match in all.")
+    next: str | None = Field(description="Give it as `after` for the next page.")
+
+
+class SessionView(_Model):
+    """One session with its place in the history."""
+
+    row: RowView
+    children: list[RowView]
+    cursor: str = Field(description="`<epoch>-<offset>` of the newest event: where a stream can begin.")
+
+
+class Process(_Model):
+    """A worker, a controller or a gateway."""
+
+    name: str
+    host: str
+    version: str
+    sessions: list[str] = Field(description="Those that it holds.")
+    concurrency: int
+    model: str | None
+    live: bool
+    draining: bool
+    seen_at: AwareDatetime
+
+
+class ChartsView(_Model):
+    """Counts by minute; null where this gateway was not there to count."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    step_s: int
+    from_: AwareDatetime = Field(alias="from")
+    retries: list[int | None]
+    refused: list[int | None]
+
+
+class FleetView(_Model):
+    """The whole fleet."""
+
+    now: AwareDatetime
+    by_state: dict[State, int]
+    workers: list[Process]
+    controllers: list[Process]
+    gateways: list[Process]
+    charts: ChartsView
+    sessions: int
+
+
+class HistoryPage(_Model):
+    """A piece of a history."""
+
+    epoch: str
+    end: int = Field(description="Offset of the newest event.")
+    events: list[dict[str, Any]] = Field(description="As on the wire (docs/wire.md).", examples=[[EVENT]])
+    next: int | None = Field(description="Give it as `after` for the next page; null at the end.")
+
+
+class NoticeList(_Model):
+    """The notices that are retained, oldest first."""
+
+    notices: list[dict[str, Any]]
+
+
+class OutcomeView(_Model):
+    """What became of a command that was applied: the state has changed already."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": OUTCOME})
+
+    command_id: str
+    session: str
+    result: Literal["applied"]
+    state: State | None
+    version: int
+
+
+class ProblemView(BaseModel):
+    """RFC 9457 problem details; some kinds have more members."""
+
+    model_config = ConfigDict(json_schema_extra={"example": PROBLEM})
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+FLEET_STREAM = """\
+retry: 1000
+event: hello
+data: {"now":"2026-11-23T00:34:30Z","heartbeat_s":10.0}
+
+event: rows
+data: {"rows":[{"session":"sea","state":"running"}]}
+
+event: ready
+data: {}
+
+event: row
+data: {"row":{"session":"sea","state":"rate_limited"}}
+
+event: tick
+data: {"now":"2026-11-23T00:34:40Z","connected":true}
+
+"""
+"""How a stream of the fleet looks; its rows are shortened here."""
+SESSION_STREAM = """\
+retry: 1000
+event: hello
+data: {"now":"2026-11-23T00:34:30Z","heartbeat_s":10.0,"row":{"session":"sea","state":"running"}}
+
+event: status
+data: {"row":{"session":"sea","state":"running"}}
+
+id: c7b4cf434b84e9a5-1
+event: event
+data: {"type":"user.message","subject":"sea","data":{"text":"Why?"},"offset":1,"epoch":"c7b4cf434b84e9a5"}
+
+event: notice
+data: {"type":"llm.retry","subject":"sea","data":{"attempt":1,"max_attempts":6},"offset":4,"epoch":"c7b4cf434b84e9a5"}
+
+"""
+"""How a stream of one session looks; its objects are shortened here."""
+
+Text = Annotated[str, Field(min_length=1)]
+Why = Annotated[str, Field(max_length=500)]
+
+
+class NewSession(_Model):
+    """A session to start."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"session": "sea", "text": "Why is the sea salt?"}})
+
+    session: str | None = Field(None, description="Its id; one is made where none is given.")
+    text: Text | None = Field(None, description="The first thing said to its agent.")
+    why: Why = ""
+
+
+class NewCommand(_Model):
+    """A command."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"type": "session.resume", "why": "the limit was raised"}}
+    )
+
+    type: Literal["session.resume", "session.pause", "session.stop", "session.say"]
+    text: Text | None = Field(None, description="What is said, for `session.say` and nothing else.")
+    why: Why = ""

@@ -1,0 +1,67 @@
+"""What a gateway is told: who may come in, from where, and how often."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from dataclasses import dataclass, field
+from typing import Self
+
+from workers.gateway.hub import HEARTBEAT_S
+from workers.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """How a gateway behaves.
+
+    Attributes:
+        token: of operators, who may do everything.
+        viewer_token: of viewers, who may only look; None: there are none.
+        generated: whether the token was made here and nobody else knows it.
+        allowed_origins: origins such as ``https://ops.example.org`` whose pages may call us from a browser.
+        command_rate: commands a minute that each token may send.
+        command_timeout_s: how long a command waits for its outcome.
+        payload_limit: bytes of one message.
+        heartbeat_s: how often a stream says that it is alive.
+        most_viewers: streams that may be open at a time.
+        send_timeout_s: how long a stream may be blocked by who does not read it; after that it is closed.
+    """
+
+    token: str = field(repr=False)
+    viewer_token: str | None = field(default=None, repr=False)
+    generated: bool = False
+    allowed_origins: frozenset[str] = frozenset()
+    command_rate: int = 60
+    command_timeout_s: float = 10.0
+    payload_limit: int = 256 * 1024
+    heartbeat_s: float = HEARTBEAT_S
+    most_viewers: int = 10_000
+    send_timeout_s: float = 60.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the options that the settings ask for; without a token one is made."""
+        token, viewer = settings.token, settings.viewer_token
+        return cls(
+            token=token.get_secret_value() if token else new_token(),
+            viewer_token=viewer.get_secret_value() if viewer else None,
+            generated=token is None,
+            allowed_origins=settings.origins(),
+            command_rate=settings.command_rate,
+            command_timeout_s=settings.command_timeout_s,
+            payload_limit=settings.payload_limit,
+        )
+
+
+def new_token() -> str:
+    """Return a fresh token (256 random bits)."""
+    return secrets.token_urlsafe(32)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach what listens there; a name other than ``localhost`` may be anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,223 @@
+"""What only looks: rows, histories, notices, and the two streams."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic_core import from_json
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from bus import Notice, Record, State, UnknownSession
+from bus.messages import as_stored, is_session
+from bus.redis.clients import installed_version
+from workers.board import Row
+from workers.gateway.frames import as_json
+from workers.gateway.guard import caller_of
+from workers.gateway.hub import Hub
+from workers.gateway.ledger import Key
+from workers.gateway.models import FLEET_STREAM, SESSION_STREAM, FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
+from workers.gateway.options import GatewayOptions
+from workers.gateway.problems import Problem, later
+from workers.gateway.streams import SessionStream, fleet_stream, hello
+from workers.gateway.tokens import Rank
+from workers.gateway.viewers import Counts
+from workers.gateway.views import row_view
+
+_RING: Final = 1000
+"""More notices than are ever retained of one session."""
+_FULL_S: Final = 5.0
+
+After = Annotated[str, Query(max_length=100, description="A place to begin after: `<epoch>-<offset>`, or an offset alone.")]
+LastEventId = Annotated[str, Header(alias="Last-Event-ID", max_length=100, description="What browsers send after a break.")]
+
+
+class Stream(EventSourceResponse):
+    """A stream of frames. Signs of life are frames of its own, so no task and no timer pings for each viewer."""
+
+    def __init__(self, frames: AsyncIterator[bytes], counts: Counts, send_timeout_s: float) -> None:
+        super().__init__(frames, ping=0, send_timeout=send_timeout_s)
+        self._counts = counts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until either side ends; who does not read for too long is let go."""
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            self._counts.stalled += 1
+
+
+class Reading:
+    """Answers those who look."""
+
+    def __init__(self, hub: Hub, options: GatewayOptions) -> None:
+        self.hub, self.bus, self._options = hub, hub.bus, options
+
+    async def record(self, session: str) -> Record:
+        """Return the record of a session.
+
+        Raises:
+            UnknownSession: there is none, or no session can be called that.
+        """
+        if not is_session(session):
+            raise UnknownSession(session[:64])
+        return await self.bus.status(session)
+
+    def stream(self, frames: AsyncIterator[bytes]) -> Stream:
+        """Return an answer that goes on for ever.
+
+        Raises:
+            Problem: too many are open already.
+        """
+        hub = self.hub
+        if len(hub.fleet_viewers) + len(hub.session_viewers) >= self._options.most_viewers:
+            raise later("full", _FULL_S)
+        return Stream(frames, hub.counts, self._options.send_timeout_s)
+
+    def rows(self, state: State | None, text: str, limit: int, after: str | None) -> bytes:
+        """Return a page of rows as JSON."""
+        words = text.casefold().split()
+
+        def wanted(row: Row) -> bool:
+            return (state is None or row.state is state) and all(word in _searched(row) for word in words)
+
+        entries, total, following = self.hub.ledger.page(wanted, _read_key(after) if after else None, limit)
+        rows = b",".join(entry.json for entry in entries)
+        return b'{"rows":[%b],"total":%d,"next":%b}' % (rows, total, as_json(_written_key(following)))
+
+    async def session(self, session: str) -> bytes:
+        """Return one session as JSON."""
+        record = await self.record(session)
+        row = row_view(self.hub.learn(record), record.events)
+        children = sorted((entry for entry in self.hub.ledger if _parent(entry.row) == session), key=lambda entry: entry.key)
+        cursor = f"{record.epoch}-{record.events}"
+        return as_json({"row": row, "children": [row_view(child.row) for child in children], "cursor": cursor})
+
+    async def history(self, session: str, after: int, limit: int) -> bytes:
+        """Return a piece of a history as JSON."""
+        await self.record(session)
+        page = await self.bus.page(f"events.{session}", after, limit)
+        last = page.entries[-1][0] if page.entries else page.end
+        events = b",".join(as_stored(event).encode() for _, event in page.entries if event is not None)
+        following = as_json(last if last < page.end else None)
+        return b'{"epoch":%b,"end":%d,"events":[%b],"next":%b}' % (as_json(page.epoch), page.end, events, following)
+
+    async def notices(self, session: str) -> bytes:
+        """Return the retained notices as JSON."""
+        await self.record(session)
+        page = await self.bus.page(f"status.{session}", 0, _RING)
+        found = (as_stored(notice).encode() for _, notice in page.entries if isinstance(notice, Notice))
+        return b'{"notices":[%b]}' % b",".join(found)
+
+    async def follow(self, session: str, after: str) -> Stream:
+        """Return the stream of one session."""
+        epoch, offset = _read_place(after)
+        record = await self.record(session)
+        row = row_view(self.hub.learn(record), record.events)
+        return self.stream(SessionStream(self.hub, session, epoch, offset, hello(self.hub, row=row)).frames())
+
+
+def reading_routes(reading: Reading) -> APIRouter:
+    """Return the routes that only look."""
+    router, hub = APIRouter(prefix="/api", tags=["looking"]), reading.hub
+
+    @router.get("/me", response_model=Me)
+    async def me(request: Request) -> Response:
+        """Say who asks."""
+        caller = caller_of(request)
+        role = caller.rank if caller else Rank.VIEWER
+        return _json(
+            as_json({"role": role, "version": installed_version(), "now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s})
+        )
+
+    @router.get("/fleet", response_model=FleetView)
+    async def fleet() -> Response:
+        """Show the processes, the sessions by state, and the charts."""
+        return _json(as_json(hub.fleet_now()))
+
+    @router.get("/sessions", response_model=RowPage)
+    async def sessions(
+        state: State | None = None,
+        text: Annotated[str, Query(max_length=200, description="Words that must all occur in the row.")] = "",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[str | None, Query(max_length=400, description="The `next` of the page before.")] = None,
+    ) -> Response:
+        """List sessions, the most urgent first."""
+        return _json(reading.rows(state, text, limit, after))
+
+    @router.get("/sessions/{session}", response_model=SessionView)
+    async def session_now(session: str) -> Response:
+        """Show one session."""
+        return _json(await reading.session(session))
+
+    @router.get("/sessions/{session}/history", response_model=HistoryPage)
+    async def history(
+        session: str, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
+    ) -> Response:
+        """Read what was said and done."""
+        return _json(await reading.history(session, after, limit))
+
+    @router.get("/sessions/{session}/notices", response_model=NoticeList)
+    async def notices(session: str) -> Response:
+        """Read the notices that are retained."""
+        return _json(await reading.notices(session))
+
+    @router.get("/sessions/{session}/stream", response_class=EventSourceResponse, responses=_stream(SESSION_STREAM))
+    async def session_stream(session: str, last: LastEventId = "", after: After = "") -> Response:
+        """Follow one session: its history, its state, its notices."""
+        return await reading.follow(session, last or after)
+
+    @router.get("/stream", response_class=EventSourceResponse, responses=_stream(FLEET_STREAM))
+    async def stream() -> Response:
+        """Follow the whole fleet."""
+        return reading.stream(fleet_stream(hub))
+
+    return router
+
+
+def _stream(example: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": "Frames, for ever.", "content": {"text/event-stream": {"example": example}}}}
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def _searched(row: Row) -> str:
+    return " ".join((row.session, row.line(), row.by)).casefold()
+
+
+def _parent(row: Row) -> Any:
+    return getattr(row, "parent", None)
+
+
+def _read_place(text: str) -> tuple[str | None, int]:
+    """Read ``<epoch>-<offset>`` or an offset alone; '' is the beginning.
+
+    Raises:
+        Problem: it is neither.
+    """
+    epoch, _, offset = text.rpartition("-")
+    if not text:
+        return None, 0
+    if not (offset.isascii() and offset.isdigit() and len(offset) < 16):
+        raise Problem("invalid", "Last-Event-ID, after: write <epoch>-<offset>, as the id of a frame says it, or an offset.")
+    return epoch or None, int(offset)
+
+
+def _written_key(key: Key | None) -> str | None:
+    return base64.urlsafe_b64encode(as_json(key)).decode().rstrip("=") if key else None
+
+
+def _read_key(text: str) -> Key:
+    try:
+        urgency, since, session = from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        raise Problem("invalid", "after: give the `next` of the page before.") from None
+    return int(urgency), str(since), str(session)

@@ -1,0 +1,73 @@
+"""The description of the API as a plain page: no script, no style of its own, everything in it escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from workers.gateway.problems import KINDS
+
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Tidings: the API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>
+"""
+
+
+def reference_page(openapi: dict[str, Any]) -> str:
+    """Return the page.
+
+    Args:
+        openapi: the description of the API.
+    """
+    parts = [_HEAD, f"<h1>{escape(openapi['info']['title'])} {escape(openapi['info']['version'])}</h1>"]
+    parts.append(f"<p>{escape(openapi['info'].get('description', ''))}</p>")
+    parts.append('<p>For programs: <a href="/openapi.json">openapi.json</a>.</p>')
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            parts += _operation(path, method, operation)
+    parts += _problems()
+    schemas = openapi.get("components", {}).get("schemas", {})
+    parts.append("<h2>Objects</h2>")
+    for name, schema in schemas.items():
+        parts.append(f'<h3 id="{escape(name)}">{escape(name)}</h3>{_code(schema)}')
+    return "\n".join([*parts, "</body></html>"])
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
+    yield f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>"
+    yield f"<p>{escape(operation.get('description', ''))}</p>"
+    parameters = operation.get("parameters", [])
+    if parameters:
+        yield "<table><tr><th>parameter</th><th>in</th><th>meaning</th></tr>"
+        for one in parameters:
+            cells = (one["name"], one["in"], one.get("description", ""))
+            yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        yield "</table>"
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        yield f"<p>Body, {escape(kind)}: {_reference(content.get('schema', {}))}</p>"
+    for status, answer in operation.get("responses", {}).items():
+        kinds = "".join(f" {_reference(content.get('schema', {}))}" for content in answer.get("content", {}).values())
+        yield f"<p>{escape(status)}: {escape(answer.get('description', ''))}{kinds}</p>"
+        for content in answer.get("content", {}).values():
+            if "example" in content:
+                yield _code(content["example"])
+
+
+def _problems() -> Iterator[str]:
+    yield "<h2>Problems</h2><dl>"
+    for word, kind in KINDS.items():
+        yield f'<dt id="{escape(word)}">{kind.status} <code>{escape(word)}</code>: {escape(kind.title)}</dt>'
+        yield f"<dd>{escape(kind.meaning)}</dd>"
+    yield "</dl>"
+
+
+def _reference(schema: dict[str, Any]) -> str:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return f'<a href="#{escape(name)}">{escape(name)}</a>' if name else ""
+
+
+def _code(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return f"<pre>{escape(text)}</pre>"

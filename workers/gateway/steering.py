@@ -1,0 +1,159 @@
+"""What changes something: sessions are started and steered, and the answer is what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Request
+from starlette.responses import Response
+
+from bus import (
+    Bus,
+    Command,
+    CommandData,
+    CommandExpired,
+    CommandRefused,
+    Outcome,
+    SayData,
+    SessionPause,
+    SessionResume,
+    SessionSay,
+    SessionStart,
+    SessionStop,
+    StartData,
+    TidingsError,
+    build,
+)
+from bus.messages import check_session, new_id
+from workers.gateway.allowance import Allowance
+from workers.gateway.frames import as_json
+from workers.gateway.guard import caller_of
+from workers.gateway.models import NewCommand, NewSession, OutcomeView
+from workers.gateway.options import GatewayOptions
+from workers.gateway.problems import Problem, later
+from workers.gateway.tokens import Rank
+from workers.gateway.viewers import Counts
+from workers.redaction import one_line
+
+_ID: Final = re.compile(r"[!#-\[\]-~]{1,128}")
+"""What a message id may be (`bus.messages.envelope`)."""
+_LONGEST_NAME: Final = 100
+_PLAIN: Final[dict[str, type[Command]]] = {
+    "session.resume": SessionResume,
+    "session.pause": SessionPause,
+    "session.stop": SessionStop,
+}
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        max_length=1000,
+        description="Makes a repeat safe: one key is one command, and whoever sends it again gets its first outcome, for 24 h.",
+    ),
+]
+User = Annotated[
+    str,
+    Header(alias="X-Tidings-User", max_length=1000, description="Who asks, for the people who see it. A label, not a proof."),
+]
+
+
+class Steering:
+    """Sends the commands of those who use the gateway."""
+
+    def __init__(self, bus: Bus, options: GatewayOptions, counts: Counts) -> None:
+        self._bus, self._timeout_s, self._counts = bus, options.command_timeout_s, counts
+        self._allowance = Allowance(options.command_rate)
+
+    async def send(self, request: Request, command: Command) -> Outcome:
+        """Send a command and wait for its outcome.
+
+        Raises:
+            Problem: the token has sent too many.
+            TidingsError: it was not applied; `problems.of_error` says it to who asked.
+        """
+        caller = caller_of(request)
+        wait_s = self._allowance.take(caller.rank if caller else None)
+        if wait_s:
+            self._counts.command(command.type, "limited")
+            raise later("too-many", wait_s)
+        try:
+            outcome = await self._bus.send(command, self._timeout_s)
+        except TidingsError as error:
+            self._counts.command(command.type, _result(error))
+            raise
+        self._counts.command(command.type, outcome.result.value)
+        return outcome
+
+
+def _result(error: TidingsError) -> str:
+    if isinstance(error, CommandRefused):
+        return "refused"
+    return "expired" if isinstance(error, CommandExpired) else "failed"
+
+
+def steering_routes(steering: Steering) -> APIRouter:
+    """Return the routes that change something."""
+    router = APIRouter(prefix="/api", tags=["steering"])
+
+    @router.post("/sessions", status_code=201, response_model=OutcomeView)
+    async def start(request: Request, new: NewSession, key: IdempotencyKey = "", user: User = "") -> Response:
+        """Start a session; 201 means that it is queued."""
+        session = check_session(new.session if new.session is not None else _made_session(key))
+        data = build(StartData, by=who(request, user), why=new.why, text=new.text)
+        command = build(SessionStart, id=command_id(key), subject=session, source="gateway", data=data)
+        outcome = await steering.send(request, command)
+        return Response(_applied(outcome), 201, {"Location": f"/api/sessions/{session}"}, "application/json")
+
+    @router.post("/sessions/{session}/commands", response_model=OutcomeView)
+    async def command(request: Request, session: str, new: NewCommand, key: IdempotencyKey = "", user: User = "") -> Response:
+        """Resume, pause, stop a session or say something; 200 means that it has happened."""
+        outcome = await steering.send(request, _command(session, new, command_id(key), who(request, user)))
+        return Response(_applied(outcome), 200, media_type="application/json")
+
+    return router
+
+
+def _command(session: str, new: NewCommand, id: str, by: str) -> Command:
+    fields: dict[str, Any] = {"id": id, "subject": check_session(session), "source": "gateway"}
+    if new.type == "session.say":
+        if new.text is None:
+            raise Problem("invalid", "text: session.say needs what is said.")
+        return build(SessionSay, **fields, data=build(SayData, by=by, why=new.why, text=new.text))
+    if new.text is not None:
+        raise Problem("invalid", f"text: only session.say says something, this is {new.type}.")
+    return build(_PLAIN[new.type], **fields, data=build(CommandData, by=by, why=new.why))
+
+
+def command_id(key: str) -> str:
+    """Return the id of the command that an ``Idempotency-Key`` stands for: the key itself where it may be an id."""
+    if not key:
+        return new_id()
+    return key if _ID.fullmatch(key) else hashlib.sha256(key.encode(errors="replace")).hexdigest()
+
+
+def _made_session(key: str) -> str:
+    """Return the id of a session that nobody named; a repeated request names the same one."""
+    return f"s-{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:12] if key else secrets.token_hex(6)}"
+
+
+def who(request: Request, user: str) -> str:
+    """Return who is said to have asked: the name that they give, else their role, and that they came by the web."""
+    caller = caller_of(request)
+    rank = caller.rank if caller else Rank.VIEWER
+    return f"{one_line(user, _LONGEST_NAME) or rank.value} (web)"
+
+
+def _applied(outcome: Outcome) -> bytes:
+    return as_json(
+        {
+            "command_id": outcome.command_id,
+            "session": outcome.session,
+            "result": outcome.result,
+            "state": outcome.state,
+            "version": outcome.version,
+        }
+    )

@@ -1,0 +1,189 @@
+"""The two streams: one of the whole fleet, one of a single session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+
+from bus import Gap, Message, Unreachable
+from bus.merge import Track
+from workers.gateway.feed import Feed, event_frame, place
+from workers.gateway.frames import as_json, first_frame, frame
+from workers.gateway.hub import Hub
+from workers.gateway.ledger import gone_frame
+from workers.gateway.viewers import Viewer
+
+ROWS = 200
+"""Rows in one frame at the beginning of a stream of the fleet."""
+PAGE = 50
+"""Events that are read from the log at a time."""
+CHUNK = 64 * 1024
+"""About how many bytes are sent in one go; a viewer that is slow holds no more than that and one frame."""
+_READY = frame("ready", b"{}")
+
+
+def hello(hub: Hub, **more: object) -> bytes:
+    """Return the frame that a stream begins with."""
+    return first_frame("hello", as_json({"now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s, **more}))
+
+
+async def fleet_stream(hub: Hub) -> AsyncGenerator[bytes, None]:
+    """Yield the whole fleet, then what changes, each session as it is when the viewer comes to it."""
+    viewer, counts = Viewer(), hub.counts.frames
+    hub.fleet_viewers.add(viewer)
+    try:
+        begin, change, strip, tick = True, 0, 0, hub.tick[1]
+        while not hub.closing:
+            await viewer.wait()
+            if begin or change < hub.ledger.forgotten:
+                hub.counts.overflows["fleet"] += not begin
+                begin, change, strip = False, hub.ledger.change, hub.fleet[1]
+                async for chunk in _whole_fleet(hub):
+                    yield chunk
+            frames = hub.ledger.after(change)
+            change = hub.ledger.change
+            if hub.fleet[1] != strip:
+                frames.append(hub.fleet[0])
+                strip = hub.fleet[1]
+            if hub.tick[1] != tick:
+                frames.append(hub.tick[0])
+                tick = hub.tick[1]
+            counts["fleet"] += len(frames)
+            for chunk in chunks(frames):
+                yield chunk
+    finally:
+        hub.fleet_viewers.discard(viewer)
+
+
+async def _whole_fleet(hub: Hub) -> AsyncGenerator[bytes, None]:
+    """Yield every session there is. A second ``hello`` in a stream says that what was told before is to be forgotten."""
+    yield hello(hub)
+    names = hub.ledger.names()
+    for at in range(0, len(names), ROWS):
+        entries = (hub.ledger.get(name) for name in names[at : at + ROWS])
+        rows = b",".join(entry.json for entry in entries if entry is not None)
+        yield frame("rows", b'{"rows":[%b]}' % rows)
+    yield _READY + hub.fleet[0]
+
+
+def chunks(frames: list[bytes]) -> list[bytes]:
+    """Join frames to pieces of about `CHUNK` bytes; a single one stays the object that all viewers share."""
+    if len(frames) <= 1:
+        return frames
+    pieces: list[bytes] = []
+    begin = size = 0
+    for index, one in enumerate(frames):
+        size += len(one)
+        if size >= CHUNK or index == len(frames) - 1:
+            pieces.append(b"".join(frames[begin : index + 1]))
+            begin, size = index + 1, 0
+    return pieces
+
+
+class SessionStream:
+    """One viewer of one session.
+
+    Args:
+        after: place after which to begin; epoch None and offset 0 is the beginning.
+        first: the frame to begin with.
+    """
+
+    def __init__(self, hub: Hub, session: str, epoch: str | None, after: int, first: bytes) -> None:
+        self._hub, self._session, self._first = hub, session, first
+        self._track: Track[Message | bytes | None] = Track(f"events.{session}", epoch, after)
+        self._viewer = Viewer()
+        self._change, self._told, self._tick = 0, 0, hub.tick[1]
+        self._breaks = -1
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """Yield what there is and what comes."""
+        hub = self._hub
+        feed = hub.feeds.join(self._session, self._viewer)
+        hub.session_viewers.add(self._viewer)
+        self._told = feed.told
+        try:
+            yield self._first
+            while not hub.closing:
+                await self._viewer.wait()
+                while frames := [*self._news(feed), *await self._events(feed)]:
+                    hub.counts.frames["session"] += len(frames)
+                    for chunk in chunks(frames):
+                        yield chunk
+        finally:
+            hub.session_viewers.discard(self._viewer)
+            hub.feeds.leave(self._session, self._viewer)
+
+    def _news(self, feed: Feed) -> list[bytes]:
+        """Return what is new beside the history: the newest row, notices, a sign of life."""
+        frames: list[bytes] = []
+        entry = self._hub.ledger.get(self._session)
+        change = entry.change if entry is not None else 0
+        if change != self._change:
+            self._change = change
+            frames.append(entry.status if entry is not None else gone_frame(self._session))
+        if feed.told != self._told:
+            notices, missed = feed.notices_after(self._told)
+            self._told = feed.told
+            self._hub.counts.notices_missed += missed
+            frames += notices
+        if self._hub.tick[1] != self._tick:
+            self._tick = self._hub.tick[1]
+            frames.append(self._hub.tick[0])
+        return frames
+
+    async def _events(self, feed: Feed) -> list[bytes]:
+        """Return the next events: from the shared tail, or from the log where that does not join on."""
+        if feed.breaks != self._breaks:
+            self._breaks, self._track.stale = feed.breaks, True
+        frames = [] if self._track.stale else self._from_tail(feed)
+        if self._track.stale and feed.following:
+            frames += await self._from_log()
+        return frames
+
+    def _from_tail(self, feed: Feed) -> list[bytes]:
+        newer = feed.events_after(self._track.last)
+        if newer is None:
+            self._hub.counts.overflows["session"] += 1
+            self._track.stale = True
+            return []
+        frames, size = [], 0
+        for stored in newer:
+            if size >= CHUNK:
+                break
+            if self._track.live(stored.epoch, stored.offset, stored.frame) is None:
+                if self._track.stale:
+                    break
+                continue
+            frames.append(stored.frame)
+            size += len(stored.frame)
+        return frames
+
+    async def _from_log(self) -> list[bytes]:
+        """Read on in the log. While the server is away there is nothing; the next sign of life has us try again."""
+        track, frames = self._track, list[bytes]()
+        while track.stale and not frames:
+            before = track.epoch, track.last
+            try:
+                page = await self._hub.bus.page(track.channel, track.last, PAGE)
+            except Unreachable:
+                break
+            frames = self._framed(track.page(page.epoch, page.end, page.entries))
+            if (track.epoch, track.last) == before:
+                break
+        return frames
+
+    def _framed(self, items: Iterable[Message | bytes | Gap | None]) -> list[bytes]:
+        """Return the frames of what was read; what cannot be read is left out, as it is everywhere."""
+        frames = []
+        for item in items:
+            if isinstance(item, Gap):
+                self._hub.counts.gaps += 1
+                frames.append(_gap_frame(item, self._track.epoch))
+            elif isinstance(item, Message):
+                frames.append(event_frame(item))
+        return frames
+
+
+def _gap_frame(gap: Gap, epoch: str | None) -> bytes:
+    """Return the frame of a gap; who breaks off after it is not told again."""
+    data = as_json({"channel": gap.channel, "why": gap.why, "first": gap.first, "last": gap.last})
+    return frame("gap", data, place(epoch, gap.last if gap.why == "trimmed" else 0))
