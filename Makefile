@@ -84,6 +84,10 @@ soak: $(VENV)/.installed-all ## Whether a worker and a controller grow over 2,00
 docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights, providers
 	for page in states wire settings operations providers; do $(BIN)/python docs/make_$$page.py || exit 1; done
 
+.PHONY: screenshots
+screenshots: $(VENV)/.installed-all ## Take the pictures of the web page again (needs a Chromium)
+	PYTHONPATH="$(CURDIR)" $(BIN)/python docs/make_screenshots.py
+
 .PHONY: clean
 clean: ## Remove the environment, builds, caches and reports
 	rm -rf $(VENV) $(NEWEST) dist .coverage .coverage.* coverage.xml htmlcov
@@ -91,7 +95,7 @@ clean: ## Remove the environment, builds, caches and reports
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Two stages, so that a first demo does not wait for the tools; who has all has the demo too.
-$(VENV)/.installed-demo: EXTRAS := worker,embedded
+$(VENV)/.installed-demo: EXTRAS := worker,embedded,gateway
 $(VENV)/.installed-all: EXTRAS := all
 
 $(VENV)/.installed-demo: $(INPUTS)

@@ -29,7 +29,8 @@ TRANSPORTS = ("memory", *REAL)
 def _isolate_environment() -> None:
     """Keep the developer's Redis, keys and proxies out of the tests, and litellm off the network."""
     for name in list(os.environ):
-        if name.startswith("TIDINGS_") or name.endswith("_API_KEY"):
+        # TIDINGS_CHROMIUM says where the browser of tests/page is.
+        if (name.startswith("TIDINGS_") and name != "TIDINGS_CHROMIUM") or name.endswith("_API_KEY"):
             del os.environ[name]
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"

@@ -136,7 +136,7 @@ class Row:
             why=told.why,
             since=self.since if told.to is self.state and self.since else notice.time,
             by=told.by or "",
-            waits={wait.llm: wait} if wait else {},
+            waits=self._waits_with(wait),
             resume_at=told.resume_at,
             message=wait.message if wait else self.message if told.to is State.ERROR else "",
             action=wait.action if wait else self.action if told.to is State.ERROR else "",
@@ -145,6 +145,15 @@ class Row:
             parent=told.parent or self.parent,
             name=told.name or self.name,
         )
+
+    def _waits_with(self, wait: Wait | None) -> Mapping[str, Wait]:
+        """Return the waits under way after a change of state that names one: the one that says most of several.
+
+        The others go on, as long as it is a wait that its worker has told; each of them is ended by a notice of its own.
+        """
+        if wait is None:
+            return {}
+        return {**self.waits, wait.llm: wait} if wait.retry_at and wait.llm in self.waits else {wait.llm: wait}
 
     def _given_up(self, notice: LlmRateLimited | LlmFailed) -> Self:
         told = notice.data

@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 from typing import Annotated, Any, Final
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
@@ -141,10 +142,13 @@ def _made_session(key: str) -> str:
 
 
 def who(request: Request, user: str) -> str:
-    """Return who is said to have asked: the name that they give, else their role, and that they came by the web."""
+    """Return who is said to have asked: the name that they give, else their role, and that they came by the web.
+
+    A name may be percent-encoded: headers hold no letters beyond Latin.
+    """
     caller = caller_of(request)
     rank = caller.rank if caller else Rank.VIEWER
-    return f"{one_line(user, _LONGEST_NAME) or rank.value} (web)"
+    return f"{one_line(unquote(user), _LONGEST_NAME) or rank.value} (web)"
 
 
 def _applied(outcome: Outcome) -> bytes:

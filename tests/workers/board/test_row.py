@@ -113,6 +113,16 @@ def test_one_path_recovers_alone() -> None:
     assert row.attempt == "2 of 6"
 
 
+def test_a_change_of_state_names_one_wait_and_the_others_go_on() -> None:
+    """Two paths wait; the controller's word on the state tells the one that says most."""
+    both = after(retry(llm="title"), retry(attempt=3))
+    told = after(moved(State.RATE_LIMITED, wait=waiting(NOW, attempt=3)), row=both)
+    assert {llm: wait.attempt for llm, wait in told.waits.items()} == {"title": 2, "agent": 3}
+    assert not after(moved(State.RUNNING), row=told).waits
+    parked = after(moved(State.RATE_LIMITED, wait=waiting(NOW).model_copy(update={"retry_at": None})), row=told)
+    assert list(parked.waits) == ["agent"]
+
+
 def test_a_late_recovery_moves_nothing_that_is_over() -> None:
     """A notice that comes after the end does not bring the session back."""
     recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3))

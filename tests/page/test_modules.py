@@ -1,0 +1,133 @@
+"""The parts of the page that need no document: order of the rows, wording, back-off; run in the browser that will run them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from playwright.async_api import Page
+
+from tests.browsers import Screens
+from tests.page.house import House
+from workers.board import duration
+
+FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+async def _run(page: Page, module: str, body: str, argument: object = None) -> Any:
+    """Run a function body with a module as `it` and an argument as `given`."""
+    return await page.evaluate(f"async (given) => {{ const it = await import('/static/{module}.js'); {body} }}", argument)
+
+
+def _row(session: str, state: str = "running", **more: object) -> dict[str, object]:
+    return {
+        "session": session,
+        "state": state,
+        "needs_you": state == "error",
+        "parked": False,
+        "parent": None,
+        "name": None,
+    } | more
+
+
+ORDER = """
+  const roster = new it.Roster();
+  for (const row of given.rows) roster.put(row);
+  for (const session of given.gone ?? []) roster.remove(session);
+  return roster.shown({ state: "", text: "", ...given.wanted }).map(({ row, depth }) => [row.session, depth]);
+"""
+
+
+async def test_the_order_of_the_rows(house: House, screens: Screens) -> None:
+    """What needs a person, what is at work, what rests, what is over; by name within, numbers as numbers; families together."""
+    page = await screens.open(house.at("/"))
+    rows = [
+        _row("s10"),
+        _row("s9", "rate_limited"),
+        _row("done", "finished"),
+        _row("rest", "awaiting_input"),
+        _row("bad", "error"),
+        _row("team", "awaiting_input"),
+        _row("kid-2", "error", parent="team", name="beta"),
+        _row("kid-1", "running", parent="team", name="alpha"),
+        _row("grandkid", "running", parent="kid-1", name="x"),
+        _row("orphan", "running", parent="nobody", name="y"),
+    ]
+    assert await _run(page, "roster", ORDER, {"rows": rows}) == [
+        ["bad", 0],
+        ["team", 0],
+        ["kid-2", 1],
+        ["kid-1", 1],
+        ["grandkid", 2],
+        ["s9", 0],
+        ["s10", 0],
+        ["orphan", 0],
+        ["rest", 0],
+        ["done", 0],
+    ]
+    found = await _run(page, "roster", ORDER, {"rows": rows, "wanted": {"text": "KID"}})
+    assert found == [["kid-2", 0], ["kid-1", 0], ["grandkid", 1]]
+    assert await _run(page, "roster", ORDER, {"rows": rows, "wanted": {"state": "needs_you"}}) == [["bad", 0], ["kid-2", 0]]
+    assert await _run(page, "roster", ORDER, {"rows": rows[:2], "gone": ["s9"]}) == [["s10", 0]]
+
+
+async def test_a_ring_of_parents_loses_no_row(house: House, screens: Screens) -> None:
+    """Rows that name each other as parents, which no honest gateway tells, are shown all the same."""
+    page = await screens.open(house.at("/"))
+    rows = [_row("a", parent="b"), _row("b", parent="a"), _row("c", parent="c"), _row("d")]
+    shown = await _run(page, "roster", ORDER, {"rows": rows})
+    assert sorted(session for session, _ in shown) == ["a", "b", "c", "d"]
+
+
+async def test_durations_are_those_of_the_terminal(house: House, screens: Screens) -> None:
+    """The page and the terminal write the same number for the same time."""
+    page = await screens.open(house.at("/"))
+    seconds = [-3, 0, 0.2, 1, 59, 59.2, 60, 61.5, 3599, 3600, 7385, 86_399, 86_400, 200_000]
+    shown = await _run(page, "wording", "return given.map(it.duration)", seconds)
+    assert [text.replace(" s", "s").replace(" m", "m").replace(" h", "h").replace(" d", "d") for text in shown] == [
+        duration(one) for one in seconds
+    ]
+
+
+async def test_legible_text_holds_no_control_and_no_override(house: House, screens: Screens) -> None:
+    """Whatever the text, and nothing else of it is changed."""
+    page = await screens.open(house.at("/"))
+    texts: list[str] = []
+
+    @FEW
+    @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+    def collect(text: str) -> None:
+        texts.append(text)
+
+    collect()
+    texts += ["a\r\nb\rc\td\n", "\x00\x1b\x7f\x85\u202e\u202d\u2066x\u2069"]
+    shown: list[str] = await _run(page, "wording", "return given.map(it.legible)", texts)
+    for text, made in zip(texts, shown, strict=True):
+        assert not [
+            one for one in made if one in "\u202d\u202e" or (ord(one) < 32 and one not in "\t\n") or 127 <= ord(one) < 160
+        ]
+        if text.isprintable():
+            assert made == text, json.dumps(text)
+
+
+async def test_waits_between_tries_grow_to_a_bound_and_vary(house: House, screens: Screens) -> None:
+    """From half a second to a quarter of a minute, by a quarter more or less, so that pages do not come back all at once."""
+    page = await screens.open(house.at("/"))
+    body = "return [0, 0.5, 1].map((random) => [1, 2, 3, 20].map((tries) => it.backOff(tries, random)))"
+    least, middle, most = await _run(page, "stream", body)
+    assert middle == [500, 1000, 2000, 15_000]
+    assert least == [0.75 * wait for wait in middle]
+    assert most == [1.25 * wait for wait in middle]
+
+
+async def test_charts_are_read_out(house: House, screens: Screens) -> None:
+    """The newest value, the greatest one, and how much was not seen."""
+    page = await screens.open(house.at("/"))
+    body = "return [[null, null, 0, 4, 2], [null], []].map((values) => it.inWords('Retries a minute', values))"
+    assert await _run(page, "chart", body) == [
+        "Retries a minute in the last 5 minutes: now 2, at most 4, the first 2 not seen",
+        "Retries a minute: nothing seen yet",
+        "Retries a minute: nothing seen yet",
+    ]

@@ -1,0 +1,255 @@
+"""One session on the screen: its status beside the buttons, apart from what was said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from playwright.async_api import expect
+
+from bus import AgentMessage, AgentMessageData, ChildStartData, Event, State, WorkerRef
+from tests.browsers import Screens
+from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
+from workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
+from workers.llm import Llm
+
+
+async def test_attempts_change_in_place_and_clear_by_themselves(house: House, screens: Screens) -> None:
+    """Attempt 1, 2, 3 of 6, then nothing of it, in one document that was never loaded again."""
+    house.fleet.script(*["429:retry-after=1.5"] * 3)
+    fleet = await screens.open(house.at("/"))
+    await expect(fleet.locator(".link")).to_have_text("live")
+    in_row = await record(fleet, "#row-sea .attempt")
+    await house.fleet.start("sea", "Why is the sea salt?")
+    page = await screens.open(house.session("sea"))
+    await page.evaluate("window.unbroken = true")
+    in_status = await record(page, ".deck .lines")
+    await expect(page.locator(".event.agent")).to_contain_text("You said: Why is the sea salt?")
+    await expect(status_of(page)).to_have_text("Waiting for your reply")
+    assert in_sequence(await in_status(), "attempt 2 of 6, next try in", "attempt 3 of 6, next try in", "Waiting for your reply")
+    await expect(row_of(fleet, "sea").locator(".word")).to_have_text("awaiting input")
+    assert in_sequence(await in_row(), "1/6", "2/6", "3/6", "")
+    assert await page.evaluate("window.unbroken") is True
+    assert await offsets(page) == [1, 2]
+
+
+async def test_the_countdown_reaches_its_end(house: House, screens: Screens) -> None:
+    """It says who refuses, which attempt failed and when the next one goes out; it counts down every second and then says so."""
+    house.fleet.script("429:retry-after=6")
+    await house.fleet.start("sea")
+    page = await screens.open(house.session("sea"))
+    seen = await record(page, ".deck .lines")
+    begun = "Rate limited by openai/x: attempt 1 of 6, next try in"
+    await expect(status_of(page)).to_contain_text(begun)
+    await expect(status_of(page)).to_have_text("Waiting for your reply")
+    assert in_sequence(await seen(), begun, "next try in 2 s", "next try in 1 s", "Waiting for your reply")
+
+
+async def test_status_is_no_part_of_the_conversation(house: House, screens: Screens) -> None:
+    """A wait changes the status line and the timeline, and adds nothing to what was said."""
+    house.fleet.script("429:retry-after=50,message=Slow down please.")
+    await house.fleet.start("sea", "hello")
+    page = await screens.open(house.session("sea"))
+    await expect(status_of(page)).to_contain_text("attempt 1 of 6")
+    await expect(page.locator(".deck .advice")).to_contain_text("Slow down please.")
+    await expect(page.locator(".timeline")).to_contain_text("attempt 1 of 6: rate limit")
+    await expect(page.locator(".events > *")).to_have_count(1)
+    await expect(page.locator(".events > .event.user .text")).to_have_text("hello")
+    await expect(page.locator(".talk")).not_to_contain_text("Slow down")
+
+
+async def test_resume_goes_on_with_the_interrupted_step(house: House, screens: Screens) -> None:
+    """One click ends the wait; the history has the question and the answer, and no further word of a person."""
+    house.fleet.script("429:retry-after=50")
+    await house.fleet.start("sea", "hello")
+    page = await screens.open(house.session("sea"))
+    await expect(status_of(page)).to_contain_text("next try in")
+    await button(page, "Resume").click()
+    await expect(page.locator(".event.agent")).to_contain_text("You said: hello")
+    await expect(page.locator(".event.user")).to_have_count(1)
+    assert await offsets(page) == [1, 2]
+    assert await house.fleet.said("sea") == ["user: hello", "agent: You said: hello"]
+    first, second = house.fleet.provider.requests
+    assert first.messages == second.messages
+
+
+async def test_pause_in_the_middle_of_a_wait(house: House, screens: Screens) -> None:
+    """It says who paused it and offers Resume, which brings the answer."""
+    house.fleet.script("429:retry-after=50")
+    await house.fleet.start("sea", "hello")
+    page = await screens.open(house.session("sea"))
+    await expect(status_of(page)).to_contain_text("next try in")
+    await button(page, "Pause").click()
+    await expect(status_of(page)).to_contain_text("Paused by operator")
+    await expect(button(page, "Pause")).to_be_hidden()
+    await button(page, "Resume").click()
+    await expect(page.locator(".event.agent")).to_contain_text("You said: hello")
+    await expect(page.locator(".timeline")).to_contain_text("paused")
+
+
+async def test_a_second_viewer_sees_the_same(house: House, screens: Screens) -> None:
+    """Who comes later sees the wait at once; what one does, the other sees."""
+    house.fleet.script("429:retry-after=50")
+    await house.fleet.start("sea", "hello")
+    one = await screens.open(house.session("sea"))
+    await expect(status_of(one)).to_contain_text("attempt 1 of 6")
+    other = await screens.open(house.session("sea"))
+    await expect(status_of(other)).to_contain_text("attempt 1 of 6")
+    await button(one, "Pause").click()
+    for page in (one, other):
+        await expect(status_of(page)).to_contain_text("Paused by operator")
+        await expect(page.locator(".title .badge")).to_have_text("paused")
+    await other.locator("#say-text").fill("And the lakes?")
+    await other.keyboard.press("Enter")
+    for page in (one, other):
+        await expect(page.locator(".event.user").last).to_contain_text("And the lakes?")
+
+
+class Parallel:
+    """Calls two LLMs at once."""
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Answer and find a title."""
+        prompt = to_prompt(history)
+        said, _ = await asyncio.gather(llm.complete(prompt), llm.named("title").complete(prompt))
+        return Step(answer(said))
+
+
+async def test_several_paths_each_have_a_line(open_house: OpenHouse, screens: Screens) -> None:
+    """Two LLMs of one agent that wait at the same time are told apart by their names."""
+    house = await open_house(agent=Parallel)
+    house.fleet.script("429:retry-after=50", "429:retry-after=50")
+    await house.fleet.start("sea", "hello")
+    page = await screens.open(house.session("sea"))
+    await expect(page.locator(".deck .lines > li")).to_have_count(2)
+    await expect(page.locator(".deck .lines .path").filter(has_text="title")).to_be_visible()
+
+
+class Parent:
+    """Sends out two children and waits for them."""
+
+    children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Start both, or rest."""
+        if any(event.type == "child.start" for event in history):
+            return Step()
+        return Step([ChildStartData(name=name, text=f"do {name}") for name in self.children])
+
+
+async def test_children_show_under_their_parent(open_house: OpenHouse, screens: Screens) -> None:
+    """A child's wait is a line with its name beside the parent's status; its way is in the conversation."""
+    house = await open_house(agent=Parent, concurrency=3)
+    house.fleet.script("429:retry-after=1,contains=do sources", "429:retry-after=50,contains=do sources")
+    await house.fleet.start("team", "find out")
+    page = await screens.open(house.session("team"))
+    line = page.locator(".deck .lines .child")
+    await expect(line).to_contain_text("sources Rate limited by openai/x: attempt 2 of 6, next try in")
+    await expect(page.locator(".event.child-event", has_text="Started the child sources")).to_have_count(1)
+    await expect(page.locator(".event.child-event", has_text="The child summary reported: awaiting input")).to_have_count(1)
+    await expect(page.locator(".children .line")).to_have_count(2)
+    await page.locator(".children a", has_text="sources").click()
+    await expect(page.locator(".facts")).to_contain_text("team")
+    await button(page, "Resume").click()
+    await expect(page.locator(".event.agent")).to_contain_text("You said: do sources")
+    await page.locator(".facts a", has_text="team").click()
+    await expect(line).to_have_count(0)
+    await expect(page.locator(".event.child-event", has_text="The child sources reported: awaiting input")).to_have_count(1)
+
+
+async def test_children_stand_under_their_parent_in_the_fleet(open_house: OpenHouse, screens: Screens) -> None:
+    """By the name that the parent gave them, indented; a family that needs a person is on top as a whole."""
+    house = await open_house(agent=Parent, concurrency=4)
+    house.fleet.script("401:contains=do summary")
+    await house.fleet.start("team", "find out")
+    await house.fleet.start("another", "find out")
+    page = await screens.open(house.at("/"))
+    await expect(page.locator(".row")).to_have_count(6)
+    await expect(page.locator(".row.needs-you")).to_have_count(1)
+    broken = page.locator(".row.needs-you .session")
+    await expect(broken).to_have_text("summary")
+    rows = "nodes => nodes.sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)"
+    rows += ".map(n => [n.querySelector('a').innerText, n.dataset.depth])"
+    in_order = await page.locator(".row").evaluate_all(rows)
+    assert sorted(in_order[1:3] + in_order[4:]) == [["sources", "1"]] * 2 + [["summary", "1"]] * 2
+    assert [in_order[0][1], in_order[3][1]] == ["0", "0"]
+
+
+async def test_parked_says_when_it_goes_on(open_house: OpenHouse, screens: Screens) -> None:
+    """A limit that outlasts the hold limit frees the worker; the page says when, and that Resume is quicker."""
+    house = await open_house(hold_limit_s=1.0)
+    house.fleet.script("429:retry-after=3600")
+    await house.fleet.start("sea", "hello")
+    page = await screens.open(house.session("sea"))
+    await expect(status_of(page)).to_contain_text("Parked: rate limit at openai/x, goes on in")
+    await expect(page.locator(".facts")).to_contain_text("nobody")
+    await button(page, "Resume").click()
+    await expect(page.locator(".event.agent")).to_contain_text("You said: hello")
+
+
+async def test_what_needs_a_person_says_what_to_do(house: House, screens: Screens) -> None:
+    """A used-up quota stands on top of the fleet with the advice, and in its own view."""
+    house.fleet.script("quota")
+    await house.fleet.start("zebra", "hello")
+    await house.fleet.until("zebra", State.RATE_LIMITED)
+    await house.fleet.start("ant", "hello")
+    await house.fleet.until("ant", State.AWAITING_INPUT)
+    page = await screens.open(house.at("/"))
+    await expect(page.locator(".row .session a").first).to_have_text("zebra")
+    await expect(page.locator(".row.needs-you")).to_have_count(1)
+    await expect(page).to_have_title("(1) Tidings")
+    await page.locator("#row-zebra .session a").click()
+    await expect(status_of(page)).to_contain_text("Nothing happens until somebody resumes it")
+    await expect(page.locator(".deck .advice")).not_to_be_empty()
+
+
+async def test_long_histories_are_read_from_the_end(house: House, screens: Screens) -> None:
+    """The newest page first; earlier ones on demand, and the reader stays where they were."""
+    await house.fleet.start("sea", "1")
+    for number in range(2, 76):
+        await house.fleet.until("sea", State.AWAITING_INPUT)
+        await house.fleet.say("sea", str(number))
+    await house.fleet.until("sea", State.AWAITING_INPUT)
+    page = await screens.open(house.session("sea"))
+    await expect(page.locator(".event.agent").last).to_contain_text("You said: 75")
+    assert (await offsets(page))[0] == 51
+    earlier = page.get_by_role("button", name="Show earlier")
+    await expect(earlier).to_have_text("Show earlier (50 events above)")
+    await earlier.click()
+    await expect(page.locator(".event.user").first).to_contain_text("1")
+    await expect(earlier).to_be_hidden()
+    assert await offsets(page) == list(range(1, 151))
+    in_view = await page.locator(".event").evaluate_all(
+        "nodes => nodes.filter(n => n.getBoundingClientRect().bottom > 120).map(n => Number(n.dataset.offset))[0]"
+    )
+    assert in_view > 40
+
+
+async def test_of_a_very_long_history_the_newest_part_is_held(open_house: OpenHouse, screens: Screens) -> None:
+    """The document does not grow for ever while a busy session is looked at, and what went can be had again."""
+    house = await open_house(workers=0, controllers=0)
+    bus = house.fleet.bus
+    claim = await bus.claim(WorkerRef(name="busy"), session="sea", create=True)
+    assert claim is not None
+    events = [AgentMessage(subject="sea", data=AgentMessageData(text=f"number {number}")) for number in range(1, 1601)]
+    await bus.append(claim, events[:50], 0)
+    page = await screens.open(house.session("sea"))
+    await expect(page.locator(".event").last).to_contain_text("number 50")
+    for at in range(50, 1600, 50):
+        await bus.append(claim, events[at : at + 50], at)
+    await expect(page.locator(".event").last).to_contain_text("number 1600")
+    shown = await offsets(page)
+    assert 1000 <= len(shown) <= 1500
+    assert shown == list(range(shown[0], 1601))
+    await page.get_by_role("button", name="Show earlier").click()
+    await expect(page.locator(f".event[data-offset='{shown[0] - 100}']")).to_have_count(1)
+
+
+async def test_a_session_that_is_not_there(house: House, screens: Screens) -> None:
+    """Its address says so and leads back; nothing is asked again and again."""
+    screens.failures_expected = True
+    page = await screens.open(house.session("nobody"))
+    await expect(page.locator(".missing")).to_contain_text("There is no session nobody.")
+    await page.get_by_role("link", name="To the fleet").click()
+    await expect(page.locator(".empty").filter(has_text="No session yet")).to_be_visible()
