@@ -4,30 +4,36 @@ Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is d
 ``Command`` asks something of a session. Errors are in ``bus.errors``; all are ``TidingsError``.
 """
 
+from bus.archive import Archive, Header, read_archives
 from bus.bus import Bus
 from bus.channels import Channel
 from bus.decisions import Decision, Due, Snapshot
 from bus.errors import (
     AccessDenied,
     BadAddress,
+    BadArchive,
     Closed,
     CommandExpired,
     CommandRefused,
     InvalidMessage,
     InvalidName,
     LeaseLost,
+    NewerRecord,
     OutcomeUnknown,
     PayloadTooLarge,
+    SessionDeleted,
+    SessionExists,
     SessionHeld,
     StaleDecision,
     TidingsError,
     UnknownSession,
     Unreachable,
+    UnreadableRecord,
     UnsupportedServer,
 )
 from bus.inspection import Queue, Queues, Server
 from bus.listener import Sink
-from bus.logs import Page
+from bus.logs import Page, Unreadable
 from bus.merge import Gap
 from bus.messages import (
     AgentError,
@@ -62,6 +68,7 @@ from bus.messages import (
     ReportData,
     Result,
     SayData,
+    SessionDelete,
     SessionPause,
     SessionReport,
     SessionResume,
@@ -97,6 +104,7 @@ from bus.roles import Role
 from bus.sessions import Claim, Release, Released, Renewal
 from bus.states import State, Trigger
 from bus.subscription import Statistics, Subscription
+from bus.transfer import Restored
 
 __all__ = [
     "AccessDenied",
@@ -104,8 +112,10 @@ __all__ = [
     "AgentErrorData",
     "AgentMessage",
     "AgentMessageData",
+    "Archive",
     "Attendant",
     "BadAddress",
+    "BadArchive",
     "Bus",
     "Channel",
     "Child",
@@ -125,6 +135,7 @@ __all__ = [
     "Due",
     "Event",
     "Gap",
+    "Header",
     "HistoryCondensed",
     "HistoryCondensedData",
     "InvalidMessage",
@@ -139,6 +150,7 @@ __all__ = [
     "LlmRetry",
     "LlmRetryData",
     "Message",
+    "NewerRecord",
     "Notice",
     "Outbox",
     "Outcome",
@@ -155,11 +167,15 @@ __all__ = [
     "Released",
     "Renewal",
     "ReportData",
+    "Restored",
     "Result",
     "Role",
     "SayData",
     "Seat",
     "Server",
+    "SessionDelete",
+    "SessionDeleted",
+    "SessionExists",
     "SessionHeld",
     "SessionPause",
     "SessionReport",
@@ -187,6 +203,8 @@ __all__ = [
     "UnknownNotice",
     "UnknownSession",
     "Unreachable",
+    "Unreadable",
+    "UnreadableRecord",
     "UnsupportedServer",
     "UserMessage",
     "UserMessageData",
@@ -199,4 +217,5 @@ __all__ = [
     "WorkerReleased",
     "WorkerReleasedData",
     "build",
+    "read_archives",
 ]

@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import cast
 from weakref import WeakSet
 
+from bus.archive import Archive
 from bus.channels import Channel, Names
-from bus.children import read_children
+from bus.children import forget_children, read_children
 from bus.decisions import Decision, Decisions, Due, Snapshot
-from bus.errors import TidingsError
+from bus.errors import SessionDeleted, TidingsError
 from bus.inspection import Inspection, Queues, Server
 from bus.listener import Listener, Sink
-from bus.logs import PAGE, Logs, Page
+from bus.logs import PAGE, Logs, Page, Unreadable
 from bus.messages import (
     PAYLOAD_LIMIT,
     Child,
@@ -40,6 +41,7 @@ from bus.sessions import LEASE_S, Claim, Release, Released, Renewal, Sessions
 from bus.states import State
 from bus.steering import Steering
 from bus.subscription import BUFFER, REREAD_S, Subscription
+from bus.transfer import Restored, Transfer
 
 _CLOCK_S = 30.0
 """How often the difference to the server's clock is measured anew; quartz drifts a few milliseconds in that time."""
@@ -57,6 +59,7 @@ class Bus:
         self._logs, self._sessions = Logs(link), Sessions(link)
         self._decisions, self._steering = Decisions(link), Steering(link, listener)
         self._roll, self._inspection = Roll(link), Inspection(link)
+        self._transfer = Transfer(link)
         self._closing = asyncio.Event()
         self._outboxes: list[Outbox] = []
         self._subscriptions: WeakSet[Subscription[Message]] = WeakSet()
@@ -197,7 +200,9 @@ class Bus:
             ValueError: ``after`` lies before the beginning.
         """
         place, link = Channel.parse(channel), self._link
-        subscription = Subscription[Message](link, self._listener, place, after, buffer=buffer, reread_s=reread_s)
+        subscription = Subscription[Message](
+            link, self._listener, place, after, logs=self._logs, buffer=buffer, reread_s=reread_s
+        )
         self._subscriptions.add(subscription)
         return subscription
 
@@ -210,14 +215,17 @@ class Bus:
         return cast(Subscription[Notice], self.subscribe(f"status.{session}", after))
 
     async def history(self, session: str, after: int = 0, limit: int = PAGE) -> tuple[Event, ...]:
-        """Return up to ``limit`` events after an offset. What cannot be read is left out.
+        """Return up to ``limit`` events after an offset. What cannot be read is left out, and counted in ``skipped``.
 
         Raises:
             UnknownSession: there is no such session.
+            SessionDeleted: it was deleted.
             Unreachable: the server does not answer.
         """
         check_session(session)
         page = await self._logs.page("events", session, after, limit)
+        if page.deleted:
+            raise SessionDeleted(session)
         if page.epoch is None:
             await self._logs.record(session)
         return tuple(message for _, message in page.entries if isinstance(message, Event))
@@ -235,17 +243,19 @@ class Bus:
         return await self._logs.page(place.plane, check_session(place.session), after, limit)
 
     async def status(self, session: str) -> Record:
-        """Return what is known of a session.
+        """Return what is known of a session; of a deleted one, that it was deleted, when and by whom.
 
         Raises:
             UnknownSession: there is no such session.
-            InvalidMessage: its record cannot be read.
+            UnreadableRecord: its record cannot be read.
             Unreachable: the server does not answer.
         """
         return await self._logs.record(check_session(session))
 
     async def sessions(self, state: State | None = None) -> AsyncIterator[Record]:
-        """Yield the records of all sessions, or of those in one state, in no order. What cannot be read is left out.
+        """Yield the records of all sessions, or of those in one state, in no order.
+
+        What cannot be read is left out; see ``unreadable``. Deleted sessions are not among them.
 
         Raises:
             Unreachable: the server does not answer.
@@ -264,6 +274,35 @@ class Bus:
         found = await self._logs.records(sessions) if sessions else []
         return [record for record in found if record and record.state and state in (None, record.state)]
 
+    async def unreadable(self) -> AsyncIterator[Unreadable]:
+        """Yield the sessions whose records cannot be read, in no order; it reads every record there is.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        batch: list[str] = []
+        async for session in self._logs.sessions():
+            batch.append(session)
+            if len(batch) == PAGE:
+                for one in await self._logs.unreadable(batch):
+                    yield one
+                batch = []
+        for one in await self._logs.unreadable(batch) if batch else []:
+            yield one
+
+    @property
+    def skipped(self) -> int:
+        """How many stored messages this process could not read and left out so far."""
+        return self._logs.skipped
+
+    def export(self, session: str) -> AsyncIterator[bytes]:
+        """Yield the lines of an export of a session; see ``Transfer.export``."""
+        return self._transfer.export(check_session(session))
+
+    async def restore(self, archive: Archive, session: str | None = None) -> Restored:
+        """Make a session out of an export, whole or not at all; see ``Transfer.restore``."""
+        return await self._transfer.restore(archive, session)
+
     async def send(self, command: Command, timeout_s: float = 10.0) -> Outcome:
         """Send a command and wait for its outcome; see ``Steering.send``.
 
@@ -271,6 +310,7 @@ class Bus:
             CommandRefused: a controller refused it.
             CommandExpired: nobody handled it in time, and nobody will.
             UnknownSession: there is no such session.
+            SessionDeleted: it was deleted.
             Unreachable: the server does not answer.
         """
         return await self._steering.send(command, timeout_s)
@@ -364,6 +404,18 @@ class Bus:
     async def decide(self, snapshot: Snapshot, decision: Decision) -> int:
         """Write a decision, all of it or nothing; see ``Decisions.decide``."""
         return await self._decisions.decide(snapshot, decision)
+
+    async def salvage(self, session: str) -> Snapshot | None:
+        """Read what can be read of a session whose record cannot be read as a whole; see ``Decisions.salvage``."""
+        return await self._decisions.salvage(session)
+
+    async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
+        """Have a session that cannot be decided come up again only after a while; see ``Decisions.set_aside``."""
+        await self._decisions.set_aside(session, for_s, touched)
+
+    async def forget_children(self, session: str) -> None:
+        """Forget the children of a session that was deleted, when all of them are over."""
+        await forget_children(self._link, session)
 
     async def forget_due(self, session: str) -> None:
         """Take a session that does not exist out of ``due``; one that was started meanwhile stays."""

@@ -29,3 +29,14 @@ async def read_children(link: Link, session: str) -> tuple[Child, ...]:
         except InvalidMessage as error:
             log.warning("child.unreadable", extra={"session": session, "cause": str(error)})
     return tuple(sorted(found, key=lambda child: (child.name, child.child)))
+
+
+async def forget_children(link: Link, session: str) -> None:
+    """Forget the children of a session that was deleted; each of them goes on being what it is.
+
+    Raises:
+        Unreachable: the server does not answer; doing it again is safe.
+    """
+    pipeline = link.pipeline(atomic=False)
+    pipeline.delete(link.names.children(session))
+    await link.read(pipeline)

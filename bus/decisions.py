@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bus.errors import InvalidMessage, StaleDecision
+from bus.errors import InvalidMessage, NewerRecord, StaleDecision, UnreadableRecord
 from bus.messages import (
     ChildState,
     Command,
@@ -23,7 +23,7 @@ from bus.messages import (
     encode,
 )
 from bus.publisher import RING, RING_S
-from bus.records import Record, instant, milliseconds, parse_record
+from bus.records import Record, instant, milliseconds, parse_record, salvage_record
 from bus.redis.link import Argument, Link
 from bus.sessions import split_state
 from bus.states import State
@@ -51,6 +51,9 @@ class Snapshot:
         settled: ids of those that have an outcome already (withdrawn by their askers).
         now: server time.
         more: whether further commands wait that were not read.
+        basis: version, handled offset, touched count and epoch as they stand in a record that cannot be read; None: they are
+            those of `record`.
+        problem: what cannot be read of the record; '' where all can.
         parents: the sessions as whose child this one may be started, by id, with their states; one that is not there is unknown.
     """
 
@@ -59,6 +62,8 @@ class Snapshot:
     settled: frozenset[str]
     now: datetime
     more: bool = False
+    basis: tuple[bytes, bytes, bytes, bytes] | None = None
+    problem: str = ""
     parents: Mapping[str, State] = field(default_factory=dict)
 
 
@@ -125,23 +130,52 @@ class Decisions:
 
         Raises:
             Unreachable: the server does not answer.
-            InvalidMessage: the record cannot be read.
+            UnreadableRecord: the record cannot be read; see ``salvage``.
+            NewerRecord: a newer version wrote it.
         """
+        return await self._look(session, parse_record)
+
+    async def salvage(self, session: str) -> Snapshot | None:
+        """Read what can be read of a session, so that its commands can be answered and it can be deleted.
+
+        Raises:
+            Unreachable: the server does not answer.
+            NewerRecord: a newer version wrote it.
+        """
+        return await self._look(session, _salvaged)
+
+    async def _look(self, session: str, parse: Callable[[str, Mapping[bytes, bytes]], Record | None]) -> Snapshot | None:
         names = self._link.names
         pipeline = self._link.pipeline(atomic=True)
         pipeline.hgetall(names.record(session))
         pipeline.xrange(names.log("commands", session), count=_COMMANDS)
         pipeline.time()
         fields, raw, (seconds, micros) = await self._link.read(pipeline)
-        record = parse_record(session, fields)
+        record = parse(session, fields)
         if record is None:
             return None
+        problem = _problem(session, fields) if parse is _salvaged else ""
         waiting = [_command(session, item) for item in raw]
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
         settled = await self._settled(session, commands)
         now = instant(int(seconds) * 1000 + int(micros) // 1000)
         parents = await self._parents(commands) if record.state is None else {}
-        return Snapshot(record, commands, settled, now, more=len(raw) == _COMMANDS, parents=parents)
+        basis = _basis(fields) if problem else None
+        return Snapshot(record, commands, settled, now, len(raw) == _COMMANDS, basis, problem, parents)
+
+    async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
+        """Have a session that cannot be decided come up again only after a while.
+
+        Args:
+            touched: the touched count on which that rests, ``*`` for whichever; where it has changed, something was asked of the
+                session meanwhile, and it comes up at once.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        names = self._link.names
+        args: list[Argument] = [session, int(for_s * 1000), touched]
+        await self._link.run_again("set_aside", [names.record(session), names.due], args)
 
     async def _parents(self, commands: tuple[Command, ...]) -> dict[str, State]:
         """Read the states of the sessions as whose child a new one may be started."""
@@ -174,6 +208,7 @@ class Decisions:
         Raises:
             ValueError: there is a new state without its notice, or a notice without a new state.
             StaleDecision: the record or a command is not what the decision rests on any more; nothing was written.
+            NewerRecord: a newer version has written it meanwhile; nothing was written.
             Unreachable: the server does not answer; deciding anew is safe.
         """
         if (decision.to is None) != (decision.state is None):
@@ -186,21 +221,23 @@ class Decisions:
         if decision.child is not None:
             parent = decision.child.subject
             keys += [names.record(parent), names.log("status", parent), names.children(parent)]
-        answer = await self._link.run("decide", keys, self._args(record, decision))
+        answer = await self._link.run("decide", keys, self._args(snapshot, decision))
+        if answer[0] == b"newer":
+            raise NewerRecord(session)
         if answer[0] != b"ok":
             raise StaleDecision(session)
         return int(answer[1])
 
-    def _args(self, record: Record, decision: Decision) -> list[Argument]:
-        names, limit = self._link.names, self._link.payload_limit
+    def _args(self, snapshot: Snapshot, decision: Decision) -> list[Argument]:
+        names, limit, record = self._link.names, self._link.payload_limit, snapshot.record
         session = record.session
-        handled = max(record.handled, decision.handled)
-        args: list[Argument] = [session, record.version, record.handled, record.touched, handled]
+        version, seen, touched, epoch = snapshot.basis or (record.version, record.handled, record.touched, record.epoch)
+        args: list[Argument] = [session, version, seen, touched, max(record.handled, decision.handled)]
         args += [decision.to or "", int(decision.revoke), int(decision.ready), milliseconds(decision.due)]
         args += [names.channel("events", session), names.channel("status", session), names.wake, names.outcomes(session)]
         args += [RING, int(RING_S * 1000), int(OUTCOME_S * 1000)]
         args += [decision.state.id, *split_state(decision.state)] if decision.state else ["", "", ""]
-        args.append(record.epoch)
+        args.append(epoch)
         args += _counted([(name, value) for name, value in decision.fields.items()])
         args += _counted([(message.id, encode(message, limit)) for message in decision.messages])
         args += _counted([(notice.id, encode(notice, limit)) for notice in decision.notices])
@@ -214,6 +251,31 @@ class Decisions:
             return [0]
         channel = self._link.names.channel("status", child.subject)
         return [1, child.id, encode(child, self._link.payload_limit), channel, child.data.model_dump_json()]
+
+
+def _salvaged(session: str, fields: Mapping[bytes, bytes]) -> Record | None:
+    return salvage_record(session, fields) if fields else None
+
+
+def _problem(session: str, fields: Mapping[bytes, bytes]) -> str:
+    """Say what cannot be read of a record; '' where all can.
+
+    Raises:
+        NewerRecord: a newer version wrote it.
+    """
+    try:
+        parse_record(session, fields)
+    except NewerRecord:
+        raise
+    except UnreadableRecord as error:
+        return error.cause
+    return ""
+
+
+def _basis(fields: Mapping[bytes, bytes]) -> tuple[bytes, bytes, bytes, bytes]:
+    """Return what a decision rests on as it stands there, whatever it is."""
+    count = {name: fields.get(name, b"0") for name in (b"version", b"handled", b"touched")}
+    return count[b"version"], count[b"handled"], count[b"touched"], fields.get(b"epoch", b"")
 
 
 def _counted(pairs: list[tuple[Any, Any]]) -> list[Argument]:

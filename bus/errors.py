@@ -7,8 +7,13 @@
     ├── UnsupportedServer     the server is too old
     ├── InvalidMessage        the content cannot be put on the wire, or what came from it cannot be read
     │   ├── InvalidName       a session id or a channel is not written as the rules say
+    │   ├── UnreadableRecord  the record of a session cannot be read; it can still be exported and deleted
+    │   │   └── NewerRecord   it was written by a newer Tidings
+    │   ├── BadArchive        an export cannot be read, or is too large to be restored
     │   └── PayloadTooLarge   the message is over the payload limit
     ├── UnknownSession        there is no such session
+    │   └── SessionDeleted    there was one, and it was deleted; its name is not used again
+    ├── SessionExists         a session of that name is there already
     ├── SessionHeld           another worker holds the session, or its state does not let it be claimed
     ├── LeaseLost             the write carried an old fencing token: the session was taken from its holder
     ├── StaleDecision         the session changed since it was read; read it again
@@ -70,6 +75,44 @@ class InvalidName(InvalidMessage):
     """A session id or a channel is not written as the rules say."""
 
 
+class UnreadableRecord(InvalidMessage):
+    """The record of a session cannot be read.
+
+    Attributes:
+        session: its id.
+        cause: which field, and what is wrong with it.
+    """
+
+    def __init__(self, session: str, cause: str) -> None:
+        super().__init__(
+            f"the record of session {session!r} cannot be read: {cause}; "
+            f"`tidings export {session}` keeps its history, `tidings delete {session}` takes it away"
+        )
+        self.session = session
+        self.cause = cause
+
+
+class NewerRecord(UnreadableRecord):
+    """The record of a session was written by a newer Tidings; this one touches nothing of it."""
+
+    def __init__(self, session: str) -> None:
+        InvalidMessage.__init__(self, f"session {session!r} was written by a newer Tidings: update this process")
+        self.session = session
+        self.cause = "it was written by a newer Tidings"
+
+
+class BadArchive(InvalidMessage):
+    """An export cannot be restored; nothing of that session was.
+
+    Attributes:
+        line: the line of the file at which that was seen, 1 for the first; None where it is not about a line.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message if line is None else f"line {line}: {message}")
+        self.line = line
+
+
 class PayloadTooLarge(InvalidMessage):
     """The encoded message is over the payload limit.
 
@@ -92,6 +135,22 @@ class UnknownSession(TidingsError, LookupError):
 
     def __init__(self, session: str) -> None:
         super().__init__(f"there is no session {session!r}: start it first (tidings start {session} --message ...)")
+        self.session = session
+
+
+class SessionDeleted(UnknownSession):
+    """There was a session of that name, and it was deleted."""
+
+    def __init__(self, session: str) -> None:
+        TidingsError.__init__(self, f"session {session!r} was deleted, and its name is not used again: take another name")
+        self.session = session
+
+
+class SessionExists(TidingsError):
+    """A session of that name is there already."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"session {session!r} exists already: delete nothing, import it under another name (--as NAME)")
         self.session = session
 
 

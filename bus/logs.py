@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from bus.errors import InvalidMessage, UnknownSession
+from bus.errors import InvalidMessage, NewerRecord, UnknownSession, UnreadableRecord
 from bus.messages import Message, decode
 from bus.records import Record, parse_record
 from bus.redis.link import Link
@@ -18,6 +18,8 @@ log = logging.getLogger("tidings.logs")
 PAGE = 500
 """Entries read at a time. Replay in pages of 1,000 is no quicker, and a page of large messages must fit in memory."""
 _SCAN = 200
+_TOLD = 1000
+"""Of so many channels and records is remembered that it was told what cannot be read of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +31,49 @@ class Page:
         end: newest offset of the plane.
         entries: (offset, message) in order; None in place of a message that cannot be read.
         id_before: id of the entry at the offset asked from; '' where it is not retained.
+        deleted: whether the session was deleted, so that there is no log any more.
     """
 
     epoch: str | None
     end: int
     entries: tuple[tuple[int, Message | None], ...]
     id_before: str = ""
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A session whose record cannot be read.
+
+    Attributes:
+        session: its id.
+        cause: which field, and what is wrong with it.
+        newer: whether it is in order, and was written by a newer version.
+    """
+
+    session: str
+    cause: str
+    newer: bool
 
 
 class Logs:
-    """Reads records and logs of one installation."""
+    """Reads records and logs of one installation.
+
+    Attributes:
+        skipped: stored messages that could not be read and were left out; each counts as often as it was met.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._told: dict[str, None] = {}
+        self.skipped = 0
 
     async def record(self, session: str) -> Record:
         """Return the record of a session.
 
         Raises:
             UnknownSession: there is none, or its start has not been decided.
-            InvalidMessage: the record cannot be read.
+            UnreadableRecord: the record cannot be read.
             Unreachable: the server does not answer.
         """
         record = await self.find(session)
@@ -60,7 +85,7 @@ class Logs:
         """Return the record of a session, None where there is none.
 
         Raises:
-            InvalidMessage: the record cannot be read.
+            UnreadableRecord: the record cannot be read.
             Unreachable: the server does not answer.
         """
         return parse_record(session, (await self._hashes([session]))[0])
@@ -71,7 +96,38 @@ class Logs:
         Raises:
             Unreachable: the server does not answer.
         """
-        return [_readable(session, fields) for session, fields in zip(sessions, await self._hashes(sessions), strict=True)]
+        return [self._readable(session, fields) for session, fields in zip(sessions, await self._hashes(sessions), strict=True)]
+
+    async def unreadable(self, sessions: list[str]) -> list[Unreadable]:
+        """Return those of several sessions whose records cannot be read.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        found: list[Unreadable] = []
+        for session, fields in zip(sessions, await self._hashes(sessions), strict=True):
+            try:
+                parse_record(session, fields)
+            except UnreadableRecord as error:
+                found.append(Unreadable(session, error.cause, isinstance(error, NewerRecord)))
+        return found
+
+    def _readable(self, session: str, fields: dict[bytes, bytes]) -> Record | None:
+        try:
+            return parse_record(session, fields)
+        except UnreadableRecord as error:
+            if self._first_time(f"session.{session}"):
+                log.warning("record.unreadable", extra={"session": session, "cause": error.cause})
+            return None
+
+    def _first_time(self, what: str) -> bool:
+        """Whether this was not told before, as far as is remembered."""
+        if what in self._told:
+            return False
+        if len(self._told) >= _TOLD:
+            del self._told[next(iter(self._told))]
+        self._told[what] = None
+        return True
 
     async def _hashes(self, sessions: list[str]) -> list[dict[bytes, bytes]]:
         pipeline = self._link.pipeline(atomic=False)
@@ -83,15 +139,24 @@ class Logs:
         """Read up to ``limit`` entries after an offset, together with epoch and end of the log."""
         names = self._link.names
         pipeline = self._link.pipeline(atomic=True)
-        pipeline.hmget(names.record(session), ["epoch", plane])
+        pipeline.hmget(names.record(session), ["epoch", plane, "state"])
         pipeline.xrange(names.log(plane, session), min=f"{after}-0", max="+", count=limit + 1)
-        (epoch, end), raw = await self._link.read(pipeline)
+        (epoch, end, state), raw = await self._link.read(pipeline)
         entries = [_entry(plane, item) for item in raw]
         id_before = ""
         if entries and entries[0][0] == after:
             id_before = raw[0][1].get(b"id", b"").decode()
             entries = entries[1:]
-        return Page(epoch.decode() if epoch else None, int(end or 0), tuple(entries[:limit]), id_before)
+        self._count(f"{plane}.{session}", entries[:limit])
+        deleted = state == State.DELETED.value.encode()
+        return Page(_said(epoch), _number(end), tuple(entries[:limit]), id_before, deleted)
+
+    def _count(self, channel: str, entries: list[tuple[int, Message | None]]) -> None:
+        """Count what could not be read, and say so once for each channel."""
+        missing = [offset for offset, message in entries if message is None]
+        self.skipped += len(missing)
+        if missing and self._first_time(channel):
+            log.warning("message.unreadable", extra={"channel": channel, "offset": missing[0]})
 
     async def ends(self, plane: str, sessions: list[str]) -> list[tuple[str, int]]:
         """Return (epoch, newest offset) of a plane for several sessions; ('', 0) where there is none."""
@@ -99,7 +164,7 @@ class Logs:
         for session in sessions:
             pipeline.hmget(self._link.names.record(session), ["epoch", plane])
         answers = await self._link.read(pipeline)
-        return [((epoch or b"").decode(), int(end or 0)) for epoch, end in answers]
+        return [(_said(epoch) or "", _number(end)) for epoch, end in answers]
 
     async def scan(self, cursor: int) -> tuple[int, dict[str, str]]:
         """Return the next cursor and the state of each of some sessions, from a cursor on: 0 begins, and 0 is the end.
@@ -131,12 +196,13 @@ class Logs:
                 return
 
 
-def _readable(session: str, fields: dict[bytes, bytes]) -> Record | None:
-    try:
-        return parse_record(session, fields)
-    except InvalidMessage as error:
-        log.warning("record.unreadable", extra={"session": session, "cause": str(error)})
-        return None
+def _said(value: bytes | None) -> str | None:
+    return value.decode(errors="replace") if value else None
+
+
+def _number(value: bytes | None) -> int:
+    """Return a count of a record; one that cannot be read is 0: the log is then read from what it holds."""
+    return int(value) if value and value.isdigit() else 0
 
 
 def _entry(plane: str, item: Any) -> tuple[int, Message | None]:

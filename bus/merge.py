@@ -7,12 +7,13 @@ right.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
-Why = Literal["trimmed", "reset"]
+Why = Literal["trimmed", "reset", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,20 @@ class Gap:
     Attributes:
         channel: ``<plane>.<session>``.
         why: ``trimmed``: retention took them; ``reset``: the log is another one than the cursor's (the data was lost, or the
-            cursor lies beyond the end), and what follows starts from its beginning.
+            cursor lies beyond the end), and what follows starts from its beginning; ``deleted``: the session was deleted, and
+            nothing follows.
         first: first offset that is missing.
-        last: last offset that is missing; below ``first`` where nobody can know (``reset``).
+        last: last offset that is missing; below ``first`` where none is, or where nobody can know (``reset``).
     """
 
     channel: str
     why: Why
     first: int
     last: int
+
+
+def _nameless(_: object) -> str:
+    return ""
 
 
 class Track(Generic[T]):
@@ -40,14 +46,26 @@ class Track(Generic[T]):
         channel: name of the channel, for the gaps.
         epoch: identity of the log that ``last`` belongs to; None where it is not known yet.
         last: newest offset that the reader has.
+        last_id: id of the message there; '' where it is not known.
+        identify: returns the id of a message, '' for one without.
     """
 
-    __slots__ = ("channel", "epoch", "last", "stale")
+    __slots__ = ("_identify", "channel", "deleted", "epoch", "last", "last_id", "stale")
 
-    def __init__(self, channel: str, epoch: str | None = None, last: int = 0) -> None:
+    def __init__(
+        self,
+        channel: str,
+        epoch: str | None = None,
+        last: int = 0,
+        last_id: str = "",
+        identify: Callable[[T], str] = _nameless,
+    ) -> None:
         self.channel = channel
         self.epoch = epoch
-        self.last = last
+        self.last, self.last_id = last, last_id
+        self._identify = identify
+        self.deleted = False
+        """Whether the reader was told that the session is deleted."""
         self.stale = True
         """Whether the log must be read before a live message can be believed."""
 
@@ -66,19 +84,26 @@ class Track(Generic[T]):
         if offset > self.last + 1:
             self.stale = True
             return None
-        self.last = offset
+        self.last, self.last_id = offset, self._identify(message)
         return message
 
-    def page(self, epoch: str | None, end: int, entries: tuple[tuple[int, T], ...]) -> list[T | Gap]:
+    def page(self, epoch: str | None, end: int, entries: tuple[tuple[int, T], ...], id_before: str = "") -> list[T | Gap]:
         """Take one page that was read after ``last``, with the epoch and the newest offset at that moment.
+
+        A server that has lost what it had not yet written to its disk keeps the epoch, and may have filled the log again past the
+        reader: then another message lies where the reader's last one was.
+
+        Args:
+            id_before: id of the message at ``last`` in the log; '' where it is not retained, so that it cannot be compared.
 
         Returns what the reader gets, gaps in their places. The track stays stale while the log holds more than the page.
         """
         if epoch is None:
             return self._vanished()
-        if (self.epoch is not None and epoch != self.epoch) or end < self.last:
+        other = bool(self.last_id and id_before) and id_before != self.last_id
+        if (self.epoch is not None and epoch != self.epoch) or end < self.last or other:
             gap = Gap(self.channel, "reset", self.last + 1, self.last)
-            self.epoch, self.last, self.stale = epoch, 0, True
+            self.epoch, self.last, self.last_id, self.stale = epoch, 0, "", True
             return [gap]
         self.epoch = epoch
         out: list[T | Gap] = []
@@ -88,12 +113,22 @@ class Track(Generic[T]):
             if offset > self.last + 1:
                 out.append(Gap(self.channel, "trimmed", self.last + 1, offset - 1))
             out.append(message)
-            self.last = offset
+            self.last, self.last_id = offset, self._identify(message)
         if not entries and end > self.last:
             out.append(Gap(self.channel, "trimmed", self.last + 1, end))
-            self.last = end
+            self.last, self.last_id = end, ""
         self.stale = self.last < end
         return out
+
+    def bury(self, epoch: str, end: int) -> list[T | Gap]:
+        """Take the news that the session was deleted, with the epoch and the newest offset that its tombstone has.
+
+        Returns one gap the first time, and nothing after that.
+        """
+        told, first = self.deleted, self.last + 1
+        self.epoch, self.last, self.last_id = epoch, end, ""
+        self.deleted, self.stale = True, False
+        return [] if told else [Gap(self.channel, "deleted", first, max(end, first - 1))]
 
     def _vanished(self) -> list[T | Gap]:
         """The session is gone, or has not begun: what comes next starts at offset 1 under a new epoch."""
@@ -101,5 +136,5 @@ class Track(Generic[T]):
         self.stale = True
         if not known:
             return []
-        self.epoch, self.last = None, 0
+        self.epoch, self.last, self.last_id = None, 0, ""
         return [Gap(self.channel, "reset", first, first - 1)]

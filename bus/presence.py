@@ -35,6 +35,8 @@ class Presence(Data):
         concurrency: sessions that it can hold; 0 for one that holds none.
         model: the model that a worker calls.
         draining: whether it is about to end.
+        unreadable: sessions that a controller has set aside because their records cannot be read.
+        skipped: stored messages that it could not read and left out.
     """
 
     role: Role
@@ -47,6 +49,8 @@ class Presence(Data):
     concurrency: int = Field(default=0, ge=0)
     model: Text | None = None
     draining: bool = False
+    unreadable: int = Field(default=0, ge=0)
+    skipped: int = Field(default=0, ge=0)
 
     @property
     def member(self) -> str:

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 
-from bus.errors import LeaseLost, TidingsError, UnknownSession, Unreachable
+from bus.errors import LeaseLost, NewerRecord, SessionDeleted, TidingsError, UnknownSession, Unreachable
 from bus.messages import Notice, Picture, encode
 from bus.redis.link import Argument, Link
 
@@ -43,6 +43,8 @@ async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -
 
     Raises:
         UnknownSession: there is no such session.
+        SessionDeleted: it was deleted.
+        NewerRecord: its record was written by a newer version.
         LeaseLost: the seat was taken away; nothing was written.
         Unreachable: the server does not answer; the notice may have been stored.
         PayloadTooLarge: it is over the limit.
@@ -56,6 +58,10 @@ async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -
     answer = await link.run_again("publish", keys, [*args, "0"], [*args, "1"])
     if answer[0] == b"unknown":
         raise UnknownSession(session)
+    if answer[0] == b"deleted":
+        raise SessionDeleted(session)
+    if answer[0] == b"newer":
+        raise NewerRecord(session)
     if answer[0] == b"stale":
         raise LeaseLost(session)
     return int(answer[1])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from bus.errors import InvalidMessage
+from bus.errors import InvalidMessage, NewerRecord, UnreadableRecord
 from bus.messages import (
     Notice,
     Picture,
@@ -22,6 +22,7 @@ from bus.messages import (
     explain,
     is_session,
 )
+from bus.schema import SCHEMA, upgraded
 from bus.states import State
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class Record:
         touched: grows with everything that may want a decision.
         failures: how often in a row controllers failed to handle it.
         last: the newest notice.
+        schema: what it was written as; an older one is upgraded when it is read.
     """
 
     session: str
@@ -106,6 +108,7 @@ class Record:
     touched: int = 0
     failures: int = 0
     last: Notice | None = None
+    schema: int = SCHEMA
 
     @property
     def held(self) -> bool:
@@ -158,19 +161,30 @@ def parse_record(session: str, fields: Mapping[bytes, bytes]) -> Record | None:
     Returns None where there is none.
 
     Raises:
-        InvalidMessage: a field cannot be read; the text names it and does not quote it.
+        UnreadableRecord: a field cannot be read; the text names it and does not quote it.
+        NewerRecord: a newer version wrote it.
     """
-    if b"epoch" not in fields:
+    if not fields:
         return None
     try:
-        return _parse(session, fields)
+        if not fields.get(b"epoch"):
+            raise InvalidMessage("epoch: missing")
+        return _parse(session, upgraded(session, fields), _read)
+    except NewerRecord:
+        raise
     except InvalidMessage as error:
-        raise InvalidMessage(f"the record of session {session!r} cannot be read: {error}") from None
+        raise UnreadableRecord(session, str(error)) from None
 
 
-def _parse(session: str, fields: Mapping[bytes, bytes]) -> Record:
+def salvage_record(session: str, fields: Mapping[bytes, bytes]) -> Record:
+    """Read what can be read of the hash of a session; what cannot be read is as if it were not there."""
+    return _parse(session, fields, _read_if_possible)
+
+
+def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., Any]) -> Record:
     def read(name: str, convert: Callable[[str], T]) -> T | None:
-        return _read(fields, name, convert)
+        found: T | None = reader(fields, name, convert)
+        return found
 
     return Record(
         session=session,
@@ -204,7 +218,15 @@ def _parse(session: str, fields: Mapping[bytes, bytes]) -> Record:
         touched=read("touched", int) or 0,
         failures=read("failures", int) or 0,
         last=read("last", decode_notice),
+        schema=read("schema", int) or 1,
     )
+
+
+def _read_if_possible(fields: Mapping[bytes, bytes], name: str, convert: Callable[[str], T]) -> T | None:
+    try:
+        return _read(fields, name, convert)
+    except InvalidMessage:
+        return None
 
 
 def _read(fields: Mapping[bytes, bytes], name: str, convert: Callable[[str], T]) -> T | None:

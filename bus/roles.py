@@ -44,7 +44,7 @@ _LOOK = {
 }
 
 _PERSON = _LOOK | {
-    "record": "hexists hget hgetall hincrby hmget hset pexpire",
+    "record": "exists hexists hget hgetall hincrby hmget hset pexpire",
     "commands": "pexpire xadd xlen xrange",
     "due": "zadd zcard zrange",
     "outcome": "get set",
@@ -64,15 +64,15 @@ _KEYS: Mapping[Role, Mapping[str, str]] = {
         **_ATTEND,
     },
     Role.CONTROLLER: {
-        "record": "exists hexists hget hgetall hincrby hmget hset persist pexpire",
-        "events": "xadd xrange",
-        "status": "pexpire xadd xtrim",
+        "record": "del exists hexists hget hgetall hincrby hmget hset persist pexpire",
+        "events": "del xadd xrange",
+        "status": "del pexpire xadd xtrim",
         "commands": "del persist pexpire xadd xlen xrange xtrim",
         "outcome": "exists get set",
-        "children": "hgetall hset",
+        "children": "del exists hgetall hset",
         "ready": "zadd zrem",
         "due": "zadd zrangebyscore zrem",
-        "sessions": "hset",
+        "sessions": "hdel hset",
         **_ATTEND,
     },
     Role.PERSON: _PERSON,

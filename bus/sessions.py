@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bus.errors import LeaseLost, OutcomeUnknown, SessionHeld, UnknownSession, Unreachable
+from bus.errors import (
+    LeaseLost,
+    NewerRecord,
+    OutcomeUnknown,
+    SessionDeleted,
+    SessionHeld,
+    TidingsError,
+    UnknownSession,
+    Unreachable,
+    UnreadableRecord,
+)
 from bus.messages import (
     Event,
     Notice,
@@ -138,6 +148,18 @@ def split_state(notice: SessionState) -> tuple[bytes, bytes]:
     return payload[:at], payload[at + len(before) :]
 
 
+def _refusal(session: str, answer: Any) -> TidingsError:
+    """Return why the session named was not claimed."""
+    if answer[0] == b"newer":
+        return NewerRecord(session)
+    if answer[0] == b"unreadable":
+        return UnreadableRecord(session, "a count in it is not a number")
+    state = answer[1].decode()
+    if state == State.DELETED:
+        return SessionDeleted(session)
+    return SessionHeld(session, state) if state else UnknownSession(session)
+
+
 def _check_notices(session: str, notices: Sequence[Notice]) -> None:
     for notice in notices:
         if not isinstance(notice, Notice):
@@ -174,23 +196,28 @@ class Sessions:
 
         Raises:
             UnknownSession: there is no session of that name.
+            SessionDeleted: the session named was deleted.
             SessionHeld: the session named does not want a worker now.
+            UnreadableRecord: the record of the session named cannot be read, or was written by a newer version.
             Unreachable: the server does not answer. If the claim was granted all the same, its lease runs out by itself.
         """
         if session is not None:
             answer = await self._try(session, worker, lease_s, create)
             if answer[0] != b"ok":
-                state = answer[1].decode()
-                raise SessionHeld(session, state) if state else UnknownSession(session)
+                raise _refusal(session, answer)
             return self._claim(session, worker, lease_s, answer)
-        # Each candidate leaves ``ready``, whoever gets it, so this ends.
-        while candidates := await self._queued():
+        # Each candidate leaves ``ready``, whoever gets it, but those of a newer version: so this ends.
+        newer = 0
+        while candidates := await self._queued(newer):
             for candidate in self._in_turn(candidates):
                 answer = await self._try(candidate, worker, lease_s, create=False)
                 if answer[0] == b"ok":
                     self._crowd = max(1, self._crowd - 1)
                     return self._claim(candidate, worker, lease_s, answer)
-                self._crowd = min(_LOOK, self._crowd * 2)
+                if answer[0] == b"newer":
+                    newer += 1
+                else:
+                    self._crowd = min(_LOOK, self._crowd * 2)
         return None
 
     def _in_turn(self, candidates: list[str]) -> Iterator[str]:
@@ -203,9 +230,9 @@ class Sessions:
         while left:
             yield left.pop(random.randrange(min(self._crowd, len(left))))
 
-    async def _queued(self) -> list[str]:
+    async def _queued(self, first: int) -> list[str]:
         pipeline = self._link.pipeline(atomic=False)
-        pipeline.zrange(self._link.names.ready, 0, _LOOK - 1)
+        pipeline.zrange(self._link.names.ready, first, first + _LOOK - 1)
         return [name.decode() for name in (await self._link.read(pipeline))[0]]
 
     async def _try(self, session: str, worker: WorkerRef, lease_s: float, create: bool) -> Any:
@@ -274,6 +301,7 @@ class Sessions:
             TypeError: something other than an event was passed; notices never enter the history.
             ValueError: an event is of another session, or one id is there twice.
             LeaseLost: the session was taken away; nothing was written, unless by a try before whose answer was lost.
+            NewerRecord: a newer version has taken the record over.
             OutcomeUnknown: the connection stayed broken; append the same events after the same offset again to know.
             PayloadTooLarge: an event is over the limit; nothing was written.
         """
@@ -286,6 +314,8 @@ class Sessions:
         for event in events:
             args += [event.id, encode(event, self._link.payload_limit)]
         answer = await self._patiently(lambda: self._link.run("append", keys, args), events, patience_s)
+        if answer[0] == b"newer":
+            raise NewerRecord(session)
         if answer[0] != b"ok":
             raise LeaseLost(session)
         first = int(answer[1])
@@ -321,6 +351,7 @@ class Sessions:
             TypeError: something other than a notice is to be published.
             ValueError: the trigger does not release, or a notice is of another session.
             LeaseLost: it was taken away before; nothing was written.
+            NewerRecord: a newer version has taken the record over.
             Unreachable: the server does not answer; the lease runs out by itself.
         """
         names, session = self._link.names, claim.session
@@ -344,6 +375,8 @@ class Sessions:
         for notice in (*release.notices, released):
             args += [notice.id, encode(notice, self._link.payload_limit)]
         answer = await self._link.run_again("release", keys, args)
+        if answer[0] == b"newer":
+            raise NewerRecord(session)
         if answer[0] != b"ok":
             raise LeaseLost(session)
         return Released(State(answer[1].decode()), int(answer[2]))

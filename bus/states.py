@@ -32,10 +32,12 @@ class State(StrEnum):
     """Final: a person ended it."""
     FINISHED = "finished"
     """Final: the agent ended it."""
+    DELETED = "deleted"
+    """Final: nothing is left of it but a tombstone, which keeps its name from being used again."""
 
 
-FINAL = frozenset({State.STOPPED, State.FINISHED})
-"""States without a way out."""
+FINAL = frozenset({State.STOPPED, State.FINISHED, State.DELETED})
+"""States that nothing leads out of; what is stopped or finished can still be deleted."""
 
 HELD = frozenset({State.RUNNING, State.RETRYING, State.RATE_LIMITED})
 """States in which a worker may hold the session (parked: RATE_LIMITED without one)."""
@@ -55,6 +57,7 @@ class Trigger(StrEnum):
     """Resume something that a worker holds: end its wait now."""
     PAUSE = "pause"
     STOP = "stop"
+    DELETE = "delete"
     # told of a child by the controllers
     REPORT = "report"
     """The turn of a child is over."""
@@ -89,6 +92,7 @@ COMMANDS: Mapping[str, Trigger] = MappingProxyType(
         "session.resume": Trigger.RESUME,
         "session.pause": Trigger.PAUSE,
         "session.stop": Trigger.STOP,
+        "session.delete": Trigger.DELETE,
     }
 )
 """The trigger of each command of people and programs; a resume becomes NUDGE or REST by what the session is doing."""
@@ -98,6 +102,7 @@ INTERNAL: Mapping[str, Trigger] = MappingProxyType({"session.report": Trigger.RE
 
 _Q, _R, _T, _L = State.QUEUED, State.RUNNING, State.RETRYING, State.RATE_LIMITED
 _A, _P, _E, _S, _F = State.AWAITING_INPUT, State.PAUSED, State.ERROR, State.STOPPED, State.FINISHED
+_D = State.DELETED
 
 
 def _held(state: State) -> dict[tuple[State | None, Trigger], State]:
@@ -151,6 +156,7 @@ TABLE: Mapping[tuple[State | None, Trigger], State] = MappingProxyType(
         (_E, Trigger.PAUSE): _P,
         (_E, Trigger.STOP): _S,
         (_S, Trigger.STOP): _S,
+        **{(state, Trigger.DELETE): _D for state in State},
     }
 )
 """``(state, trigger) -> state``; the state None is a session that does not exist yet. A pair that is not here is refused."""
@@ -164,9 +170,11 @@ def next_state(state: State | None, trigger: Trigger) -> State | None:
 def legal_commands(state: State | None) -> tuple[str, ...]:
     """Return the names of the commands that would be accepted in this state, in the order of the table.
 
-    In a final state there are none: stopping twice is accepted, so that it can be repeated, but nobody should be told to.
+    In a final state only those that lead elsewhere: stopping or deleting twice is accepted, so that it can be repeated, but
+    nobody should be told to.
     """
-    return () if state in FINAL else tuple(name for name in COMMANDS if _accepts(state, name))
+    names = tuple(name for name in COMMANDS if _accepts(state, name))
+    return tuple(name for name in names if TABLE[state, COMMANDS[name]] is not state) if state in FINAL else names
 
 
 def _accepts(state: State | None, command: str) -> bool:

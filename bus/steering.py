@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from bus.decisions import OUTCOME_S
-from bus.errors import CommandExpired, CommandRefused, UnknownSession, Unreachable
+from bus.errors import CommandExpired, CommandRefused, SessionDeleted, UnknownSession, Unreachable
 from bus.listener import Listener
-from bus.messages import Command, Outcome, Result, SessionStart, UnknownCommand, encode
+from bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode
 from bus.redis.link import Argument, Link
 from bus.sessions import new_epoch
 
@@ -57,6 +57,7 @@ class Steering:
             CommandExpired: nobody handled it in time, and nobody will.
             TypeError: it is not a command, or one that controllers do not know.
             UnknownSession: there is no such session.
+            SessionDeleted: it was deleted; deleting it once more is applied.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
         """
@@ -93,10 +94,12 @@ class Steering:
         epoch = new_epoch() if isinstance(command, SessionStart) else ""
         payload = encode(command, self._link.payload_limit)
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
-        args += [int(_UNDECIDED_S * 1000), _WAITING]
+        args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command, SessionDelete))]
         answer = await self._link.run_again("command", keys, args)
         if answer[0] == b"unknown":
             raise UnknownSession(session)
+        if answer[0] == b"deleted":
+            raise SessionDeleted(session)
         if answer[0] == b"full":
             raise CommandRefused(command.id, f"{_WAITING} commands wait in this session already", "", ())
         return Outcome.model_validate_json(answer[1]) if answer[0] == b"done" else None

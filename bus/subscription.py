@@ -53,13 +53,18 @@ class Statistics:
     connected: bool
 
 
+def _id_of(message: Message | None) -> str:
+    return message.id if message is not None else ""
+
+
 class Subscription(Generic[M]):
     """An endless async iterator over one channel, or over the status of all sessions.
 
     Made by ``Bus.subscribe``; enter it before iterating. Entering waits for the server's acknowledgement: what is published after
     that is not missed (except that a session which the reader of a pattern has not come to yet, because of more than ``buffer``
     others, begins with its picture at that moment). Iteration yields messages and, where retention or a loss of data left a hole,
-    a ``Gap``. While the server is away it waits. It ends when it or the bus is closed. One reader only.
+    a ``Gap``; of a deleted session nothing comes after that. While the server is away it waits. It ends when it or the bus is
+    closed. One reader only.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Subscription(Generic[M]):
         channel: Channel,
         after: Cursor | int | None,
         *,
+        logs: Logs | None = None,
         buffer: int = BUFFER,
         reread_s: float = REREAD_S,
     ) -> None:
@@ -79,7 +85,7 @@ class Subscription(Generic[M]):
             )
         if after is not None and (after.offset if isinstance(after, Cursor) else after) < 0:
             raise ValueError("the first offset is 1, and 0 stands before it: subscribe after 0 or more")
-        self._link, self._listener, self._logs = link, listener, Logs(link)
+        self._link, self._listener, self._logs = link, listener, logs or Logs(link)
         self._channel, self._after = channel, after
         self._limit, self._reread_s = buffer, reread_s
         self._tracks: dict[str, Track[Message | None]] = {}
@@ -238,7 +244,7 @@ class Subscription(Generic[M]):
             self._want(session)
 
     def _new_track(self, session: str) -> Track[Message | None]:
-        return Track(f"{self._channel.plane}.{session}")
+        return Track(f"{self._channel.plane}.{session}", identify=_id_of)
 
     # reading the log
 
@@ -275,14 +281,20 @@ class Subscription(Generic[M]):
         track = self._new_track(session)
         if isinstance(self._after, Cursor):
             track.epoch, track.last = self._after.epoch, self._after.offset
+            if not self._after.id.startswith(f"{self._after.epoch}."):
+                # Otherwise a picture that was drawn from the record: its id is not that of the message at its offset.
+                track.last_id = self._after.id
         elif self._after is not None:
             track.last = self._after
+        # Once only: what comes later does not begin at the cursor again.
+        self._after = None
         return track
 
     def _take_page(self, track: Track[Message | None], session: str, page: Page) -> None:
-        items = self._of_this_log(track, page)
-        if items is None:
-            items = track.page(page.epoch, page.end, page.entries)
+        if page.deleted and page.epoch is not None:
+            self._take_end(track, session, page.epoch, page.end)
+            return
+        items = track.page(page.epoch, page.end, page.entries, page.id_before)
         for item in items:
             if item is None:
                 self._invalid += 1
@@ -298,16 +310,17 @@ class Subscription(Generic[M]):
             del self._tracks[session]
             self._want(session)
 
-    def _of_this_log(self, track: Track[Message | None], page: Page) -> list[Message | Gap | None] | None:
-        """Hold the cursor's message id against the log, once; returns a reset when the log has another message there."""
-        after, self._after = self._after, None
-        if not isinstance(after, Cursor) or not after.id or not page.id_before or after.id == page.id_before:
-            return None
-        if after.id.startswith(f"{after.epoch}."):
-            # The cursor of a picture that was drawn from the record: its id is not that of the message at its offset.
-            return None
-        track.epoch, track.last, track.stale = page.epoch, 0, True
-        return [Gap(track.channel, "reset", after.offset + 1, after.offset)]
+    def _take_end(self, track: Track[Message | None], session: str, epoch: str, end: int) -> None:
+        """Tell the reader once that the session is deleted: on status by its last picture, elsewhere by a gap."""
+        known = (track.epoch, track.last) == (epoch, end)
+        gaps = track.bury(epoch, end)
+        if self._channel.plane != "status":
+            self._out.extend(cast("list[M | Gap]", gaps))
+        elif gaps and not known:
+            del self._tracks[session]
+            self._want(session)
+        elif self._channel.is_pattern:
+            del self._tracks[session]
 
     async def _draw(self, sessions: list[str]) -> None:
         """Give the reader the current picture of sessions, in place of what led to it."""

@@ -61,13 +61,14 @@ _THINGS = (
     ("outcomes of its commands", "channel", "not: the outcome is in its own key"),
     ("wake-up of the workers", "channel", "not: the sessions are in `ready`; the message is a session id"),
     ("log of the status", "stream", f"the newest {RING}, for {RING_S / _HOURS:g} h after the last"),
-    ("log of the history", "stream", "everything"),
+    ("log of the history", "stream", "everything, until the session is deleted"),
     ("log of the commands", "stream", "until a controller has handled them"),
-    ("session record", "hash", "everything"),
+    ("session record", "hash", "for good; of a deleted session a tombstone"),
     ("outcome of one command", "string", f"{OUTCOME_S / _HOURS:g} h"),
     ("sessions that want a worker", "sorted set", "by the time at which they were queued"),
     ("sessions that want a controller", "sorted set", "by the time at which to look at them"),
-    ("all sessions and their states", "hash", "everything"),
+    ("all sessions and their states", "hash", "until they are deleted"),
+    ("children of a session, as its people see them", "hash", "everything, in one JSON object each"),
     ("processes, by when they were last heard of", "sorted set", f"{KEEP_S / _HOURS:g} h after the last word of a process"),
     ("what processes say of themselves", "hash", "likewise, in one JSON object each"),
 )
@@ -77,8 +78,9 @@ def _every(names: Names) -> tuple[str, ...]:
     session, command = "demo", "<command id>"
     channels = tuple(names.channel(plane, session) for plane in PLANES)
     logs = tuple(names.log(plane, session) for plane in PLANES)
-    keys = (names.record(session), names.outcome(session, command), names.ready, names.due, names.sessions, names.seen)
-    return (*channels, names.outcomes(session), names.wake, *logs, *keys, names.presences)
+    keys = (names.record(session), names.outcome(session, command), names.ready, names.due, names.sessions)
+    kin = (names.children(session), names.seen, names.presences)
+    return (*channels, names.outcomes(session), names.wake, *logs, *keys, *kin)
 
 
 # messages

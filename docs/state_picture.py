@@ -66,6 +66,7 @@ NODES: Mapping[State, Node] = {
     State.RATE_LIMITED: Node(748, 440, "worker", "waits, or is parked"),
     State.STOPPED: Node(400, 662, "final", "a person ended it"),
     State.FINISHED: Node(852, 662, "final", "the agent ended it"),
+    State.DELETED: Node(626, 662, "final", "only its name is left"),
 }
 
 FRAMES: Mapping[Frame, tuple[int, int, int, int]] = {Frame.OPEN: (56, 38, 1062, 554), Frame.HELD: (612, 92, 490, 456)}
@@ -77,6 +78,9 @@ ROUTES: Mapping[tuple[Source, State], Route] = {
     (None, State.QUEUED): Route("M34,320 H322", 140, 312),
     (Frame.OPEN, State.PAUSED): Route("M155,38 V106", 165, 82, "start"),
     (Frame.OPEN, State.STOPPED): Route("M400,592 V628", 410, 616, "start"),
+    (Frame.OPEN, State.DELETED): Route("M626,592 V628", 636, 616, "start"),
+    (State.STOPPED, State.DELETED): Route("M476,662 H548", 512, 654),
+    (State.FINISHED, State.DELETED): Route("M776,662 H704", 739, 654),
     (Frame.HELD, State.FINISHED): Route("M852,548 V628", 862, 616, "start"),
     (Frame.HELD, State.AWAITING_INPUT): Route("M612,140 H478", 545, 132),
     (Frame.HELD, State.QUEUED): Route("M612,320 H478", 540, 312),
@@ -148,7 +152,12 @@ def draw() -> str:
     labels = arrows()
     parts += [f'<path class="arrow" d="{ROUTES[key].path}"/>' for key in labels]
     parts += [_label(ROUTES[key], label) for key, label in labels.items()]
-    stays = {key[0]: triggers for key, triggers in edges().items() if key[0] is key[1]}
+    # A child's report leaves most states as they are: said once in states.md, it would only make the boxes too wide.
+    stays = {
+        key[0]: tuple(trigger for trigger in triggers if trigger is not Trigger.REPORT)
+        for key, triggers in edges().items()
+        if key[0] is key[1]
+    }
     parts += [_node(state, node, stays.get(state, ())) for state, node in NODES.items()]
     return "\n".join([*parts, "</svg>\n"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -61,6 +62,23 @@ _STATE = m.SessionStateData(
     wait=m.Wait.model_validate(_RETRY.model_dump()),
     worker=_WORKER,
 )
+_CHILD, _CHILD_NAME = f"{SESSION}-searcher-5d1f0c9be234", "searcher"
+_CHILD_STATE = m.Child(
+    child=_CHILD,
+    name=_CHILD_NAME,
+    state=State.RATE_LIMITED,
+    why=f"{MODEL}: rate limit, attempt 2 of 6 failed",
+    reason=m.Reason.RATE_LIMIT,
+    wait=m.Wait.model_validate(_RETRY.model_dump()),
+    worker=_WORKER,
+)
+_REPORT: Mapping[str, Any] = {
+    "child": _CHILD,
+    "name": _CHILD_NAME,
+    "state": State.AWAITING_INPUT,
+    "text": "18 degrees.",
+    "why": "the turn is over",
+}
 _CALL = m.ToolCallData(call_id="call_7Qx", name="forecast", arguments={"city": "Lisbon", "days": 1}, idempotent=True)
 _RESULT = m.ToolResultData(call_id="call_7Qx", name="forecast", content="18 degrees, light rain after noon")
 _ANSWER = m.AgentMessageData(
@@ -72,11 +90,17 @@ _STORY: tuple[tuple[type[m.Message], BaseModel, float, str, int], ...] = (
     (m.SessionSay, m.SayData(by="ann@anvil", expires_at=_at(70), text="And tomorrow?"), 60.0, _ASKER, 2),
     (m.SessionPause, m.CommandData(by="bob@anvil", why="out of budget", expires_at=_at(75)), 65.0, _ASKER, 3),
     (m.SessionResume, m.CommandData(by="bob@anvil", expires_at=_at(910)), 900.0, _ASKER, 4),
-    (m.SessionStop, m.CommandData(by="ann@anvil", expires_at=_at(3610)), 3600.0, _ASKER, 5),
+    (m.SessionStop, m.CommandData(by="ann@anvil", expires_at=_at(3610)), 3600.0, _ASKER, 6),
+    (m.SessionDelete, m.CommandData(by="ann@anvil", expires_at=_at(7210)), 7200.0, _ASKER, 7),
     (m.UserMessage, m.UserMessageData(text=_QUESTION, by="ann@anvil"), 0.01, _CONTROLLER, 1),
     (m.ToolCall, _CALL, 1.9, _AGENT, 2),
     (m.ToolResult, _RESULT, 2.4, _AGENT, 3),
     (m.AgentMessage, _ANSWER, 12.1, _AGENT, 4),
+    (m.ChildStart, m.ChildStartData(name=_CHILD_NAME, text="Look it up.", child=_CHILD), 905.1, _AGENT, 7),
+    (m.ChildResult, m.ChildResultData(**_REPORT), 909.2, _CONTROLLER, 8),
+    (m.HistoryCondensed, m.HistoryCondensedData(text="Ann asked about coats.", through=4, llm="condenser"), 909.9, _AGENT, 9),
+    (m.SessionReport, m.ReportData(by=f"session/{_CHILD}", **_REPORT), 909.1, _CONTROLLER, 5),
+    (m.ChildState, _CHILD_STATE, 907.3, _CONTROLLER, 19),
     (m.AgentError, m.AgentErrorData(kind="KeyError", message="'wind'"), 905.3, _AGENT, 6),
     (m.WorkerClaimed, m.WorkerClaimedData(worker=_WORKER, token=1), 0.02, _AGENT, 2),
     (m.LlmRetry, _RETRY, 4.15, _AGENT, 5),
@@ -107,7 +131,7 @@ OUTCOMES = (
         reason="the session is stopped, and that is final",
         state=State.STOPPED,
         version=17,
-        legal=("session.stop",),
+        legal=("session.delete",),
     ),
 )
 

@@ -129,6 +129,7 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
     m.SessionResume: st.builds(m.CommandData, **_ASKED),
     m.SessionPause: st.builds(m.CommandData, **_ASKED),
     m.SessionStop: st.builds(m.CommandData, **_ASKED),
+    m.SessionDelete: st.builds(m.CommandData, **_ASKED),
     m.SessionReport: st.builds(m.ReportData, **_ASKED, **_RESULT),
 }
 """What each type says, by its model."""

@@ -14,7 +14,20 @@ import socket
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bus import Bus, Decision, Presence, Role, Snapshot, StaleDecision, TidingsError, Unreachable
+from bus import (
+    Bus,
+    Decision,
+    NewerRecord,
+    Presence,
+    Role,
+    Snapshot,
+    StaleDecision,
+    State,
+    TidingsError,
+    Unreachable,
+    UnreadableRecord,
+)
+from workers.aside import ASIDE_S, Aside
 from workers.attendance import Attendance
 from workers.decision import Rules, decide, refuse_all
 from workers.errands import Errands
@@ -66,6 +79,7 @@ class Controller:
         self._reap_at = 0.0
         self._reconnects = 0
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._aside = Aside(bus)
         self.decided = 0
         self.failed = 0
 
@@ -107,6 +121,8 @@ class Controller:
             pid=os.getpid(),
             started_at=self._started_at,
             draining=self._stopping,
+            unreadable=len(self._aside),
+            skipped=self._bus.skipped,
         )
 
     def _hold_off(self) -> None:
@@ -157,7 +173,14 @@ class Controller:
     async def _settle(self, session: str) -> None:
         reason: TidingsError | None = None
         for _ in range(TRIES):
-            snapshot = await self._bus.snapshot(session)
+            try:
+                snapshot = await self._bus.snapshot(session)
+            except UnreadableRecord as error:
+                snapshot = await self._aside.look(session, error)
+                if snapshot is None:
+                    return
+            else:
+                self._aside.forget(session)
             if snapshot is None:
                 await self._bus.forget_due(session)
                 return
@@ -165,11 +188,16 @@ class Controller:
             try:
                 decision = await self._errands.run(snapshot, decide(snapshot, self._rules()))
                 await self._bus.decide(snapshot, decision)
+            except NewerRecord as error:
+                await self._aside.look(session, error)
+                return
             except (StaleDecision, Unreachable) as error:
                 # Whether it was written is not known after a lost connection; the next snapshot shows it.
                 reason = error
                 continue
             self._log(snapshot, decision)
+            if decision.to is State.DELETED:
+                self._aside.forget(session)
             return
         # It changes faster than it can be decided: it comes up again after the visibility time.
         if isinstance(reason, Unreachable):
@@ -183,7 +211,7 @@ class Controller:
 
     def _rules(self) -> Rules:
         reap = asyncio.get_running_loop().time() >= self._reap_at
-        return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit)
+        return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit, ASIDE_S)
 
     async def _note_failure(self, session: str) -> None:
         """Count a session that could not be decided; the fifth time its first command is refused, so that the rest goes on."""
@@ -197,6 +225,8 @@ class Controller:
                 await self._bus.decide(snapshot, await self._errands.run(snapshot, refused))
             else:
                 await self._bus.decide(snapshot, self._once_more(snapshot))
+        except UnreadableRecord as error:
+            await self._aside.look(session, error)
         except Exception as error:
             # It comes up again after the visibility time.
             log.warning("controller.failure_not_noted", extra={"session": session, "cause": type(error).__name__})

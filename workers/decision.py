@@ -35,7 +35,7 @@ from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, legal_commands, n
 from workers.family import RESTS, child_state, shown_as
 from workers.refusal import newest, refuse_all
 from workers.saying import event_of
-from workers.wording import orphan, refusal, request, waiting
+from workers.wording import orphan, refusal, request, unreadable, waiting
 
 __all__ = ["Rules", "decide", "refuse_all"]
 
@@ -53,16 +53,21 @@ class Rules:
             workers could not renew.
         again_s: when to look again at a lease that may not be reaped yet, in seconds.
         loss_limit: workers lost in a row after which the session is not given to another.
+        aside_s: when to look again at a session whose record cannot be read, in seconds.
     """
 
     source: str = "controller"
     reap: bool = True
     again_s: float = 1.0
     loss_limit: int = 5
+    aside_s: float = 60.0
 
 
 def decide(snapshot: Snapshot, rules: Rules) -> Decision:
-    """Decide about one session: its commands in the order of their offsets, then what its record says."""
+    """Decide about one session: its commands in the order of their offsets, then what its record says.
+
+    Of a record that cannot be read nothing is believed: the session can be deleted, and any other command is refused.
+    """
     draft = _Draft(snapshot, rules)
     for command in snapshot.commands:
         draft.handle(command)
@@ -103,12 +108,14 @@ class _Draft:
             self._refuse(command, "this controller does not know this command")
         elif data.expires_at is not None and data.expires_at <= self._now:
             self._settle(command, Result.EXPIRED, "its asker had stopped waiting")
+        elif self._snapshot.problem and command.type != "session.delete":
+            self._refuse(command, unreadable(self._record.session, self._snapshot.problem))
         else:
             self._obey(command, data)
 
     def _obey(self, command: Command, data: CommandData) -> None:
         trigger = self._meaning(command)
-        after = next_state(self._state, trigger)
+        after = State.DELETED if trigger is Trigger.DELETE and self._snapshot.problem else next_state(self._state, trigger)
         if after is None:
             self._refuse(command, refusal(command, self._state))
             return
@@ -147,7 +154,8 @@ class _Draft:
         return self._state is State.RATE_LIMITED and not self._held
 
     def _refuse(self, command: Command, reason: str) -> None:
-        self._settle(command, Result.REFUSED, reason, legal_commands(self._state))
+        legal = ("session.delete",) if self._snapshot.problem else legal_commands(self._state)
+        self._settle(command, Result.REFUSED, reason, legal)
 
     def _settle(self, command: Command, result: Result, reason: str, legal: Iterable[str] = ()) -> None:
         self._outcomes[command.id] = (command, result, reason, self._state, tuple(legal))
@@ -156,7 +164,7 @@ class _Draft:
 
     def look(self) -> None:
         """Compare the state with what the record says: the lease, the worker's picture, the resume time."""
-        if self._state not in HELD:
+        if self._state not in HELD or self._snapshot.problem:
             return
         if not self._held:
             self._look_at_nobody()
@@ -233,7 +241,8 @@ class _Draft:
 
     def _let_go(self, after: State, by: str | None) -> None:
         """Take the session from its worker, if it has one, and end every wait."""
-        self._revoke = self._revoke or self._held
+        # Of what is deleted no old token may be left that still fits.
+        self._revoke = self._revoke or self._held or after is State.DELETED
         self._held, self._wait, self._resume_at = False, None, None
         self._reason = None
         if after in FINAL:
@@ -247,7 +256,7 @@ class _Draft:
         """Return what is to be written."""
         to = self._state if self._changed else None
         fields = dict(self._fields)
-        if self._record.failures:
+        if self._record.failures and not self._snapshot.problem:
             fields["failures"] = "0"
         if self._pending != self._record.pending:
             fields["pending"] = str(int(self._pending))
@@ -259,7 +268,7 @@ class _Draft:
         return Decision(
             to=to,
             revoke=self._revoke,
-            ready=self._state is State.QUEUED,
+            ready=self._state is State.QUEUED and not self._snapshot.problem,
             due=self._due(),
             handled=newest(self._snapshot),
             fields=fields,
@@ -289,6 +298,8 @@ class _Draft:
     def _due(self) -> datetime | None:
         if self._snapshot.more or (self._changed and self._has_news()):
             return self._now
+        if self._snapshot.problem and not self._changed:
+            return self._now + timedelta(seconds=self._rules.aside_s)
         if self._held:
             again = self._now + timedelta(seconds=self._rules.again_s)
             return max(self._record.lease_until, again) if self._record.lease_until else again

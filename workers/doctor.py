@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from bus import Attendant, Queue, Queues, Role, Server
+from bus import Attendant, Queue, Queues, Role, Server, Unreadable
 
 SLOW_S = 0.05
 """A round trip that makes each step of a fleet slow; within a data centre it is 0.5 ms, within a region 20."""
@@ -59,6 +59,7 @@ class Facts:
         version: of Tidings, here.
         denied: what each role would need and our user may not do; for the roles that were tried.
         untried: roles that could not be tried, because we may not open a transaction.
+        unreadable: sessions whose records cannot be read.
     """
 
     now: datetime
@@ -69,6 +70,7 @@ class Facts:
     version: str
     denied: Mapping[Role, Sequence[str]] = field(default_factory=dict)
     untried: Sequence[Role] = ()
+    unreadable: Sequence[Unreadable] = ()
 
 
 def examine(facts: Facts) -> list[Finding]:
@@ -83,6 +85,8 @@ def examine(facts: Facts) -> list[Finding]:
         _live(facts, Role.CONTROLLER),
         _live(facts, Role.WORKER),
         *_versions(facts),
+        *_records(facts),
+        *_messages(facts),
         _ready(facts),
         _due(facts),
     ]
@@ -191,6 +195,31 @@ def _versions(facts: Facts) -> Iterator[Finding]:
     if others:
         found = f"this is Tidings {facts.version}, and there are processes of {_some(others)}"
         yield Finding("versions", Level.NOTE, found, "end the upgrade: restart those that are older")
+
+
+def _records(facts: Facts) -> Iterator[Finding]:
+    """Name the sessions whose records cannot be read; those that a newer version wrote are in order."""
+    broken = sorted(one.session for one in facts.unreadable if not one.newer)
+    newer = sorted(one.session for one in facts.unreadable if one.newer)
+    if broken:
+        found = f"the records of {len(broken)} sessions cannot be read: {_some(broken)}"
+        advice = (
+            "`tidings export SESSION` keeps a history, `tidings delete SESSION` takes the session away; both work all the same"
+        )
+        yield Finding("records", Level.PROBLEM, found, advice)
+    if newer:
+        found = f"{len(newer)} sessions were written by a newer Tidings: {_some(newer)}"
+        yield Finding("records", Level.NOTE, found, "update this Tidings; older processes leave those sessions alone")
+    if not facts.unreadable:
+        yield Finding("records", Level.OK, "every record can be read")
+
+
+def _messages(facts: Facts) -> Iterator[Finding]:
+    those = sorted(f"{one.presence.name} {one.presence.skipped}" for one in facts.roll if one.live and one.presence.skipped)
+    if those:
+        found = f"messages that could not be read were left out: {_some(those)}"
+        advice = "look for message.unreadable in their logs: something else writes into these channels, or a disk is going bad"
+        yield Finding("messages", Level.NOTE, found, advice)
 
 
 def _ready(facts: Facts) -> Finding:

@@ -12,7 +12,19 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 
-from bus import AgentMessage, Bus, Command, CommandRefused, Decision, Record, Result, SessionStart, Snapshot, UnknownSession
+from bus import (
+    AgentMessage,
+    Bus,
+    Command,
+    CommandRefused,
+    Decision,
+    Record,
+    Result,
+    SessionStart,
+    Snapshot,
+    State,
+    UnknownSession,
+)
 from bus.states import FINAL
 from workers.family import mark_of, owes_report, refused_start, report_of, stop_of
 
@@ -50,8 +62,11 @@ class Errands:
             return decision
         if owes_report(record):
             decision = await self._report(snapshot, decision)
-        if record.state in FINAL and record.children and not await self._stop_children(snapshot):
-            decision = replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
+        if record.state in FINAL and record.children:
+            if not await self._stop_children(snapshot):
+                decision = replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
+            elif record.state is State.DELETED:
+                await self._bus.forget_children(record.session)
         return decision
 
     async def _tell_of_refused_starts(self, snapshot: Snapshot, decision: Decision) -> None:
@@ -72,10 +87,14 @@ class Errands:
         return replace(decision, fields={**decision.fields, "reported": mark_of(record)})
 
     async def _last_words(self, record: Record) -> str:
-        """Return the newest that the agent said; what it said beside a call to a tool may be empty and does not count."""
-        end = record.events
-        while end > 0:
-            begin = max(0, end - PAGE)
+        """Return the newest that the agent said since it was last spoken to.
+
+        What it answered before that is no result of this turn, least of all of one that failed. What it said beside a call to a
+        tool may be empty and does not count.
+        """
+        end = record.events if record.state is not State.DELETED else 0
+        while end > record.said:
+            begin = max(record.said, end - PAGE)
             for event in reversed(await self._bus.history(record.session, begin, end - begin)):
                 if isinstance(event, AgentMessage) and event.data.text:
                     return event.data.text

@@ -10,6 +10,7 @@ _VERBS = {
     Trigger.SAY: "spoken to by",
     Trigger.PAUSE: "paused by",
     Trigger.STOP: "stopped by",
+    Trigger.DELETE: "deleted by",
 }
 
 
@@ -26,11 +27,18 @@ def refusal(command: Command, state: State | None) -> str:
     verb = command.type.partition(".")[2]
     if state is None:
         return "there is no such session: start it first"
+    if state is State.DELETED:
+        return "the session was deleted, and its name is not used again: take another name"
     if verb == "start":
         return f"the session exists already and is {state}"
     if state in FINAL:
         return f"the session is {state}, and that is final"
     return f"nothing was interrupted: the session is {state}; say something to go on"
+
+
+def unreadable(session: str, problem: str) -> str:
+    """Say why nothing but deleting can be done with a session."""
+    return f"its record cannot be read ({problem}): `tidings export {session}` keeps its history, then delete it"
 
 
 def orphan(parent: str, state: State | None) -> str:

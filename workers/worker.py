@@ -131,6 +131,7 @@ class Worker:
             concurrency=self._settings.concurrency,
             model=self._settings.model,
             draining=self._draining,
+            skipped=self._bus.skipped,
         )
 
     def drain(self) -> None:

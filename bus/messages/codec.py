@@ -49,6 +49,7 @@ COMMANDS: tuple[type[commands.Command], ...] = (
     commands.SessionResume,
     commands.SessionPause,
     commands.SessionStop,
+    commands.SessionDelete,
     commands.SessionReport,
 )
 

@@ -64,7 +64,7 @@ class ReportData(CommandData):
         name: what the parent calls it.
         state: state of the child.
         reason: why it failed, None where it did not.
-        text: the newest that the child's agent said.
+        text: the newest that the child's agent said in this turn.
     """
 
     child: SessionId
@@ -106,6 +106,13 @@ class SessionStop(Command):
     """End the session for good."""
 
     type: Literal["session.stop"] = "session.stop"
+    data: CommandData = Field(default_factory=CommandData)
+
+
+class SessionDelete(Command):
+    """Take a session away with its history; a tombstone keeps its name from being used again."""
+
+    type: Literal["session.delete"] = "session.delete"
     data: CommandData = Field(default_factory=CommandData)
 
 

@@ -158,7 +158,7 @@ class ChildResultData(Data):
         name: what the agent calls it.
         state: state of the child: ``awaiting_input``, ``error`` or a final one.
         reason: why it failed, None where it did not.
-        text: the newest that the child's agent said; cut where it would not fit into a message.
+        text: the newest that the child's agent said in this turn; cut where it would not fit into a message.
         why: one line on the state, for a person.
     """
 

@@ -24,6 +24,11 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
     """Not a failure that a provider told: most often a defect in the caller's own code."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Reason | None:
+        """Read a word of a newer version as UNKNOWN: what it stands in can then still be read."""
+        return cls.UNKNOWN if isinstance(value, str) and value else None
+
     @property
     def is_rate_limit(self) -> bool:
         """Whether a session that waits for this reason is called rate limited."""

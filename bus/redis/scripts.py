@@ -11,7 +11,21 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-NAMES = ("append", "attend", "claim", "command", "decide", "forget_due", "publish", "release", "renew", "take_due", "withdraw")
+NAMES = (
+    "append",
+    "attend",
+    "claim",
+    "command",
+    "decide",
+    "forget_due",
+    "publish",
+    "release",
+    "renew",
+    "restore",
+    "set_aside",
+    "take_due",
+    "withdraw",
+)
 """Every script; ``bus/redis/lua/<name>.lua`` explains its KEYS and ARGV."""
 
 

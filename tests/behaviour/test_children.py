@@ -15,12 +15,17 @@ from bus import (
     ChildStart,
     ChildStartData,
     ChildState,
+    CommandData,
+    CommandRefused,
     Event,
     LeaseLost,
     LlmRetry,
     Reason,
     Record,
+    SessionDelete,
+    SessionStart,
     SessionState,
+    StartData,
     State,
 )
 from tests.fleet import PATIENCE_S, Fleet
@@ -196,6 +201,71 @@ async def test_a_parent_that_is_stopped_stops_its_children(redis_url: str) -> No
         await _until_nothing_is_due(fleet)
         assert {child.state for child in await fleet.bus.children("p")} == {State.STOPPED}
         assert _results(await fleet.history("p")) == []
+
+
+async def test_a_parent_that_finishes_stops_its_children(redis_url: str) -> None:
+    """However it came to its end: nobody is left who would read what they find."""
+
+    class Hasty(Team):
+        async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+            if len(history) == 1:
+                return Step([ChildStartData(name="one", text="do one")])
+            return Step(next=Next.FINISH) if len(history) == 3 else Step()
+
+    async with Fleet(redis_url, agent=Hasty, concurrency=2) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.say("p", "enough")
+        await fleet.until("p", State.FINISHED)
+        stopped = await fleet.until(child, State.STOPPED)
+        assert stopped.why == "stopped by session/p: its parent is finished"
+        await _until_nothing_is_due(fleet)
+
+
+async def test_a_parent_that_is_deleted_stops_its_children(redis_url: str) -> None:
+    """Its tombstone keeps them in mind until all of them are over, and then forgets them."""
+    async with Fleet(redis_url, agent=Team, concurrency=2) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject="p", data=CommandData(by="ann")))
+        stopped = await fleet.until(child, State.STOPPED)
+        assert stopped.why == "stopped by session/p: its parent is deleted"
+
+        async def forgotten() -> bool:
+            return await fleet.bus.children("p") == ()
+
+        await eventually(forgotten, PATIENCE_S, "its children are forgotten")
+        await _until_nothing_is_due(fleet)
+        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        await _until_nothing_is_due(fleet)
+        assert await fleet.bus.children("p") == ()
+
+
+async def test_a_parent_hears_that_its_child_was_deleted(redis_url: str) -> None:
+    """As of any other end; it does not wait for ever."""
+    async with Fleet(redis_url, agent=Team) as fleet:
+        fleet.script("429:retry-after=50")
+        await fleet.start("p", "one")
+        child = await _child(fleet, "p", "one")
+        await fleet.until(child, State.RATE_LIMITED)
+        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        assert await _until_said(fleet, "p") == "one deleted: "
+        assert [known.state for known in await fleet.bus.children("p")] == [State.DELETED]
+        await _until_nothing_is_due(fleet)
+
+
+async def test_nothing_is_started_under_a_parent_that_is_not_there(redis_url: str) -> None:
+    """Whoever asks is told so; the id is free for another start."""
+    async with Fleet(redis_url, workers=0) as fleet:
+        orphan = SessionStart(subject="c", data=StartData(by="ann", parent="nobody", name="one"))
+        with pytest.raises(CommandRefused, match="there is no session 'nobody'"):
+            await fleet.send(orphan)
+        await fleet.start("c")
+        assert (await fleet.bus.status("c")).parent is None
 
 
 async def _until_nothing_is_due(fleet: Fleet) -> None:

@@ -19,23 +19,37 @@ Entry = tuple[int, str]
 class Log:
     """What the server keeps of one channel: the newest offset, and the entries that retention has left.
 
-    A message is the text ``<epoch>/<offset>``, so that it can be seen where it came from.
+    A message is the text ``<epoch>/<offset>``, so that it can be seen where it came from; after a crash, which keeps
+    the epoch, ``<epoch>+<crashes>/<offset>``. It is its own id.
     """
 
     epoch: str
     end: int = 0
     kept: deque[Entry] = field(default_factory=deque)
+    crashes: int = 0
 
     def publish(self) -> Entry:
         """Store the next message."""
         self.end += 1
-        self.kept.append((self.end, f"{self.epoch}/{self.end}"))
+        life = f"+{self.crashes}" if self.crashes else ""
+        self.kept.append((self.end, f"{self.epoch}{life}/{self.end}"))
         return self.kept[-1]
 
     def trim(self, count: int) -> None:
         """Let retention take the oldest."""
         for _ in range(min(count, len(self.kept))):
             self.kept.popleft()
+
+    def crash(self, count: int) -> None:
+        """Lose the newest, which were not yet on the disk."""
+        self.crashes += 1
+        self.end = max(0, self.end - count)
+        while self.kept and self.kept[-1][0] > self.end:
+            self.kept.pop()
+
+    def at(self, offset: int) -> str:
+        """Return the message at an offset, '' where it is not kept."""
+        return dict(self.kept).get(offset, "")
 
     def after(self, offset: int, limit: int) -> tuple[Entry, ...]:
         """Read a page."""
@@ -59,7 +73,7 @@ def _read(track: Track[str], log: Log | None, limit: int = 100) -> list[str | Ga
     """Give a track one page of a log, None standing for a session that is gone."""
     if log is None:
         return track.page(None, 0, ())
-    return track.page(log.epoch, log.end, log.after(track.last, limit))
+    return track.page(log.epoch, log.end, log.after(track.last, limit), log.at(track.last))
 
 
 def _read_all(track: Track[str], log: Log, limit: int = 100) -> list[str | Gap]:
@@ -174,7 +188,73 @@ def test_whatever_does_not_fit_asks_for_the_log(epoch: str | None, offset: int |
     assert _read_all(track, _log("e", 4)) == ["e/3", "e/4"]
 
 
+# a server that crashed and keeps the epoch
+
+
+def _crashed(log: Log, lost: int, written: int) -> Log:
+    log.crash(lost)
+    for _ in range(written):
+        log.publish()
+    return log
+
+
+@pytest.mark.parametrize("written", [2, 3, 9])
+def test_a_log_that_was_lost_and_filled_again_is_told(written: int) -> None:
+    """Another message lies where the reader's last one was, so that all of it is given again after a gap."""
+    log = _log("e", 5)
+    track: Track[str] = Track("events.demo", identify=str)
+    _read_all(track, log)
+    assert _read(track, _crashed(log, 2, written)) == [Gap("events.demo", "reset", 6, 5)]
+    assert _read_all(track, log) == [message for _, message in log.kept]
+
+
+def test_it_is_looked_for_on_every_page() -> None:
+    """Not only where a reader begins: this one has followed for long, by pages and by live messages."""
+    log = _log("e", 2)
+    track: Track[str] = Track("events.demo", "e", 2, "e/2", str)
+    assert _read_all(track, log) == []
+    log.publish()
+    assert track.live("e", 3, "e/3") == "e/3"
+    assert _read(track, log) == []
+    assert _read(track, _crashed(log, 1, 1)) == [Gap("events.demo", "reset", 4, 3)]
+
+
+def test_what_was_lost_before_the_reader_got_it_is_no_gap() -> None:
+    """Its last message is still there; it goes on with what came instead."""
+    log = _log("e", 5)
+    track: Track[str] = Track("events.demo", "e", 3, "e/3", str)
+    assert _read_all(track, _crashed(log, 2, 2)) == ["e+1/4", "e+1/5"]
+
+
+def test_a_cursor_with_the_id_of_another_message_begins_anew() -> None:
+    """The log is not the one that the cursor was taken from."""
+    track: Track[str] = Track("events.demo", "e", 2, "x", str)
+    assert _read_all(track, _log("e", 3)) == [Gap("events.demo", "reset", 3, 2), "e/1", "e/2", "e/3"]
+
+
+@pytest.mark.parametrize("ident", ["", "e/2"])
+def test_a_message_that_is_not_kept_or_not_known_is_not_compared(ident: str) -> None:
+    """Retention takes messages without losing any."""
+    track: Track[str] = Track("status.demo", "e", 2, ident, str)
+    log = _log("e", 4, trimmed=2 if ident else 0)
+    assert _read_all(track, log) == ["e/3", "e/4"]
+
+
 # sessions that come and go
+
+
+def test_a_session_that_is_deleted_is_told_once() -> None:
+    """With what the reader has missed of it; nothing follows."""
+    track = _attached(_log("e", 3))
+    assert track.bury("e", 5) == [Gap("events.demo", "deleted", 4, 5)]
+    assert track.bury("e", 5) == []
+    assert (track.last, track.stale) == (5, False)
+
+
+def test_a_reader_of_a_deleted_session_is_told_at_once() -> None:
+    """Whether it has anything of it or not."""
+    assert Track[str]("events.demo").bury("e", 0) == [Gap("events.demo", "deleted", 1, 0)]
+    assert Track[str]("events.demo", "old", 7).bury("e", 2) == [Gap("events.demo", "deleted", 8, 7)]
 
 
 def test_a_reader_may_come_before_the_session() -> None:
@@ -211,6 +291,7 @@ def _place(start: tuple[str | None, int], out: list[str | Gap]) -> tuple[str | N
     for item in out:
         if isinstance(item, str):
             written, _, offset = item.partition("/")
+            written = written.partition("+")[0]
             assert epoch in (None, written)
             assert int(offset) == last + 1
             epoch, last = written, last + 1
@@ -236,7 +317,10 @@ class Reading(RuleBasedStateMachine):
         self.buffer: list[tuple[str, int, str]] = []
         self.out: list[str | Gap] = []
         self.start: tuple[str | None, int] = (None, 0)
-        self.track: Track[str] = Track("events.demo")
+        self.track: Track[str] = Track("events.demo", identify=str)
+        self.crashes = 0
+        self.reconnected = False
+        self.trimmed = False
 
     @property
     def log(self) -> Log:
@@ -245,15 +329,16 @@ class Reading(RuleBasedStateMachine):
 
     @initialize(
         written=st.integers(0, 8),
-        trimmed=st.integers(0, 8),
+        trimmed=st.just(0) | st.integers(0, 8),
         epoch=st.sampled_from(["0", None, "lost"]),
         cursor=st.integers(0, 10),
     )
     def attach(self, written: int, trimmed: int, epoch: str | None, cursor: int) -> None:
         """A reader comes with any cursor: of this log or of another, inside it or beyond."""
         self.logs = [_log("0", written, trimmed)]
+        self.trimmed = bool(min(trimmed, written))
         self.start = (epoch, cursor)
-        self.track = Track("events.demo", epoch, cursor)
+        self.track = Track("events.demo", epoch, cursor, identify=str)
 
     @rule(count=st.integers(1, 3))
     def publish(self, count: int) -> None:
@@ -263,14 +348,28 @@ class Reading(RuleBasedStateMachine):
             self.buffer.append((self.log.epoch, offset, message))
 
     @rule(count=st.integers(1, 4))
+    @precondition(lambda self: not self.crashes)
     def trim(self, count: int) -> None:
-        """Retention takes the oldest, perhaps all."""
+        """Retention takes the oldest, perhaps all. Not together with a crash: what is not kept cannot be compared."""
+        self.trimmed = self.trimmed or bool(self.log.kept)
         self.log.trim(count)
 
     @rule(written=st.integers(0, 4))
     def lose(self, written: int) -> None:
         """The data is lost; the session begins again under another epoch."""
         self.logs.append(_log(str(len(self.logs)), written))
+
+    @rule(lost=st.integers(1, 4), written=st.integers(0, 6))
+    @precondition(lambda self: not self.trimmed)
+    def crash(self, lost: int, written: int) -> None:
+        """The server loses what it had not written to its disk, keeps the epoch, and is written to again.
+
+        Every connection breaks by that: the next thing that a reader does is to look at the log.
+        """
+        _crashed(self.log, lost, written)
+        self.buffer.clear()
+        self.crashes += 1
+        self.reconnected = True
 
     @rule()
     def vanish(self) -> None:
@@ -279,14 +378,14 @@ class Reading(RuleBasedStateMachine):
         self.lose(0)
 
     @rule(data=st.data(), again=st.booleans())
-    @precondition(lambda self: self.buffer)
+    @precondition(lambda self: self.buffer and not self.reconnected)
     def hear_one(self, data: st.DataObject, again: bool) -> None:
         """One live message arrives, perhaps not for the last time."""
         index = data.draw(st.integers(0, len(self.buffer) - 1))
         self._hear(*(self.buffer[index] if again else self.buffer.pop(index)))
 
     @rule()
-    @precondition(lambda self: self.buffer)
+    @precondition(lambda self: self.buffer and not self.reconnected)
     def hear_all(self) -> None:
         """Everything that waits arrives as it was published."""
         for live in self.buffer:
@@ -307,6 +406,7 @@ class Reading(RuleBasedStateMachine):
     def read(self, limit: int) -> None:
         """A page is read: at most one gap is told, and nothing is in it that could still be read."""
         items = _read(self.track, self.log, limit)
+        self.reconnected = False
         gaps = [item for item in items if isinstance(item, Gap)]
         assert len(gaps) <= 1
         for gap in gaps:
@@ -317,19 +417,27 @@ class Reading(RuleBasedStateMachine):
     def catch_up(self) -> None:
         """The log is read to its end: the reader has all of it, or has been told what it lacks."""
         pages = 0
-        while self.track.stale:
+        while self.track.stale or self.reconnected:
             self.read(3)
             pages += 1
             assert pages <= 2 + self.log.end
         if self.track.last == self.log.end and self.track.epoch == self.log.epoch:
+            self._holds_what_is_kept()
             assert _place(self.start, self.out) in {(self.log.epoch, self.log.end), (None, self.log.end)}
+
+    def _holds_what_is_kept(self) -> None:
+        """Since the last reset the reader was given no other message than the one that the log has in that place."""
+        resets = [index for index, item in enumerate(self.out) if isinstance(item, Gap) and item.why == "reset"]
+        since = self.out[resets[-1] + 1 :] if resets else self.out
+        given = {int(item.partition("/")[2]): item for item in since if isinstance(item, str)}
+        assert {offset: given.get(offset, message) for offset, message in self.log.kept} == dict(self.log.kept)
 
     @invariant()
     def it_is_one_sequence(self) -> None:
         """No hole, no double, and no more resets than there were logs."""
         assert _place(self.start, self.out)[1] == self.track.last
         resets = [item for item in self.out if isinstance(item, Gap) and item.why == "reset"]
-        assert len(resets) <= len(self.logs)
+        assert len(resets) <= len(self.logs) + self.crashes
 
     def teardown(self) -> None:
         """Whatever happened, one look at the log in silence completes the sequence."""

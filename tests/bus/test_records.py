@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus import messages as m
-from bus.errors import InvalidMessage
-from bus.records import Record, instant, milliseconds, parse_record
+from bus.errors import InvalidMessage, NewerRecord, UnreadableRecord
+from bus.records import Record, instant, milliseconds, parse_record, salvage_record
+from bus.schema import SCHEMA
 from bus.states import State
 from tests import strategies as draw
 
@@ -83,9 +84,10 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 
 
 def test_no_hash_is_no_record() -> None:
-    """A session without an epoch does not exist, whatever else is there."""
+    """Where there is no hash there is no session; one without an epoch is one that cannot be read."""
     assert parse_record("demo", {}) is None
-    assert parse_record("demo", {b"status": b"3"}) is None
+    with pytest.raises(UnreadableRecord, match="epoch: missing"):
+        parse_record("demo", {b"status": b"3"})
 
 
 def test_a_new_record_has_its_epoch_and_nothing_else() -> None:
@@ -104,6 +106,26 @@ def test_fields_that_are_not_known_are_left_out() -> None:
     assert _record(colour="blue") == _record()
 
 
+def test_a_reason_of_a_newer_version_is_unknown() -> None:
+    """The record can be read all the same."""
+    assert _record(reason="solar_flare").reason is m.Reason.UNKNOWN
+
+
+def test_of_a_broken_record_the_rest_is_salvaged() -> None:
+    """What cannot be read is as if it were not there."""
+    broken = {b"epoch": b"e1", b"state": b"dreaming", b"version": b"x", b"why": b"so", b"events": b"7"}
+    with pytest.raises(UnreadableRecord):
+        parse_record("demo", broken)
+    record = salvage_record("demo", broken)
+    assert (record.epoch, record.state, record.version, record.why, record.events) == ("e1", None, 0, "so", 7)
+
+
+def test_a_newer_record_is_not_an_unreadable_one() -> None:
+    """The error says what to do about it."""
+    with pytest.raises(NewerRecord):
+        _record(schema=str(SCHEMA + 1))
+
+
 def test_records_do_not_share_their_picture() -> None:
     """Two sessions without a picture have one each."""
     assert _record().picture.waits is not _record().picture.waits
@@ -112,7 +134,7 @@ def test_records_do_not_share_their_picture() -> None:
 # what cannot be read
 
 
-UNREADABLE = [(name, SECRET) for name in (*NUMBERS, *TIMES, *OTHERS)] + [
+UNREADABLE = [(name, SECRET) for name in (*NUMBERS, *TIMES, *OTHERS) if name != "reason"] + [
     ("worker", f'{{"{SECRET}":"{SECRET}"}}'),
     ("worker", f'{{"name":"{SECRET * 9}"}}'),
     ("picture", f'{{"waits":{{"{SECRET}":"{SECRET}"}}}}'),

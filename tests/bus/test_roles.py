@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from redis.exceptions import NoPermissionError
@@ -13,28 +13,34 @@ from redis.exceptions import NoPermissionError
 from bus import (
     AccessDenied,
     Bus,
+    ChildStartData,
     CommandData,
+    Event,
     Notice,
     Presence,
     Release,
     Role,
     SayData,
+    SessionDelete,
     SessionPause,
     SessionSay,
     SessionStart,
+    SessionStop,
     StartData,
     State,
     Trigger,
     UserMessage,
     UserMessageData,
     WorkerRef,
+    read_archives,
 )
 from bus.channels import Names
 from bus.roles import acl, grants, trials
 from tests.servers import RunningServer, ServerOptions, redis_binary, valkey_binary
 from tests.waiting import eventually
-from workers.agent import ChatAgent
+from workers.agent import ChatAgent, Step
 from workers.controller import Controller
+from workers.llm import Llm
 from workers.provider import Provider
 from workers.settings import Settings
 from workers.worker import Worker
@@ -104,6 +110,45 @@ async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: p
             assert [one.presence.name for one in roll] == ["c1", "w1"]
             assert [record.session async for record in viewer.sessions()] == ["demo"]
             assert (await person.queues()).ready.length == 0
+            [archive] = read_archives([line async for line in viewer.export("demo")])
+            for other in (w, person, viewer):
+                with pytest.raises(AccessDenied):
+                    await other.restore(archive, "copy")
+            assert (await c.restore(archive, "copy")).events == 4
+            await person.send(SessionDelete(subject="demo", data=CommandData(by="ann")), 20)
+            assert (await viewer.status("demo")).state is State.DELETED
+
+
+async def test_a_family_works_with_the_least_rights(open_as: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker asks for a child, controllers report it and stop it with its parent; a viewer sees it under its parent."""
+    monkeypatch.setenv("OPENAI_API_KEY", "anything")
+    async with Provider() as provider, open_as(Role.WORKER) as w, open_as(Role.CONTROLLER) as c, open_as(Role.PERSON) as person:
+        settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05)
+        controller, worker = Controller(c, settings, name="c1"), Worker(w, _Parent, settings, name="w1")
+        async with _running(controller.run, controller.stop), _running(worker.run, worker.drain):
+            await person.send(SessionStart(subject="demo", data=StartData(by="ann", text="hello")), 20)
+            await eventually(lambda: _is(person, "demo", State.AWAITING_INPUT, events=3), 20, "the child has reported")
+            async with open_as(Role.VIEWER) as viewer:
+                (child,) = await viewer.children("demo")
+            await person.send(SessionStop(subject="demo", data=CommandData(by="ann")), 20)
+            await eventually(lambda: _is(person, child.child, State.STOPPED), 20, "the child is stopped too")
+    types = ["user.message", "child.start", "child.result"]
+    assert [event.type for event in await _history(open_as, "demo")][:3] == types
+
+
+class _Parent(ChatAgent):
+    """Starts one child."""
+
+    children: ClassVar[dict[str, Callable[[], ChatAgent]]] = {"helper": ChatAgent}
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Start it, and wait."""
+        return Step([ChildStartData(name="helper", text="help")] if len(history) == 1 else [])
+
+
+async def _history(open_as: Open, session: str) -> tuple[Event, ...]:
+    async with open_as(Role.VIEWER) as viewer:
+        return await viewer.history(session)
 
 
 async def test_a_viewer_changes_nothing(open_as: Open) -> None:

@@ -47,24 +47,35 @@ def test_no_sequence_of_triggers_reaches_an_undefined_state(triggers: list[Trigg
 
 @given(st.lists(st.sampled_from(Trigger), max_size=30))
 def test_a_final_state_is_never_left(triggers: list[Trigger]) -> None:
-    """Once stopped or finished, a session stays so."""
+    """Once stopped or finished, a session stays so, unless it is deleted; and that is for ever."""
     path = _walk(triggers)
     ends = [index for index, state in enumerate(path) if state in FINAL]
     if ends:
-        assert set(path[ends[0] :]) == {path[ends[0]]}
+        after = path[ends[0] :]
+        assert set(after) <= {after[0], State.DELETED}
+        assert Trigger.DELETE in triggers or set(after) == {after[0]}
+        assert after == sorted(after, key=lambda state: state is State.DELETED)
 
 
 @pytest.mark.parametrize("state", FINAL)
-def test_final_states_have_no_way_out(state: State) -> None:
-    """No trigger leads from a final state to another; all that is accepted is stopping what is stopped."""
+def test_final_states_have_no_way_out_but_deleting(state: State) -> None:
+    """No other trigger leads from a final state to another; besides it only stopping what is stopped is accepted."""
     ways = {trigger: to for (from_, trigger), to in TABLE.items() if from_ is state}
+    assert ways.pop(Trigger.DELETE) is State.DELETED
     assert set(ways.values()) <= {state}
     assert set(ways) <= {Trigger.STOP}
+    assert state is not State.DELETED or not ways
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_session_can_be_deleted(state: State) -> None:
+    """Whatever it is doing; and a deleted one stays deleted."""
+    assert next_state(state, Trigger.DELETE) is State.DELETED
 
 
 @pytest.mark.parametrize("state", OPEN)
 def test_every_other_state_has_a_way_to_an_end(state: State) -> None:
-    """From each state that is not final both final states can be reached."""
+    """From each state that is not final every final state can be reached."""
     assert _reachable(state) >= FINAL
 
 
@@ -99,9 +110,9 @@ def test_a_user_may_speak_at_any_time(state: State) -> None:
 
 
 @pytest.mark.parametrize("trigger", [t for t in Trigger if t not in (Trigger.RESUME, Trigger.REST)])
-def test_a_pause_beats_everything_but_a_resume_and_a_stop(trigger: Trigger) -> None:
+def test_a_pause_beats_everything_but_a_resume_and_an_end(trigger: Trigger) -> None:
     """No deadline, worker or word of a user takes a session out of a person's pause."""
-    assert next_state(State.PAUSED, trigger) in {None, State.PAUSED, State.STOPPED}
+    assert next_state(State.PAUSED, trigger) in {None, State.PAUSED, State.STOPPED, State.DELETED}
 
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.RETRYING, State.RATE_LIMITED])
@@ -133,28 +144,32 @@ def test_only_what_is_parked_wakes_by_itself() -> None:
 
 @pytest.mark.parametrize("state", [None, *State])
 def test_legal_commands_agree_with_the_table(state: State | None) -> None:
-    """A command is legal exactly where the table has a row for it, whatever a resume is called; in a final state none is."""
+    """A command is legal exactly where the table has a row for it; in a final state only where that leads elsewhere."""
     accepted = {trigger for from_, trigger in TABLE if from_ is state}
     expected = [
         name
         for name, trigger in COMMANDS.items()
         if (accepted & set(RESUMES) if trigger is Trigger.RESUME else trigger in accepted)
     ]
-    assert list(legal_commands(state)) == ([] if state in FINAL else expected)
+    assert list(legal_commands(state)) == (
+        ["session.delete"] if state in (State.STOPPED, State.FINISHED) else [] if state in FINAL else expected
+    )
 
 
 def test_legal_commands_of_some_states() -> None:
-    """A new session is started; one that waits for input is not resumed; a finished one accepts nothing."""
+    """A new session is started; one that waits for input is not resumed; a finished one can only be deleted."""
     assert legal_commands(None) == ("session.start",)
-    assert legal_commands(State.AWAITING_INPUT) == ("session.say", "session.pause", "session.stop")
+    assert legal_commands(State.AWAITING_INPUT) == ("session.say", "session.pause", "session.stop", "session.delete")
     assert legal_commands(State.RUNNING) == (
         "session.say",
         "session.resume",
         "session.pause",
         "session.stop",
+        "session.delete",
     )
-    assert legal_commands(State.STOPPED) == ()
-    assert legal_commands(State.FINISHED) == ()
+    assert legal_commands(State.STOPPED) == ("session.delete",)
+    assert legal_commands(State.FINISHED) == ("session.delete",)
+    assert legal_commands(State.DELETED) == ()
 
 
 def test_a_pair_that_is_not_in_the_table_is_refused() -> None:

@@ -483,6 +483,26 @@ async def test_data_lost_and_begun_anew_at_once(bus: Bus, raw: Redis) -> None:
         assert offsets(await take(events, 6)) == [("reset", 4, 3), 1, 2, 3, 4, 5]
 
 
+async def test_data_lost_and_written_over_under_the_same_epoch(bus: Bus, raw: Redis, names: Names) -> None:
+    """The record survived, the newest events did not, and others have taken their places: as after a crash with `everysec`."""
+    await fill(bus, 3)
+    async with bus.subscribe("events.s", reread_s=0.02) as events:
+        await take(events, 3)
+        kept: Any = await raw.xrange(names.log("events", "s"), count=2)
+        pipeline = raw.pipeline(transaction=True)
+        pipeline.delete(names.log("events", "s"))
+        for ident, fields in kept:
+            pipeline.xadd(names.log("events", "s"), fields, id=ident)
+        for offset in (3, 4):
+            other = actors.answer("s", id=f"other{offset}").model_dump_json(exclude={"offset", "epoch"})
+            pipeline.xadd(names.log("events", "s"), {"id": f"other{offset}", "m": other}, id=f"{offset}-0")
+        pipeline.hset(names.record("s"), "events", 4)
+        await pipeline.execute()
+        seen = await take(events, 5)
+        assert offsets(seen) == [("reset", 4, 3), 1, 2, 3, 4]
+        assert [getattr(item, "id", "") for item in seen[3:]] == ["other3", "other4"]
+
+
 async def test_what_was_never_heard_is_found_in_silence(bus: Bus, raw: Redis, names: Names) -> None:
     """The last message before a silence cannot be missed by counting."""
     await fill(bus, 1)

@@ -59,9 +59,9 @@ def test_what_a_person_can_ask_is_told_for_every_state() -> None:
     """One row for each state, and a resume with all that it may mean."""
     lines = make_states.asked().splitlines()
     assert len(lines) == 2 + 1 + len(State)
-    assert lines[0] == "| state | `start` | `say` | `resume` | `pause` | `stop` |"
-    assert "| `paused` | – | stays | `queued` or `awaiting_input` | stays | `stopped` |" in lines
-    assert "| `finished` | – | – | – | – | – |" in lines
+    assert lines[0] == "| state | `start` | `say` | `resume` | `pause` | `stop` | `delete` |"
+    assert "| `paused` | – | stays | `queued` or `awaiting_input` | stays | `stopped` | `deleted` |" in lines
+    assert "| `finished` | – | – | – | – | – | `deleted` |" in lines
 
 
 def test_the_page_explains_every_state_and_every_trigger() -> None:

@@ -206,7 +206,7 @@ async def test_a_record_that_cannot_be_read_harms_nobody(memory: Bus, caplog: py
         redis: Any = memory._link.connection.commands
         await redis.hset(memory._link.names.record("bad"), "token", "secret words")
         await redis.zadd(memory._link.names.due, {"bad": 1})
-        await eventually(lambda: "controller.failed" in messages(caplog), PATIENCE_S)
+        await eventually(lambda: "controller.set_aside" in messages(caplog), PATIENCE_S)
         await start(memory, "good")
     assert "secret words" not in caplog.text
     assert "Traceback" not in caplog.text

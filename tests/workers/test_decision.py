@@ -24,6 +24,7 @@ from bus import (
     ReportData,
     Result,
     SayData,
+    SessionDelete,
     SessionPause,
     SessionReport,
     SessionResume,
@@ -56,6 +57,7 @@ TRIGGERS = {
     "session.resume": {Trigger.RESUME, Trigger.NUDGE, Trigger.REST},
     "session.pause": {Trigger.PAUSE},
     "session.stop": {Trigger.STOP},
+    "session.delete": {Trigger.DELETE},
     "session.report": {Trigger.REPORT},
 }
 FOUND = {Trigger.LOSE, Trigger.ABANDON, Trigger.WAKE, Trigger.LIMITED, Trigger.TROUBLED, Trigger.RECOVER}
@@ -65,6 +67,7 @@ ASKS: dict[str, tuple[type[Command], dict[str, Any]]] = {
     "resume": (SessionResume, {}),
     "pause": (SessionPause, {}),
     "stop": (SessionStop, {}),
+    "delete": (SessionDelete, {}),
     "report": (SessionReport, {"child": "c", "name": "helper", "state": "finished", "text": "done"}),
 }
 
@@ -101,7 +104,7 @@ def seen(
     parents: Mapping[str, State] | None = None,
 ) -> Snapshot:
     """What a controller reads."""
-    return Snapshot(found, commands, settled, NOW, more, parents or {})
+    return Snapshot(found, commands, settled, NOW, more, parents=parents or {})
 
 
 def outcomes(decision: Decision) -> list[Outcome]:
@@ -174,7 +177,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     waiting = [draw(commands(found.handled + index)) for index in range(1, draw(st.integers(0, 5)) + 1)]
     settled = frozenset(command.id for command in waiting if draw(st.booleans()) and draw(st.booleans()))
     parents = {"p": State.RUNNING, "over": State.STOPPED}
-    return Snapshot(found, tuple(waiting), settled, NOW, draw(st.booleans()) and len(waiting) > 0, parents)
+    return Snapshot(found, tuple(waiting), settled, NOW, draw(st.booleans()) and len(waiting) > 0, parents=parents)
 
 
 rules = st.builds(Rules, reap=st.booleans(), loss_limit=st.integers(1, 4))
@@ -250,7 +253,8 @@ def test_what_changes_is_told_and_nothing_else(snapshot: Snapshot, by: Rules) ->
     decision = decide(snapshot, by)
     result = after(snapshot.record, decision)
     assert (decision.state is None) == (decision.to is None)
-    assert decision.revoke == (snapshot.record.held and not result.held)
+    taken = (snapshot.record.held and not result.held) or decision.to is State.DELETED
+    assert decision.revoke == taken
     applied = {outcome.command_id for outcome in outcomes(decision) if outcome.result is Result.APPLIED}
     saying = SessionStart | SessionSay | SessionReport
     texts = [command for command in snapshot.commands if command.id in applied and isinstance(command, saying)]
@@ -551,6 +555,43 @@ def test_a_say_needs_no_start_data() -> None:
     assert isinstance(said, UserMessage)
     assert said.data.text == SayData(text="more").text
     assert StartData().text is None
+
+
+# deleting, and what cannot be read
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_a_delete_takes_the_session_whatever_it_is_doing(state: State) -> None:
+    """No token that is about still fits, and nobody is to look at it again."""
+    found = held(state) if state in HELD else record(state, pending=True)
+    decision = decide(seen(found, ask("delete")), Rules())
+    assert [outcome.result for outcome in outcomes(decision)] == [Result.APPLIED]
+    if state is State.DELETED:
+        assert (decision.to, decision.revoke, decision.due) == (None, False, None)
+    else:
+        assert (decision.to, decision.revoke, decision.ready, decision.due) == (State.DELETED, True, False, None)
+        assert decision.fields["why"] == "deleted by ann"
+
+
+@pytest.mark.parametrize("verb", sorted(ASKS.keys() - {"delete"}))
+def test_nothing_can_be_asked_of_what_was_deleted(verb: str) -> None:
+    """Not even that it be stopped."""
+    [outcome] = outcomes(decide(seen(record(State.DELETED), ask(verb)), Rules()))
+    assert (outcome.result, outcome.legal) == (Result.REFUSED, ())
+    assert "another name" in outcome.reason
+
+
+@pytest.mark.parametrize("found", [record(None), record(State.QUEUED), held(until=PAST), record(State.PAUSED)])
+def test_of_a_record_that_cannot_be_read_nothing_is_believed(found: Record) -> None:
+    """It is neither reaped nor queued; whatever is asked but a delete is refused, and it is looked at again later."""
+    snapshot = replace(seen(found, ask("pause"), ask("say", 2)), basis=(b"x", b"0", b"0", b"e"), problem="version: ValueError")
+    decision = decide(snapshot, Rules(aside_s=60))
+    assert [(outcome.result, outcome.legal) for outcome in outcomes(decision)] == [(Result.REFUSED, ("session.delete",))] * 2
+    assert "version: ValueError" in outcomes(decision)[0].reason
+    assert (decision.to, decision.ready, decision.fields, decision.messages) == (None, False, {}, ())
+    assert decision.due == NOW + timedelta(seconds=60)
+    decision = decide(replace(snapshot, commands=(ask("delete"),)), Rules())
+    assert (decision.to, decision.revoke, decision.due) == (State.DELETED, True, None)
 
 
 # parents and children

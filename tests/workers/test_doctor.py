@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Attendant, Presence, Queue, Queues, Role, Server
+from bus import Attendant, Presence, Queue, Queues, Role, Server, Unreadable
 from workers.doctor import Facts, Finding, Level, examine
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -58,7 +58,7 @@ def test_a_well_installation_has_nothing_to_be_done() -> None:
     assert not any(finding.advice for finding in findings)
     assert [finding.check for finding in findings] == [
         *("server", "rights", "durability", "eviction", "memory", "latency", "clock"),
-        *("controllers", "workers", "ready", "due"),
+        *("controllers", "workers", "records", "ready", "due"),
     ]
 
 
@@ -174,14 +174,42 @@ presences = st.builds(
         version=st.text(),
         denied=st.dictionaries(st.sampled_from(Role), st.lists(st.text())),
         untried=st.lists(st.sampled_from(Role)),
+        unreadable=st.lists(st.builds(Unreadable, st.text(min_size=1), st.text(), st.booleans())),
     )
 )
 def test_judging_never_fails_and_bad_findings_say_what_to_do(facts: Facts) -> None:
     """Whatever is known or not: every check that matters is there, and OK alone has no advice."""
     findings = examine(facts)
-    assert {"server", "rights", "durability", "eviction", "latency", "clock", "controllers", "workers", "ready", "due"} <= {
-        finding.check for finding in findings
-    }
+    assert {
+        "server",
+        "rights",
+        "durability",
+        "eviction",
+        "latency",
+        "clock",
+        "controllers",
+        "workers",
+        "records",
+        "ready",
+        "due",
+    } <= {finding.check for finding in findings}
     for finding in findings:
         assert finding.found
         assert bool(finding.advice) is (finding.level is not Level.OK)
+
+
+def test_records_that_cannot_be_read_are_named() -> None:
+    """And what can still be done with them; those of a newer version are no fault."""
+    broken, newer = Unreadable("sea", "version: ValueError", False), Unreadable("sky", "newer", True)
+    finding = found(replace(WELL, unreadable=[broken, newer]), "records")
+    assert (finding.level, "sea" in finding.found, "sky" in finding.found) == (Level.PROBLEM, True, False)
+    assert "tidings delete" in finding.advice
+    finding = found(replace(WELL, unreadable=[newer]), "records")
+    assert (finding.level, "sky" in finding.found, "update" in finding.advice) == (Level.NOTE, True, True)
+
+
+def test_messages_left_out_are_told_with_who_met_them() -> None:
+    """Of those that live; a process that is gone has met them before."""
+    roll = (*ROLL, there(Role.WORKER, "w2", skipped=3), there(Role.WORKER, "w3", live=False, skipped=9))
+    finding = found(replace(WELL, roll=roll), "messages")
+    assert (finding.level, "w2 3" in finding.found, "w3" in finding.found) == (Level.NOTE, True, False)

@@ -88,7 +88,7 @@ def test_what_cannot_be_said_is_an_error() -> None:
 def test_a_turn_that_is_over_is_reported(state: State) -> None:
     """To whoever asked for it; until it has been."""
     record = replace(CHILD, state=state)
-    over = state in (State.AWAITING_INPUT, State.ERROR, State.STOPPED, State.FINISHED)
+    over = state in (State.AWAITING_INPUT, State.ERROR, State.STOPPED, State.FINISHED, State.DELETED)
     assert owes_report(record) == over
     assert not owes_report(replace(record, parent=None))
     assert not owes_report(replace(record, reported=mark_of(record)))

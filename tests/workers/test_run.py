@@ -17,6 +17,8 @@ from bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
+    ChildStart,
+    ChildStartData,
     Event,
     LeaseLost,
     LlmFailed,
@@ -33,6 +35,7 @@ from bus import (
     UserMessageData,
     WorkerRef,
 )
+from bus.messages import encode
 from workers import errors
 from workers import run as module
 from workers.agent import Next, Step, open_calls
@@ -127,6 +130,51 @@ async def test_a_turn_takes_as_many_steps_as_the_agent_wants() -> None:
     release, history = await turn(agent)
     assert agent.seen == [1, 2, 3]
     assert (release.read, len(history)) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "why"), [((), "the turn is over"), (("a",), "it waits for 1 child"), ("ab", "it waits for 2 children")]
+)
+async def test_a_turn_that_leaves_children_at_work_says_so(names: Sequence[str], why: str) -> None:
+    """In the record and for people; each of them has been asked for."""
+    agent = Acting(lambda *_: Step([ChildStartData(name=name, text="go", child=f"child-{name}") for name in names]))
+    async with running(agent) as run:
+        release = await run.turn()
+        assert (release.trigger, release.awaits, release.why) == (Trigger.YIELD, len(names), why)
+        for event in (await run._bus.history("s"))[1:]:
+            assert isinstance(event, ChildStart)
+            assert event.data.child is not None
+            snapshot = await run._bus.snapshot(event.data.child)
+            assert snapshot is not None
+            assert [command.id for command in snapshot.commands] == [f"{event.id}.start"]
+
+
+async def test_a_child_that_cannot_be_asked_for_gets_the_agent_another_step() -> None:
+    """Its result is in the history by then, and nobody else would wake the session for it."""
+    size = 65536 - len(encode(ChildStart(subject="s", data=ChildStartData(name="a", text="x", child="c")))) - 40
+    agent = Acting(lambda *_: Step([ChildStartData(name="a", text="x" * size, child="c")]), says("so be it"))
+    release, history = await turn(agent)
+    assert [event.type for event in history] == ["user.message", "child.start", "child.result", "agent.message"]
+    assert agent.seen == [1, 3]
+    assert (release.awaits, release.why) == (0, "the turn is over")
+
+
+async def test_a_child_whose_session_is_taken_is_the_agents_fault() -> None:
+    """Two children in one session could not be told apart."""
+    start = ChildStartData(name="a", text="go", child="c")
+    release, history = await turn(Acting(lambda *_: Step([start, start])))
+    assert release.trigger is Trigger.FAIL
+    assert [event.type for event in history] == ["user.message", "agent.error"]
+    assert "child 'c' was started before" in release.why
+
+
+async def test_children_that_another_run_wrote_down_are_asked_for() -> None:
+    """Before the agent takes its first step."""
+    async with running(Acting(lambda *_: Step())) as run:
+        event = ChildStart(id="e1", subject="s", data=ChildStartData(name="a", text="go", child="c"))
+        await run._bus.append(run._claim, [event], 1)
+        assert (await run.turn()).awaits == 1
+        assert await run._bus.snapshot("c") is not None
 
 
 async def test_a_long_history_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:

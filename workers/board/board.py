@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bus import ChildState, Notice
+from bus import ChildState, Notice, State
 from workers.board.row import Row
 
 INDENT = 2
@@ -39,15 +39,22 @@ class Board:
             return self._take_child(notice)
         self._heard.add(notice.subject)
         row = self._rows.get(notice.subject, Row(notice.subject)).apply(notice)
-        self.put(row)
+        if row.state is State.DELETED:
+            self._rows.pop(notice.subject, None)
+        else:
+            self.put(row)
         return row
 
     def _take_child(self, notice: ChildState) -> Row:
         """Take in what is told of a child, unless the child is heard itself."""
-        child = notice.data.child
-        if child not in self._heard:
-            self.put(Row.of_child(notice.data, notice.subject))
-        return self._rows[child]
+        row = Row.of_child(notice.data, notice.subject)
+        if row.session in self._heard:
+            return self._rows.get(row.session, row)
+        if row.state is State.DELETED:
+            self._rows.pop(row.session, None)
+        else:
+            self.put(row)
+        return row
 
     def depth(self, session: str) -> int:
         """Return how many parents stand above a row."""

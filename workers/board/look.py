@@ -37,6 +37,7 @@ LOOKS: Final = MappingProxyType(
         State.ERROR: Look("error", "✗", "!", "bold red", 1),
         State.STOPPED: Look("stopped", "■", "#", "dim", 9),
         State.FINISHED: Look("finished", "✓", "+", "dim green", 8),
+        State.DELETED: Look("deleted", "×", "x", "dim", 10),
     }
 )
 """The look of each state."""

@@ -17,6 +17,7 @@ from workers.settings import Settings
 STEER = "Steer a session, and wait for the outcome"
 LOOK = "Look at sessions"
 CARE = "Look after an installation"
+KEEP = "Keep sessions, or take them away"
 DOCTOR = (*CONNECTION, "model", "api_base", "lease_s", "llm_timeout_s")
 """Settings of the doctor."""
 
@@ -35,12 +36,19 @@ def add_commands(app: typer.Typer) -> None:
         (doctor, DOCTOR),
         (health, CONNECTION),
     )
+    keeping: tuple[tuple[str, Command, tuple[str, ...]], ...] = (
+        ("delete", delete, COMMAND),
+        ("export", export, CONNECTION),
+        ("import", import_, (*CONNECTION, "payload_limit")),
+    )
     for command in steering:
         app.command(rich_help_panel=STEER)(settings_options(*COMMAND)(command))
     for command in looking:
         app.command(rich_help_panel=LOOK)(settings_options(*CONNECTION)(command))
     for command, names in caring:
         app.command(rich_help_panel=CARE)(settings_options(*names)(command))
+    for name, command, names in keeping:
+        app.command(name, rich_help_panel=KEEP)(settings_options(*names)(command))
 
 
 def start(
@@ -161,6 +169,63 @@ def wait(
     from workers.cli.wait import wait
 
     return wait(settings, session, until, timeout, as_json=as_json)
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SESSION]...", help="Names of sessions.", show_default=False)]
+OlderThan = Annotated[
+    str | None,
+    typer.Option(metavar="AGE", help="Those that have been over for so long: 90s, 15m, 12h, 30d.", show_default=False),
+]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", metavar="STATE", help="Those in this state instead of all that are over; may be repeated.", show_default=False
+    ),
+]
+
+
+def delete(
+    settings: Settings,
+    sessions: Names = None,
+    older_than: OlderThan = None,
+    state: States = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting what was not named.")] = False,
+    by: By = None,
+    why: Why = "",
+    as_json: AsJson = False,
+) -> int:
+    """Delete sessions with their history, for good; their names are not used again."""
+    from workers.cli.choice import Choice
+    from workers.cli.delete import delete
+
+    choice = Choice.of(sessions or (), older_than, state or ())
+    return delete(settings, choice, by=by, why=why, yes=yes, as_json=as_json)
+
+
+def export(
+    settings: Settings,
+    sessions: Names = None,
+    older_than: OlderThan = None,
+    state: States = None,
+    to: Annotated[str, typer.Option(metavar="FILE", help="File to write, as a whole or not at all; - is stdout.")] = "-",
+) -> int:
+    """Write sessions with their history as JSON lines."""
+    from workers.cli.archive import export
+    from workers.cli.choice import Choice
+
+    return export(settings, Choice.of(sessions or (), older_than, state or ()), to)
+
+
+def import_(
+    settings: Settings,
+    source: Annotated[str, typer.Argument(metavar="FILE", help="An export; - is stdin.")],
+    name: Annotated[str | None, typer.Option("--as", metavar="SESSION", help="Another name for it.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make sessions out of an export, each whole or not at all."""
+    from workers.cli.archive import restore
+
+    return restore(settings, source, name, as_json=as_json)
 
 
 def workers(settings: Settings, as_json: AsJson = False) -> int:

@@ -79,10 +79,11 @@ async def _examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Fin
             untried.append(role)
     try:
         server, roll, queues = await bus.inspect(), await bus.roll(), await bus.queues()
+        unreadable = [one async for one in bus.unreadable()]
     except AccessDenied as error:
         advice = "give the user the rights of its role, at least those of a viewer (docs/operations.md)"
         return [Finding("rights", Level.PROBLEM, str(error), advice)]
-    facts = Facts(bus.now(), server, roll, queues, settings.lease_s, installed_version(), denied, untried)
+    facts = Facts(bus.now(), server, roll, queues, settings.lease_s, installed_version(), denied, untried, unreadable)
     return examine(facts)
 
 

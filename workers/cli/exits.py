@@ -85,6 +85,7 @@ def _failed(error: Exception) -> Exit:
         CommandExpired,
         CommandRefused,
         InvalidMessage,
+        SessionExists,
         TidingsError,
         UnknownSession,
     )
@@ -96,7 +97,7 @@ def _failed(error: Exception) -> Exit:
     complain(str(error))
     if isinstance(error, BadAddress | InvalidMessage):
         return Exit.USAGE
-    if isinstance(error, UnknownSession | CommandRefused):
+    if isinstance(error, UnknownSession | CommandRefused | SessionExists):
         return Exit.REFUSED
     return Exit.NO_ANSWER if isinstance(error, CommandExpired) else Exit.FAILED
 

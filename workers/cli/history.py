@@ -13,8 +13,11 @@ from bus import (
     AgentError,
     AgentMessage,
     Bus,
+    ChildResult,
+    ChildStart,
     Event,
     Gap,
+    HistoryCondensed,
     Message,
     ToolCall,
     ToolResult,
@@ -72,6 +75,8 @@ async def _followed(bus: Bus, session: str, after: int) -> AsyncGenerator[Event 
     async with bus.events(session, after) as events:
         async for item in events:
             yield item
+            if isinstance(item, Gap) and item.why == "deleted":
+                return
 
 
 def print_item(item: Message | Gap, *, as_json: bool) -> None:
@@ -115,6 +120,13 @@ def _event(message: Message) -> tuple[str, str, str]:
         data = message.data
         how = " interrupted" if data.interrupted else " failed" if data.is_error else ""
         return f"tool result: {data.name}{how}", data.content, "magenta"
+    if isinstance(message, ChildStart):
+        return f"to child {message.data.name}", message.data.text, "magenta"
+    if isinstance(message, ChildResult):
+        told = message.data
+        return f"child {told.name}: {told.state.replace('_', ' ')}", told.text or told.why, "magenta"
+    if isinstance(message, HistoryCondensed):
+        return f"condensed for the prompt, up to #{message.data.through}", message.data.text, "blue"
     if isinstance(message, AgentError):
         return f"agent error: {message.data.kind}", message.data.message, "red"
     return message.type, _compact(message.model_dump(mode="json", by_alias=True).get("data")), "blue"

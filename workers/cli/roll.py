@@ -32,6 +32,8 @@ class ProcessView(View):
         started_at: since when it works.
         seen_at: when it was last heard of.
         live: whether that is so recent that it is taken to live.
+        unreadable: sessions that it has set aside because their records cannot be read.
+        skipped: stored messages that it could not read and left out.
     """
 
     role: Role
@@ -43,6 +45,8 @@ class ProcessView(View):
     sessions: tuple[str, ...]
     concurrency: int
     draining: bool
+    unreadable: int
+    skipped: int
     started_at: datetime | None
     seen_at: datetime
     live: bool
@@ -89,6 +93,8 @@ def _cells(one: Attendant, now: datetime) -> list[str]:
     ago = f"{duration((now - one.seen_at).total_seconds())} ago"
     state = "silent" if not one.live else "draining" if it.draining else "live"
     texts = (one_line(text, _LONGEST) for text in (it.name, it.host or "-", str(it.pid), it.version))
+    for count, what in ((it.unreadable, "unreadable"), (it.skipped, "skipped")):
+        state += f", {count} {what}" if count else ""
     return [it.role.value, *texts, held, ago, state]
 
 

@@ -15,6 +15,7 @@ from bus import (
     Outcome,
     Result,
     SayData,
+    SessionDelete,
     SessionPause,
     SessionResume,
     SessionSay,
@@ -34,7 +35,7 @@ from workers.cli.output import complain, print_json
 from workers.cli.view import OutcomeView
 from workers.settings import Settings
 
-Kind = Literal["session.start", "session.say", "session.resume", "session.pause", "session.stop"]
+Kind = Literal["session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.delete"]
 
 _MODELS: dict[Kind, tuple[type[Command], type[CommandData]]] = {
     "session.start": (SessionStart, StartData),
@@ -42,6 +43,7 @@ _MODELS: dict[Kind, tuple[type[Command], type[CommandData]]] = {
     "session.resume": (SessionResume, CommandData),
     "session.pause": (SessionPause, CommandData),
     "session.stop": (SessionStop, CommandData),
+    "session.delete": (SessionDelete, CommandData),
 }
 
 

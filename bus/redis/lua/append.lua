@@ -1,8 +1,9 @@
 -- append.lua: the events of one step, all or none, by the worker that holds the session.
 -- KEYS: 1 record  2 log of the events plane
 -- ARGV: 1 fencing token  2 epoch  3 channel  4 offset after which the caller's own messages can lie  then id, payload for each event
--- Returns {'ok', first offset} | {'stale'}
+-- Returns {'ok', first offset} | {'stale'} | {'newer'}
 -- The ids are looked for first: a batch whose answer was lost is stored once (the batch is one step, so its offsets follow each other).
+if newer(KEYS[1]) then return {'newer'} end
 local held = redis.call('HMGET', KEYS[1], 'token', 'epoch')
 if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then return {'stale'} end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. ARGV[4] .. '-0', '+')) do

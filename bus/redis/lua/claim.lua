@@ -4,6 +4,14 @@
 --       7 id, 8 head and 9 tail of worker.claimed, the token belongs in between  10 id, 11 head and 12 tail of session.state
 --       13 epoch for a session that is made by this claim, '' when it must exist
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name} | {'no', state ('' when there is no such session)}
+--   | {'newer'}: written by a newer Tidings, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
+if newer(KEYS[1]) then return {'newer'} end
+for _, value in pairs(redis.call('HMGET', KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')) do
+  if not countable(value) then
+    if redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1]) end
+    return {'unreadable'}
+  end
+end
 local state = redis.call('HGET', KEYS[1], 'state') or ''
 if state == '' and ARGV[13] ~= '' then
   redis.call('HSETNX', KEYS[1], 'epoch', ARGV[13])
@@ -17,7 +25,7 @@ local lease = text(now + ARGV[3])
 local token = redis.call('HINCRBY', KEYS[1], 'token', 1)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease_until', lease, 'picture', '{}', 'nudge', 0,
-  'resume_at', '', 'reason', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1)
+  'resume_at', '', 'reason', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1, 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], 'running')
 redis.call('ZREM', KEYS[2], ARGV[1])
 notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], ARGV[8] .. text(token) .. ARGV[9], ARGV[5], ARGV[6])

@@ -2,19 +2,33 @@
 -- KEYS: 1 record  2 log of the commands plane  3 due  4 outcome of this command
 -- ARGV: 1 session  2 channel  3 id  4 payload  5 epoch for a session that this command starts, '' for any other command
 --       6 life of a record that no controller has decided yet, in ms  7 most commands that may wait
+--       8 '1' for a command that is accepted of a deleted session as well
 -- Returns {'ok', offset} | {'done', outcome} | {'unknown'} no such session | {'full'} too many wait
+--   | {'deleted'} the session was deleted
 -- The id is looked for among those that wait: a command sent twice, by whomever, is stored once.
 local outcome = redis.call('GET', KEYS[4])
 if outcome then return {'done', outcome} end
+if redis.call('HGET', KEYS[1], 'state') == 'deleted' and ARGV[8] ~= '1' then return {'deleted'} end
 if redis.call('HEXISTS', KEYS[1], 'epoch') == 0 then
-  if ARGV[5] == '' then return {'unknown'} end
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[5])
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  if ARGV[5] ~= '' then
+    redis.call('HSET', KEYS[1], 'epoch', ARGV[5], 'schema', SCHEMA)
+    redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  elseif redis.call('EXISTS', KEYS[1]) == 1 then
+    redis.call('HSET', KEYS[1], 'epoch', 'lost')
+  else
+    return {'unknown'}
+  end
 end
+local last = 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
-  if entry[2][2] == ARGV[3] then return {'ok', tonumber(string.match(entry[1], '^%d+'))} end
+  last = tonumber(string.match(entry[1], '^%d+'))
+  if entry[2][2] == ARGV[3] then return {'ok', last} end
 end
 if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[7]) then return {'full'} end
+-- A count that cannot be read must not keep a session from being deleted.
+local counts = redis.call('HMGET', KEYS[1], 'commands', 'touched', 'handled')
+if not countable(counts[1]) then redis.call('HSET', KEYS[1], 'commands', text(math.max(last, tonumber(counts[3] or 0) or 0))) end
+if not countable(counts[2]) then redis.call('HSET', KEYS[1], 'touched', 0) end
 local offset = store(KEYS[1], KEYS[2], ARGV[2], 'commands', ARGV[3], ARGV[4])
 if redis.call('HEXISTS', KEYS[1], 'state') == 0 then
   -- Together: a log that outlives its record would refuse the offsets of the next one.

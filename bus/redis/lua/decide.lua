@@ -11,9 +11,11 @@
 --       n, then n times id, payload of notices
 --       n, then n times outcome as JSON, expiry of its command in ms ('' for none)
 --       0 | 1, then id and payload of child.state, status channel of the parent, what is known of the child as JSON
--- Returns {'ok', version} | {'stale'}: the record or a command is not what the decision rests on; nothing was written
+-- Returns {'ok', version} | {'stale'} | {'newer'}: the record or a command is not what the decision rests on; nothing was written
+-- The state 'deleted' takes the logs and all of the record but a tombstone away. It must not rest on the record's being readable.
+if newer(KEYS[1]) then return {'newer'} end
 local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch')
-if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or held[5] ~= ARGV[20] then return {'stale'} end
+if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or (held[5] or '') ~= ARGV[20] then return {'stale'} end
 local now = now_ms()
 
 local at = 21
@@ -26,16 +28,26 @@ local function pairs_at()
 end
 local fields, messages, notices, outcomes = pairs_at(), pairs_at(), pairs_at(), pairs_at()
 local child = tonumber(ARGV[at]) == 1 and {ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]}
--- What a parent shows nothing of: one that is gone, or a tombstone.
-local shown = child and redis.call('HGET', KEYS[8 + #outcomes], 'state')
-if shown == 'deleted' then shown = false end
+local over = child and redis.call('HGET', KEYS[8 + #outcomes], 'state') or 'gone'
 local born = child and not held[4] and ARGV[6] ~= ''
 -- In one step with the look at the parent: whoever stops that either finds this child among its children, or the child is refused.
-if born and (not shown or shown == 'stopped' or shown == 'finished') then return {'stale'} end
+if born and (over == 'gone' or over == 'stopped' or over == 'finished' or over == 'deleted') then return {'stale'} end
 
 for index, outcome in ipairs(outcomes) do
   if redis.call('EXISTS', KEYS[7 + index]) == 1 then return {'stale'} end
   if outcome[2] ~= '' and now > tonumber(outcome[2]) then return {'stale'} end
+end
+
+local deleted = ARGV[6] == 'deleted'
+if deleted then
+  if not held[5] then redis.call('HSET', KEYS[1], 'epoch', 'lost') end
+  for _, field in ipairs({'token', 'version', 'status', 'events', 'commands'}) do
+    if not countable(redis.call('HGET', KEYS[1], field)) then redis.call('HSET', KEYS[1], field, 0) end
+  end
+  -- Before anything is stored as well: a log that outlives a lost count would refuse the next offset.
+  -- One by one: the rights of a controller are by key, and a command on several needs one rule for all of them.
+  redis.call('DEL', KEYS[2])
+  redis.call('DEL', KEYS[3])
 end
 
 for _, field in ipairs(fields) do redis.call('HSET', KEYS[1], field[1], field[2]) end
@@ -47,21 +59,24 @@ for _, notice in ipairs(notices) do
   notify(KEYS[1], KEYS[3], ARGV[11], notice[1], notice[2], ARGV[14], ARGV[15])
 end
 
-local version = tonumber(held[1] or 0)
+local version = tonumber(held[1] or 0) or 0
 if ARGV[7] == '1' then redis.call('HINCRBY', KEYS[1], 'token', 1) end
 if ARGV[6] ~= '' then
   version = redis.call('HINCRBY', KEYS[1], 'version', 1)
   if not held[4] then redis.call('PERSIST', KEYS[1]) redis.call('PERSIST', KEYS[4]) end
   if held[4] ~= ARGV[6] then redis.call('HSET', KEYS[1], 'since', text(now)) end
-  redis.call('HSET', KEYS[1], 'state', ARGV[6])
+  redis.call('HSET', KEYS[1], 'state', ARGV[6], 'schema', SCHEMA)
   redis.call('HSET', KEYS[7], ARGV[1], ARGV[6])
 end
 if ARGV[17] ~= '' then
   notify(KEYS[1], KEYS[3], ARGV[11], ARGV[17], state_payload(KEYS[1], ARGV[18], held[4], ARGV[6], version, ARGV[19]), ARGV[14], ARGV[15])
 end
-if shown then
+-- Beside a tombstone children are kept in mind until all of them are over; then their hash goes, and is not made again.
+if child and over ~= 'gone' and (over ~= 'deleted' or redis.call('EXISTS', KEYS[10 + #outcomes]) == 1) then
   if born then redis.call('HINCRBY', KEYS[8 + #outcomes], 'children', 1) end
   redis.call('HSET', KEYS[10 + #outcomes], ARGV[1], child[4])
+end
+if child and over ~= 'gone' and over ~= 'deleted' then
   notify(KEYS[8 + #outcomes], KEYS[9 + #outcomes], child[3], child[1], child[2], ARGV[14], ARGV[15])
 end
 
@@ -71,6 +86,21 @@ if redis.call('XLEN', KEYS[4]) == 0 then redis.call('DEL', KEYS[4]) end
 for index, outcome in ipairs(outcomes) do
   redis.call('SET', KEYS[7 + index], outcome[1], 'PX', ARGV[16])
   redis.call('PUBLISH', ARGV[13], outcome[1])
+end
+
+if deleted then
+  local kept = {'epoch', 'state', 'version', 'since', 'token', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema',
+    'parent', 'name', 'children', 'shown', 'reported'}
+  local tombstone = redis.call('HMGET', KEYS[1], unpack(kept))
+  for index = 1, 3 do redis.call('DEL', KEYS[index]) end
+  for index, field in ipairs(kept) do
+    if tombstone[index] then redis.call('HSET', KEYS[1], field, tombstone[index]) end
+  end
+  redis.call('HDEL', KEYS[7], ARGV[1])
+  local last = redis.call('HGET', KEYS[1], 'events') or '0'
+  -- Not a message: readers of the history look at the log because of it, and find the tombstone.
+  redis.call('PUBLISH', ARGV[10], '{"gap":{"channel":"events.' .. ARGV[1] .. '","why":"deleted","first":' ..
+    text(tonumber(last) + 1) .. ',"last":' .. last .. '}}')
 end
 
 if ARGV[8] == '1' then

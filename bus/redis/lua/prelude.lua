@@ -11,6 +11,20 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+-- The schema of records that these scripts write (bus/schema.py has the same).
+local SCHEMA = 2
+
+-- Whether a record was written by a newer Tidings, so that nothing of it may be touched.
+local function newer(record)
+  local schema = tonumber(redis.call('HGET', record, 'schema') or 1)
+  return schema ~= nil and schema > SCHEMA
+end
+
+-- Whether a field holds a count that Redis can add to; one that is not there counts as 0.
+local function countable(value)
+  return not value or (#value < 19 and string.match(value, '^%d+$') ~= nil)
+end
+
 -- Take the next offset of a plane, append the message under it and publish the same bytes.
 -- payload is one JSON object without offset and epoch; both are written in before its last brace.
 local function store(record, log, channel, plane, id, payload)
@@ -31,9 +45,9 @@ local function notify(record, ring, channel, id, payload, length, ttl_ms)
   return offset
 end
 
--- A word as JSON, null for none. Only for words that need no escapes: states, session ids, names of children.
+-- A word as JSON, null for none and for what would need escapes. States, session ids and names of children need none.
 local function quoted(word)
-  if word and word ~= '' then return '"' .. word .. '"' end
+  if word and string.match(word, '^[%w_-]+$') then return '"' .. word .. '"' end
   return 'null'
 end
 

@@ -5,7 +5,8 @@
 --       10 status channel  11 length of the ring  12 life of the ring in ms  13 channel that wakes workers
 --       14 id, 15 head, 16 tail of session.state  17 tail to use when somebody spoke meanwhile and the session is queued again
 --       18 children that the agent waits for  then id, payload for each further notice
--- Returns {'ok', state, version} | {'stale'}
+-- Returns {'ok', state, version} | {'stale'} | {'newer'}
+if newer(KEYS[1]) then return {'newer'} end
 local held = redis.call('HMGET', KEYS[1], 'token', 'released', 'state', 'said', 'commands', 'handled', 'version', 'parent', 'children')
 if held[1] ~= ARGV[2] then
   if held[2] == ARGV[2] then return {'ok', held[3], tonumber(held[7])} end
@@ -25,7 +26,8 @@ local idle = to == 'awaiting_input' or to == 'finished'
 local parked = to == 'rate_limited'
 redis.call('HSET', KEYS[1], 'state', to, 'worker', '', 'lease_until', '', 'released', ARGV[2], 'pending', idle and 0 or 1,
   'resume_at', parked and ARGV[5] or '', 'parks', ARGV[6], 'losses', 0, 'picture', parked and ARGV[7] or '{}',
-  'reason', to == 'queued' and '' or ARGV[8], 'why', why, 'since', text(now), 'awaits', ARGV[18])
+  'reason', to == 'queued' and '' or ARGV[8], 'why', why, 'since', text(now),
+  'awaits', ARGV[18], 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], to)
 notify(KEYS[1], KEYS[4], ARGV[10], ARGV[14], state_payload(KEYS[1], ARGV[15], held[3], to, version, tail), ARGV[11], ARGV[12])
 if to == 'queued' then

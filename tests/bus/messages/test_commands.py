@@ -18,7 +18,8 @@ from tests import strategies as draw
 def test_command_types_are_stable_words() -> None:
     """They travel on the wire, and the state table knows each of them."""
     types = [model.model_fields["type"].default for model in m.COMMANDS]
-    assert types == ["session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.report"]
+    people = ["session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.delete"]
+    assert types == [*people, "session.report"]
     assert types == [*states.COMMANDS, *states.INTERNAL]
 
 

@@ -106,7 +106,7 @@ _GOOD: dict[str, Any] = {"reason": "rate_limit", "attempt": 2, "max_attempts": 6
 @pytest.mark.parametrize(
     "bad",
     [
-        {"reason": "bored"},
+        {"reason": 7},
         {"attempt": 0},
         {"max_attempts": 0},
         {"wait_s": -1},

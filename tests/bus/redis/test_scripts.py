@@ -9,13 +9,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bus import Bus, Release, State, Trigger
+from bus import Bus, Release, SessionStart, StartData, State, Trigger
 from bus.channels import Names
 from bus.redis import open_connection, scripts
 from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
+from workers.decision import Rules, decide
 
 N = Names()
 RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
@@ -187,6 +188,11 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
         await bus.forget_due("nobody")
         await actors.revoke(bus)
         assert (await bus.status("s")).state is State.PAUSED
+        await bus.submit(SessionStart(subject="c", data=StartData(parent="s", name="helper")))
+        snapshot = await bus.snapshot("c")
+        assert snapshot is not None
+        await bus.decide(snapshot, decide(snapshot, Rules()))
+        assert [child.child for child in await bus.children("s")] == ["c"]
 
 
 async def test_a_script_that_the_server_does_not_know_is_sent_in_full(lua: Scripts) -> None:
@@ -739,6 +745,55 @@ async def test_two_prefixes_share_no_key(redis_url: str) -> None:
         keys: list[Any] = await connection.commands.keys("*")
         assert keys
         assert all(key.startswith(b"a:{0}:") for key in keys)
+
+
+async def test_restore_writes_over_nothing(raw: Redis) -> None:
+    """Not even over a record without a state; what it has written itself it knows again."""
+    keys = [RECORD, EVENTS, RING, SESSIONS]
+    events = ["1", "a", '{"id":"a"}', "3", "b", '{"id":"b"}']
+
+    async def restore(epoch: str) -> Any:
+        fields = ["2", "why", "told", "said", "0"]
+        args: list[Any] = [
+            "s",
+            epoch,
+            "paused",
+            N.channel("events", "s"),
+            CHANNEL,
+            LENGTH,
+            TTL_MS,
+            "n",
+            HEAD,
+            TAIL,
+            3,
+            *fields,
+            *events,
+        ]
+        return await scripts.run(raw, "restore", keys, args)
+
+    assert await restore("e7") == [b"ok", 1]
+    stored: Any = await raw.xrange(EVENTS)
+    assert [entry[0] for entry in stored] == [b"1-0", b"3-0"]
+    assert stored[1][1][b"m"] == b'{"id":"b","offset":3,"epoch":"e7"}'
+    before = await raw.hgetall(RECORD)
+    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"2")
+    assert await restore("e7") == [b"ok", 1]
+    assert await restore("e8") == [b"exists", b"paused"]
+    assert await raw.hgetall(RECORD) == before
+    await raw.hdel(RECORD, "state", "epoch")
+    assert await restore("e8") == [b"exists", b""]
+
+
+@pytest.mark.parametrize(("touched", "later"), [("4", True), ("*", True), ("3", False)])
+async def test_set_aside_moves_only_what_is_due_and_was_not_asked(raw: Redis, touched: str, later: bool) -> None:
+    """By the count on which it rests."""
+    await raw.hset(RECORD, "touched", 4)
+    assert await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched]) == 1
+    assert await raw.zscore(DUE, "s") is None
+    await raw.zadd(DUE, {"s": 1})
+    await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched])
+    seconds, _ = await raw.time()
+    assert (float(await raw.zscore(DUE, "s") or 0) > seconds * 1000 + 30_000) is later
 
 
 # children

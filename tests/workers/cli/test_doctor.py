@@ -43,7 +43,7 @@ async def test_all_is_well(tidings: Tidings, make_server: MakeServer) -> None:
     assert set(levels.values()) == {"ok"}
     assert set(levels) == {
         *("address", "subscribe", "server", "rights", "durability", "eviction"),
-        *("latency", "clock", "controllers", "workers", "ready", "due"),
+        *("latency", "clock", "controllers", "workers", "records", "ready", "due"),
     }
 
 

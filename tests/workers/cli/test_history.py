@@ -13,9 +13,16 @@ from bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
+    ChildResult,
+    ChildResultData,
+    ChildStart,
+    ChildStartData,
     Event,
     Gap,
+    HistoryCondensed,
+    HistoryCondensedData,
     SessionStop,
+    State,
     ToolCall,
     ToolCallData,
     ToolResult,
@@ -35,6 +42,11 @@ async def tell(bus: Bus, *texts: str, session: str = "demo") -> None:
     claim = await hold(bus, session)
     events = [AgentMessage(subject=session, data=AgentMessageData(text=text)) for text in texts]
     await bus.append(claim, events, 0)
+
+
+def _result(state: State, text: str) -> ChildResult:
+    """What a child has reported."""
+    return ChildResult(subject="s", data=ChildResultData(child="c", name="ann", state=state, text=text, why="no key"))
 
 
 async def test_json_is_as_on_the_wire(server_bus: Bus, tidings: Tidings) -> None:
@@ -129,6 +141,26 @@ def test_results_say_how_they_ended() -> None:
     assert heading(ToolResult(subject="demo", data=failed)) == "tool result: look failed"
     assert heading(AgentMessage(subject="demo", data=AgentMessageData(text=""))) == "agent"
     assert heading(UserMessage(subject="demo", data=UserMessageData(text="x"))) == "user"
+
+
+@pytest.mark.parametrize(
+    ("event", "heading", "body"),
+    [
+        (ChildStart(subject="s", data=ChildStartData(name="ann", text="go", child="c")), "to child ann", "go"),
+        (_result(State.AWAITING_INPUT, "done"), "child ann: awaiting input", "done"),
+        (_result(State.ERROR, ""), "child ann: error", "no key"),
+        (
+            HistoryCondensed(subject="s", data=HistoryCondensedData(text="they spoke", through=4)),
+            "condensed for the prompt, up to #4",
+            "they spoke",
+        ),
+    ],
+)
+def test_children_and_summaries_are_told_as_such(event: Event, heading: str, body: str) -> None:
+    """What a child was asked, what it reported or why it did not, and what a summary stands for."""
+    first, second = told(event.model_copy(update={"offset": 7, "epoch": "e"}))
+    assert first.plain.endswith(heading)
+    assert second.plain.strip() == body
 
 
 def test_other_messages_and_gaps_have_a_line_too() -> None:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
-from bus import Bus, Child, ChildStartData, ChildState, Event, Reason, Record, Seat, State
+from bus import Bus, Child, Reason, Record, Seat, SessionStart, StartData, State
 from bus.messages import LlmRetry, LlmRetryData, Picture
 from tests.fleet import Fleet
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from workers.agent import ChatAgent, Step
 from workers.cli.exits import UsageProblem
 from workers.cli.look import parse_states, print_sessions, tell_family, tell_status
-from workers.llm import Llm
 
 
 async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> None:
@@ -101,20 +98,12 @@ async def test_a_sheet_lists_the_children_with_their_waits(bus: Bus, capsys: pyt
 
 async def test_status_as_json_has_the_children(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """As they were told last."""
-    async with Fleet(redis_url, agent=_Parent) as fleet:
+    async with Fleet(redis_url, workers=0) as fleet:
         await fleet.start("team", "go")
-        await fleet.until_told("team", ChildState)
+        await fleet.send(SessionStart(subject="c", data=StartData(by="ann", parent="team", name="helper")))
         await tell_family(fleet.bus, await fleet.bus.status("team"), as_json=True)
         (child,) = json.loads(capsys.readouterr().out)["children"]
-        assert (child["name"], child["child"]) == ("helper", fleet.of("team", ChildState)[0].data.child)
-
-
-class _Parent(ChatAgent):
-    """Has one child."""
-
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
-        """Start it."""
-        return Step([ChildStartData(name="helper", text="help")] if len(history) == 1 else [])
+        assert (child["name"], child["child"], child["state"]) == ("helper", "c", "queued")
 
 
 async def test_sessions_as_json_lines(server_bus: Bus, tidings: Tidings) -> None:

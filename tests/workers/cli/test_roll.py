@@ -49,6 +49,8 @@ async def test_processes_as_json(tidings: Tidings, server_bus: Bus) -> None:
         "sessions": ["sea"],
         "concurrency": 4,
         "draining": False,
+        "unreadable": 0,
+        "skipped": 0,
         "started_at": None,
         "live": True,
     }

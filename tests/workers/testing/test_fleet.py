@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,6 +14,7 @@ from bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
+    ChildStartData,
     CommandExpired,
     CommandRefused,
     Decision,
@@ -31,7 +33,7 @@ from bus import (
     WorkerRef,
 )
 from examples.tool_agent import ToolAgent
-from workers.agent import Agent, ChatAgent, Next, Step, answer, to_prompt, unanswered
+from workers.agent import Agent, ChatAgent, Next, Step, answer, open_children, to_prompt, unanswered
 from workers.llm import Llm, LlmError
 from workers.provider import Fault, Limit, Provider, ProviderSettings
 from workers.testing import Clock, Fleet, NotInTime, StartFleet, memory_bus, reply
@@ -202,6 +204,44 @@ async def test_idle_gives_up_on_what_never_ends(tidings_fleet: StartFleet, tidin
     await fleet.start("s", "hello")
     with pytest.raises(NotInTime, match="scripted and not asked for yet: 429x\\*"):
         await fleet.idle()
+
+
+@pytest.mark.parametrize("as_class", [True, False])
+async def test_idle_waits_for_children(tidings_fleet: StartFleet, tidings_provider: Provider, as_class: bool) -> None:
+    """From the moment in which one is asked for until its parent has heard of it; their waits are skipped too."""
+    tidings_provider.script(Fault.parse("429:retry-after=300"), Fault.parse("429:retry-after=20"))
+    fleet = await tidings_fleet(Parent if as_class else Parent())
+    await fleet.start("p", "hello")
+    await fleet.idle()
+    types = [event.type for event in await fleet.history("p")]
+    assert types == ["user.message", "child.start", "child.result", "agent.message"]
+    assert [prompt[0]["content"] for prompt in fleet.prompts] == ["Help."] * 3 + ["hello"]
+
+
+async def test_idle_does_not_wait_for_a_child_that_a_person_holds(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:
+    """It is paused, and its parent waits; nothing goes on by itself."""
+    tidings_provider.script(Fault.parse("429:retry-after=20"))
+    fleet = await tidings_fleet(Parent)
+    await fleet.start("p", "hello")
+    (child,) = await fleet.eventually(lambda: fleet.bus.children("p"))
+    await fleet.pause(child.child)
+    await fleet.idle()
+    assert fleet.states("p")[-1] is State.AWAITING_INPUT
+    await fleet.resume(child.child)
+    await fleet.idle()
+    assert (await fleet.history("p"))[-1].type == "agent.message"
+
+
+class Parent(ChatAgent):
+    """Asks a child before it answers."""
+
+    children: ClassVar[dict[str, Any]] = {"helper": lambda: ChatAgent("Help.")}
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Start the child, wait for it, answer."""
+        if len(history) == 1:
+            return Step([ChildStartData(name="helper", text="help")])
+        return Step() if open_children(history) else await super().step(history, llm)
 
 
 async def test_a_wait_is_skipped_with_its_attempt(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:

@@ -1,0 +1,72 @@
+"""Sessions that a controller cannot decide, because their records cannot be read: set aside, told of once, counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from bus import Bus, NewerRecord, Snapshot, UnreadableRecord
+
+log = logging.getLogger("tidings.controller")
+
+ASIDE_S = 60.0
+"""When a record that cannot be read is looked at again; a command for the session brings it up at once."""
+NEWER_S = 1.0
+"""The same for one that a newer version wrote: newer controllers take turns with us, and must not wait for long."""
+KEEP_S = 10 * ASIDE_S
+"""For how long a session counts after it was last looked at: controllers take turns, and another one may have seen its end."""
+_MOST = 10_000
+
+
+class Aside:
+    """The sessions set aside by one controller; ``len`` counts them.
+
+    Args:
+        bus: where the sessions are.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus, self._clock = bus, clock
+        self._known: dict[str, float] = {}
+        """When each was looked at, the longest ago first."""
+
+    def __len__(self) -> int:
+        self._forget_old()
+        return len(self._known)
+
+    def forget(self, session: str) -> None:
+        """Take a session off the list: it can be read, or is gone."""
+        self._known.pop(session, None)
+
+    async def look(self, session: str, error: UnreadableRecord) -> Snapshot | None:
+        """Set a session aside, or return what can be read of it where commands wait for an answer.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        self._note(session, error)
+        if isinstance(error, NewerRecord):
+            await self._bus.set_aside(session, NEWER_S)
+            return None
+        snapshot = await self._bus.salvage(session)
+        if snapshot is not None and snapshot.basis is not None and not snapshot.commands:
+            await self._bus.set_aside(session, ASIDE_S, snapshot.basis[2])
+            return None
+        return snapshot
+
+    def _note(self, session: str, error: UnreadableRecord) -> None:
+        self._forget_old()
+        if self._known.pop(session, None) is not None:
+            self._known[session] = self._clock()
+            return
+        if len(self._known) >= _MOST:
+            del self._known[next(iter(self._known))]
+        self._known[session] = self._clock()
+        log.warning("controller.set_aside", extra={"session": session, "cause": error.cause})
+
+    def _forget_old(self) -> None:
+        oldest = self._clock() - KEEP_S
+        while self._known and next(iter(self._known.values())) <= oldest:
+            del self._known[next(iter(self._known))]

@@ -1,0 +1,67 @@
+"""Deleting sessions: those named, or those that have been over for long."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from bus import Bus
+from workers.cli.choice import Choice
+from workers.cli.connection import on_bus
+from workers.cli.exits import Exit, UsageProblem
+from workers.cli.steer import make_command, send, this_user
+from workers.settings import Settings
+
+_NAMED = 5
+
+
+def delete(
+    settings: Settings,
+    choice: Choice,
+    *,
+    by: str | None = None,
+    why: str = "",
+    yes: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Delete sessions one by one, and say what became of each; returns the exit code, that of the first that was not deleted.
+
+    Args:
+        choice: which; those that are not named are only deleted when a person agrees.
+        by: who asks; None is the user of this process.
+        yes: a person has agreed already.
+
+    Raises:
+        UsageProblem: nobody can be asked whether to delete what was not named.
+    """
+    if not (choice.names or yes or sys.stdin.isatty()):
+        raise UsageProblem("nobody can be asked here whether to delete what is found: add --yes")
+    who = by or this_user()
+
+    async def act(bus: Bus) -> int:
+        sessions = [session async for session in choice.sessions(bus)]
+        if not (choice.names or yes) and sessions and not _agreed(sessions):
+            print("nothing was deleted", flush=True)
+            return Exit.DONE
+        return await _delete_all(bus, sessions, settings.command_timeout_s, who, why, as_json)
+
+    return on_bus(settings, act)
+
+
+async def _delete_all(bus: Bus, sessions: Sequence[str], timeout_s: float, by: str, why: str, as_json: bool) -> int:
+    code = int(Exit.DONE)
+    for session in sessions:
+        found = await send(bus, make_command("session.delete", session, by=by, why=why), timeout_s, as_json=as_json)
+        code = code or found
+        if found == Exit.NO_ANSWER:
+            # Nobody decides: asking for the others would take as long for each of them.
+            break
+    return code
+
+
+def _agreed(sessions: Sequence[str]) -> bool:
+    """Ask the person at the terminal."""
+    names = ", ".join(sorted(sessions)[:_NAMED]) + (", …" if len(sessions) > _NAMED else "")
+    count = f"{len(sessions)} session{'' if len(sessions) == 1 else 's'}"
+    print(f"delete {count} with all of their history ({names})? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
