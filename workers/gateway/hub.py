@@ -14,6 +14,7 @@ from bus import (
     Notice,
     Record,
     SessionState,
+    State,
     TidingsError,
     UnknownSession,
 )
@@ -177,7 +178,9 @@ class Hub:
             feed.notice(notice)
 
     def _put(self, row: Row, epoch: str | None, offset: int) -> None:
-        if self.ledger.put(row, epoch, offset):
+        if row.state is State.DELETED:
+            self._remove(row.session)
+        elif self.ledger.put(row, epoch, offset):
             self._changed(row.session)
 
     def _remove(self, session: str) -> None:
