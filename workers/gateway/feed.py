@@ -35,6 +35,7 @@ class Stored(NamedTuple):
 
     epoch: str | None
     offset: int
+    id: str
     frame: bytes
 
 
@@ -115,7 +116,7 @@ class Feed:
                 if isinstance(item, Gap):
                     self._break()
                 else:
-                    self._keep(Stored(item.epoch, item.offset or 0, event_frame(item)))
+                    self._keep(Stored(item.epoch, item.offset or 0, item.id, event_frame(item)))
                     wake_all(self.viewers)
 
     def _keep(self, stored: Stored) -> None:

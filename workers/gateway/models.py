@@ -54,7 +54,7 @@ ROW: dict[str, JsonValue] = {
     "by": None,
     "parent": None,
     "name": None,
-    "legal": ["session.say", "session.resume", "session.pause", "session.stop"],
+    "legal": ["session.say", "session.resume", "session.pause", "session.stop", "session.delete"],
     "events": 1,
 }
 OUTCOME: dict[str, JsonValue] = {
@@ -284,6 +284,6 @@ class NewCommand(_Model):
         extra="forbid", json_schema_extra={"example": {"type": "session.resume", "why": "the limit was raised"}}
     )
 
-    type: Literal["session.resume", "session.pause", "session.stop", "session.say"]
+    type: Literal["session.resume", "session.pause", "session.stop", "session.delete", "session.say"]
     text: Text | None = Field(None, description="What is said, for `session.say` and nothing else.")
     why: Why = ""

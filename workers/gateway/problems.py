@@ -16,9 +16,11 @@ from bus.errors import (
     CommandRefused,
     InvalidMessage,
     PayloadTooLarge,
+    SessionDeleted,
     TidingsError,
     UnknownSession,
     Unreachable,
+    UnreadableRecord,
 )
 from workers.gateway.frames import as_json
 
@@ -53,10 +55,14 @@ KINDS: Final = MappingProxyType(
             409, "A controller refused the command", "Nothing changed; `reason` says why, `legal` what would be accepted."
         ),
         "no-length": Kind(411, "The length of the body is needed", "Send `Content-Length`."),
+        "deleted": Kind(410, "The session was deleted", "Its name is not used again."),
         "too-large": Kind(413, "This is too large", "Keep large content elsewhere and send a reference."),
         "wrong-type": Kind(415, "The body must be JSON", "Send it with `Content-Type: application/json`."),
         "too-many": Kind(429, "Too many commands", "Come again after `Retry-After` seconds."),
         "broken": Kind(500, "Something broke inside", "The log of the gateway says what."),
+        "unreadable": Kind(
+            500, "The record of the session cannot be read", "`tidings doctor` names it; it can be exported and deleted."
+        ),
         "unreachable": Kind(503, "Redis does not answer", "A command that got through expires by itself."),
         "full": Kind(503, "Too many streams are open", "Come again after `Retry-After` seconds."),
         "not-answered": Kind(504, "No controller answered in time", "The command was withdrawn: it will never be applied."),
@@ -112,6 +118,10 @@ def of_error(error: TidingsError) -> Problem:
         return Problem("refused", error.reason, command_id=error.command_id, reason=error.reason, state=state, legal=error.legal)
     if isinstance(error, CommandExpired):
         return Problem("not-answered", command_id=error.command_id)
+    if isinstance(error, SessionDeleted):
+        return Problem("deleted", session=error.session)
+    if isinstance(error, UnreadableRecord):
+        return Problem("unreadable")
     if isinstance(error, UnknownSession):
         return Problem("not-found", f"There is no session {error.session}.", session=error.session)
     if isinstance(error, PayloadTooLarge):

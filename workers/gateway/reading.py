@@ -14,7 +14,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bus import Notice, Record, State, UnknownSession
+from bus import Notice, Record, SessionDeleted, State, UnknownSession
 from bus.messages import as_stored, is_session
 from bus.redis.clients import installed_version
 from workers.board import Row
@@ -64,10 +64,14 @@ class Reading:
 
         Raises:
             UnknownSession: there is none, or no session can be called that.
+            SessionDeleted: it was deleted.
         """
         if not is_session(session):
             raise UnknownSession(session[:64])
-        return await self.bus.status(session)
+        record = await self.bus.status(session)
+        if record.state is State.DELETED:
+            raise SessionDeleted(session)
+        return record
 
     def stream(self, frames: AsyncIterator[bytes]) -> Stream:
         """Return an answer that goes on for ever.

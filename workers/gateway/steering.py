@@ -19,6 +19,7 @@ from bus import (
     CommandRefused,
     Outcome,
     SayData,
+    SessionDelete,
     SessionPause,
     SessionResume,
     SessionSay,
@@ -46,6 +47,7 @@ _PLAIN: Final[dict[str, type[Command]]] = {
     "session.resume": SessionResume,
     "session.pause": SessionPause,
     "session.stop": SessionStop,
+    "session.delete": SessionDelete,
 }
 
 IdempotencyKey = Annotated[
@@ -111,7 +113,7 @@ def steering_routes(steering: Steering) -> APIRouter:
 
     @router.post("/sessions/{session}/commands", response_model=OutcomeView)
     async def command(request: Request, session: str, new: NewCommand, key: IdempotencyKey = "", user: User = "") -> Response:
-        """Resume, pause, stop a session or say something; 200 means that it has happened."""
+        """Resume, pause, stop or delete a session, or say something; 200 means that it has happened."""
         outcome = await steering.send(request, _command(session, new, command_id(key), who(request, user)))
         return Response(_applied(outcome), 200, media_type="application/json")
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 
 from bus import Gap, Message, Unreachable
 from bus.merge import Track
-from workers.gateway.feed import Feed, event_frame, place
+from workers.gateway.feed import Feed, Stored, event_frame, place
 from workers.gateway.frames import as_json, first_frame, frame
 from workers.gateway.hub import Hub
 from workers.gateway.ledger import gone_frame
@@ -89,7 +89,7 @@ class SessionStream:
 
     def __init__(self, hub: Hub, session: str, epoch: str | None, after: int, first: bytes) -> None:
         self._hub, self._session, self._first = hub, session, first
-        self._track: Track[Message | bytes | None] = Track(f"events.{session}", epoch, after)
+        self._track: Track[Message | Stored | None] = Track(f"events.{session}", epoch, after, identify=_id_of)
         self._viewer = Viewer()
         self._change, self._told, self._tick = 0, 0, hub.tick[1]
         self._breaks = -1
@@ -149,7 +149,7 @@ class SessionStream:
         for stored in newer:
             if size >= CHUNK:
                 break
-            if self._track.live(stored.epoch, stored.offset, stored.frame) is None:
+            if self._track.live(stored.epoch, stored.offset, stored) is None:
                 if self._track.stale:
                     break
                 continue
@@ -166,12 +166,14 @@ class SessionStream:
                 page = await self._hub.bus.page(track.channel, track.last, PAGE)
             except Unreachable:
                 break
-            frames = self._framed(track.page(page.epoch, page.end, page.entries))
+            if page.deleted and page.epoch is not None:
+                return self._framed(track.bury(page.epoch, page.end))
+            frames = self._framed(track.page(page.epoch, page.end, page.entries, page.id_before))
             if (track.epoch, track.last) == before:
                 break
         return frames
 
-    def _framed(self, items: Iterable[Message | bytes | Gap | None]) -> list[bytes]:
+    def _framed(self, items: Iterable[Message | Stored | Gap | None]) -> list[bytes]:
         """Return the frames of what was read; what cannot be read is left out, as it is everywhere."""
         frames = []
         for item in items:
@@ -183,7 +185,11 @@ class SessionStream:
         return frames
 
 
+def _id_of(message: Message | Stored | None) -> str:
+    return message.id if message is not None else ""
+
+
 def _gap_frame(gap: Gap, epoch: str | None) -> bytes:
     """Return the frame of a gap; who breaks off after it is not told again."""
     data = as_json({"channel": gap.channel, "why": gap.why, "first": gap.first, "last": gap.last})
-    return frame("gap", data, place(epoch, gap.last if gap.why == "trimmed" else 0))
+    return frame("gap", data, place(epoch, 0 if gap.why == "reset" else gap.last))

@@ -12,9 +12,11 @@ from bus import (
     CommandRefused,
     InvalidName,
     PayloadTooLarge,
+    SessionDeleted,
     TidingsError,
     UnknownSession,
     Unreachable,
+    UnreadableRecord,
 )
 from workers.gateway.problems import KINDS, Problem, of_error, of_status
 
@@ -26,6 +28,8 @@ from workers.gateway.problems import KINDS, Problem, of_error, of_status
         (CommandRefused("id", "full", "", ()), "refused"),
         (CommandExpired("id"), "not-answered"),
         (UnknownSession("sea"), "not-found"),
+        (SessionDeleted("sea"), "deleted"),
+        (UnreadableRecord("sea", "version: ValueError"), "unreadable"),
         (PayloadTooLarge("session.say", 2, 1), "too-large"),
         (InvalidName("no"), "invalid"),
         (AccessDenied("no"), "unreachable"),

@@ -61,10 +61,10 @@ async def test_a_refusal_says_why_and_what_would_be_accepted(controlled: Bus) ->
         assert answer.status_code == 409
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json()
-        assert (problem["type"], problem["state"], problem["legal"]) == ("/api#refused", "finished", [])
+        assert (problem["type"], problem["state"], problem["legal"]) == ("/api#refused", "finished", ["session.delete"])
         assert problem["reason"] == problem["detail"] == "the session is finished, and that is final"
         problem = (await caller.post("/api/sessions/idle/commands", {"type": "session.resume"})).json()
-        assert problem["legal"] == ["session.say", "session.pause", "session.stop"]
+        assert problem["legal"] == ["session.say", "session.pause", "session.stop", "session.delete"]
         again = await caller.post("/api/sessions", {"session": "idle"})
         assert (again.status_code, again.json()["state"]) == (409, "awaiting_input")
 
@@ -99,6 +99,26 @@ async def test_a_repeat_with_the_same_key_is_safe(controlled: Bus, key: str) -> 
         assert len({answer.text for answer in both}) == 1
         records = [record.session async for record in controlled.sessions()]
         assert records == [session]
+
+
+async def test_a_session_is_deleted(controlled: Bus) -> None:
+    """Whoever looks at it or at the fleet is told; after that its name says that it was deleted."""
+    await bring(controlled, "sea", State.AWAITING_INPUT)
+    async with gateway_and_caller(controlled) as (_, caller):
+        async with caller.follow("/api/sessions/sea/stream") as stream, caller.follow("/api/stream") as fleet:
+            await stream.until("status")
+            await fleet.until("ready")
+            answer = await caller.post("/api/sessions/sea/commands", {"type": "session.delete"})
+            assert (answer.status_code, answer.json()["state"]) == (200, "deleted")
+            await fleet.until("gone", lambda data: data["session"] == "sea")
+            await stream.until("gone")
+            await stream.until("gap", lambda data: data["why"] == "deleted")
+        for path in ("/api/sessions/sea", "/api/sessions/sea/history", "/api/sessions/sea/notices", "/api/sessions/sea/stream"):
+            answer = await caller.get(path)
+            assert (answer.status_code, answer.json()["type"]) == (410, "/api#deleted")
+        assert (await caller.json("/api/sessions"))["total"] == 0
+        again = await caller.post("/api/sessions", {"session": "sea"})
+        assert again.status_code in (409, 410)
 
 
 async def test_a_session_that_nobody_named_gets_a_name(controlled: Bus) -> None:

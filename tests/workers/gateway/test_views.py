@@ -76,7 +76,7 @@ def test_a_wait_says_all_that_a_countdown_needs() -> None:
     assert (view["word"], view["urgency"], view["legal"]) == (
         "rate limited",
         2,
-        ["session.say", "session.resume", "session.pause", "session.stop"],
+        ["session.say", "session.resume", "session.pause", "session.stop", "session.delete"],
     )
 
 
