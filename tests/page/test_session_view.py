@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from playwright.async_api import expect
 
-from bus import AgentMessage, AgentMessageData, ChildStartData, Event, State, WorkerRef
+from bus import AgentMessage, AgentMessageData, ChildStartData, CommandData, Event, SessionDelete, State, WorkerRef
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
 from workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
@@ -244,6 +244,21 @@ async def test_of_a_very_long_history_the_newest_part_is_held(open_house: OpenHo
     assert shown == list(range(shown[0], 1601))
     await page.get_by_role("button", name="Show earlier").click()
     await expect(page.locator(f".event[data-offset='{shown[0] - 100}']")).to_have_count(1)
+
+
+async def test_a_session_that_is_deleted_while_it_is_looked_at(house: House, screens: Screens) -> None:
+    """Its view says so and its row goes; nothing of it stays on the screen."""
+    screens.failures_expected = True
+    await house.fleet.start("sea", "hello")
+    await house.fleet.until("sea", State.AWAITING_INPUT)
+    page = await screens.open(house.session("sea"))
+    fleet = await screens.open(house.at("/"))
+    await expect(page.locator(".event.agent")).to_have_count(1)
+    await expect(row_of(fleet, "sea")).to_be_visible()
+    await house.fleet.send(SessionDelete(subject="sea", data=CommandData(by="ann")))
+    await expect(page.locator(".missing")).to_contain_text("The session sea was deleted.")
+    await expect(page.locator(".event:visible")).to_have_count(0)
+    await expect(row_of(fleet, "sea")).to_have_count(0)
 
 
 async def test_a_session_that_is_not_there(house: House, screens: Screens) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from bus import AgentMessage, Bus, Claim, LlmRetry, LlmRetryData, Reason, State
+from bus import AgentMessage, Bus, Claim, LlmRetry, LlmRetryData, Page, Reason, State, Unreachable
 from tests import actors
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
@@ -279,6 +280,25 @@ async def test_many_large_events_at_once_come_in_pieces(bus: Bus) -> None:
         await write(bus, claim, 1, after=12)
         await stream.until("event", count=13)
         assert stream.offsets == list(range(1, 14))
+
+
+async def test_a_log_that_cannot_be_read_is_read_later(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is away for one moment; the next sign of life has the stream try again."""
+    claim = await hold(bus, "sea")
+    await write(bus, claim, 2)
+    page, failures = bus.page, [True, True]
+
+    async def failing(*arguments: Any) -> Page:
+        if failures:
+            failures.pop()
+            raise Unreachable("away")
+        return await page(*arguments)
+
+    monkeypatch.setattr(bus, "page", failing)
+    async with gateway_and_caller(bus) as (_, caller), caller.follow(PATH) as stream:
+        await stream.until("event", count=2)
+        assert stream.offsets == [1, 2]
+        assert not failures
 
 
 # the fleet

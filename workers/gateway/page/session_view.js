@@ -137,7 +137,8 @@ export class SessionView {
   #missing(problem) {
     show(this.parts.missing, true);
     show(this.parts.body, false);
-    write(this.parts.missingText, problem.status === 404 ? `There is no session ${this.session}.` : problem.message);
+    const known = { 404: `There is no session ${this.session}.`, 410: `The session ${this.session} was deleted.` };
+    write(this.parts.missingText, known[problem.status] ?? problem.message);
   }
 
   // what is shown

@@ -6,7 +6,7 @@ import { capital, clockTime, duration, oneLine, words } from "./wording.js";
 export const STATES = [
   "error", "rate_limited", "retrying", "running", "queued", "awaiting_input", "paused", "finished", "stopped",
 ];
-export const FINAL = new Set(["finished", "stopped"]);
+export const FINAL = new Set(["finished", "stopped", "deleted"]);
 
 /** Return the name that the colour and the icon of a row go by. */
 export function lookOf(row) {
@@ -75,6 +75,7 @@ const IDLE = {
   error: (row) => `Error${row.reason ? `: ${row.reason_word || words(row.reason)}` : ""}`,
   stopped: (row) => withWhy("Stopped", row),
   finished: (row) => withWhy("Finished", row),
+  deleted: (row) => withWhy("Deleted", row),
 };
 
 function withWhy(word, row) {
