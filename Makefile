@@ -80,6 +80,10 @@ bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (tw
 soak: $(VENV)/.installed-all ## Whether a worker and a controller grow over 2,000 sessions (two minutes)
 	$(BIN)/python -m bench.soak
 
+.PHONY: bench-gateway
+bench-gateway: $(VENV)/.installed-all ## How quickly the gateway tells 1,000 viewers, beside a bare stream (three minutes)
+	$(BIN)/python -m bench.viewers
+
 .PHONY: docs
 docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights, providers
 	for page in states wire settings operations providers; do $(BIN)/python docs/make_$$page.py || exit 1; done
@@ -95,7 +99,7 @@ clean: ## Remove the environment, builds, caches and reports
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Two stages, so that a first demo does not wait for the tools; who has all has the demo too.
-$(VENV)/.installed-demo: EXTRAS := worker,embedded
+$(VENV)/.installed-demo: EXTRAS := worker,embedded,gateway
 $(VENV)/.installed-all: EXTRAS := all
 
 $(VENV)/.installed-demo: $(INPUTS)

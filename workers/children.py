@@ -15,6 +15,7 @@ from bus import (
     CommandRefused,
     Event,
     InvalidMessage,
+    SessionDeleted,
     State,
     Unreachable,
 )
@@ -69,7 +70,7 @@ class Children:
     async def _start(self, event: ChildStart) -> bool:
         try:
             await patiently(lambda: self._bus.submit(start_of(event, self._source)))
-        except (InvalidMessage, CommandRefused) as error:
+        except (InvalidMessage, CommandRefused, SessionDeleted) as error:
             await self._tell(event, one_line(f"it was not started: {error}"))
             return False
         return True

@@ -29,7 +29,6 @@ from bus import (
     Wait,
     WorkerLost,
     WorkerLostData,
-    WorkerRef,
 )
 from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, legal_commands, next_state
 from workers.family import RESTS, child_state, shown_as
@@ -281,7 +280,7 @@ class _Draft:
 
     def _child(self) -> Child | None:
         """Return what its parent's people see of it, where that is something new."""
-        if self._parent is None or self._state is None:
+        if self._parent is None or self._state is None or (self._snapshot.problem and not self._changed):
             return None
         child = Child(
             child=self._record.session,
@@ -310,7 +309,6 @@ class _Draft:
         return (self._parent is not None and self._state in RESTS) or (self._record.children > 0 and self._state in FINAL)
 
     def _notice(self, to: State) -> SessionState:
-        worker: WorkerRef | None = self._record.worker if self._held else None
         return SessionState(
             source=self._rules.source,
             subject=self._record.session,
@@ -323,7 +321,7 @@ class _Draft:
                 reason=self._reason,
                 wait=self._wait if to in (State.RETRYING, State.RATE_LIMITED) else None,
                 resume_at=self._resume_at,
-                worker=worker,
+                worker=self._record.worker if self._held else None,
             ),
         )
 

@@ -57,8 +57,8 @@ class Errands:
         """
         await self._tell_of_refused_starts(snapshot, decision)
         record = snapshot.record
-        if decision.to is not None:
-            # It moves on first, and is due at once where that calls for something.
+        if decision.to is not None or snapshot.problem:
+            # It moves on first, and is due at once where that calls for something. Of what cannot be read nothing is told.
             return decision
         if owes_report(record):
             decision = await self._report(snapshot, decision)

@@ -81,6 +81,17 @@ async def test_a_child_that_cannot_be_asked_for_is_told_as_a_result() -> None:
         assert result.data.why.startswith("it was not started: session.start takes")
 
 
+async def test_a_child_whose_session_was_deleted_is_told_as_a_result() -> None:
+    """Its name is not used again, and nobody waits for it."""
+    async with held() as (bus, _, children):
+        redis: Any = bus._link.connection.commands
+        await redis.hset(bus._link.names.record("c1"), mapping={"epoch": "e", "state": "deleted"})
+        assert await children.start([asked("c1")]) is True
+        (result,) = await bus.history("p")
+        assert isinstance(result, ChildResult)
+        assert "was deleted" in result.data.why
+
+
 async def test_the_server_may_be_away_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked until it answers; other errors pass."""
     monkeypatch.setattr("workers.children.AGAIN_S", 0.0)

@@ -30,7 +30,13 @@ Message = Annotated[
 def add_commands(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     steering: tuple[Command, ...] = (start, say, resume, pause, stop)
-    looking: tuple[Command, ...] = (status, sessions, history, watch, wait)
+    looking: tuple[tuple[Command, tuple[str, ...]], ...] = (
+        (status, CONNECTION),
+        (sessions, CONNECTION),
+        (history, CONNECTION),
+        (watch, COMMAND),
+        (wait, CONNECTION),
+    )
     caring: tuple[tuple[Command, tuple[str, ...]], ...] = (
         (workers, CONNECTION),
         (doctor, DOCTOR),
@@ -43,8 +49,8 @@ def add_commands(app: typer.Typer) -> None:
     )
     for command in steering:
         app.command(rich_help_panel=STEER)(settings_options(*COMMAND)(command))
-    for command in looking:
-        app.command(rich_help_panel=LOOK)(settings_options(*CONNECTION)(command))
+    for command, names in looking:
+        app.command(rich_help_panel=LOOK)(settings_options(*names)(command))
     for command, names in caring:
         app.command(rich_help_panel=CARE)(settings_options(*names)(command))
     for name, command, names in keeping:
@@ -147,7 +153,10 @@ def watch(
     ] = "status.*",
     as_json: AsJson = False,
 ) -> int:
-    """Watch sessions as they change; ends with Ctrl-C."""
+    """Watch sessions as they change, and steer them; ends with q or Ctrl-C.
+
+    On a terminal status.* is a live view of all sessions and status.SESSION of one; elsewhere, a line where something changes.
+    """
     from workers.cli.watch import watch
 
     return watch(settings, channel, as_json=as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib.util import find_spec
 
 from bus import Bus, TidingsError
 from workers.cli.connection import on_bus
@@ -23,16 +24,31 @@ def run_gateway(settings: Settings, name: str | None = None) -> int:
         UsageProblem: others could reach it and no token was chosen, or the name cannot be used.
         Problem: a package is missing, or the address cannot be listened on.
     """
+    check_gateway(settings)
+    check_name(name)
+    return on_bus(settings, lambda bus: show(bus, settings, name))
+
+
+def is_gateway_installed() -> bool:
+    """Return whether the packages of the ``gateway`` extra are there."""
+    return all(find_spec(package) for package in _NEEDED)
+
+
+def check_gateway(settings: Settings) -> None:
+    """Check that a gateway can be had as the settings ask for it.
+
+    Raises:
+        UsageProblem: others could reach it and no token was chosen.
+        Problem: a package is missing.
+    """
     for package in _NEEDED:
         require(package, "gateway")
-    check_name(name)
     from workers.gateway import is_loopback
 
     if settings.token is None and not is_loopback(settings.host):
         raise UsageProblem(
             f"{settings.host} can be reached from outside: choose a token for operators, and give it as {spelling('token')}"
         )
-    return on_bus(settings, lambda bus: show(bus, settings, name))
 
 
 async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:

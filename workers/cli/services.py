@@ -1,4 +1,4 @@
-"""The commands that run until they are told to end: worker, controller, gateway, provider; and the demo.
+"""The commands that run until they are told to end: worker, controller, gateway, all of them at once, provider; and the demo.
 
 Here is what they are called and which flags they have, as in `workers.cli.commands`.
 """
@@ -6,6 +6,7 @@ Here is what they are called and which flags they have, as in `workers.cli.comma
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,8 @@ CONTROLLER = (*CONNECTION, "payload_limit", "lease_s", "controller_poll_s", "vis
 """Settings of a controller."""
 GATEWAY = (*COMMAND, "host", "port", "token", "viewer_token", "allowed_origins", "command_rate")
 """Settings of a gateway."""
+UP = tuple(dict.fromkeys((*WORKER, *CONTROLLER, *GATEWAY)))
+"""Settings of all of them together."""
 
 Name = Annotated[
     str | None,
@@ -53,6 +56,7 @@ def add_services(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     running: tuple[tuple[Command, tuple[str, ...]], ...] = (
         (demo, ()),
+        (up, UP),
         (worker, WORKER),
         (controller, CONTROLLER),
         (gateway, GATEWAY),
@@ -71,6 +75,24 @@ def demo(
     # By its name, because the demo stands above the command line: it shows its table and starts its commands.
     code: int = import_module("workers.demo").run_demo(settings, once, as_json)
     return code
+
+
+def up(
+    settings: Settings,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Workers to run.")] = 4,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the sessions are kept; otherwise they end with it.", show_default=False),
+    ] = None,
+) -> int:
+    """Run it all in one process: a controller, workers, the page, and a Redis unless one is given; prints the link.
+
+    Without --redis or its variable it starts a server of its own. The key of the provider is read from the environment as litellm
+    reads it, for example OPENAI_API_KEY. Ctrl-C ends it.
+    """
+    from workers.cli.up import run_up
+
+    return run_up(settings, workers, data)
 
 
 def worker(settings: Settings, name: Name = None) -> int:

@@ -12,7 +12,7 @@ from rich.text import Text
 from workers.board import INDENT, Board, Row
 from workers.redaction import one_line
 
-_NARROW = 100
+_NARROW = 120
 """Columns below which model and worker are left out: state, countdown and reason matter more."""
 _SESSION_WIDTH = 12
 """Columns for the name of a session, at least; for a longer one up to a third of the terminal."""

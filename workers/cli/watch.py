@@ -1,34 +1,31 @@
-"""Watching: a table that updates in place, lines where something changes, or the envelopes themselves."""
+"""Watching: a live view over the whole screen, lines where something changes, or the envelopes themselves."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
-from rich.live import Live
 from rich.text import Text
 
-from bus import Bus, Channel, ChildState, Gap, LlmRecovered, LlmRetry, Notice, SessionState
+from bus import Bus, Channel, ChildState, Gap, LlmRecovered, LlmRetry, SessionState
 from workers.board import Board, clock
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
-from workers.cli.history import print_item
+from workers.cli.history import print_item, told
 from workers.cli.output import complain, print_json, screen
-from workers.cli.table import draw
+from workers.cli.steer import this_user
 from workers.cli.tasks import end
 from workers.cli.view import wire_line
 from workers.settings import Settings
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 _TICK_S = 0.5
-"""How often a countdown is drawn anew; whole seconds are shown."""
-_REST_S = 0.1
-"""Shortest time between two drawings, however much happens."""
-_FRAME_LINES = 6
-"""Lines of the screen that are not rows: heading, head of the table, caption, and one to spare."""
+"""How often it is looked whether the connection stands."""
 
 
 def watch(settings: Settings, channel: str, *, as_json: bool) -> int:
@@ -40,19 +37,34 @@ def watch(settings: Settings, channel: str, *, as_json: bool) -> int:
         InvalidName: there is no such channel.
     """
     Channel.parse(channel)
-    return on_bus(settings, lambda bus: show(bus, channel, as_json=as_json))
+    return on_bus(settings, lambda bus: show(bus, channel, as_json=as_json, timeout_s=settings.command_timeout_s))
 
 
-async def show(bus: Bus, channel: str, *, as_json: bool) -> int:
-    """Show what happens on a channel of a bus that is open already; see ``watch``."""
+async def show(bus: Bus, channel: str, *, as_json: bool, timeout_s: float = 10.0) -> int:
+    """Show what happens on a channel of a bus that is open already; see ``watch``.
+
+    Args:
+        timeout_s: how long a command that is given in the live view waits for its outcome.
+    """
     parsed, out = Channel.parse(channel), screen()
     if as_json or parsed.plane != "status":
         await _print_messages(bus, channel, as_json=as_json)
-    elif out.is_terminal and not out.is_dumb_terminal:
-        await LiveTable(bus, parsed.session, screen(fold=True)).run()
+    elif _is_whole(out):
+        # Imported here: whoever reads lines does not need a whole screen.
+        from workers.terminal import watch_live
+
+        ascii_only = out.options.ascii_only
+        return await watch_live(
+            bus, parsed.session, by=this_user(), timeout_s=timeout_s, tell=lambda item: list(told(item)), ascii_only=ascii_only
+        )
     else:
         await _print_changes(bus, parsed.session, out)
     return Exit.DONE
+
+
+def _is_whole(out: Console) -> bool:
+    """Return whether there is a terminal to read keys from and to draw on; textual draws on stderr."""
+    return out.is_terminal and not out.is_dumb_terminal and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 async def _print_messages(bus: Bus, channel: str, *, as_json: bool) -> None:
@@ -98,88 +110,3 @@ async def _told_when_lost(bus: Bus) -> AsyncIterator[None]:
         yield
     finally:
         await end(task)
-
-
-class LiveTable:
-    """A table on the terminal that is drawn anew in its place.
-
-    Args:
-        session: the session to show; ``*`` is all of them.
-    """
-
-    def __init__(self, bus: Bus, session: str, out: Console) -> None:
-        self._bus, self._session, self._out = bus, session, out
-        self._board = Board()
-        self._changed = asyncio.Event()
-        self._was_connected = False
-
-    async def run(self) -> None:
-        """Draw until cancelled."""
-        reader = asyncio.create_task(self._read(), name="tidings-watch")
-        try:
-            # Lines of a log would push the table down; its heading tells of the connection.
-            with _quiet(), Live(console=self._out, auto_refresh=False, vertical_overflow="crop") as live:
-                while not reader.done():
-                    live.update(self.draw(), refresh=True)
-                    await self._pause()
-            reader.result()
-        finally:
-            await end(reader)
-
-    async def _read(self) -> None:
-        async with self._bus.notices(self._session) as notices:
-            async for item in notices:
-                if isinstance(item, Notice):
-                    self._board.apply(item)
-                self._changed.set()
-
-    async def _pause(self) -> None:
-        """Wait until there is something new to draw: a change, or a second less to wait."""
-        await asyncio.sleep(_REST_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TICK_S):
-                await self._changed.wait()
-        self._changed.clear()
-
-    def draw(self) -> Group:
-        """Return the picture of this moment."""
-        width, height = self._out.size
-        now = self._bus.now()
-        table = draw(
-            self._board,
-            now,
-            width=width,
-            limit=max(1, height - _FRAME_LINES),
-            ascii_only=self._out.options.ascii_only,
-        )
-        return Group(self._heading(), table)
-
-    def _heading(self) -> Text:
-        bus, count = self._bus, len(self._board)
-        self._was_connected = self._was_connected or bus.connected
-        if bus.connected:
-            state = ("connected", "green")
-        elif self._was_connected:
-            state = ("connection lost, trying again", "bold red")
-        else:
-            state = ("connecting", "yellow")
-        lost = f"  lost {bus.reconnects} times so far" if bus.reconnects else ""
-        heading = Text.assemble(
-            (f"status.{self._session}", "bold"),
-            f"  {bus.address}  ",
-            state,
-            (f"{lost}  {count} session{'' if count == 1 else 's'}  {clock(bus.now())}", "dim"),
-        )
-        heading.no_wrap, heading.overflow = True, "ellipsis"
-        return heading
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("tidings")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

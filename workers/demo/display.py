@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Group
 from rich.text import Text
 
 from bus import Bus, LlmRetry, Notice, SessionState
 from workers.board import Board
+from workers.cli.program import own_name
 from workers.cli.tasks import end
-from workers.cli.watch import LiveTable
+from workers.demo.table import LiveTable
 from workers.redaction import one_line
 
 if TYPE_CHECKING:
@@ -88,7 +85,7 @@ class Table(Display):
 
     def __init__(self, bus: Bus, out: Console, options: str = "") -> None:
         super().__init__(bus, lambda line: out.print(Text(line), soft_wrap=True), options)
-        self._table = _FootedTable(bus, out)
+        self._table = LiveTable(bus, out)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -105,26 +102,3 @@ class Table(Display):
     def ask(self, text: str) -> None:
         """Show it below the table."""
         self._table.foot = text
-
-
-class _FootedTable(LiveTable):
-    """The table of `tidings watch`, with a line below it."""
-
-    def __init__(self, bus: Bus, out: Console) -> None:
-        super().__init__(bus, "*", out)
-        self.foot = ""
-
-    def draw(self) -> Group:
-        """Return the picture of this moment."""
-        return Group(super().draw(), Text(self.foot, "bold", no_wrap=True, overflow="ellipsis"))
-
-
-def own_name() -> str:
-    """Return how a person starts this same command line in another terminal of this folder."""
-    started = sys.argv[0]
-    if os.path.basename(started) != "tidings":
-        return shlex.join([sys.executable, "-m", "workers.cli"])
-    found = shutil.which("tidings")
-    if found and os.path.realpath(found) == os.path.realpath(started):
-        return "tidings"
-    return shlex.quote(os.path.abspath(started))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bus import Bus, TidingsError
 from workers.cli.exits import Exit
+from workers.cli.gate import is_gateway_installed
 from workers.cli.output import complain, print_json, screen
 from workers.cli.serve import require
 from workers.demo.cast import PARKED, fleet_environment, provider_settings
@@ -117,30 +118,47 @@ class Performance:
             witness = await house.enter_async_context(Witness(bus))
             display = await house.enter_async_context(self._make_display(bus, witness))
             stage = await house.enter_async_context(Stage(fleet_environment(bus.url, provider.base_url, self._settings.prefix)))
+            page = await self._serve_page(house, bus)
             story = Story(bus, provider, stage, witness, display, self._pace)
             failures: list[str] = []
             with Interruption() as interruption, keys({"r": story.resume_now.set, "q": interruption.wish}):
                 try:
-                    _invite(display)
+                    _invite(display, page)
                     if not await interruption.spared(story.play()):
                         self.code = interruption.code
                         return None
-                    await self._linger(display, interruption)
+                    await self._linger(display, interruption, page)
                 except (NotInTime, ActorLost, TidingsError) as error:
                     failures.append(str(error))
             return await _settle(bus, provider, witness, stage, story, began, failures)
 
-    async def _linger(self, display: Display, interruption: Interruption) -> None:
+    async def _serve_page(self, house: AsyncExitStack, bus: Bus) -> str:
+        """Serve the page to a person; returns the link that lets them in, '' where there is no page.
+
+        Who plays it alone, to see whether it is true, looks at no page.
+        """
+        if not self._interactive or not is_gateway_installed():
+            return ""
+        # Imported here: only this needs a web server.
+        from workers.gateway import serve
+
+        return (await house.enter_async_context(serve(bus))).link
+
+    async def _linger(self, display: Display, interruption: Interruption, page: str) -> None:
         """Leave the fleet to a person until they end it."""
         if self._interactive:
-            display.step("that was the story. The fleet stays: say something more, pause, resume or stop from another terminal,")
+            where = "in the page or from another terminal" if page else "from another terminal"
+            display.step(f"that was the story. The fleet stays: say something more, pause, resume or stop {where},")
             display.step(f"for example {display.command('say', PARKED, 'And the day after?')}")
             display.ask("q or Ctrl-C  end, and see whether all of it was true")
             await interruption.wait()
             display.ask("")
 
 
-def _invite(display: Display) -> None:
+def _invite(display: Display, page: str) -> None:
+    if page:
+        display.step("watch and steer it in a browser, at this page of your own:")
+        display.step(f"  {page}")
     display.step("a Redis of our own and a provider with a limit are up; join in from another terminal:")
     display.step(f"  {display.command('watch')}")
     display.step(f"  {display.command('history', PARKED, '--follow')}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bus import Bus, Claim, Reason, Release, State, Trigger, Wait, WorkerRef
+from bus import Bus, Claim, LlmRetry, LlmRetryData, Reason, Release, Seat, State, Trigger, Wait, WorkerRef
+from bus.messages import Picture
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
 
@@ -51,3 +52,12 @@ async def park(bus: Bus, session: str, *, resume_in_s: float | None, action: str
     wait = waiting(now, reason=reason, action=action).model_copy(update={"retry_at": None})
     parked = Release(Trigger.PARK, read=0, parks=1, resume_at=resume_at, wait=wait, reason=reason, why="parked")
     await bus.release(claim, parked)
+
+
+async def retry(bus: Bus, claim: Claim, attempt: int) -> None:
+    """Tell a retry as a worker does."""
+    wait = waiting(bus.now(), attempt=attempt)
+    outbox = bus.outbox()
+    notice = LlmRetry(subject=claim.session, data=LlmRetryData(**wait.model_dump()))
+    outbox.put(notice, Seat(claim.token, 0, Picture(model="openai/x", waits={"agent": wait})))
+    assert await outbox.drain(5)

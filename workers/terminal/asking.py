@@ -1,0 +1,83 @@
+"""Asking something of a session, and what became of it in one line for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bus import (
+    Bus,
+    Command,
+    CommandData,
+    CommandRefused,
+    Outcome,
+    SayData,
+    SessionPause,
+    SessionResume,
+    SessionSay,
+    SessionStop,
+    State,
+    TidingsError,
+    build,
+)
+from workers.board import LOOKS
+from workers.redaction import one_line
+
+Wish = Literal["resume", "pause", "stop", "say"]
+"""What can be asked of a session from here."""
+
+_MODELS: dict[Wish, type[Command]] = {"resume": SessionResume, "pause": SessionPause, "stop": SessionStop, "say": SessionSay}
+_LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a wish.
+
+    Attributes:
+        granted: whether it was applied.
+        text: what a person reads; one line.
+    """
+
+    granted: bool
+    text: str
+
+
+async def ask(bus: Bus, wish: Wish, session: str, *, by: str, timeout_s: float, text: str = "") -> Answer:
+    """Send a command, wait for its outcome and return it; whatever goes wrong on the way is an answer too.
+
+    Args:
+        by: who asks, for the people who see it.
+        timeout_s: how long to wait; after that the command is withdrawn and never applied.
+        text: what is said, for ``say``.
+    """
+    try:
+        command = _command(wish, session, by, text)
+        return _granted(wish, await bus.send(command, timeout_s))
+    except CommandRefused as refusal:
+        return _answer(f"{session}: {wish} refused{_while(refusal.state)}: {refusal.reason}{_instead(refusal.legal)}")
+    except TidingsError as error:
+        return _answer(f"{session}: {wish}: {error}")
+
+
+def _command(wish: Wish, session: str, by: str, text: str) -> Command:
+    data = build(SayData, by=by, text=text) if wish == "say" else build(CommandData, by=by)
+    return build(_MODELS[wish], subject=session, source="cli", data=data)
+
+
+def _granted(wish: Wish, outcome: Outcome) -> Answer:
+    state = LOOKS[outcome.state].word if outcome.state else "gone"
+    return Answer(True, f"{outcome.session}: {wish} applied, the session is {state}")
+
+
+def _answer(text: str) -> Answer:
+    return Answer(False, one_line(text, _LONGEST))
+
+
+def _while(state: str) -> str:
+    return f" while {LOOKS[State(state)].word}" if state else ""
+
+
+def _instead(legal: tuple[str, ...]) -> str:
+    names = [name.removeprefix("session.") for name in legal if name != "session.start"]
+    return f"; accepted now: {', '.join(names)}" if names else ""
