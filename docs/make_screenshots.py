@@ -77,6 +77,16 @@ class Reader(ChatAgent):
         return await super().step(history, llm)
 
 
+FLEET: dict[str, Any] = {
+    "workers": 3,
+    "controllers": 2,
+    "agent": Reader,
+    "model": "openai/gpt-4o",
+    "concurrency": 4,
+    "llm_timeout_s": 120.0,
+}
+
+
 def _content(arguments: object) -> str:
     return _FILES.get(arguments.get("path", ""), "") if isinstance(arguments, dict) else json.dumps(arguments)
 
@@ -187,9 +197,7 @@ async def main() -> int:
     try:
         async with AsyncExitStack() as stack:
             stack.enter_context(patch("socket.gethostname", lambda: "anvil"))
-            house = House(
-                server.url, workers=3, controllers=2, agent=Reader, model="openai/gpt-4o", concurrency=4, llm_timeout_s=120.0
-            )
+            house = House(server.url, **FLEET)
             await stack.enter_async_context(house)
             await Stage(house).set_up()
             taken = await take(house, FOLDER)

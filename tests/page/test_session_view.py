@@ -146,6 +146,7 @@ async def test_children_show_under_their_parent(open_house: OpenHouse, screens: 
     page = await screens.open(house.session("team"))
     line = page.locator(".deck .lines .child")
     await expect(line).to_contain_text("sources Rate limited by openai/x: attempt 2 of 6, next try in")
+    await expect(status_of(page)).to_contain_text("Waiting for its children")
     await expect(page.locator(".event.child-event", has_text="Started the child sources")).to_have_count(1)
     await expect(page.locator(".event.child-event", has_text="The child summary reported: awaiting input")).to_have_count(1)
     await expect(page.locator(".children .line")).to_have_count(2)
@@ -155,6 +156,7 @@ async def test_children_show_under_their_parent(open_house: OpenHouse, screens: 
     await expect(page.locator(".event.agent")).to_contain_text("You said: do sources")
     await page.locator(".facts a", has_text="team").click()
     await expect(line).to_have_count(0)
+    await expect(status_of(page)).to_have_text("Waiting for your reply")
     await expect(page.locator(".event.child-event", has_text="The child sources reported: awaiting input")).to_have_count(1)
 
 

@@ -52,6 +52,15 @@ async def test_a_session_is_started_and_steered(controlled: Bus) -> None:
         assert served.gateway.hub.counts.commands["session.pause", "applied"] == 1
 
 
+async def test_a_name_beyond_latin_letters_is_percent_encoded(controlled: Bus) -> None:
+    """A browser cannot put it into a header otherwise; what it hides is made harmless too."""
+    async with gateway_and_caller(controlled) as (_, caller):
+        await caller.post("/api/sessions", {"session": "sea", "text": "hello"}, X_Tidings_User="%C5%81ucja%1B%5B1m 100%")
+    (said,) = await controlled.history("sea")
+    assert isinstance(said, UserMessage)
+    assert said.data.by == "Łucja 100% (web)"
+
+
 async def test_a_refusal_says_why_and_what_would_be_accepted(controlled: Bus) -> None:
     """409, nothing has changed, and the reason is for a person."""
     await bring(controlled, "over", State.FINISHED)

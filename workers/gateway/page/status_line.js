@@ -7,6 +7,7 @@ import { advice, iconOf, idleStory, lookOf, waitEnd, waitStory, wordOf } from ".
 import { capital, oneLine } from "./wording.js";
 
 const RESTING = new Set(["running", "queued", "awaiting_input", "finished", "stopped", "paused"]);
+const WAITED_FOR = new Set(["queued", "running", "retrying", "rate_limited", "paused"]);
 const MOST_PIPS = 12;
 
 function makeLine() {
@@ -86,9 +87,15 @@ export class StatusLine {
     redraw(parts.use.firstChild, iconOf(row));
     write(parts.who, oneLine(who));
     show(parts.who, Boolean(who));
-    write(parts.text, waiting ? waitStory(wait) + (wait.retry_at ? "," : "") : idleStory(row));
+    write(parts.text, waiting ? waitStory(wait) + (wait.retry_at ? "," : "") : this.#idle(row));
     drawPips(parts.pips, waiting ? wait : null);
     write(parts.end, waiting ? waitEnd(wait) : "");
+  }
+
+  /** Say what a session does that waits for no model; one whose children are at work waits for them, not for a person. */
+  #idle(row) {
+    const forChildren = row === this.row && row.state === "awaiting_input" && this.children.some((child) => WAITED_FOR.has(child.state));
+    return forChildren ? "Waiting for its children" : idleStory(row);
   }
 
   #drawAround() {
@@ -105,6 +112,6 @@ export class StatusLine {
   /** Say the state in a sentence, without what changes every second. */
   sentence() {
     const { row } = this;
-    return row.wait && !row.parked ? `${capital(wordOf(row))}.` : `${idleStory(row)}.`;
+    return row.wait && !row.parked ? `${capital(wordOf(row))}.` : `${this.#idle(row)}.`;
   }
 }
