@@ -145,7 +145,7 @@ async def test_a_refusal_says_what_would_be_legal(redis_url: str) -> None:
         await fleet.until("s", State.AWAITING_INPUT)
         with pytest.raises(CommandRefused, match="nothing was interrupted") as refused:
             await fleet.resume("s")
-        assert refused.value.legal == ("session.say", "session.pause", "session.stop")
+        assert refused.value.legal == ("session.say", "session.pause", "session.stop", "session.delete")
         await fleet.stop("s")
         with pytest.raises(CommandRefused, match="final"):
             await fleet.say("s", "are you there?")

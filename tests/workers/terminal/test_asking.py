@@ -30,7 +30,7 @@ async def test_what_is_refused_says_why_and_what_instead(bus: Bus, controlled: C
         answer = await ask(bus, "resume", "demo", by="ann", timeout_s=10)
     assert not answer.granted
     assert answer.text.startswith("demo: resume refused while awaiting input: ")
-    assert answer.text.endswith("; accepted now: say, pause, stop")
+    assert answer.text.endswith("; accepted now: say, pause, stop, delete")
 
 
 async def test_whatever_goes_wrong_is_an_answer(bus: Bus) -> None:
