@@ -21,7 +21,7 @@ from workers.cli.gate import check_gateway
 from workers.cli.program import own_name
 from workers.cli.serve import require, until_told
 from workers.controller import Controller
-from workers.llm import close_litellm
+from workers.llm import close_litellm, load_litellm
 from workers.settings import Settings, spelling
 from workers.worker import Worker
 
@@ -78,6 +78,8 @@ def with_server(settings: Settings, data: Path | None) -> Settings:
 
 async def up(bus: Bus, agent_factory: AgentFactory, settings: Settings, workers: int, data: Path | None = None) -> int:
     """Run controller, workers and page on a bus that is open already; see ``run_up``."""
+    # Before the page: its two seconds of importing would make the first visitors wait, and no other thread imports meanwhile.
+    await asyncio.to_thread(load_litellm)
     crew = Crew(bus, agent_factory, settings, workers)
     async with _served(bus, settings) as served:
         for line in welcome(bus, served, settings, workers, data):
