@@ -31,7 +31,7 @@ from bus import (
 )
 from bus.states import FINAL
 from workers.agent import Agent, AgentFactory, ChatAgent
-from workers.decision import Rules, decide
+from workers.controller.decision import Rules, decide
 from workers.provider import Provider
 from workers.testing.clock import Clock, check_move
 from workers.testing.crew import Crew, fleet_settings

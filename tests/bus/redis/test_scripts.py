@@ -16,7 +16,7 @@ from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
-from workers.decision import Rules, decide
+from workers.controller.decision import Rules, decide
 
 N = Names()
 RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions

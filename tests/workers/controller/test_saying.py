@@ -19,7 +19,7 @@ from bus import (
     State,
     UserMessage,
 )
-from workers.saying import event_of
+from workers.controller.saying import event_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -31,10 +31,10 @@ from bus import (
     WorkerLostData,
 )
 from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, legal_commands, next_state
+from workers.controller.refusal import newest, refuse_all
+from workers.controller.saying import event_of
+from workers.controller.wording import orphan, refusal, request, unreadable, waiting
 from workers.family import RESTS, child_state, shown_as
-from workers.refusal import newest, refuse_all
-from workers.saying import event_of
-from workers.wording import orphan, refusal, request, unreadable, waiting
 
 __all__ = ["Rules", "decide", "refuse_all"]
 

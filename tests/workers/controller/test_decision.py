@@ -42,7 +42,7 @@ from bus import (
     WorkerRef,
 )
 from bus.states import FINAL, HELD, legal_commands, next_state
-from workers.decision import Rules, decide, refuse_all
+from workers.controller.decision import Rules, decide, refuse_all
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(seconds=5), NOW - timedelta(seconds=5)

@@ -27,10 +27,10 @@ from bus import (
     Unreachable,
     UnreadableRecord,
 )
-from workers.aside import ASIDE_S, Aside
 from workers.attendance import Attendance
-from workers.decision import Rules, decide, refuse_all
-from workers.errands import Errands
+from workers.controller.aside import ASIDE_S, Aside
+from workers.controller.decision import Rules, decide, refuse_all
+from workers.controller.errands import Errands
 from workers.settings import Settings
 
 log = logging.getLogger("tidings.controller")

@@ -34,8 +34,8 @@ from bus import (
     UnknownSession,
     WorkerRef,
 )
-from workers.decision import Rules, decide
-from workers.errands import AGAIN_S, Errands, fitting
+from workers.controller.decision import Rules, decide
+from workers.controller.errands import AGAIN_S, Errands, fitting
 
 RULES = Rules("controller/c1")
 

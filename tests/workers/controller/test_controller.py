@@ -27,9 +27,9 @@ from bus import (
 )
 from tests.fleet import PATIENCE_S, Fleet
 from tests.waiting import eventually
-from workers import controller as module
 from workers.controller import TRIES, Controller
-from workers.decision import decide
+from workers.controller import controller as module
+from workers.controller.decision import decide
 from workers.settings import Settings
 
 QUICK = Settings(lease_s=0.4, renew_s=0.1, controller_poll_s=0.02, visibility_s=0.2)
