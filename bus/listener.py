@@ -161,6 +161,8 @@ class Listener:
     # the connection
 
     async def _run(self) -> None:
+        # Where tasks are eager (a loop may be told so since Python 3.12) this runs before who began it has said what is wanted.
+        await asyncio.sleep(0)
         delay = RECONNECT_BASE_S
         # Not only cancelled: a read of redis-py or fakeredis can swallow a cancellation that meets the end of its time-out.
         while not self._closed:

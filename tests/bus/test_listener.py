@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from bus import Bus, Closed
+from bus import Bus, Closed, WorkerClaimed
 from bus.listener import Listener
 from tests import actors
 from tests.conftest import MakeServer
@@ -428,3 +428,17 @@ async def test_closing_while_the_server_is_away(make_server: MakeServer) -> None
         await listening(bus._listener, "status.s")
         server.kill()
         await eventually(lambda: bus.reconnects)
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="tasks are never eager before Python 3.12")
+async def test_tasks_that_begin_at_once_hear_everything(bus: Bus) -> None:
+    """A loop may be told to begin each task where it is made; textual does so, and users may."""
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - mypy looks at Python 3.11
+    try:
+        async with bus.notices() as notices:
+            await actors.hold(bus)
+            async with asyncio.timeout(20):
+                told = await anext(notices)
+        assert isinstance(told, WorkerClaimed)
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
