@@ -63,13 +63,15 @@ async def test_the_fleet_after_a_restart(house: House, screens: Screens) -> None
 
 
 async def test_a_gateway_that_has_lost_its_redis(make_server: MakeServer, open_house: OpenHouse, screens: Screens) -> None:
-    """The page says so although its own connection is well, and goes on by itself."""
+    """The page says so although its own connection is well, also when that is made anew, and goes on by itself."""
+    screens.failures_expected = True
     server = make_server(appendonly=True)
     house = await open_house(server.url)
     await house.fleet.start("sea", "one")
     await house.fleet.until("sea", State.AWAITING_INPUT)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event.agent")).to_have_count(1)
+    await expect(page.locator(".link")).to_have_text("live")
     server.kill()
     await expect(page.locator(".banner")).to_contain_text("The gateway has lost its Redis.")
     await expect(page.locator(".link")).to_have_text("no Redis")
@@ -79,6 +81,27 @@ async def test_a_gateway_that_has_lost_its_redis(make_server: MakeServer, open_h
     await house.fleet.say("sea", "two")
     await expect(page.locator(".event.agent").last).to_contain_text("You said: two")
     assert await offsets(page) == [1, 2, 3, 4]
+
+
+async def test_who_comes_while_the_gateway_has_no_redis(make_server: MakeServer, open_house: OpenHouse, screens: Screens) -> None:
+    """Is told the same, in the fleet and in a session that cannot be read; and is shown it as soon as it can be."""
+    screens.failures_expected = True
+    server = make_server(appendonly=True)
+    house = await open_house(server.url)
+    await house.fleet.start("sea", "one")
+    await house.fleet.until("sea", State.AWAITING_INPUT)
+    server.kill()
+    await eventually(lambda: not house.gateway.gateway.hub.bus.connected, 20)
+    pages = [await screens.open(address) for address in (house.at("/"), house.session("sea"))]
+    for page in pages:
+        await expect(page.locator(".banner")).to_contain_text("The gateway has lost its Redis.")
+        await expect(page.locator(".link")).to_have_text("no Redis")
+    await expect(row_of(pages[0], "sea").locator(".word")).to_have_text("awaiting input")
+    server.start()
+    for page in pages:
+        await expect(page.locator(".link")).to_have_text("live")
+        await expect(page.locator(".banner")).to_be_hidden()
+    assert await offsets(pages[1]) == [1, 2]
 
 
 async def test_somebody_who_is_not_let_in_any_more(house: House, screens: Screens) -> None:

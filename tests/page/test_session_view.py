@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from bus import AgentMessage, AgentMessageData, ChildStartData, CommandData, Event, SessionDelete, State, WorkerRef
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
+from tests.waiting import eventually
 from workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
 from workers.llm import Llm
 
@@ -158,6 +160,39 @@ async def test_children_show_under_their_parent(open_house: OpenHouse, screens: 
     await expect(line).to_have_count(0)
     await expect(status_of(page)).to_have_text("Waiting for your reply")
     await expect(page.locator(".event.child-event", has_text="The child sources reported: awaiting input")).to_have_count(1)
+
+
+async def test_what_becomes_of_a_child_before_the_stream_begins_is_shown(open_house: OpenHouse, screens: Screens) -> None:
+    """Between the reading of a session and its stream: the line of its wait clears, and the timeline has it once."""
+    house = await open_house(agent=Parent, concurrency=3)
+    house.fleet.script("429:retry-after=50,contains=do sources")
+    await house.fleet.start("team", "find out")
+    child = await eventually(partial(_waiting_child, house), 20)
+    held, going_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        held.set()
+        await going_on.wait()
+        await route.continue_()
+
+    page = await screens.open(house.at("/"))
+    await page.route("**/api/sessions/team/stream*", hold)
+    await page.goto(house.session("team"))
+    await held.wait()
+    await house.fleet.resume(child)
+    await house.fleet.until(child, State.AWAITING_INPUT)
+    await house.fleet.until("team", State.AWAITING_INPUT)
+    going_on.set()
+    await expect(page.locator(".children .line")).to_have_count(2)
+    await expect(page.locator(".deck .lines .child")).to_have_count(0)
+    await expect(status_of(page)).to_have_text("Waiting for your reply")
+    await expect(page.locator(".notice", has_text="sources: rate limited")).to_have_count(1)
+    await expect(page.locator(".notice", has_text="sources: awaiting input")).to_have_count(1)
+
+
+async def _waiting_child(house: House) -> str:
+    children = await house.fleet.bus.children("team")
+    return next((child.child for child in children if child.state is State.RATE_LIMITED), "")
 
 
 async def test_children_stand_under_their_parent_in_the_fleet(open_house: OpenHouse, screens: Screens) -> None:

@@ -181,17 +181,18 @@ class Hub:
         if row.state is State.DELETED:
             self._remove(row.session)
         elif self.ledger.put(row, epoch, offset):
-            self._changed(row.session)
+            self._changed(row)
 
     def _remove(self, session: str) -> None:
-        if self.ledger.remove(session):
-            self._changed(session)
+        row = self.ledger.remove(session)
+        if row is not None:
+            self._changed(row)
 
-    def _changed(self, session: str) -> None:
+    def _changed(self, row: Row) -> None:
         """Wake those whom it concerns, once for all that happens in one turn of the loop."""
         if not self._dirty:
             asyncio.get_running_loop().call_soon(self._fan_out)
-        self._dirty.add(session)
+        self._dirty |= {row.session, row.parent}
 
     def _fan_out(self) -> None:
         dirty, self._dirty = self._dirty, set()

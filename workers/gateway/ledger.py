@@ -19,6 +19,7 @@ GONE_KEPT = 1000
 """Sessions that are gone and still told to readers who have not heard of it; one that lags behind more of them begins anew."""
 _ROW = b'event: row\ndata: {"row":'
 _STATUS = b'event: status\ndata: {"row":'
+_CHILD = b'event: child\ndata: {"row":'
 _END = b"}\n\n"
 
 Key = tuple[int, str, str]
@@ -60,6 +61,11 @@ class Entry:
         return self._status
 
     @property
+    def child(self) -> bytes:
+        """The frame that tells those who look at its parent of it."""
+        return _CHILD + self.json + _END
+
+    @property
     def key(self) -> Key:
         """What sessions are sorted by: the most urgent first, then who is in its state for longest, then the name."""
         since = self.row.since
@@ -76,6 +82,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._children: dict[str, set[str]] = {}
         self._gone: dict[str, int] = {}
         self.by_state: Counter[State] = Counter()
         self.change = 0
@@ -93,6 +100,10 @@ class Ledger:
         """Return the entry of a session, None where there is none."""
         return self._entries.get(session)
 
+    def children(self, parent: str) -> list[Entry]:
+        """Return the entries of the children of a session, the most urgent first."""
+        return sorted((self._entries[child] for child in self._children.get(parent, ())), key=lambda entry: entry.key)
+
     def names(self) -> list[str]:
         """Return the sessions, the one that changed last at the end."""
         return list(self._entries)
@@ -107,25 +118,36 @@ class Ledger:
         self._gone.pop(row.session, None)
         self.change += 1
         self._entries[row.session] = Entry(row, self.change, epoch, offset)
+        if row.parent:
+            self._children.setdefault(row.parent, set()).add(row.session)
         if row.state is not None:
             self.by_state[row.state] += 1
         return True
 
-    def remove(self, session: str) -> bool:
-        """Forget a session; returns whether it was known."""
-        if not self._drop(session):
-            return False
+    def remove(self, session: str) -> Row | None:
+        """Forget a session; returns its last row, None where it was not known."""
+        old = self._drop(session)
+        if old is None:
+            return None
         self.change += 1
         self._gone[session] = self.change
         if len(self._gone) > GONE_KEPT:
             self.forgotten = self._gone.pop(next(iter(self._gone)))
-        return True
+        return old
 
-    def _drop(self, session: str) -> bool:
+    def _drop(self, session: str) -> Row | None:
         old = self._entries.pop(session, None)
-        if old is not None and old.row.state is not None:
-            self.by_state[old.row.state] -= 1
-        return old is not None
+        if old is None:
+            return None
+        row = old.row
+        if row.state is not None:
+            self.by_state[row.state] -= 1
+        if row.parent:
+            siblings = self._children[row.parent]
+            siblings.discard(session)
+            if not siblings:
+                del self._children[row.parent]
+        return row
 
     def after(self, change: int) -> list[bytes]:
         """Return the frames of what changed after a change, in order; those that are gone come last."""

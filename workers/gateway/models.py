@@ -229,7 +229,7 @@ class ProblemView(BaseModel):
 FLEET_STREAM = """\
 retry: 1000
 event: hello
-data: {"now":"2026-11-23T00:34:30Z","heartbeat_s":10.0}
+data: {"now":"2026-11-23T00:34:30Z","connected":true,"heartbeat_s":10.0}
 
 event: rows
 data: {"rows":[{"session":"sea","state":"running"}]}
@@ -248,10 +248,13 @@ data: {"now":"2026-11-23T00:34:40Z","connected":true}
 SESSION_STREAM = """\
 retry: 1000
 event: hello
-data: {"now":"2026-11-23T00:34:30Z","heartbeat_s":10.0,"row":{"session":"sea","state":"running"}}
+data: {"now":"2026-11-23T00:34:30Z","connected":true,"heartbeat_s":10.0,"row":{"session":"sea","state":"running"}}
 
 event: status
 data: {"row":{"session":"sea","state":"running"}}
+
+event: children
+data: {"rows":[]}
 
 id: c7b4cf434b84e9a5-1
 event: event

@@ -99,7 +99,7 @@ class Reading:
         """Return one session as JSON."""
         record = await self.record(session)
         row = row_view(self.hub.learn(record), record.events)
-        children = sorted((entry for entry in self.hub.ledger if entry.row.parent == session), key=lambda entry: entry.key)
+        children = self.hub.ledger.children(session)
         cursor = f"{record.epoch}-{record.events}"
         return as_json({"row": row, "children": [row_view(child.row) for child in children], "cursor": cursor})
 

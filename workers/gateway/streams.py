@@ -23,7 +23,8 @@ _READY = frame("ready", b"{}")
 
 def hello(hub: Hub, **more: object) -> bytes:
     """Return the frame that a stream begins with."""
-    return first_frame("hello", as_json({"now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s, **more}))
+    known = {"now": hub.bus.now(), "connected": hub.bus.connected, "heartbeat_s": hub.heartbeat_s}
+    return first_frame("hello", as_json(known | more))
 
 
 async def fleet_stream(hub: Hub) -> AsyncGenerator[bytes, None]:
@@ -92,6 +93,8 @@ class SessionStream:
         self._track: Track[Message | Stored | None] = Track(f"events.{session}", epoch, after, identify=_id_of)
         self._viewer = Viewer()
         self._change, self._told, self._tick = 0, 0, hub.tick[1]
+        self._looked_at = -1
+        self._children: dict[str, int] | None = None
         self._breaks = -1
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
@@ -104,22 +107,31 @@ class SessionStream:
             yield self._first
             while not hub.closing:
                 await self._viewer.wait()
-                while frames := [*self._news(feed), *await self._events(feed)]:
-                    hub.counts.frames["session"] += len(frames)
-                    for chunk in chunks(frames):
+                more = True
+                while more:
+                    # Sent before the log is read: while the server is away that takes as long as it takes.
+                    news = self._news(feed)
+                    for chunk in self._counted(news):
                         yield chunk
+                    events = await self._events(feed)
+                    for chunk in self._counted(events):
+                        yield chunk
+                    more = bool(news or events)
         finally:
             hub.session_viewers.discard(self._viewer)
             hub.feeds.leave(self._session, self._viewer)
 
+    def _counted(self, frames: list[bytes]) -> list[bytes]:
+        self._hub.counts.frames["session"] += len(frames)
+        return chunks(frames)
+
     def _news(self, feed: Feed) -> list[bytes]:
-        """Return what is new beside the history: the newest row, notices, a sign of life."""
+        """Return what is new beside the history: the newest rows, notices, a sign of life."""
         frames: list[bytes] = []
-        entry = self._hub.ledger.get(self._session)
-        change = entry.change if entry is not None else 0
-        if change != self._change:
-            self._change = change
-            frames.append(entry.status if entry is not None else gone_frame(self._session))
+        ledger = self._hub.ledger
+        if ledger.change != self._looked_at:
+            self._looked_at = ledger.change
+            frames += [*self._own(), *self._family()]
         if feed.told != self._told:
             notices, missed = feed.notices_after(self._told)
             self._told = feed.told
@@ -129,6 +141,24 @@ class SessionStream:
             self._tick = self._hub.tick[1]
             frames.append(self._hub.tick[0])
         return frames
+
+    def _own(self) -> list[bytes]:
+        """Return the session's own row if it has changed, or that it is gone."""
+        entry = self._hub.ledger.get(self._session)
+        change = entry.change if entry is not None else 0
+        if change == self._change:
+            return []
+        self._change = change
+        return [entry.status if entry is not None else gone_frame(self._session)]
+
+    def _family(self) -> list[bytes]:
+        """Return all children at first, then those that have changed and the names of those that are gone."""
+        children, known = self._hub.ledger.children(self._session), self._children
+        self._children = {child.row.session: child.change for child in children}
+        if known is None:
+            return [frame("children", b'{"rows":[%b]}' % b",".join(child.json for child in children))]
+        changed = [child.child for child in children if child.change != known.get(child.row.session)]
+        return changed + [gone_frame(session) for session in known if session not in self._children]
 
     async def _events(self, feed: Feed) -> list[bytes]:
         """Return the next events: from the shared tail, or from the log where that does not join on."""

@@ -56,6 +56,30 @@ def test_a_reader_that_comes_now_and_then_knows_the_newest(steps: list[tuple[str
     assert ledger.by_state.total() == len(truth) == len(ledger)
 
 
+_FAMILIES = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "a", "b"]), st.sampled_from([State.QUEUED, State.ERROR, None])),
+    max_size=40,
+)
+
+
+@given(_FAMILIES)
+def test_children_are_known_by_their_parent(steps: list[tuple[str, str, State | None]]) -> None:
+    """Whatever comes, changes, moves to another parent and goes: each child that is there, once, the most urgent first."""
+    ledger, truth = Ledger(), dict[str, str]()
+    for session, parent, state in steps:
+        if state is None:
+            removed = ledger.remove(session)
+            assert (removed.parent if removed else None) == truth.pop(session, None)
+        else:
+            ledger.put(Row(session, state=state, parent=parent), "e", 1)
+            truth[session] = parent
+        for one in "ab":
+            children = ledger.children(one)
+            assert {child.row.session for child in children} == {name for name, of in truth.items() if of == one}
+            assert [child.key for child in children] == sorted(child.key for child in children)
+    assert ledger.children("") == []
+
+
 def test_the_newest_wins() -> None:
     """A slow reader gets each session once, as it is now, and in the order of the last change."""
     ledger = Ledger()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -156,6 +157,34 @@ async def test_a_second_viewer_sees_the_same(bus: Bus) -> None:
         await eventually(lambda: len(hub.feeds) == 0)
 
 
+async def test_children_are_told_as_they_are(bus: Bus) -> None:
+    """All of them at first, so that nothing falls between what was read and the stream; then each that changes, comes or goes."""
+    await hold(bus, "sea")
+    async with gateway_and_caller(bus) as (served, caller):
+        hub = served.gateway.hub
+
+        async def move(child: str, to: State, parent: str = "sea") -> None:
+            notice = actors.moved(child, to, parent=parent, name=child[-3:])
+            await hub._take(notice.model_copy(update={"epoch": "e", "offset": hub.ledger.change + 1}))
+
+        await move("sea-one", State.RUNNING)
+        await move("lake-one", State.RUNNING, "lake")
+        async with caller.follow(PATH) as stream:
+            [told] = await stream.until("children")
+            assert [(row["session"], row["name"], row["state"]) for row in told["rows"]] == [("sea-one", "one", "running")]
+            await move("sea-one", State.AWAITING_INPUT)
+            await move("sea-two", State.QUEUED)
+            await move("lake-one", State.ERROR, "lake")
+            await stream.until("child", count=2)
+            await move("sea-one", State.DELETED)
+            assert await stream.until("gone") == [{"session": "sea-one"}]
+            changed = {data["row"]["session"]: data["row"]["state"] for data in stream.of("child")}
+            assert changed == {"sea-one": "awaiting_input", "sea-two": "queued"}
+        async with caller.follow(PATH) as again:
+            [told] = await again.until("children")
+            assert [row["session"] for row in told["rows"]] == ["sea-two"]
+
+
 async def test_a_slow_viewer_reads_the_log_and_slows_nobody(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """It falls behind what is kept for all: that is counted, others go on, and in the end it has every event once."""
     monkeypatch.setattr(feed, "TAIL", 4)
@@ -177,6 +206,26 @@ async def test_a_slow_viewer_reads_the_log_and_slows_nobody(bus: Bus, monkeypatc
         assert hub.counts.overflows["session"] == 1
         assert quick.offsets == list(range(1, 32))
         await slow.aclose()
+
+
+async def test_signs_of_life_do_not_wait_for_the_log(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While reading takes long, what is new beside the history is sent all the same."""
+    claim = await hold(bus, "sea")
+    await write(bus, claim, 1)
+    async with gateway_and_caller(bus) as (served, caller):
+        hub, page, going_on = served.gateway.hub, bus.page, asyncio.Event()
+
+        async def slow(channel: str, after: int = 0, limit: int = 50) -> Page:
+            await going_on.wait()
+            return await page(channel, after, limit)
+
+        monkeypatch.setattr(bus, "page", slow)
+        async with caller.follow(PATH) as stream:
+            await stream.until("status")
+            assert stream.of("event") == []
+            going_on.set()
+            await stream.until("event")
+            assert hub.counts.frames["session"] >= 3
 
 
 async def test_one_large_event_is_kept_whatever_its_size(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,12 @@ import { yourName } from "./identity.js";
 
 const PATIENCE_MS = 30_000;
 
-/** A request that failed; `status` is 0 where nobody answered. */
+/** A request that failed; `status` is 0 where nobody answered, `kind` the gateway's word for the problem. */
 export class Problem extends Error {
-  constructor(status, text, legal = null) {
+  constructor(status, text, kind = "") {
     super(text);
     this.status = status;
-    this.legal = legal;
+    this.kind = kind;
   }
 
   /** Whether asking again cannot help: not let in, or not there. */
@@ -26,7 +26,7 @@ async function problemOf(response) {
     // A proxy in between answers with something else than JSON; the status has to do.
   }
   const text = told.reason || told.detail || told.title || `The gateway answered ${response.status}.`;
-  return new Problem(response.status, String(text), told.legal ?? null);
+  return new Problem(response.status, String(text), String(told.type ?? "").split("#").at(-1));
 }
 
 async function ask(path, options = {}) {

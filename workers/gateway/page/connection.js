@@ -11,15 +11,20 @@ const WORDS = { live: "live", connecting: "connecting", lost: "offline", over: "
 export class Connection {
   /** @param parts {dot, linkWord, banner, bannerText, bannerRetry}; `retry` tries at once. */
   constructor(parts, retry) {
-    Object.assign(this, { parts, link: { state: "connecting" }, lostAt: null, wasLost: false });
+    Object.assign(this, { parts, link: { state: "connecting" }, lostAt: null, noRedis: false, wasLost: false });
     parts.bannerRetry.addEventListener("click", retry);
     onBeat(() => this.#draw());
   }
 
   /** Take in what the stream, or a tick of it, tells. */
   told(link) {
-    if (link.state === "live") this.lostAt = null;
+    if (link.state === "live") {
+      this.lostAt = null;
+      this.noRedis = link.redis === false;
+    }
     if (link.state === "lost") this.lostAt ??= performance.now();
+    // A gateway without Redis answers, but with that; a stream that breaks says nothing about it.
+    if (link.problem) this.noRedis = link.problem.kind === "unreachable";
     this.link = link;
     this.#draw();
   }
@@ -31,15 +36,20 @@ export class Connection {
   }
 
   #draw() {
-    const { state, redis } = this.link;
-    const shown = state === "live" && redis === false ? "redis" : this.lostAt !== null && state === "connecting" ? "lost" : state;
+    const { state } = this.link;
+    const shown = this.#shown(state);
     this.parts.link.dataset.state = shown;
     write(this.parts.linkWord, WORDS[shown]);
     const text = this.#words(shown);
     write(this.parts.bannerText, text);
     show(this.parts.banner, Boolean(text));
     this.#announce(Boolean(text));
-    show(this.parts.bannerRetry, shown === "lost" && state === "lost");
+    show(this.parts.bannerRetry, state === "lost" && Boolean(text));
+  }
+
+  #shown(state) {
+    if (this.noRedis && state !== "over") return "redis";
+    return this.lostAt !== null && state === "connecting" ? "lost" : state;
   }
 
   #words(shown) {

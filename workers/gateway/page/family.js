@@ -2,15 +2,7 @@
 
 import { el, icon, redraw, show, write } from "./element.js";
 import { iconOf, lookOf, wordOf } from "./states.js";
-import { oneLine, words } from "./wording.js";
-
-/** Return a child as `child.state` tells it in the form of a row. */
-export function childRow({ child, worker, wait, state, ...rest }) {
-  const parked = state === "rate_limited" && !worker && !wait?.retry_at;
-  const needs = state === "error" || (parked && !rest.resume_at);
-  const name = worker?.name ?? worker ?? "";
-  return { ...rest, session: child, state, wait, waits: wait ? [wait] : [], worker: name, parked, needs_you: needs, word: parked ? "parked" : words(state) };
-}
+import { oneLine } from "./wording.js";
 
 function makeLine(session) {
   const parts = { use: icon("queued"), link: el("a", { href: `/sessions/${encodeURIComponent(session)}`, "data-route": "" }), word: el("span", { class: "word" }) };
@@ -30,15 +22,17 @@ export class Family {
     return [...this.rows.values()];
   }
 
-  reset(children) {
+  reset(rows) {
     this.rows.clear();
-    for (const child of children) this.put(child);
-    this.draw();
+    for (const row of rows) this.put(row);
   }
 
-  put(child) {
-    const row = child.session ? child : childRow(child);
+  put(row) {
     this.rows.set(row.session, row);
+  }
+
+  remove(session) {
+    this.rows.delete(session);
   }
 
   draw() {

@@ -73,26 +73,36 @@ export class SessionView {
         hello: (hello) => {
           sync(hello.now);
           if (hello.row) this.#set(hello.row);
+          this.#readTimeline();
         },
         tick: (tick) => {
           sync(tick.now);
           this.app.linked({ state: "live", redis: tick.connected });
         },
         status: ({ row }) => this.#set(row),
+        children: ({ rows }) => this.#setFamily(() => this.family.reset(rows)),
+        child: ({ row }) => this.#setFamily(() => this.family.put(row)),
+        gone: ({ session }) => this.#gone(session),
         event: (event) => this.#inOrder(() => this.#put(event)),
         gap: (gap) => gap.channel?.startsWith("events") && this.#inOrder(() => this.#catchUp()),
-        notice: (notice) => this.#notice(notice),
+        notice: (notice) => this.timeline.add(notice),
       },
     });
   }
 
   async #prepare() {
-    const [{ row, children, cursor }, { notices }] = await Promise.all([api.session(this.session), api.notices(this.session)]);
+    const { row, cursor } = await api.session(this.session);
     this.#set(row);
-    this.family.reset(children ?? []);
-    this.timeline.reset(notices);
     await this.conversation.catchUp(cursor);
-    this.#draw();
+  }
+
+  /** Read what happened before the stream began; asked for now that it has, so that nothing falls between the two. */
+  #readTimeline() {
+    this.timeline.begin();
+    api.notices(this.session).then(
+      ({ notices }) => this.timeline.reset(notices),
+      () => this.stream.restart(),
+    );
   }
 
   async #catchUp() {
@@ -109,11 +119,14 @@ export class SessionView {
     this.order = this.order.then(step).catch(() => this.stream.restart());
   }
 
-  #notice(notice) {
-    this.timeline.add(notice);
-    if (notice.type !== "child.state") return;
-    this.family.put(notice.data);
+  #setFamily(change) {
+    change();
     this.#draw();
+  }
+
+  #gone(session) {
+    if (session === this.session) this.stream.restart();
+    else this.#setFamily(() => this.family.remove(session));
   }
 
   #set(row) {
@@ -126,7 +139,7 @@ export class SessionView {
 
   /** Put a change of state into the timeline; the stream tells it as a row, not as a notice. */
   #tellState({ state, why, since }) {
-    this.timeline.add({ id: `${state} ${since}`, type: "session.state", time: since, data: { to: state, why } });
+    this.timeline.add({ type: "session.state", time: since, data: { to: state, why } });
   }
 
   #linked(link) {

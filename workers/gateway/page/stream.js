@@ -20,7 +20,8 @@ export class Stream {
    * @param url called before each connection; returns the address, with the cursor after which to go on.
    * @param prepare called before each connection; what it throws with `final` set ends the stream.
    * @param on the handlers by name of the frame; each gets the decoded data and the frame's id.
-   * @param told called with {state: connecting | live | lost | over, retryAt, problem}; retryAt by performance.now().
+   * @param told called with {state: connecting | live | lost | over, redis, retryAt, problem}; retryAt by performance.now(),
+   *   redis: whether the gateway has its Redis.
    */
   constructor({ url, prepare, on, told }) {
     Object.assign(this, { url, prepare, on, told });
@@ -90,7 +91,7 @@ export class Stream {
     if (name === "hello") {
       this.tries = 0;
       this.heartbeat = data.heartbeat_s ?? HEARTBEAT_S;
-      this.told({ state: "live" });
+      this.told({ state: "live", redis: data.connected });
     }
     handle(data, frame.lastEventId);
   }

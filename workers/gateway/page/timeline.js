@@ -57,25 +57,41 @@ function lineOf(notice) {
   );
 }
 
+// A change of state comes as a notice and as a row, which knows nothing of the notice's id.
+const keyOf = ({ id, type, time, data }) => (type === "session.state" ? `${data.to} ${Date.parse(time)}` : id);
+
 export class Timeline {
   constructor(place, nothing) {
     Object.assign(this, { place, nothing });
     this.seen = new Set();
+    this.fresh = [];
   }
 
-  /** Show these in the place of all others; oldest first. */
+  /** What is told from now on stays when `reset` brings what was before. */
+  begin() {
+    this.fresh = [];
+  }
+
+  /** Show these, oldest first, and then what was told since `begin`. */
   reset(notices) {
+    const all = [...notices, ...this.fresh];
     this.seen.clear();
     this.place.replaceChildren();
-    for (const notice of notices) this.add(notice);
+    for (const notice of all) this.#show(notice);
   }
 
   /** Add the newest one; one that is there already changes nothing. */
   add(notice) {
-    if (this.seen.has(notice.id)) return;
-    const line = lineOf(notice);
+    this.fresh.push(notice);
+    if (this.fresh.length > MOST) this.fresh.shift();
+    this.#show(notice);
+  }
+
+  #show(notice) {
+    const key = keyOf(notice);
+    const line = this.seen.has(key) ? null : lineOf(notice);
     if (!line) return;
-    this.seen.add(notice.id);
+    this.seen.add(key);
     this.place.prepend(line);
     while (this.place.children.length > MOST) this.place.lastChild.remove();
     this.nothing.hidden = true;
