@@ -36,6 +36,7 @@ from workers.controller import Controller
 from workers.llm import close_litellm
 from workers.provider import Fault, Provider, ProviderSettings, RequestRecord
 from workers.settings import Settings
+from workers.testing.warmup import warm_up
 from workers.worker import Worker
 
 KEY = "Kq8-planted-Zr5vX2m"
@@ -99,6 +100,7 @@ class Fleet:
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        await warm_up()
         async with AsyncExitStack() as stack:
             stack.enter_context(patch.dict(os.environ, {"OPENAI_API_KEY": KEY}))
             await stack.enter_async_context(self.provider)

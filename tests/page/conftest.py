@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -50,14 +49,8 @@ async def screens(chromium: Browser) -> AsyncIterator[Screens]:
     assert opened.complaints == []
 
 
-@pytest.fixture(scope="session")
-def library() -> None:
-    """Import litellm once, before the first worker does: two that come and go at once would disturb each other."""
-    importlib.import_module("litellm")
-
-
 @pytest.fixture
-def house_url(request: pytest.FixtureRequest, library: None, redis_server: RunningServer | None) -> str:
+def house_url(request: pytest.FixtureRequest, redis_server: RunningServer | None) -> str:
     """The address of an empty database of redis-server, or of Valkey where that is not there."""
     server = redis_server or request.getfixturevalue("valkey_server")
     server.flush()

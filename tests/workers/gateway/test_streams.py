@@ -19,7 +19,6 @@ from workers.board import Row
 from workers.gateway import feed, serve
 from workers.gateway.hub import Hub
 from workers.gateway.streams import SessionStream, chunks
-from workers.testing.warmup import warm_up
 
 PATH = "/api/sessions/sea/stream"
 
@@ -119,7 +118,6 @@ async def test_what_was_trimmed_is_told_as_a_gap(bus: Bus) -> None:
 
 async def test_a_wait_is_seen_at_once_and_ends(redis_url: str) -> None:
     """Retries as notices and as the state, in place; then it clears by itself; the history has none of it."""
-    await warm_up()
     async with Fleet(redis_url, backoff_base_s=0.2, backoff_cap_s=0.3) as fleet, gateway_and_caller(fleet.bus) as (_, caller):
         fleet.script("429x2")
         await caller.post("/api/sessions", {"session": "sea", "text": "hello"})
