@@ -293,7 +293,7 @@ class Bus:
     @property
     def skipped(self) -> int:
         """How many stored messages this process could not read and left out so far."""
-        return self._logs.skipped
+        return self._logs.skipped + self._steering.dropped
 
     def export(self, session: str) -> AsyncIterator[bytes]:
         """Yield the lines of an export of a session; see ``Transfer.export``."""

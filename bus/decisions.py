@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +24,7 @@ from bus.messages import (
     encode,
 )
 from bus.publisher import RING, RING_S
-from bus.records import Record, instant, milliseconds, parse_record, salvage_record
+from bus.records import Record, check_fit, instant, milliseconds, parse_record, salvage_record
 from bus.redis.link import Argument, Link
 from bus.sessions import split_state
 from bus.states import State
@@ -155,13 +156,13 @@ class Decisions:
         if record is None:
             return None
         problem = _problem(session, fields) if parse is _salvaged else ""
-        waiting = [_command(session, item) for item in raw]
+        waiting = [_command(session, item) for item in raw if _offset(item) <= _end(fields)]
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
         settled = await self._settled(session, commands)
         now = instant(int(seconds) * 1000 + int(micros) // 1000)
         parents = await self._parents(commands) if record.state is None else {}
         basis = _basis(fields) if problem else None
-        return Snapshot(record, commands, settled, now, len(raw) == _COMMANDS, basis, problem, parents)
+        return Snapshot(record, commands, settled, now, len(waiting) == _COMMANDS, basis, problem, parents)
 
     async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
         """Have a session that cannot be decided come up again only after a while.
@@ -209,6 +210,8 @@ class Decisions:
             ValueError: there is a new state without its notice, or a notice without a new state.
             StaleDecision: the record or a command is not what the decision rests on any more; nothing was written.
             NewerRecord: a newer version has written it meanwhile; nothing was written.
+            SpoiledLog: the events log takes no event; nothing was written.
+            UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             Unreachable: the server does not answer; deciding anew is safe.
         """
         if (decision.to is None) != (decision.state is None):
@@ -222,8 +225,7 @@ class Decisions:
             parent = decision.child.subject
             keys += [names.record(parent), names.log("status", parent), names.children(parent)]
         answer = await self._link.run("decide", keys, self._args(snapshot, decision))
-        if answer[0] == b"newer":
-            raise NewerRecord(session)
+        check_fit(session, answer)
         if answer[0] != b"ok":
             raise StaleDecision(session)
         return int(answer[1])
@@ -282,9 +284,19 @@ def _counted(pairs: list[tuple[Any, Any]]) -> list[Argument]:
     return [len(pairs), *(item for pair in pairs for item in pair)]
 
 
+def _end(fields: Mapping[bytes, bytes]) -> float:
+    """Return the newest offset of the commands; what lies beyond it was not sent, and handling it would hide what will be."""
+    count = fields.get(b"commands", b"0")
+    return int(count) if count.isdigit() else math.inf
+
+
+def _offset(item: Any) -> int:
+    return int(item[0].split(b"-")[0])
+
+
 def _command(session: str, item: Any) -> Command:
     """Read a stored command; one that cannot be read is kept as an unknown one, so that it gets its outcome."""
-    offset = int(item[0].split(b"-")[0])
+    offset = _offset(item)
     try:
         command = decode_command(item[1][b"m"])
     except (InvalidMessage, KeyError):

@@ -8,7 +8,8 @@
     ├── InvalidMessage        the content cannot be put on the wire, or what came from it cannot be read
     │   ├── InvalidName       a session id or a channel is not written as the rules say
     │   ├── UnreadableRecord  the record of a session cannot be read; it can still be exported and deleted
-    │   │   └── NewerRecord   it was written by a newer Tidings
+    │   │   ├── NewerRecord   it was written by a newer Tidings
+    │   │   └── SpoiledLog    its events log holds what the record does not know of; nothing can be appended
     │   ├── BadArchive        an export cannot be read, or is too large to be restored
     │   └── PayloadTooLarge   the message is over the payload limit
     ├── UnknownSession        there is no such session
@@ -99,6 +100,21 @@ class NewerRecord(UnreadableRecord):
         InvalidMessage.__init__(self, f"session {session!r} was written by a newer Tidings: update this process")
         self.session = session
         self.cause = "it was written by a newer Tidings"
+
+
+class SpoiledLog(UnreadableRecord):
+    """Something else wrote into the events log of a session, beyond what its record counts; nothing was appended."""
+
+    def __init__(self, session: str) -> None:
+        cause = "its events log does not fit its record"
+        InvalidMessage.__init__(
+            self,
+            f"nothing can be appended to session {session!r}: something else wrote into its events log; "
+            f"`tidings export {session}` keeps its history, `tidings import FILE --as NAME` goes on with it, "
+            f"`tidings delete {session}` takes it away",
+        )
+        self.session = session
+        self.cause = cause
 
 
 class BadArchive(InvalidMessage):

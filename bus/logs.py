@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from bus.errors import InvalidMessage, NewerRecord, UnknownSession, UnreadableRecord
+from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, UnknownSession, UnreadableRecord
 from bus.messages import Message, decode
 from bus.records import Record, parse_record
 from bus.redis.link import Link
@@ -32,6 +32,7 @@ class Page:
         entries: (offset, message) in order; None in place of a message that cannot be read.
         id_before: id of the entry at the offset asked from; '' where it is not retained.
         deleted: whether the session was deleted, so that there is no log any more.
+        foreign: entries read that lie beyond the end: something else wrote them, and they are left out.
     """
 
     epoch: str | None
@@ -39,21 +40,24 @@ class Page:
     entries: tuple[tuple[int, Message | None], ...]
     id_before: str = ""
     deleted: bool = False
+    foreign: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A session whose record cannot be read.
+    """A session whose record cannot be read, or whose events log does not fit it.
 
     Attributes:
         session: its id.
         cause: which field, and what is wrong with it.
         newer: whether it is in order, and was written by a newer version.
+        spoiled: whether it is in order, and something else wrote into the events log.
     """
 
     session: str
     cause: str
     newer: bool
+    spoiled: bool = False
 
 
 class Logs:
@@ -99,18 +103,35 @@ class Logs:
         return [self._readable(session, fields) for session, fields in zip(sessions, await self._hashes(sessions), strict=True)]
 
     async def unreadable(self, sessions: list[str]) -> list[Unreadable]:
-        """Return those of several sessions whose records cannot be read.
+        """Return those of several sessions whose records cannot be read, or whose events logs hold what something else wrote.
 
         Raises:
             Unreachable: the server does not answer.
         """
         found: list[Unreadable] = []
+        known: dict[str, int] = {}
         for session, fields in zip(sessions, await self._hashes(sessions), strict=True):
             try:
-                parse_record(session, fields)
+                record = parse_record(session, fields)
             except UnreadableRecord as error:
                 found.append(Unreadable(session, error.cause, isinstance(error, NewerRecord)))
+            else:
+                known |= {session: record.events} if record is not None else {}
+        found += [
+            Unreadable(session, SpoiledLog(session).cause, newer=False, spoiled=True) for session in await self._spoiled(known)
+        ]
         return found
+
+    async def _spoiled(self, ends: dict[str, int]) -> list[str]:
+        """Return which of several sessions have an entry in their events log that their record does not know of."""
+        pipeline = self._link.pipeline(atomic=True)
+        for session, end in ends.items():
+            pipeline.xrange(self._link.names.log("events", session), min=f"({end}-0", max="+", count=1)
+            # What was appended since the record was read is counted there now.
+            pipeline.hmget(self._link.names.record(session), ["events"])
+        answers = await self._link.read(pipeline) if ends else []
+        pairs = zip(ends, answers[::2], answers[1::2], strict=True)
+        return [session for session, raw, (end,) in pairs if raw and _offset(raw[0]) > _number(end)]
 
     def _readable(self, session: str, fields: dict[bytes, bytes]) -> Record | None:
         try:
@@ -147,9 +168,12 @@ class Logs:
         if entries and entries[0][0] == after:
             id_before = raw[0][1].get(b"id", b"").decode()
             entries = entries[1:]
-        self._count(f"{plane}.{session}", entries[:limit])
+        entries = entries[:limit]
+        ours = [entry for entry in entries if _known(end, entry[0])]
+        foreign: list[tuple[int, Message | None]] = [(offset, None) for offset, _ in entries[len(ours) :]]
+        self._count(f"{plane}.{session}", ours + foreign)
         deleted = state == State.DELETED.value.encode()
-        return Page(_said(epoch), _number(end), tuple(entries[:limit]), id_before, deleted)
+        return Page(_said(epoch), _number(end), tuple(ours), id_before, deleted, len(foreign))
 
     def _count(self, channel: str, entries: list[tuple[int, Message | None]]) -> None:
         """Count what could not be read, and say so once for each channel."""
@@ -205,8 +229,17 @@ def _number(value: bytes | None) -> int:
     return int(value) if value and value.isdigit() else 0
 
 
+def _known(end: bytes | None, offset: int) -> bool:
+    """Whether the record knows of an entry; a reader that took what lies beyond the end would miss what comes next."""
+    return (end is not None and not end.isdigit()) or offset <= _number(end)
+
+
+def _offset(item: Any) -> int:
+    return int(item[0].split(b"-")[0])
+
+
 def _entry(plane: str, item: Any) -> tuple[int, Message | None]:
-    offset = int(item[0].split(b"-")[0])
+    offset = _offset(item)
     try:
         message = decode(plane, item[1][b"m"])
     except (InvalidMessage, KeyError):

@@ -7,8 +7,9 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 
-from bus.errors import LeaseLost, NewerRecord, SessionDeleted, TidingsError, UnknownSession, Unreachable
+from bus.errors import LeaseLost, SessionDeleted, TidingsError, UnknownSession, Unreachable
 from bus.messages import Notice, Picture, encode
+from bus.records import check_fit
 from bus.redis.link import Argument, Link
 
 log = logging.getLogger("tidings.publisher")
@@ -45,6 +46,7 @@ async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -
         UnknownSession: there is no such session.
         SessionDeleted: it was deleted.
         NewerRecord: its record was written by a newer version.
+        UnreadableRecord: what the scripts count with cannot be read.
         LeaseLost: the seat was taken away; nothing was written.
         Unreachable: the server does not answer; the notice may have been stored.
         PayloadTooLarge: it is over the limit.
@@ -56,12 +58,11 @@ async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -
     args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, link.payload_limit), token]
     args += [picture, seat.nudge if seat else 0, RING, int(RING_S * 1000)]
     answer = await link.run_again("publish", keys, [*args, "0"], [*args, "1"])
+    check_fit(session, answer)
     if answer[0] == b"unknown":
         raise UnknownSession(session)
     if answer[0] == b"deleted":
         raise SessionDeleted(session)
-    if answer[0] == b"newer":
-        raise NewerRecord(session)
     if answer[0] == b"stale":
         raise LeaseLost(session)
     return int(answer[1])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from bus.errors import InvalidMessage, NewerRecord, UnreadableRecord
+from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, UnreadableRecord
 from bus.messages import (
     Notice,
     Picture,
@@ -174,6 +174,22 @@ def parse_record(session: str, fields: Mapping[bytes, bytes]) -> Record | None:
         raise
     except InvalidMessage as error:
         raise UnreadableRecord(session, str(error)) from None
+
+
+def check_fit(session: str, answer: Sequence[Any]) -> None:
+    """Check that a script did not find a record or a log that it must not add to.
+
+    Raises:
+        NewerRecord: a newer version wrote the record.
+        SpoiledLog: something else wrote into the events log.
+        UnreadableRecord: what the scripts count with cannot be read.
+    """
+    if answer[0] == b"newer":
+        raise NewerRecord(session)
+    if answer[0] == b"spoiled":
+        raise SpoiledLog(session)
+    if answer[0] == b"unreadable":
+        raise UnreadableRecord(session, "a count in it is not a number")
 
 
 def salvage_record(session: str, fields: Mapping[bytes, bytes]) -> Record:

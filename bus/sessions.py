@@ -12,14 +12,12 @@ from typing import Any
 
 from bus.errors import (
     LeaseLost,
-    NewerRecord,
     OutcomeUnknown,
     SessionDeleted,
     SessionHeld,
     TidingsError,
     UnknownSession,
     Unreachable,
-    UnreadableRecord,
 )
 from bus.messages import (
     Event,
@@ -37,7 +35,7 @@ from bus.messages import (
     encode,
 )
 from bus.publisher import RING, RING_S
-from bus.records import instant, milliseconds
+from bus.records import check_fit, instant, milliseconds
 from bus.redis.link import Argument, Link
 from bus.states import State, Trigger, next_state
 
@@ -150,10 +148,6 @@ def split_state(notice: SessionState) -> tuple[bytes, bytes]:
 
 def _refusal(session: str, answer: Any) -> TidingsError:
     """Return why the session named was not claimed."""
-    if answer[0] == b"newer":
-        return NewerRecord(session)
-    if answer[0] == b"unreadable":
-        return UnreadableRecord(session, "a count in it is not a number")
     state = answer[1].decode()
     if state == State.DELETED:
         return SessionDeleted(session)
@@ -203,6 +197,7 @@ class Sessions:
         """
         if session is not None:
             answer = await self._try(session, worker, lease_s, create)
+            check_fit(session, answer)
             if answer[0] != b"ok":
                 raise _refusal(session, answer)
             return self._claim(session, worker, lease_s, answer)
@@ -302,6 +297,8 @@ class Sessions:
             ValueError: an event is of another session, or one id is there twice.
             LeaseLost: the session was taken away; nothing was written, unless by a try before whose answer was lost.
             NewerRecord: a newer version has taken the record over.
+            SpoiledLog: something else wrote into the log; nothing was written.
+            UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             OutcomeUnknown: the connection stayed broken; append the same events after the same offset again to know.
             PayloadTooLarge: an event is over the limit; nothing was written.
         """
@@ -314,8 +311,7 @@ class Sessions:
         for event in events:
             args += [event.id, encode(event, self._link.payload_limit)]
         answer = await self._patiently(lambda: self._link.run("append", keys, args), events, patience_s)
-        if answer[0] == b"newer":
-            raise NewerRecord(session)
+        check_fit(session, answer)
         if answer[0] != b"ok":
             raise LeaseLost(session)
         first = int(answer[1])
@@ -352,6 +348,7 @@ class Sessions:
             ValueError: the trigger does not release, or a notice is of another session.
             LeaseLost: it was taken away before; nothing was written.
             NewerRecord: a newer version has taken the record over.
+            UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             Unreachable: the server does not answer; the lease runs out by itself.
         """
         names, session = self._link.names, claim.session
@@ -375,8 +372,7 @@ class Sessions:
         for notice in (*release.notices, released):
             args += [notice.id, encode(notice, self._link.payload_limit)]
         answer = await self._link.run_again("release", keys, args)
-        if answer[0] == b"newer":
-            raise NewerRecord(session)
+        check_fit(session, answer)
         if answer[0] != b"ok":
             raise LeaseLost(session)
         return Released(State(answer[1].decode()), int(answer[2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,11 @@ from bus.decisions import OUTCOME_S
 from bus.errors import CommandExpired, CommandRefused, SessionDeleted, UnknownSession, Unreachable
 from bus.listener import Listener
 from bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode
+from bus.records import check_fit
 from bus.redis.link import Argument, Link
 from bus.sessions import new_epoch
+
+log = logging.getLogger("tidings.steering")
 
 _LOOK_S = 0.5
 _WITHDRAW_S = 2.0
@@ -36,10 +40,15 @@ class _Answer:
 
 
 class Steering:
-    """Sends commands on behalf of people and programs."""
+    """Sends commands on behalf of people and programs.
+
+    Attributes:
+        dropped: entries that something else wrote into logs of commands, and that were taken out because they were in the way.
+    """
 
     def __init__(self, link: Link, listener: Listener) -> None:
         self._link, self._listener = link, listener
+        self.dropped = 0
 
     async def send(self, command: Command, timeout_s: float) -> Outcome:
         """Send a command and wait for its outcome.
@@ -58,6 +67,7 @@ class Steering:
             TypeError: it is not a command, or one that controllers do not know.
             UnknownSession: there is no such session.
             SessionDeleted: it was deleted; deleting it once more is applied.
+            NewerRecord: a newer version wrote its record; nothing was stored.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
         """
@@ -86,6 +96,7 @@ class Steering:
         Raises:
             UnknownSession: there is no such session, and the command does not start one.
             CommandRefused: too many commands wait there already.
+            NewerRecord: a newer version wrote the record; nothing was stored.
             Unreachable: the server does not answer; it may have been stored.
             PayloadTooLarge: it is over the limit.
         """
@@ -96,13 +107,19 @@ class Steering:
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
         args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command, SessionDelete))]
         answer = await self._link.run_again("command", keys, args)
+        check_fit(session, answer)
         if answer[0] == b"unknown":
             raise UnknownSession(session)
         if answer[0] == b"deleted":
             raise SessionDeleted(session)
         if answer[0] == b"full":
             raise CommandRefused(command.id, f"{_WAITING} commands wait in this session already", "", ())
-        return Outcome.model_validate_json(answer[1]) if answer[0] == b"done" else None
+        if answer[0] == b"done":
+            return Outcome.model_validate_json(answer[1])
+        if dropped := sum(answer[2:]):
+            self.dropped += dropped
+            log.warning("commands.dropped", extra={"session": session, "count": dropped})
+        return None
 
     async def _await_outcome(self, command: Command, answer: _Answer) -> Outcome:
         while True:

@@ -90,13 +90,16 @@ class Transfer:
         )
 
     async def _newest(self, session: str) -> int:
-        """Return the newest offset in the log, for a record that cannot tell it."""
+        """Return the newest offset in the log, for a record that cannot tell it; not beyond a hole larger than an import."""
         newest, raw = 0, [()]
         while raw:
             pipeline = self._link.pipeline(atomic=False)
             pipeline.xrange(self._link.names.log("events", session), min=f"{newest + 1}-0", max="+", count=PAGE)
             raw = (await self._link.read(pipeline))[0]
-            newest = _offset(raw[-1]) if raw else newest
+            for item in raw:
+                if _offset(item) - newest > RESTORE_EVENTS:
+                    return newest
+                newest = _offset(item)
         return newest
 
     async def _lines(self, header: Header, after: int, until: int) -> list[bytes]:

@@ -20,6 +20,8 @@ from bus import (
     LlmRateLimitedData,
     Reason,
     Release,
+    SessionDeleted,
+    SpoiledLog,
     ToolCall,
     ToolResultData,
     Trigger,
@@ -165,8 +167,20 @@ class Run:
             self._read = page[-1].offset or self._read
 
     async def _page(self) -> tuple[Event, ...]:
-        """Read on."""
-        return await patiently(lambda: self._bus.history(self._claim.session, self._read, PAGE))
+        """Read on.
+
+        Raises:
+            SessionDeleted: it was deleted meanwhile.
+            SpoiledLog: something else wrote into the log.
+        """
+        session = self._claim.session
+        page = await patiently(lambda: self._bus.page(f"events.{session}", self._read, PAGE))
+        if page.deleted:
+            raise SessionDeleted(session)
+        if page.foreign:
+            # Before a call to a model: nothing that it answers could be kept.
+            raise SpoiledLog(session)
+        return tuple(message for _, message in page.entries if isinstance(message, Event))
 
     async def _append(self, events: Sequence[Event]) -> bool:
         """Append what an agent made, and start its children; returns whether one of them could not be, and the history says so.

@@ -150,6 +150,7 @@ async def test_a_command_without_fields_can_be_refused(bus: Bus, raw: Redis, nam
     """Whatever somebody put into the log by hand."""
     await actors.hold(bus)
     await raw.xadd(names.log("commands", "s"), {"x": "y"}, id="1-0")
+    await raw.hset(names.record("s"), "commands", "1")
     [command] = (await actors.snapshot(bus)).commands
     assert command.id == "unreadable-1"
 

@@ -60,6 +60,7 @@ async def test_what_cannot_be_read_leaves_its_place(bus: Bus, raw: Redis, names:
     await filled(bus, 1)
     await raw.xadd(names.log("events", "s"), {"m": b"\xff"}, id="2-0")
     await raw.xadd(names.log("events", "s"), {"x": b"1"}, id="3-0")
+    await raw.hset(names.record("s"), "events", "3")
     page = await logs.page("events", "s", 0)
     assert [(offset, message is None) for offset, message in page.entries] == [(1, False), (2, True), (3, True)]
     assert (await logs.page("events", "s", 3)).id_before == ""
@@ -70,6 +71,7 @@ async def test_the_entry_says_where_a_message_stands(bus: Bus, raw: Redis, names
     await filled(bus, 1)
     forged = actors.answer("s").model_copy(update={"offset": 77, "epoch": "x"})
     await raw.xadd(names.log("events", "s"), {"id": forged.id, "m": forged.model_dump_json()}, id="2-0")
+    await raw.hset(names.record("s"), "events", "2")
     page = await logs.page("events", "s", 1)
     [(offset, message)] = page.entries
     assert isinstance(message, AgentMessage)

@@ -1,4 +1,4 @@
-"""Sessions that a controller cannot decide, because their records cannot be read: set aside, told of once, counted."""
+"""Sessions that a controller cannot decide, because what is stored of them cannot be read: set aside, told of once, counted."""
 
 from __future__ import annotations
 
@@ -31,14 +31,22 @@ class Aside:
         self._bus, self._clock = bus, clock
         self._known: dict[str, float] = {}
         """When each was looked at, the longest ago first."""
+        self._lasting: set[str] = set()
+        """Those of them whose records can be read: that they can be says nothing."""
 
     def __len__(self) -> int:
         self._forget_old()
         return len(self._known)
 
     def forget(self, session: str) -> None:
-        """Take a session off the list: it can be read, or is gone."""
+        """Take a session off the list: it was decided, or is gone."""
         self._known.pop(session, None)
+        self._lasting.discard(session)
+
+    def readable(self, session: str) -> None:
+        """Take a session off the list whose record could not be read, and now can."""
+        if session not in self._lasting:
+            self.forget(session)
 
     async def look(self, session: str, error: UnreadableRecord) -> Snapshot | None:
         """Set a session aside, or return what can be read of it where commands wait for an answer.
@@ -46,7 +54,7 @@ class Aside:
         Raises:
             Unreachable: the server does not answer.
         """
-        self._note(session, error)
+        self.note(session, error.cause)
         if isinstance(error, NewerRecord):
             await self._bus.set_aside(session, NEWER_S)
             return None
@@ -56,17 +64,33 @@ class Aside:
             return None
         return snapshot
 
-    def _note(self, session: str, error: UnreadableRecord) -> None:
+    async def leave(self, session: str, cause: str, touched: bytes = b"*") -> None:
+        """Set a session aside that has nothing to be refused, and whose record is not what is wrong.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        self.note(session, cause, lasting=True)
+        await self._bus.set_aside(session, ASIDE_S, touched)
+
+    def note(self, session: str, cause: str, *, lasting: bool = False) -> None:
+        """Count a session, and tell of it the first time.
+
+        Args:
+            lasting: it counts until it was decided, though its record can be read.
+        """
         self._forget_old()
+        if lasting:
+            self._lasting.add(session)
         if self._known.pop(session, None) is not None:
             self._known[session] = self._clock()
             return
         if len(self._known) >= _MOST:
-            del self._known[next(iter(self._known))]
+            self.forget(next(iter(self._known)))
         self._known[session] = self._clock()
-        log.warning("controller.set_aside", extra={"session": session, "cause": error.cause})
+        log.warning("controller.set_aside", extra={"session": session, "cause": cause})
 
     def _forget_old(self) -> None:
         oldest = self._clock() - KEEP_S
         while self._known and next(iter(self._known.values())) <= oldest:
-            del self._known[next(iter(self._known))]
+            self.forget(next(iter(self._known)))

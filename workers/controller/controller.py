@@ -42,6 +42,9 @@ TRIES = 5
 """How often a session is read anew when it changed while it was being decided, and how often a session may fail to be decided
 before its first command is refused."""
 
+_MOST = 10_000
+"""Sessions whose failures are counted here, because they cannot be counted in their records."""
+
 
 class _Wake:
     """Hears that something happened somewhere."""
@@ -80,6 +83,8 @@ class Controller:
         self._reconnects = 0
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._aside = Aside(bus)
+        self._unnoted: dict[str, int] = {}
+        """How often each could not be decided, nor that be noted."""
         self.decided = 0
         self.failed = 0
 
@@ -172,6 +177,7 @@ class Controller:
 
     async def _settle(self, session: str) -> None:
         reason: TidingsError | None = None
+        alone = False
         for _ in range(TRIES):
             try:
                 snapshot = await self._bus.snapshot(session)
@@ -180,28 +186,50 @@ class Controller:
                 if snapshot is None:
                     return
             else:
-                self._aside.forget(session)
+                self._aside.readable(session)
             if snapshot is None:
                 await self._bus.forget_due(session)
                 return
-            snapshot = _narrowed(snapshot)
+            snapshot = _narrowed(snapshot, alone=alone)
             try:
                 decision = await self._errands.run(snapshot, decide(snapshot, self._rules()))
                 await self._bus.decide(snapshot, decision)
             except NewerRecord as error:
                 await self._aside.look(session, error)
                 return
+            except UnreadableRecord as error:
+                # Commands that append nothing are decided all the same, so each is tried by itself.
+                if not alone and len(snapshot.commands) > 1:
+                    alone = True
+                    continue
+                try:
+                    await self._give_up(snapshot, error)
+                except (StaleDecision, Unreachable) as again:
+                    reason = again
+                    continue
+                return
             except (StaleDecision, Unreachable) as error:
                 # Whether it was written is not known after a lost connection; the next snapshot shows it.
                 reason = error
                 continue
             self._log(snapshot, decision)
-            if decision.to is State.DELETED:
+            self._unnoted.pop(session, None)
+            if decision.to is State.DELETED or decision.messages or snapshot.record.failures:
                 self._aside.forget(session)
             return
         # It changes faster than it can be decided: it comes up again after the visibility time.
         if isinstance(reason, Unreachable):
             raise reason
+
+    async def _give_up(self, snapshot: Snapshot, error: UnreadableRecord) -> None:
+        """Refuse the command that cannot be written; where none waits, set the session aside."""
+        session = snapshot.record.session
+        if not snapshot.commands:
+            await self._aside.leave(session, error.cause, str(snapshot.record.touched).encode())
+            return
+        self._aside.note(session, error.cause, lasting=True)
+        refused = refuse_all(snapshot, str(error), mute=True)
+        await self._bus.decide(snapshot, await self._errands.run(snapshot, refused))
 
     def _log(self, snapshot: Snapshot, decision: Decision) -> None:
         self.decided += 1
@@ -214,33 +242,49 @@ class Controller:
         return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit, ASIDE_S)
 
     async def _note_failure(self, session: str) -> None:
-        """Count a session that could not be decided; the fifth time its first command is refused, so that the rest goes on."""
+        """Count a session that could not be decided; the fifth time its first command is refused, so that the rest goes on.
+
+        Where none waits it is set aside: whatever the cause, no session is tried again and again without an end.
+        """
         try:
             snapshot = await self._bus.snapshot(session)
             if snapshot is None:
                 return
-            if snapshot.record.failures + 1 >= TRIES:
+            if snapshot.record.failures + 1 < TRIES:
+                await self._bus.decide(snapshot, self._once_more(snapshot, self._poll_s))
+            elif not snapshot.commands:
+                self._aside.note(session, "it could not be decided", lasting=True)
+                await self._bus.decide(snapshot, self._once_more(snapshot, ASIDE_S))
+            else:
                 snapshot = _narrowed(snapshot)
                 refused = refuse_all(snapshot, "internal: see the controllers' logs")
                 await self._bus.decide(snapshot, await self._errands.run(snapshot, refused))
-            else:
-                await self._bus.decide(snapshot, self._once_more(snapshot))
         except UnreadableRecord as error:
             await self._aside.look(session, error)
-        except Exception as error:
+        except (StaleDecision, Unreachable) as error:
             # It comes up again after the visibility time.
             log.warning("controller.failure_not_noted", extra={"session": session, "cause": type(error).__name__})
+        except Exception as error:
+            # The same for the first few times; after that it is set aside.
+            log.warning("controller.failure_not_noted", extra={"session": session, "cause": type(error).__name__})
+            if len(self._unnoted) >= _MOST:
+                self._unnoted.clear()
+            self._unnoted[session] = self._unnoted.get(session, 0) + 1
+            if self._unnoted[session] >= TRIES:
+                del self._unnoted[session]
+                with contextlib.suppress(TidingsError):
+                    await self._aside.leave(session, "it could not be decided")
 
-    def _once_more(self, snapshot: Snapshot) -> Decision:
+    def _once_more(self, snapshot: Snapshot, again_s: float) -> Decision:
         return Decision(
             handled=snapshot.record.handled,
             fields={"failures": str(snapshot.record.failures + 1)},
-            due=snapshot.now + timedelta(seconds=self._poll_s),
+            due=snapshot.now + timedelta(seconds=again_s),
         )
 
 
-def _narrowed(snapshot: Snapshot) -> Snapshot:
+def _narrowed(snapshot: Snapshot, *, alone: bool = False) -> Snapshot:
     """After a failure look at the first command alone, so that one that cannot be handled takes no other with it."""
-    if not snapshot.record.failures or len(snapshot.commands) < 2:
+    if not (alone or snapshot.record.failures) or len(snapshot.commands) < 2:
         return snapshot
     return replace(snapshot, commands=snapshot.commands[:1], more=True)

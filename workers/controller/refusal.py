@@ -5,10 +5,18 @@ from __future__ import annotations
 from bus import Decision, Outcome, Result, Snapshot
 from bus.states import legal_commands
 
+_SPEAKING = frozenset({"session.start", "session.say", "session.report"})
+"""Commands that append to the history."""
 
-def refuse_all(snapshot: Snapshot, reason: str) -> Decision:
-    """Refuse every waiting command, for a session that cannot be decided otherwise."""
+
+def refuse_all(snapshot: Snapshot, reason: str, *, mute: bool = False) -> Decision:
+    """Refuse every waiting command, for a session that cannot be decided otherwise.
+
+    Args:
+        mute: nothing can be appended to its history, so that no command that would is legal now.
+    """
     record = snapshot.record
+    legal = tuple(name for name in legal_commands(record.state) if not (mute and name in _SPEAKING))
     refused = dict.fromkeys(command.id for command in snapshot.commands if command.id not in snapshot.settled)
     outcomes = tuple(
         (
@@ -19,7 +27,7 @@ def refuse_all(snapshot: Snapshot, reason: str) -> Decision:
                 reason=reason,
                 state=record.state,
                 version=record.version,
-                legal=legal_commands(record.state),
+                legal=legal,
             ),
             None,
         )

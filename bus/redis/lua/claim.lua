@@ -5,12 +5,12 @@
 --       13 epoch for a session that is made by this claim, '' when it must exist
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name} | {'no', state ('' when there is no such session)}
 --   | {'newer'}: written by a newer Tidings, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
-if newer(KEYS[1]) then return {'newer'} end
-for _, value in pairs(redis.call('HMGET', KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')) do
-  if not countable(value) then
-    if redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1]) end
-    return {'unreadable'}
+local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')
+if unable then
+  if unable[1] == 'unreadable' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then
+    redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1])
   end
+  return unable
 end
 local state = redis.call('HGET', KEYS[1], 'state') or ''
 if state == '' and ARGV[13] ~= '' then

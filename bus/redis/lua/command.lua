@@ -3,11 +3,14 @@
 -- ARGV: 1 session  2 channel  3 id  4 payload  5 epoch for a session that this command starts, '' for any other command
 --       6 life of a record that no controller has decided yet, in ms  7 most commands that may wait
 --       8 '1' for a command that is accepted of a deleted session as well
--- Returns {'ok', offset} | {'done', outcome} | {'unknown'} no such session | {'full'} too many wait
---   | {'deleted'} the session was deleted
+-- Returns {'ok', offset} | {'ok', offset, entries dropped} | {'done', outcome} | {'unknown'} no such session | {'full'} too many wait
+--   | {'deleted'} the session was deleted | {'newer'} | {'unreadable'}
 -- The id is looked for among those that wait: a command sent twice, by whomever, is stored once.
+-- What lies beyond the count is nobody's command. It is dropped where it is in the way: nothing but a newer version may keep a session
+-- from being deleted.
 local outcome = redis.call('GET', KEYS[4])
 if outcome then return {'done', outcome} end
+if newer(KEYS[1]) then return {'newer'} end
 if redis.call('HGET', KEYS[1], 'state') == 'deleted' and ARGV[8] ~= '1' then return {'deleted'} end
 if redis.call('HEXISTS', KEYS[1], 'epoch') == 0 then
   if ARGV[5] ~= '' then
@@ -19,17 +22,32 @@ if redis.call('HEXISTS', KEYS[1], 'epoch') == 0 then
     return {'unknown'}
   end
 end
-local last = 0
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
-  last = tonumber(string.match(entry[1], '^%d+'))
-  if entry[2][2] == ARGV[3] then return {'ok', last} end
-end
-if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[7]) then return {'full'} end
--- A count that cannot be read must not keep a session from being deleted.
 local counts = redis.call('HMGET', KEYS[1], 'commands', 'touched', 'handled')
-if not countable(counts[1]) then redis.call('HSET', KEYS[1], 'commands', text(math.max(last, tonumber(counts[3] or 0) or 0))) end
+local handled = countable(counts[3]) and tonumber(counts[3] or 0) or 0
+-- Where the count cannot be read the log tells it; a number that Lua does not hold exactly is none of ours.
+local count = countable(counts[1]) and tonumber(counts[1] or 0) or 2 ^ 53
+local entries, waiting, last = redis.call('XRANGE', KEYS[2], '-', '+'), {}, handled
+for _, entry in ipairs(entries) do
+  local offset = tonumber(string.match(entry[1], '^%d+'))
+  if offset <= count then
+    if entry[2][2] == ARGV[3] then return {'ok', offset} end
+    waiting[#waiting + 1], last = entry, math.max(last, offset)
+  end
+end
+if #waiting >= tonumber(ARGV[7]) then return {'full'} end
+-- Below what was handled no command would be looked at.
+if not countable(counts[1]) or count < handled then redis.call('HSET', KEYS[1], 'commands', text(last)) end
 if not countable(counts[2]) then redis.call('HSET', KEYS[1], 'touched', 0) end
-local offset = store(KEYS[1], KEYS[2], ARGV[2], 'commands', ARGV[3], ARGV[4])
+local offset, dropped = store(KEYS[1], KEYS[2], ARGV[2], 'commands', ARGV[3], ARGV[4]), 0
+if not offset then
+  drop(KEYS[2])
+  for _, entry in ipairs(waiting) do
+    redis.call('XADD', KEYS[2], entry[1], unpack(entry[2], 1, math.min(#entry[2], 4)))
+  end
+  dropped = #entries - #waiting
+  offset = store(KEYS[1], KEYS[2], ARGV[2], 'commands', ARGV[3], ARGV[4])
+  if not offset then return {'unreadable'} end
+end
 if redis.call('HEXISTS', KEYS[1], 'state') == 0 then
   -- Together: a log that outlives its record would refuse the offsets of the next one.
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
@@ -37,4 +55,5 @@ if redis.call('HEXISTS', KEYS[1], 'state') == 0 then
 end
 redis.call('HINCRBY', KEYS[1], 'touched', 1)
 redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1])
+if dropped > 0 then return {'ok', offset, dropped} end
 return {'ok', offset}

@@ -11,7 +11,8 @@
 --       n, then n times id, payload of notices
 --       n, then n times outcome as JSON, expiry of its command in ms ('' for none)
 --       0 | 1, then id and payload of child.state, status channel of the parent, what is known of the child as JSON
--- Returns {'ok', version} | {'stale'} | {'newer'}: the record or a command is not what the decision rests on; nothing was written
+-- Returns {'ok', version}, or that nothing was written: {'stale'} the record or a command is not what the decision rests on | {'newer'}
+--   | {'unreadable'} a count in the record is none | {'spoiled'} the log of events is not what the record says
 -- The state 'deleted' takes the logs and all of the record but a tombstone away. It must not rest on the record's being readable.
 if newer(KEYS[1]) then return {'newer'} end
 local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch')
@@ -30,6 +31,9 @@ local fields, messages, notices, outcomes = pairs_at(), pairs_at(), pairs_at(), 
 local child = tonumber(ARGV[at]) == 1 and {ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]}
 local over = child and redis.call('HGET', KEYS[8 + #outcomes], 'state') or 'gone'
 local born = child and not held[4] and ARGV[6] ~= ''
+local aloof = child and unfit(KEYS[8 + #outcomes], 'status', 'children')
+-- A newer version must know of each child of its sessions: it is left to one.
+if born and aloof and aloof[1] == 'newer' then return {'stale'} end
 -- In one step with the look at the parent: whoever stops that either finds this child among its children, or the child is refused.
 if born and (over == 'gone' or over == 'stopped' or over == 'finished' or over == 'deleted') then return {'stale'} end
 
@@ -39,6 +43,9 @@ for index, outcome in ipairs(outcomes) do
 end
 
 local deleted = ARGV[6] == 'deleted'
+local counts = not deleted and (ARGV[6] ~= '' or ARGV[7] == '1' or #messages + #notices > 0)
+local unable = counts and unfit(KEYS[1], 'token', 'version', 'status', 'events')
+if unable then return unable end
 if deleted then
   if not held[5] then redis.call('HSET', KEYS[1], 'epoch', 'lost') end
   for _, field in ipairs({'token', 'version', 'status', 'events', 'commands'}) do
@@ -50,11 +57,13 @@ if deleted then
   redis.call('DEL', KEYS[3])
 end
 
-for _, field in ipairs(fields) do redis.call('HSET', KEYS[1], field[1], field[2]) end
+-- The events come first: they are all that can still be refused, and the ring of status cannot.
 for _, message in ipairs(messages) do
   local offset = store(KEYS[1], KEYS[2], ARGV[10], 'events', message[1], message[2])
+  if not offset then return {'spoiled'} end
   redis.call('HSET', KEYS[1], 'said', text(offset))
 end
+for _, field in ipairs(fields) do redis.call('HSET', KEYS[1], field[1], field[2]) end
 for _, notice in ipairs(notices) do
   notify(KEYS[1], KEYS[3], ARGV[11], notice[1], notice[2], ARGV[14], ARGV[15])
 end
@@ -73,10 +82,10 @@ if ARGV[17] ~= '' then
 end
 -- Beside a tombstone children are kept in mind until all of them are over; then their hash goes, and is not made again.
 if child and over ~= 'gone' and (over ~= 'deleted' or redis.call('EXISTS', KEYS[10 + #outcomes]) == 1) then
-  if born then redis.call('HINCRBY', KEYS[8 + #outcomes], 'children', 1) end
+  if born and not aloof then redis.call('HINCRBY', KEYS[8 + #outcomes], 'children', 1) end
   redis.call('HSET', KEYS[10 + #outcomes], ARGV[1], child[4])
 end
-if child and over ~= 'gone' and over ~= 'deleted' then
+if child and not aloof and over ~= 'gone' and over ~= 'deleted' then
   notify(KEYS[8 + #outcomes], KEYS[9 + #outcomes], child[3], child[1], child[2], ARGV[14], ARGV[15])
 end
 

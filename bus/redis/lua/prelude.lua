@@ -14,10 +14,15 @@ end
 -- The schema of records that these scripts write (bus/schema.py has the same).
 local SCHEMA = 2
 
+-- Whether a schema is that of a newer Tidings.
+local function ahead(schema)
+  local number = tonumber(schema or 1)
+  return number ~= nil and number > SCHEMA
+end
+
 -- Whether a record was written by a newer Tidings, so that nothing of it may be touched.
 local function newer(record)
-  local schema = tonumber(redis.call('HGET', record, 'schema') or 1)
-  return schema ~= nil and schema > SCHEMA
+  return ahead(redis.call('HGET', record, 'schema'))
 end
 
 -- Whether a field holds a count that Redis can add to; one that is not there counts as 0.
@@ -25,20 +30,52 @@ local function countable(value)
   return not value or (#value < 19 and string.match(value, '^%d+$') ~= nil)
 end
 
+-- Why a record must not be added to, as the answer of a script; nil where it may be: a newer Tidings wrote it, or one of the counts
+-- named is none. To be asked before the first write: Redis does not roll a script back.
+local function unfit(record, ...)
+  local held = redis.call('HMGET', record, 'schema', 'state', 'epoch', ...)
+  if ahead(held[1]) then return {'newer'} end
+  if held[2] and not held[3] then return {'unreadable'} end
+  for index = 4, #held do
+    if not countable(held[index]) then return {'unreadable'} end
+  end
+end
+
 -- Take the next offset of a plane, append the message under it and publish the same bytes.
 -- payload is one JSON object without offset and epoch; both are written in before its last brace.
+-- Returns false, and has written nothing, where the log does not take that offset: something else wrote into it, or under its name.
+-- The append comes before all other writes, so it is the check; whatever else fails it fails the script.
 local function store(record, log, channel, plane, id, payload)
-  local offset = redis.call('HINCRBY', record, plane, 1)
-  local epoch = redis.call('HGET', record, 'epoch')
-  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. epoch .. '"}'
-  redis.call('XADD', log, text(offset) .. '-0', 'id', id, 'm', message)
+  local held = redis.call('HMGET', record, plane, 'epoch')
+  if not countable(held[1]) or not held[2] then return false end
+  local offset = tonumber(held[1] or 0) + 1
+  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. held[2] .. '"}'
+  local added = redis.pcall('XADD', log, text(offset) .. '-0', 'id', id, 'm', message)
+  if type(added) == 'table' and added.err then
+    for _, words in ipairs({'equal or smaller', 'exhausted', 'WRONGTYPE'}) do
+      if string.find(tostring(added.err), words, 1, true) then return false end
+    end
+    redis.call('XADD', log, text(offset) .. '-0', 'id', id, 'm', message)
+  end
+  redis.call('HINCRBY', record, plane, 1)
   redis.call('PUBLISH', channel, message)
   return offset, message
+end
+
+-- Take a log away, as everybody may who writes it (not everybody has the right to DEL). fakeredis keeps it for the rest of the
+-- millisecond if it is to expire now.
+local function drop(log)
+  redis.call('PEXPIRE', log, -1)
 end
 
 -- Store a notice: the ring behind the status plane is short and expires; the newest notice stays in the record.
 local function notify(record, ring, channel, id, payload, length, ttl_ms)
   local offset, message = store(record, ring, channel, 'status', id, payload)
+  if not offset then
+    -- It holds the news of an hour and nothing that must be kept; readers are told of the hole.
+    drop(ring)
+    offset, message = store(record, ring, channel, 'status', id, payload)
+  end
   redis.call('XTRIM', ring, 'MAXLEN', length)
   redis.call('PEXPIRE', ring, ttl_ms)
   redis.call('HSET', record, 'last', message)

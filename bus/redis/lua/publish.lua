@@ -2,9 +2,10 @@
 -- KEYS: 1 record  2 ring of the status plane  3 due
 -- ARGV: 1 session  2 channel  3 id  4 payload  5 fencing token, '' when the writer holds nothing  6 picture as JSON, '' for none
 --       7 nudges that the writer has seen  8 length of the ring  9 life of the ring in ms  10 '1' when this id may have been stored before
--- Returns {'ok', offset} | {'unknown'} | {'deleted'} | {'stale'} | {'newer'}: no such session | it was deleted | the token is old
---   | written by a newer Tidings; nothing was written
-if newer(KEYS[1]) then return {'newer'} end
+-- Returns {'ok', offset}, or that nothing was written: {'unknown'} no such session | {'deleted'} it was deleted
+--   | {'stale'} the token is old | {'newer'} written by a newer Tidings | {'unreadable'} a count in the record is none
+local why = unfit(KEYS[1], 'status', 'touched')
+if why then return why end
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'unknown'} end
 if state == 'deleted' then return {'deleted'} end

@@ -5,8 +5,9 @@
 --       10 status channel  11 length of the ring  12 life of the ring in ms  13 channel that wakes workers
 --       14 id, 15 head, 16 tail of session.state  17 tail to use when somebody spoke meanwhile and the session is queued again
 --       18 children that the agent waits for  then id, payload for each further notice
--- Returns {'ok', state, version} | {'stale'} | {'newer'}
-if newer(KEYS[1]) then return {'newer'} end
+-- Returns {'ok', state, version} | {'stale'} | {'newer'} | {'unreadable'}
+local unable = unfit(KEYS[1], 'token', 'version', 'status', 'said', 'commands', 'handled', 'children')
+if unable then return unable end
 local held = redis.call('HMGET', KEYS[1], 'token', 'released', 'state', 'said', 'commands', 'handled', 'version', 'parent', 'children')
 if held[1] ~= ARGV[2] then
   if held[2] == ARGV[2] then return {'ok', held[3], tonumber(held[7])} end

@@ -25,6 +25,7 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
+from tests import actors
 from tests.fleet import PATIENCE_S, Fleet
 from tests.waiting import eventually
 from workers.controller import TRIES, Controller
@@ -197,6 +198,57 @@ async def test_a_failure_that_cannot_be_noted_harms_nobody(
         fails.clear()
         await asking
     assert (await memory.status("s")).state is State.QUEUED
+
+
+async def test_a_session_that_asks_for_nothing_is_not_tried_without_an_end(
+    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After five failures it is looked at once a minute, and counted; that it was decided again ends it."""
+    broken = [True]
+
+    def shaky(snapshot: Any, rules: Any) -> Any:
+        if broken:
+            raise KeyError("a defect")
+        return decide(snapshot, rules)
+
+    redis: Any = memory._link.connection.commands
+    await actors.hold(memory, lease_s=60)
+    monkeypatch.setattr(module, "decide", shaky)
+    async with controlled(memory) as controller:
+        await redis.zadd(memory._link.names.due, {"s": 1})
+        await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
+
+        async def aside() -> bool:
+            score = await redis.zscore(memory._link.names.due, "s")
+            return bool(score / 1000 - memory.now().timestamp() > 30)
+
+        await eventually(aside, PATIENCE_S)
+        assert (controller.failed, (await memory.status("s")).failures) == (TRIES, TRIES)
+        broken.clear()
+        await redis.zadd(memory._link.names.due, {"s": 1})
+        await eventually(lambda: controller.presence().unreadable == 0, PATIENCE_S)
+        assert (await memory.status("s")).failures == 0
+
+
+async def test_what_can_neither_be_decided_nor_noted_is_set_aside(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """A log that is none: after five times it is looked at once a minute."""
+    redis: Any = memory._link.connection.commands
+    await actors.hold(memory, lease_s=60)
+    await redis.set(memory._link.names.log("commands", "s"), "text")
+    async with controlled(memory) as controller:
+        await redis.zadd(memory._link.names.due, {"s": 1})
+        await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
+    assert messages(caplog).count("controller.failure_not_noted") == TRIES
+
+
+async def test_a_count_below_nothing_is_set_aside(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """It reads like a number and is none to count with; nothing fails because of it."""
+    redis: Any = memory._link.connection.commands
+    await actors.hold(memory, lease_s=0.1)
+    await redis.hset(memory._link.names.record("s"), "status", "-1")
+    async with controlled(memory) as controller:
+        await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
+        assert controller.failed == 0
 
 
 async def test_a_record_that_cannot_be_read_harms_nobody(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:

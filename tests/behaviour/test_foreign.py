@@ -1,0 +1,202 @@
+"""Entries that something else wrote into a log: nothing is half written, and nothing is tried without an end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from bus import (
+    Bus,
+    CommandData,
+    CommandRefused,
+    Decision,
+    NewerRecord,
+    Release,
+    SessionDelete,
+    SessionPause,
+    SpoiledLog,
+    State,
+    Trigger,
+    read_archives,
+)
+from bus.channels import Names
+from bus.redis import open_connection
+from tests import actors
+from tests.fleet import PATIENCE_S, Fleet
+from tests.waiting import eventually
+
+NAMES = Names()
+IDS = {"by the clock": "*", "just the next": "4-7", "the last there can be": "18446744073709551615-18446744073709551615"}
+spoilt = pytest.mark.parametrize("entry", IDS.values(), ids=IDS)
+
+
+@asynccontextmanager
+async def server(url: str) -> AsyncIterator[Any]:
+    """A bare client."""
+    async with open_connection(url) as connection:
+        yield connection.commands
+
+
+async def spoil(client: Any, plane: str, entry: str = "*", session: str = "s") -> bytes:
+    """Write rubbish into a log."""
+    found: bytes = await client.xadd(NAMES.log(plane, session), {"m": "junk"}, id=entry)
+    return found
+
+
+async def everything(client: Any, session: str = "s") -> Any:
+    """What is stored of a session."""
+    return [await client.hgetall(NAMES.record(session))] + [
+        await client.xrange(NAMES.log(plane, session)) for plane in ("status", "events", "commands")
+    ]
+
+
+async def three_events(bus: Bus) -> Any:
+    """A session that is held, with a history of three."""
+    claim = await actors.hold(bus)
+    await bus.append(claim, [actors.answer("s", str(number)) for number in range(3)], 0)
+    return claim
+
+
+@spoilt
+async def test_nothing_is_half_written(redis_url: str, entry: str) -> None:
+    """An append and a decision that would append are refused as a whole, as often as they are tried."""
+    async with Bus.connect(redis_url) as bus, server(redis_url) as client:
+        claim = await three_events(bus)
+        await client.hset(NAMES.record("s"), "failures", 3)
+        await spoil(client, "events", entry)
+        seen, before = await actors.snapshot(bus), await everything(client)
+        said = Decision(fields={"failures": "0"}, messages=(actors.spoken("s"),), notices=(actors.retry("s"),))
+        for _ in range(2):
+            with pytest.raises(SpoiledLog, match="tidings delete s"):
+                await bus.append(claim, [actors.answer("s"), actors.answer("s")], 3)
+            with pytest.raises(SpoiledLog):
+                await bus.decide(seen, said)
+        assert await everything(client) == before
+
+
+async def test_the_history_goes_on_under_another_name(redis_url: str) -> None:
+    """Also where the foreign entry is gone again: a stream does not forget its newest id."""
+    async with Bus.connect(redis_url) as bus, server(redis_url) as client:
+        claim = await three_events(bus)
+        await client.xdel(NAMES.log("events", "s"), await spoil(client, "events"))
+        with pytest.raises(SpoiledLog):
+            await bus.append(claim, [actors.answer("s")], 3)
+        assert (await bus.status("s")).events == 3
+        [archive] = list(read_archives([line async for line in bus.export("s")]))
+        await bus.restore(archive, "t")
+        assert [event.offset for event in await bus.history("t")] == [1, 2, 3]
+
+
+@spoilt
+async def test_foreign_status_is_in_nobodys_way(redis_url: str, entry: str) -> None:
+    """The ring is news of an hour: it begins anew, and publish, claim and release write as ever."""
+    async with Bus.connect(redis_url) as bus, server(redis_url) as client:
+        claim = await actors.hold(bus)
+        await spoil(client, "status", entry)
+        offset = await bus.publish(actors.retry("s"))
+        assert [int(found[0].split(b"-")[0]) for found in await client.xrange(NAMES.log("status", "s"))] == [offset]
+        assert await client.pttl(NAMES.log("status", "s")) > 0
+        await spoil(client, "status", "*")
+        await bus.release(claim, Release(Trigger.HAND_BACK, read=0))
+        await spoil(client, "status", "*")
+        claim = await actors.hold(bus)
+        await spoil(client, "status", "*")
+        await bus.decide(await actors.snapshot(bus), Decision(notices=(actors.retry("s"),)))
+        assert (await bus.status("s")).state is State.RUNNING
+        page = await bus.page("status.s")
+        assert [offset for offset, _ in page.entries] == [page.end]
+
+
+async def test_readers_are_not_led_beyond_the_end(redis_url: str) -> None:
+    """A foreign entry is left out and counted, and what is appended after it was taken out is not missed."""
+    async with Bus.connect(redis_url) as bus, server(redis_url) as client:
+        await three_events(bus)
+        await spoil(client, "events")
+        page = await bus.page("events.s")
+        assert ([offset for offset, _ in page.entries], page.end, page.foreign) == ([1, 2, 3], 3, 1)
+        assert bus.skipped == 1
+
+
+@spoilt
+async def test_what_was_said_is_refused_and_the_rest_is_done(
+    redis_url: str, entry: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The controller tells of it once, counts it, and goes on; pause, export and delete work."""
+    async with Fleet(redis_url, workers=0) as fleet, server(redis_url) as client:
+        claim = await three_events(fleet.bus)
+        await spoil(client, "events", entry)
+        controller = fleet.controllers[0].part
+        for _ in range(2):
+            with pytest.raises(CommandRefused, match="something else wrote into its events log") as caught:
+                await fleet.say("s", "hello")
+            assert "session.say" not in caught.value.legal
+        assert (await fleet.send(SessionPause(subject="s"))).state is State.PAUSED
+        assert controller.presence().unreadable == 1
+        [found] = [one async for one in fleet.bus.unreadable()]
+        assert (found.session, found.newer, found.spoiled) == ("s", False, True)
+        lines = [json.loads(line) async for line in fleet.bus.export("s")]
+        assert len(lines) == 4
+        assert controller.failed == 0
+        assert claim.token
+        assert (await fleet.send(SessionDelete(subject="s", data=CommandData(by="ann")))).state is State.DELETED
+        await eventually(lambda: controller.presence().unreadable == 0, PATIENCE_S)
+    told = [record.getMessage() for record in caplog.records]
+    assert told.count("controller.set_aside") == 1
+    assert "controller.failed" not in told
+
+
+async def test_no_model_is_called_for_a_history_that_takes_no_answer(redis_url: str) -> None:
+    """The turn ends in error before the call, and says what to do; a resume is no different."""
+    async with Fleet(redis_url, workers=0) as fleet, server(redis_url) as client:
+        await fleet.start("s")
+        await spoil(client, "events")
+        await fleet.add_worker()
+        record = await fleet.until("s", State.ERROR)
+        assert record.why.startswith("the worker failed: SpoiledLog: nothing can be appended to session 's'")
+        assert fleet.provider.requests == []
+
+
+@spoilt
+@pytest.mark.parametrize("poison", [{}, {"token": "xx"}], ids=["healthy", "unreadable"])
+async def test_foreign_commands_keep_no_session_from_being_deleted(redis_url: str, entry: str, poison: dict[str, str]) -> None:
+    """They are dropped where they are in the way, and counted; offsets go on as they were."""
+    async with Fleet(redis_url, workers=0) as fleet, server(redis_url) as client:
+        await actors.hold(fleet.bus, lease_s=60)
+        if poison:
+            await client.hset(NAMES.record("s"), mapping=poison)
+        await spoil(client, "commands", entry)
+        assert (await fleet.send(SessionDelete(subject="s"))).state is State.DELETED
+        assert (await fleet.bus.status("s")).commands == 1
+        assert fleet.bus.skipped == 1
+
+
+async def test_a_command_that_waits_survives_a_foreign_one(redis_url: str) -> None:
+    """It keeps its offset and is decided; a controller that met the foreign one does not lose the next."""
+    async with Bus.connect(redis_url) as bus, server(redis_url) as client:
+        await actors.hold(bus, lease_s=60)
+        first = SessionPause(subject="s")
+        await bus.submit(first)
+        await spoil(client, "commands")
+        assert [command.id for command in (await actors.snapshot(bus)).commands] == [first.id]
+        second = SessionPause(subject="s")
+        await bus.submit(second)
+        seen = await actors.snapshot(bus)
+        assert [(command.id, command.offset) for command in seen.commands] == [(first.id, 1), (second.id, 2)]
+        await bus.decide(seen, actors.settled(seen))
+        assert (await actors.snapshot(bus)).record.handled == 2
+
+
+async def test_a_newer_record_takes_no_command(redis_url: str) -> None:
+    """Who asks hears at once what to update, and nothing is stored."""
+    async with Bus.connect(redis_url) as bus, server(redis_url) as client:
+        await actors.hold(bus)
+        await client.hset(NAMES.record("s"), "schema", 99)
+        before = await everything(client)
+        for command in (SessionPause(subject="s"), SessionDelete(subject="s")):
+            with pytest.raises(NewerRecord, match="update this process"):
+                await bus.send(command, 0.5)
+        assert await everything(client) == before
