@@ -24,6 +24,7 @@ from bus import (
     StartData,
     State,
     UnknownSession,
+    UnreadableRecord,
     build,
 )
 from bus.messages import check_session
@@ -101,6 +102,8 @@ async def send(bus: Bus, command: Command, timeout_s: float, *, as_json: bool) -
         view = _refused(command, refusal.reason, refusal.state, refusal.legal)
     except UnknownSession as error:
         view = _refused(command, str(error), "", legal_commands(None))
+    except UnreadableRecord as error:
+        view = _refused(command, str(error), "", ())
     except CommandExpired as error:
         view = OutcomeView(result=Result.EXPIRED, command_id=command.id, session=command.subject, reason=str(error))
     else:

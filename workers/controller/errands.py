@@ -24,6 +24,7 @@ from bus import (
     Snapshot,
     State,
     UnknownSession,
+    UnreadableRecord,
 )
 from bus.states import FINAL
 from workers.family import mark_of, owes_report, refused_start, report_of, stop_of
@@ -109,12 +110,15 @@ class Errands:
         return not living
 
     async def _send(self, command: Command) -> bool:
-        """Send a command; returns False where it has to be sent again. A session that is gone needs to hear nothing."""
+        """Send a command; returns False where it has to be sent again. A session that is gone needs to hear nothing.
+
+        One that a newer version wrote hears of it when a newer controller looks at the sender.
+        """
         try:
             await self._bus.submit(command)
         except UnknownSession:
             log.info("controller.nobody_to_tell", extra={"session": command.subject, "command": command.type})
-        except CommandRefused as error:
+        except (CommandRefused, UnreadableRecord) as error:
             log.warning("controller.not_told", extra={"session": command.subject, "command": command.type, "cause": str(error)})
             return False
         return True

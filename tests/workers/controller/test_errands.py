@@ -21,6 +21,7 @@ from bus import (
     CommandRefused,
     Decision,
     Event,
+    NewerRecord,
     Outcome,
     Release,
     Result,
@@ -143,6 +144,15 @@ async def test_what_cannot_be_told_now_is_told_later() -> None:
         assert "reported" not in decision.fields
         assert decision.due is not None
         assert (decision.due - snapshot.now).total_seconds() == AGAIN_S
+
+
+async def test_a_parent_of_a_newer_version_is_told_by_newer_controllers() -> None:
+    """It is their record; nothing is noted, and who was decided is not taken for newer itself."""
+    async with family("one") as (_, sent, snapshot):
+        sent.error = NewerRecord("p")
+        decision = await _errands(sent).run(snapshot, decide(snapshot, RULES))
+        assert "reported" not in decision.fields
+        assert decision.due is not None
 
 
 async def test_a_parent_that_is_gone_needs_to_hear_nothing() -> None:
