@@ -86,6 +86,7 @@ def examine(facts: Facts) -> list[Finding]:
         _live(facts, Role.WORKER),
         *_versions(facts),
         *_records(facts),
+        *_undecided(facts),
         *_messages(facts),
         _ready(facts),
         _due(facts),
@@ -198,8 +199,9 @@ def _versions(facts: Facts) -> Iterator[Finding]:
 
 
 def _records(facts: Facts) -> Iterator[Finding]:
-    """Name the sessions whose records cannot be read; those that a newer version wrote are in order."""
-    broken = sorted(one.session for one in facts.unreadable if not one.newer)
+    """Name the sessions that cannot be read or written; those that a newer version wrote are in order."""
+    broken = sorted(one.session for one in facts.unreadable if not (one.newer or one.spoiled))
+    spoiled = sorted(one.session for one in facts.unreadable if one.spoiled)
     newer = sorted(one.session for one in facts.unreadable if one.newer)
     if broken:
         found = f"the records of {len(broken)} sessions cannot be read: {_some(broken)}"
@@ -207,11 +209,27 @@ def _records(facts: Facts) -> Iterator[Finding]:
             "`tidings export SESSION` keeps a history, `tidings delete SESSION` takes the session away; both work all the same"
         )
         yield Finding("records", Level.PROBLEM, found, advice)
+    if spoiled:
+        found = f"something else wrote into the events logs of {len(spoiled)} sessions, nothing can be appended: {_some(spoiled)}"
+        advice = (
+            "`tidings export SESSION` keeps the history, `tidings import FILE --as NAME` goes on with it under another name, "
+            "`tidings delete SESSION` takes the session away"
+        )
+        yield Finding("records", Level.PROBLEM, found, advice)
     if newer:
         found = f"{len(newer)} sessions were written by a newer Tidings: {_some(newer)}"
         yield Finding("records", Level.NOTE, found, "update this Tidings; older processes leave those sessions alone")
     if not facts.unreadable:
         yield Finding("records", Level.OK, "every record can be read")
+
+
+def _undecided(facts: Facts) -> Iterator[Finding]:
+    """Tell of sessions that controllers have set aside although their records can be read."""
+    aside = sorted(f"{one.presence.name} {one.presence.unreadable}" for one in facts.roll if one.live and one.presence.unreadable)
+    if aside and not facts.unreadable:
+        found = f"controllers have set sessions aside that they could not decide: {_some(aside)}"
+        advice = "look for controller.failed and controller.set_aside in their logs; if it was mended, this ends in ten minutes"
+        yield Finding("undecided", Level.PROBLEM, found, advice)
 
 
 def _messages(facts: Facts) -> Iterator[Finding]:

@@ -208,6 +208,21 @@ def test_records_that_cannot_be_read_are_named() -> None:
     assert (finding.level, "sky" in finding.found, "update" in finding.advice) == (Level.NOTE, True, True)
 
 
+def test_sessions_that_take_no_events_are_named() -> None:
+    """And how their history goes on."""
+    finding = found(replace(WELL, unreadable=[Unreadable("sea", "its events log", newer=False, spoiled=True)]), "records")
+    assert (finding.level, "sea" in finding.found, "tidings import" in finding.advice) == (Level.PROBLEM, True, True)
+
+
+def test_sessions_that_controllers_gave_up_are_told() -> None:
+    """Where no record explains it; by controllers that live."""
+    roll = (*ROLL, there(Role.CONTROLLER, "c2", unreadable=2), there(Role.CONTROLLER, "c3", live=False, unreadable=9))
+    finding = found(replace(WELL, roll=roll), "undecided")
+    assert (finding.level, "c2 2" in finding.found, "c3" in finding.found) == (Level.PROBLEM, True, False)
+    explained = replace(WELL, roll=roll, unreadable=[Unreadable("sea", "version: ValueError", False)])
+    assert "undecided" not in {one.check for one in examine(explained)}
+
+
 def test_messages_left_out_are_told_with_who_met_them() -> None:
     """Of those that live; a process that is gone has met them before."""
     roll = (*ROLL, there(Role.WORKER, "w2", skipped=3), there(Role.WORKER, "w3", live=False, skipped=9))
