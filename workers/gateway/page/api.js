@@ -1,8 +1,12 @@
 // What the page asks of the gateway. Every refusal becomes a Problem that says in a person's words what happened.
 
 import { yourName } from "./identity.js";
+import { duration } from "./wording.js";
 
 const PATIENCE_MS = 30_000;
+
+// What the gateway says of these is for programs.
+const WORDS = { unreachable: "The gateway cannot reach Redis." };
 
 /** A request that failed; `status` is 0 where nobody answered, `kind` the gateway's word for the problem. */
 export class Problem extends Error {
@@ -10,6 +14,11 @@ export class Problem extends Error {
     super(text);
     this.status = status;
     this.kind = kind;
+  }
+
+  /** Whether nobody knows if what was asked was done; a gateway that waited in vain for a controller has taken it back. */
+  get unclear() {
+    return this.status === 0 || (this.status >= 500 && this.kind !== "not-answered");
   }
 
   /** Whether asking again cannot help: not let in, or not there. */
@@ -25,8 +34,14 @@ async function problemOf(response) {
   } catch {
     // A proxy in between answers with something else than JSON; the status has to do.
   }
-  const text = told.reason || told.detail || told.title || `The gateway answered ${response.status}.`;
-  return new Problem(response.status, String(text), String(told.type ?? "").split("#").at(-1));
+  const kind = String(told.type ?? "").split("#").at(-1);
+  const text = told.reason || WORDS[kind] || told.detail || told.title || `The gateway answered ${response.status}.`;
+  return new Problem(response.status, kind === "too-many" ? tooMany(response) : String(text), kind);
+}
+
+function tooMany(response) {
+  const wait = Number(response.headers.get("Retry-After"));
+  return `Too many commands for now. Try again ${wait ? `in ${duration(wait)}` : "in a moment"}.`;
 }
 
 async function ask(path, options = {}) {
@@ -59,7 +74,7 @@ export const me = () => ask("/api/me");
 export const session = (name) => ask(at(name));
 export const history = (name, after, limit) => ask(`${at(name)}/history?after=${after}&limit=${limit}`);
 export const notices = (name) => ask(`${at(name)}/notices`);
-export const start = (body) => post("/api/sessions", body);
+export const start = (body, id) => post("/api/sessions", body, { "Idempotency-Key": id });
 export const command = (name, body, id) => post(`${at(name)}/commands`, body, { "Idempotency-Key": id });
 export const sessionStream = (name, after) => `${at(name)}/stream?after=${encodeURIComponent(after)}`;
 export const FLEET_STREAM = "/api/stream";
