@@ -15,6 +15,7 @@ from bus.errors import (
     CommandExpired,
     CommandRefused,
     InvalidMessage,
+    KeyReused,
     PayloadTooLarge,
     SessionDeleted,
     TidingsError,
@@ -45,6 +46,9 @@ class Kind:
 KINDS: Final = MappingProxyType(
     {
         "invalid": Kind(422, "The request is not as it must be", "Nothing was done; `detail` names the field."),
+        "key-reused": Kind(
+            422, "The Idempotency-Key is another command's", "Nothing was done. Take a new key for each thing that is wanted."
+        ),
         "malformed": Kind(400, "The request cannot be read", "It is not JSON, or not HTTP as it must be."),
         "no-token": Kind(401, "A token is needed", "None was given, or one that is not known here."),
         "not-allowed": Kind(403, "This token may only look", "Sending commands needs the token of an operator."),
@@ -116,6 +120,8 @@ def of_error(error: TidingsError) -> Problem:
     if isinstance(error, CommandRefused):
         state = error.state or None
         return Problem("refused", error.reason, command_id=error.command_id, reason=error.reason, state=state, legal=error.legal)
+    if isinstance(error, KeyReused):
+        return Problem("key-reused", session=error.session)
     if isinstance(error, CommandExpired):
         return Problem("not-answered", command_id=error.command_id)
     if isinstance(error, SessionDeleted):
