@@ -13,14 +13,13 @@ from typing import Any, Self
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bus import Bus, Presence, Role, TidingsError
 from bus.redis.clients import installed_version
 from workers.attendance import Attendance
-from workers.gateway.guard import Guard
+from workers.gateway.guard import Crossing, Guard, Sealed
 from workers.gateway.health import health_routes
 from workers.gateway.hub import Hub
 from workers.gateway.models import ProblemView
@@ -94,16 +93,7 @@ class Gateway:
     def _guarded(self, app: ASGIApp) -> ASGIApp:
         allowed = self.options.allowed_origins
         app = Guard(app, self.tokens, allowed, max(_BODY_LEAST, 2 * self.options.payload_limit))
-        if not allowed:
-            return app
-        headers = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Tidings-User"]
-        return CORSMiddleware(
-            app,
-            allow_origins=sorted(allowed),
-            allow_methods=["GET", "POST"],
-            allow_headers=headers,
-            expose_headers=["Retry-After"],
-        )
+        return Sealed(Crossing(app, allowed) if allowed else app)
 
     def _api(self) -> FastAPI:
         api = FastAPI(
