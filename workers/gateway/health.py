@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,6 +14,8 @@ from workers.gateway.hub import Hub
 from workers.gateway.metrics import Metrics
 from workers.gateway.views import Json
 
+_WATCHED: Final[dict[str, Any]] = {"methods": ["GET", "HEAD"], "include_in_schema": False}
+"""What uptime checks ask with. It is apart from the description, where two methods of one route would have one name."""
 _READY: Final = 200
 _NOT_READY: Final = 503
 
@@ -23,11 +25,13 @@ def health_routes(hub: Hub) -> APIRouter:
     router, metrics = APIRouter(tags=["operation"]), Metrics(hub)
 
     @router.get("/healthz")
+    @router.api_route("/healthz", **_WATCHED)
     async def healthz() -> Response:
         """Say that the process answers."""
         return Response(as_json({"status": "ok"}), media_type="application/json")
 
     @router.get("/readyz", responses={503: {"description": "It is not; the members that are false say why."}})
+    @router.api_route("/readyz", **_WATCHED)
     async def readyz() -> Response:
         """Say whether Redis answers and a controller is alive."""
         found = await _checks(hub)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bus import Bus, State
 from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring
-from tests.workers.gateway.calling import gateway_and_caller
+from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller
 from workers.controller import Controller
 from workers.settings import Settings
 
@@ -32,6 +34,22 @@ async def test_ready_means_that_redis_answers_and_a_controller_lives(make_server
         answer = await caller.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"ready": False, "redis": False, "controller": False})
         assert (await caller.json("/healthz")) == {"status": "ok"}
+
+
+@pytest.mark.parametrize(("path", "token"), [("/healthz", None), ("/readyz", None), ("/", None), ("/", OPERATOR)])
+async def test_uptime_checks_may_ask_with_head(path: str, token: str | None) -> None:
+    """The status and the headers of a GET, without its body; what else may be asked is told to who asks otherwise."""
+    async with (
+        Bus.connect("memory://") as bus,
+        gateway_and_caller(bus) as (served, caller),
+        calling(served.url, token) as watcher,
+    ):
+        asked, got = await watcher.http.head(path), await watcher.get(path)
+        assert (asked.status_code, asked.content) == (got.status_code, b"")
+        length = ("content-type", "content-length")
+        assert [asked.headers[name] for name in length] == [got.headers[name] for name in length]
+        wrong = await caller.http.put(path)
+        assert (wrong.status_code, set(wrong.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
 
 
 async def test_numbers(bus: Bus) -> None:
