@@ -19,13 +19,13 @@ from starlette.types import ASGIApp
 from bus import Bus, Presence, Role, TidingsError
 from bus.redis.clients import installed_version
 from workers.attendance import Attendance
+from workers.gateway.description import admission, described
 from workers.gateway.guard import Crossing, Guard, Sealed
-from workers.gateway.health import health_routes
+from workers.gateway.health import health_routes, metrics_routes
 from workers.gateway.hub import Hub
-from workers.gateway.models import ProblemView
 from workers.gateway.options import GatewayOptions
 from workers.gateway.pages import page_routes
-from workers.gateway.problems import KINDS, MEDIA_TYPE, Problem, of_error, of_status
+from workers.gateway.problems import Problem, of_error, of_status
 from workers.gateway.reading import Reading, reading_routes
 from workers.gateway.reference import reference_page
 from workers.gateway.steering import Steering, steering_routes
@@ -38,7 +38,6 @@ _ABOUT = (
     "Times are ISO 8601 in UTC. Text of models, providers and people is text, never markup. Errors are RFC 9457 problems."
 )
 _BODY_LEAST = 1024 * 1024
-_PROBLEM: dict[str, Any] = {"model": ProblemView, "content": {MEDIA_TYPE: {}}}
 
 
 class Gateway:
@@ -104,13 +103,12 @@ class Gateway:
             redoc_url=None,
             openapi_url=None,
             lifespan=self._lifespan,
-            responses={
-                status: _PROBLEM | {"description": _titles(status)} for status in (401, 403, 404, 409, 422, 429, 503, 504)
-            },
         )
-        api.include_router(reading_routes(Reading(self.hub, self.options)))
-        api.include_router(steering_routes(Steering(self._bus, self.options, self.hub.counts)))
+        ways_in = admission(self.tokens)
+        api.include_router(reading_routes(Reading(self.hub, self.options)), dependencies=ways_in)
+        api.include_router(steering_routes(Steering(self._bus, self.options, self.hub.counts)), dependencies=ways_in)
         api.include_router(health_routes(self.hub))
+        api.include_router(metrics_routes(self.hub), dependencies=ways_in)
         api.include_router(page_routes(self.tokens))
         _describe(api)
         for kind in (Problem, TidingsError, RequestValidationError, HTTPException, Exception):
@@ -130,15 +128,11 @@ class Gateway:
 def _describe(api: FastAPI) -> None:
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Any:
-        return api.openapi()
+        return described(api)
 
     @api.get("/api", include_in_schema=False)
     async def reference() -> Response:
-        return Response(reference_page(api.openapi()), media_type="text/html; charset=utf-8")
-
-
-def _titles(status: int) -> str:
-    return "; ".join(kind.title for kind in KINDS.values() if kind.status == status)
+        return Response(reference_page(described(api)), media_type="text/html; charset=utf-8")
 
 
 async def _answer(_: Request, error: Exception) -> Response:

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from bus import Role, TidingsError
+from workers.gateway.description import LOOKING, problems
 from workers.gateway.frames import as_json
 from workers.gateway.hub import Hub
 from workers.gateway.metrics import Metrics
@@ -21,8 +22,8 @@ _NOT_READY: Final = 503
 
 
 def health_routes(hub: Hub) -> APIRouter:
-    """Return the two health checks, which need no token and say nothing but yes or no, and the metrics."""
-    router, metrics = APIRouter(tags=["operation"]), Metrics(hub)
+    """Return the two health checks, which need no token and say nothing but yes or no."""
+    router = APIRouter(tags=["operation"])
 
     @router.get("/healthz")
     @router.api_route("/healthz", **_WATCHED)
@@ -38,7 +39,14 @@ def health_routes(hub: Hub) -> APIRouter:
         status = _READY if all(found.values()) else _NOT_READY
         return Response(as_json({"ready": status == _READY, **found}), status, media_type="application/json")
 
-    @router.get("/metrics")
+    return router
+
+
+def metrics_routes(hub: Hub) -> APIRouter:
+    """Return the numbers."""
+    router, metrics = APIRouter(tags=["operation"]), Metrics(hub)
+
+    @router.get("/metrics", response_class=PlainTextResponse, responses=problems(*LOOKING))
     async def numbers() -> Response:
         """Show the numbers for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -30,6 +30,7 @@ from bus import (
 )
 from bus.messages import check_session, new_id
 from workers.gateway.allowance import Allowance
+from workers.gateway.description import SENDING, problems
 from workers.gateway.frames import as_json
 from workers.gateway.guard import caller_of
 from workers.gateway.models import NewCommand, NewSession, OutcomeView
@@ -103,7 +104,7 @@ def steering_routes(steering: Steering) -> APIRouter:
     """Return the routes that change something."""
     router = APIRouter(prefix="/api", tags=["steering"])
 
-    @router.post("/sessions", status_code=201, response_model=OutcomeView)
+    @router.post("/sessions", status_code=201, response_model=OutcomeView, responses=problems(*SENDING))
     async def start(request: Request, new: NewSession, key: IdempotencyKey = "", user: User = "") -> Response:
         """Start a session; 201 means that it is queued."""
         session = check_session(new.session if new.session is not None else _made_session(key))
@@ -113,7 +114,7 @@ def steering_routes(steering: Steering) -> APIRouter:
         outcome = await steering.send(request, command, key)
         return Response(_applied(outcome), 201, {"Location": f"/api/sessions/{session}"}, "application/json")
 
-    @router.post("/sessions/{session}/commands", response_model=OutcomeView)
+    @router.post("/sessions/{session}/commands", response_model=OutcomeView, responses=problems(404, *SENDING))
     async def command(request: Request, session: str, new: NewCommand, key: IdempotencyKey = "", user: User = "") -> Response:
         """Resume, pause, stop or delete a session, or say something; 200 means that it has happened."""
         id = command_id(key, session, new.type, new.text, new.why)
