@@ -82,7 +82,7 @@ class Reading:
         """
         hub = self.hub
         if len(hub.fleet_viewers) + len(hub.session_viewers) >= self._options.most_viewers:
-            raise later("full", _FULL_S)
+            raise later("full", _FULL_S, "Too many streams are open on this gateway. Try again in {wait} s.")
         return Stream(frames, hub.counts, self._options.send_timeout_s)
 
     def rows(self, state: State | None, text: str, limit: int, after: str | None) -> bytes:
@@ -224,5 +224,5 @@ def _read_key(text: str) -> Key:
     try:
         urgency, since, session = from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, binascii.Error):
-        raise Problem("invalid", "after: give the `next` of the page before.") from None
+        raise Problem("invalid", "after: give what the page before calls next.") from None
     return int(urgency), str(since), str(session)

@@ -26,6 +26,7 @@ from bus import (
     SessionStop,
     StartData,
     TidingsError,
+    Unreachable,
     build,
 )
 from bus.messages import check_session, new_id
@@ -84,14 +85,26 @@ class Steering:
         wait_s = self._allowance.take(caller.rank if caller else None)
         if wait_s:
             self._counts.command(command.type, "limited")
-            raise later("too-many", wait_s)
+            raise later(
+                "too-many", wait_s, "Nothing was done: too many commands were sent with your token. Try again in {wait} s."
+            )
         try:
             outcome = await self._bus.send(command, self._timeout_s, key=key)
         except TidingsError as error:
             self._counts.command(command.type, _result(error))
+            if isinstance(error, Unreachable):
+                raise self._in_doubt(command) from error
             raise
         self._counts.command(command.type, outcome.result.value)
         return outcome
+
+    def _in_doubt(self, command: Command) -> Problem:
+        """Say what is known of a command where Redis did not answer: it may be there, and be carried out before it expires."""
+        detail = (
+            "Redis does not answer, and what was asked may have been done or not. "
+            f"If it is not done within {self._timeout_s:g} s it never will be. Look at the session before you ask again."
+        )
+        return later("unreachable", 1.0, detail, command_id=command.id)
 
 
 def _result(error: TidingsError) -> str:

@@ -52,3 +52,11 @@ def test_whatever_is_described_is_text() -> None:
     page = reference_page({"info": {"title": "<h6>", "version": "1"}, "paths": {"/<p>": {"get": operation}}})
     assert not [tag for tag in ("<b>", "<i>", "<u>", "<s>", "<h6>", "/<p>") if tag in page]
     assert "&lt;s&gt;" in page
+
+
+def test_names_in_a_description_are_code() -> None:
+    """No backticks are left over, and what stands between them is escaped like everything else."""
+    operation: dict[str, Any] = {"description": "Give `<b>`, or `next`.", "parameters": [], "responses": {}}
+    page = reference_page({"info": {"title": "t", "version": "1"}, "paths": {"/p": {"get": operation}}})
+    assert "Give <code>&lt;b&gt;</code>, or <code>next</code>." in page
+    assert "`" not in page

@@ -208,6 +208,7 @@ async def test_too_many_commands_of_one_token(controlled: Bus) -> None:
         assert codes == [200, 200, 429]
         limited = await caller.post("/api/sessions/sea/commands", SAY)
         assert 1 <= int(limited.headers["retry-after"]) <= 30
+        assert limited.json()["detail"].endswith(f"Try again in {limited.headers['retry-after']} s.")
         assert (await caller.get("/api/sessions")).status_code == 200
         assert served.gateway.hub.counts.commands["session.say", "limited"] == 2
 
@@ -224,13 +225,16 @@ async def test_a_viewer_changes_nothing(bus: Bus) -> None:
 
 
 async def test_redis_is_away(make_server: MakeServer) -> None:
-    """503, and when to come again."""
+    """503, and when to come again; it claims neither that the command was done nor that it was withdrawn."""
     server = make_server()
     async with Bus.connect(server.url) as bus, gateway_and_caller(bus, command_timeout_s=0.3) as (_, caller):
         await bring(bus, "sea", State.AWAITING_INPUT)
         server.kill()
         answer = await caller.post("/api/sessions/sea/commands", {"type": "session.stop"})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "may have been done or not. If it is not done within 0.3 s it never will be" in answer.json()["detail"]
+        assert answer.json()["command_id"]
+        assert (await caller.get("/api/sessions/sea")).json()["detail"] == "Redis does not answer. Try again in a moment."
 
 
 def test_the_same_command_under_a_key_is_the_same_command() -> None:
