@@ -24,10 +24,10 @@ from workers.gateway.guard import Crossing, Guard, Sealed
 from workers.gateway.health import health_routes, metrics_routes
 from workers.gateway.hub import Hub
 from workers.gateway.options import GatewayOptions
-from workers.gateway.pages import page_routes
+from workers.gateway.pages import TYPES, page_routes
 from workers.gateway.problems import Problem, of_error, of_status
 from workers.gateway.reading import Reading, reading_routes
-from workers.gateway.reference import reference_page
+from workers.gateway.reference import STYLE, reference_page
 from workers.gateway.steering import Steering, steering_routes
 from workers.gateway.tokens import Tokens
 
@@ -129,6 +129,10 @@ def _describe(api: FastAPI) -> None:
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Any:
         return described(api)
+
+    @api.get("/api/style.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(STYLE, media_type=TYPES[".css"])
 
     @api.get("/api", include_in_schema=False)
     async def reference() -> Response:

@@ -1,4 +1,4 @@
-"""The description of the API as a plain page: no script, no style of its own, everything in it escaped."""
+"""The description of the API as a plain page: no script, no style inside it, everything in it escaped."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import json
 import re
 from collections.abc import Iterator
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 from workers.gateway.problems import KINDS
 
 _CODE = re.compile(r"`([^`]*)`")
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tidings: the API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/static/mark.svg" type="image/svg+xml"><link rel="stylesheet" href="/api/style.css"></head><body>
 """
+STYLE: Final = """:root { color-scheme: light dark; }
+body { max-width: 60rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+code, pre { font-family: ui-monospace, monospace; font-size: 0.9em; }
+pre { white-space: pre-wrap; }
+th, td { padding: 0 0.75rem 0.25rem 0; text-align: left; vertical-align: top; }
+dd { margin-left: 1rem; }
+"""
+"""Lets the page fit into a narrow window: long names and lines are broken."""
 
 
 def reference_page(openapi: dict[str, Any]) -> str:

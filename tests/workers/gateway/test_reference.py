@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bus import Bus
@@ -38,6 +39,9 @@ async def test_the_description_has_every_path_and_examples() -> None:
         page = (await caller.get("/api")).text
         assert "<script" not in page
         assert "style=" not in page
+        assert "`" not in re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
+        [style] = re.findall(r'<link rel="stylesheet" href="([^"]*)">', page)
+        assert (await caller.get(style)).headers["content-type"] == "text/css; charset=utf-8"
         assert all(f'id="{word}"' in page for word in KINDS)
         assert all(path in page for path in described["paths"])
 
