@@ -20,6 +20,7 @@
     ├── OutcomeUnknown        the connection broke while a write was under way; the same id may be sent again
     ├── CommandRefused        a controller refused the command, and says what would be legal
     ├── CommandExpired        no controller handled the command in time; it never will be applied
+    ├── KeyReused             another command was sent to the session under the same key
     └── Closed                the bus or the subscription was closed by us
 
 Lower errors (redis-py, the operating system) are mapped in ``bus.redis.connection`` and nowhere else. Data is on attributes; the
@@ -222,6 +223,18 @@ class CommandExpired(TidingsError, TimeoutError):
             "no controller answered in time, and the command was withdrawn: is a `tidings controller` running on this Redis?"
         )
         self.command_id = command_id
+
+
+class KeyReused(TidingsError):
+    """Another command was sent to the session under the same key; this one was not stored.
+
+    Attributes:
+        session: the session that both were for.
+    """
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"another command was sent to session {session!r} under this key: take a new key for each command")
+        self.session = session
 
 
 class Closed(TidingsError):

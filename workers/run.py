@@ -278,7 +278,7 @@ class Run:
             action=error.failure.action,
         )
         notice = FailedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
-        why = one_line(f"{error.model}: {error.failure.message}: {error.failure.action}")
+        why = one_line(f"{error.model}: {_sentence(error.failure.message)} {error.failure.action}")
         return Release(
             Trigger.FAIL,
             read=self._read,
@@ -287,6 +287,11 @@ class Run:
             why=why,
             notices=(notice,),
         )
+
+
+def _sentence(text: str) -> str:
+    """Return what a provider said so that a sentence may follow."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _resting(awaits: int) -> str:

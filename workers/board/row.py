@@ -185,7 +185,7 @@ class Row:
 
     @property
     def needs_you(self) -> bool:
-        """Whether nothing happens until a person does something about it."""
+        """Whether something went wrong that only a person can put right; not where it just is a person's turn."""
         return self.state is State.ERROR or (self.parked and self.resume_at is None)
 
     @property
