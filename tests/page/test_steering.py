@@ -176,18 +176,6 @@ async def test_a_start_whose_answer_was_lost_makes_one_session(house: House, scr
     assert len([record async for record in house.fleet.bus.sessions()]) == 1
 
 
-async def test_who_is_too_quick_is_told_when_to_come_again(house: House, screens: Screens) -> None:
-    """In words for people, not for programs."""
-    screens.failures_expected = True
-    house.fleet.script("429:retry-after=50")
-    await house.fleet.start("sea", "hello")
-    page = await screens.open(house.session("sea"))
-    body = json.dumps({"type": "/api#too-many", "detail": "Come again after `Retry-After` seconds."})
-    await page.route("**/commands", lambda route: route.fulfill(status=429, headers={"Retry-After": "7"}, body=body))
-    await button(page, "Pause").click()
-    await expect(page.locator(".deck .trouble")).to_have_text("Too many commands for now. Try again in 7 s.")
-
-
 async def test_the_focus_stays_beside_what_was_done(house: House, screens: Screens) -> None:
     """When the last button is gone it is on the status, and not at the top of the page."""
     screens.failures_expected = True

@@ -1,11 +1,10 @@
 // What the page asks of the gateway. Every refusal becomes a Problem that says in a person's words what happened.
 
 import { yourName } from "./identity.js";
-import { duration } from "./wording.js";
 
 const PATIENCE_MS = 30_000;
 
-// What the gateway says of these is for programs.
+// What to do about it is said by who asked: the page knows how to ask again safely.
 const WORDS = { unreachable: "The gateway cannot reach Redis." };
 
 /** A request that failed; `status` is 0 where nobody answered, `kind` the gateway's word for the problem. */
@@ -36,12 +35,7 @@ async function problemOf(response) {
   }
   const kind = String(told.type ?? "").split("#").at(-1);
   const text = told.reason || WORDS[kind] || told.detail || told.title || `The gateway answered ${response.status}.`;
-  return new Problem(response.status, kind === "too-many" ? tooMany(response) : String(text), kind);
-}
-
-function tooMany(response) {
-  const wait = Number(response.headers.get("Retry-After"));
-  return `Too many commands for now. Try again ${wait ? `in ${duration(wait)}` : "in a moment"}.`;
+  return new Problem(response.status, String(text), kind);
 }
 
 async function ask(path, options = {}) {
