@@ -177,7 +177,7 @@ async def test_a_session_that_nobody_named_gets_a_name(controlled: Bus) -> None:
 async def test_what_cannot_be_sent_is_a_problem(bus: Bus, path: str, body: object, status: int, word: str) -> None:
     """Named by its field, and what was sent is not repeated."""
     await bring(bus, "sea", State.AWAITING_INPUT)
-    async with gateway_and_caller(bus, command_timeout_s=0.5) as (_, caller):
+    async with gateway_and_caller(bus) as (_, caller):
         answer = await caller.post(path, body)
         assert (answer.status_code, answer.json()["type"]) == (status, f"/api#{word}")
         assert answer.headers["content-type"] == "application/problem+json"
