@@ -208,7 +208,17 @@ def test_containers_have_no_more_rights_than_they_need(services: dict[str, Any])
     assert re.search(r"^USER (?!0\b|root\b)\d+", final, re.MULTILINE)
     assert 'ENTRYPOINT ["tidings"]' in final
     assert "STOPSIGNAL SIGTERM" in final
-    assert not re.search(r"\b(pip|apt-get|gcc|hatchling)\b", final)
+    assert not re.search(r"\b(apt-get|gcc|hatchling)\b", final)
+
+
+def test_the_image_has_no_pip_to_install_with() -> None:
+    """That of Python brings one: it goes, with the wheels that would bring it back, before the image is anybody's."""
+    final = (CHECKOUT / "Dockerfile").read_text().split("\nFROM ")[-1]
+    packages = "/usr/local/lib/python3.12"
+    removed = re.search(r"^RUN rm -rf (.*) \\\n +&& python -c .*find_spec, \('pip', 'ensurepip'\)", final, re.MULTILINE)
+    assert removed, "the build ends where one of them is still found"
+    assert set(removed[1].split()) == {f"{packages}/ensurepip", f"{packages}/site-packages/pip*", "/usr/local/bin/pip*"}
+    assert final.startswith("python:3.12-slim\n"), "that is where these folders are"
 
 
 def test_the_image_is_made_of_what_the_context_holds() -> None:
