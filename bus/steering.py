@@ -97,7 +97,7 @@ class Steering:
         args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command, SessionDelete))]
         answer = await self._link.run_again("command", keys, args)
         if answer[0] == b"unknown":
-            raise UnknownSession(session)
+            raise UnknownSession(session, start=not isinstance(command, SessionDelete))
         if answer[0] == b"deleted":
             raise SessionDeleted(session)
         if answer[0] == b"full":

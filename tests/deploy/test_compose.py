@@ -13,6 +13,7 @@ import shutil
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +294,9 @@ class Stage:
             text = text.replace(there, here)
         return text
 
-    async def _begin(self, name: str, words: list[str], changes: Mapping[str, str], output: int) -> Process:
+    async def _begin(
+        self, name: str, words: list[str], changes: Mapping[str, str], output: int, source: int = DEVNULL
+    ) -> Process:
         found = environment_of(self._file["services"][name], self._given)
         variables = {key: self._here(value) for key, value in found.items()}
         path = f"{self.folder / 'bin'}:/usr/bin:/bin"
@@ -301,7 +304,7 @@ class Stage:
             shutil.which(words[0], path=path) or words[0],
             *map(self._here, words[1:]),
             env=environment({**variables, "PATH": path, **changes}),
-            stdin=DEVNULL,
+            stdin=source,
             stdout=output,
             stderr=output,
         )
@@ -334,11 +337,11 @@ class Stage:
             except RedisError:
                 return False
 
-    async def tidings(self, *arguments: str) -> str:
-        """Do what `docker compose run --rm tidings ARGUMENTS` does; returns what it prints."""
-        process = await self._begin("tidings", ["tidings", *arguments], {}, PIPE)
+    async def tidings(self, *arguments: str, given: str = "") -> str:
+        """Do what `docker compose run --rm -T tidings ARGUMENTS` does with what is given to it; returns what it prints."""
+        process = await self._begin("tidings", ["tidings", *arguments], {}, PIPE, PIPE)
         async with asyncio.timeout(50):
-            out, err = await process.communicate()
+            out, err = await process.communicate(given.encode())
         assert process.returncode == 0, out + err
         return out.decode()
 
@@ -378,11 +381,8 @@ async def test_every_service_starts_from_the_file_and_a_session_goes_through(sta
     assert not await stage.healthy("provider")
     for name in ("provider", "controller", "worker", "gateway"):
         await stage.start(name)
-
-    async def all_healthy() -> bool:
-        return all([await stage.healthy(name) for name in (*_OURS, "provider")])
-
-    await eventually(all_healthy, 40, "controller, worker, gateway and provider are healthy")
+    for name in ("provider", *_OURS):
+        await eventually(partial(stage.healthy, name), 40, f"{name} is healthy")
     await stage.tidings("start", "sea", "--message", "Why is the sea salt?")
     await stage.tidings("wait", "sea", "--timeout", "40")
     history = [json.loads(line) for line in (await stage.tidings("history", "sea", "--json")).splitlines()]
@@ -390,5 +390,7 @@ async def test_every_service_starts_from_the_file_and_a_session_goes_through(sta
     async with calling(f"http://127.0.0.1:{stage.page}", TOKEN) as caller:
         assert (await caller.json("/api/sessions/sea/history"))["events"] == history
         assert (await caller.json("/readyz"))["ready"] is True
+    exported = await stage.tidings("export", "sea")
+    assert (await stage.tidings("import", "-", "--as", "sea-2", given=exported)).startswith("sea-2: imported with 2 events")
     findings = [json.loads(line) for line in (await stage.tidings("doctor", "--json")).splitlines()]
     assert {finding["level"] for finding in findings} == {"ok"}
