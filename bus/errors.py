@@ -132,10 +132,15 @@ class PayloadTooLarge(InvalidMessage):
 
 
 class UnknownSession(TidingsError, LookupError):
-    """There is no session of that name."""
+    """There is no session of that name.
 
-    def __init__(self, session: str) -> None:
-        super().__init__(f"there is no session {session!r}: start it first (tidings start {session} --message ...)")
+    Args:
+        start: whether to start it is what helps; it does not help who wants to keep or delete one.
+    """
+
+    def __init__(self, session: str, *, start: bool = True) -> None:
+        advice = f": start it first (tidings start {session} --message ...)" if start else ""
+        super().__init__(f"there is no session {session!r}{advice}")
         self.session = session
 
 
@@ -151,7 +156,7 @@ class SessionExists(TidingsError):
     """A session of that name is there already."""
 
     def __init__(self, session: str) -> None:
-        super().__init__(f"session {session!r} exists already: delete nothing, import it under another name (--as NAME)")
+        super().__init__(f"session {session!r} exists already, and stays as it is: take another name")
         self.session = session
 
 

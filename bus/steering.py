@@ -108,7 +108,7 @@ class Steering:
         if answer[0] == b"reused":
             raise KeyReused(session)
         if answer[0] == b"unknown":
-            raise UnknownSession(session)
+            raise UnknownSession(session, start=not isinstance(command, SessionDelete))
         if answer[0] == b"deleted":
             raise SessionDeleted(session)
         if answer[0] == b"full":
