@@ -24,6 +24,7 @@ from bus import (
     SessionStateData,
     State,
     UnknownNotice,
+    Wait,
     WorkerClaimed,
     WorkerClaimedData,
     WorkerLost,
@@ -162,16 +163,20 @@ def test_parked_without_a_time_needs_a_person() -> None:
 
 
 def test_a_failure_needs_a_person_and_keeps_what_was_said() -> None:
-    """The change to the error state comes after the notice that knows why."""
+    """The change to the error state says it as well as the notice before it; an older worker's line is better than nothing."""
     failed = LlmFailed(
         subject="demo",
         data=LlmFailedData(reason=Reason.AUTH, attempt=1, max_attempts=6, model="openai/z", message="bad key", action="Fix it."),
     )
-    row = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="failed"))
+    failure = Wait(reason=Reason.AUTH, model="openai/z", message="bad key", action="Fix it.")
+    row = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="failed", failure=failure))
+    assert not row.waits
     assert row.needs_you
     assert row.story() == "needs you: Fix it. · auth · bad key"
     assert row.model == "openai/z"
     assert after(moved(State.QUEUED, why="resumed by me"), row=row).story() == "resumed by me"
+    unsaid = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="bad key: Fix it."))
+    assert unsaid.story() == "needs you: resume it, or say something · auth · bad key: Fix it."
     assert replace(row, action="").to_do == "resume it, or say something"
 
 
