@@ -71,6 +71,18 @@ def duration(seconds: float) -> str:
     return f"{min(left // 86_400, 999)}d {left % 86_400 // 3600:02}h"
 
 
+def age(seconds: float) -> str:
+    """Write how long ago something was, in at most four characters: ``8s``, ``5m``, ``2h``, ``3d``; it is read in passing."""
+    gone = max(0, math.floor(seconds))
+    if gone < 60:
+        return f"{gone}s"
+    if gone < 3600:
+        return f"{gone // 60}m"
+    if gone < 86_400:
+        return f"{gone // 3600}h"
+    return f"{min(gone // 86_400, 999)}d"
+
+
 def waiting(wait: Wait | None) -> str:
     """Say what a worker waits for."""
     if wait is None:

@@ -25,7 +25,7 @@ from bus import (
     WorkerReleased,
 )
 from bus.states import FINAL, HELD
-from workers.board.look import Look, clock, duration, look_of, waiting
+from workers.board.look import Look, age, clock, duration, look_of, waiting
 from workers.redaction import one_line
 
 _AGENT = "agent"
@@ -241,6 +241,10 @@ class Row:
         if until is None or self.state in FINAL:
             return ""
         return duration((until - now).total_seconds())
+
+    def age(self, now: datetime) -> str:
+        """Return for how long it has been in its state; '' where nobody has told."""
+        return age((now - self.since).total_seconds()) if self.since else ""
 
     def story(self) -> str:
         """Return why it is in its state, in one line."""

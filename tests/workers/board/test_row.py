@@ -199,6 +199,16 @@ def test_what_is_over_counts_nothing_down(state: State) -> None:
     assert replace(after(retry()), state=state).countdown(NOW) == ""
 
 
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(-1, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (3600, "1h"), (86_399, "23h"), (86_400, "1d"), (1e9, "999d")],
+)
+def test_the_age_is_in_its_greatest_unit(seconds: float, age: str) -> None:
+    """Read in passing, it need not tell the seconds of an hour."""
+    assert Row("demo", since=NOW).age(NOW + timedelta(seconds=seconds)) == age
+    assert Row("demo").age(NOW) == ""
+
+
 def test_text_of_others_is_made_harmless() -> None:
     """What a provider or a person wrote stays on one line, without control characters."""
     row = Row("demo", state=State.ERROR, why="a\n\x1b[2Jb", worker="w\x07", model="m\n", action="x\ny")
