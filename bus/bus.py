@@ -355,12 +355,18 @@ class Bus:
     # for workers
 
     async def claim(
-        self, worker: WorkerRef, *, lease_s: float = LEASE_S, session: str | None = None, create: bool = False
+        self,
+        worker: WorkerRef,
+        *,
+        lease_s: float = LEASE_S,
+        session: str | None = None,
+        create: bool = False,
+        model: str | None = None,
     ) -> Claim | None:
         """Take the session queued longest, or the one named; see ``Sessions.claim``."""
         if session is not None:
             check_session(session)
-        return await self._sessions.claim(worker, lease_s=lease_s, session=session, create=create)
+        return await self._sessions.claim(worker, lease_s=lease_s, session=session, create=create, model=model)
 
     async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
         """Keep a lease and say what the worker is doing; see ``Sessions.renew``."""

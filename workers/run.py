@@ -278,6 +278,15 @@ class Run:
             action=error.failure.action,
         )
         notice = FailedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
+        failure = Wait(
+            llm=error.llm,
+            model=error.model[:_MODEL_LIMIT],
+            reason=error.failure.reason,
+            attempt=error.attempt,
+            max_attempts=error.max_attempts,
+            message=error.failure.message,
+            action=error.failure.action,
+        )
         why = one_line(f"{error.model}: {_sentence(error.failure.message)} {error.failure.action}")
         return Release(
             Trigger.FAIL,
@@ -286,6 +295,7 @@ class Run:
             reason=error.failure.reason,
             why=why,
             notices=(notice,),
+            failure=failure,
         )
 
 

@@ -149,7 +149,7 @@ class Worker:
         self._wake.event.clear()
         while not self._draining and len(self._runs) < self._settings.concurrency:
             try:
-                claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s)
+                claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model)
             except Unreachable as error:
                 if not self._away:
                     log.warning("worker.unreachable", extra={"cause": str(error)})

@@ -80,8 +80,8 @@ def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]
     if record.resume_at:
         left = duration((record.resume_at - now).total_seconds())
         yield "resumes", f"in {left} (at {day_and_clock(record.resume_at, now)})"
-    if wait and wait.message:
-        yield "provider", wait.message
+    if row.message:
+        yield "provider", row.message
     if row.needs_you:
         yield "to do", row.to_do
     if record.paused_by:
