@@ -108,7 +108,7 @@ KINDS: Final = MappingProxyType(
         "not-answered": Kind(
             504,
             "No controller answered in time",
-            "No controller answered in time. The command was withdrawn and will never be carried out. Does a controller run?",
+            "No controller answered in time. The command was withdrawn and will never be carried out. See that one runs.",
         ),
     }
 )
