@@ -140,11 +140,14 @@ def _quiet() -> Iterator[None]:
 def _ended_by_a_signal(app: WatchApp) -> Iterator[None]:
     """End in order when SIGTERM says so: the terminal must not stay as a full screen leaves it.
 
-    SIGHUP goes on ending us at once: the terminal is gone, and textual would wait for ever to write its last words to it.
+    SIGHUP ends us at once: the terminal is gone, and textual would wait for ever to write its last words to it. Also where who
+    started us ignores it (a window or a tmux under nohup): textual would go on, and read the end of its input without a pause.
     """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, app.exit, 128 + signal.SIGTERM)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         yield
     finally:
+        signal.signal(signal.SIGHUP, before)
         loop.remove_signal_handler(signal.SIGTERM)

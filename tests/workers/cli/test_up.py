@@ -45,6 +45,8 @@ async def said_by(process: Process, count: int) -> dict[str, str]:
     return {words[0]: words[1].strip() for words in lines}
 
 
+# Twice everything is started, litellm with it: more than a minute where the machine is busy with something else.
+@pytest.mark.timeout(4 * PATIENCE_S)
 @pytest.mark.process
 async def test_one_command_is_a_whole_system(spawn_tidings: SpawnTidings, provider: Provider, tmp_path: Path) -> None:
     """The page lets one in by its link, a session is answered, Ctrl-C ends all of it, and next time the sessions are there."""

@@ -155,12 +155,16 @@ async def test_a_pipe_is_told_when_the_connection_is_lost(
 
 
 _ON_ITS_TERMINAL = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.Handlers(int(sys.argv.pop(1))))
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from workers.cli import main
 sys.exit(main())
 """
-"""The command line, as the leader of a session that the terminal on its standard input belongs to."""
+"""The command line, as the leader of a session that the terminal on its standard input belongs to.
+
+What SIGHUP does at first is given: what it does to us depends on who started the tests.
+"""
 
 
 class Terminal:
@@ -177,11 +181,11 @@ class Terminal:
         self._there = True
         self.before = termios.tcgetattr(self._program)
 
-    async def run(self, *arguments: str) -> None:
-        """Start `tidings ARGUMENTS` on it."""
+    async def run(self, *arguments: str, hang_up: signal.Handlers = signal.SIG_DFL) -> None:
+        """Start `tidings ARGUMENTS` on it; `hang_up` is what SIGHUP does to who does not say otherwise."""
         termios.tcsetwinsize(self._program, (24, 80))
         asyncio.get_running_loop().add_reader(self._person, self._read)
-        command = (sys.executable, "-c", _ON_ITS_TERMINAL, *arguments)
+        command = (sys.executable, "-c", _ON_ITS_TERMINAL, str(int(hang_up)), *arguments)
         variables = environment({"TERM": "xterm-256color"})
         del variables["COLUMNS"]
         end = self._program
@@ -214,11 +218,11 @@ class Terminal:
 
 
 @pytest.fixture
-async def terminal(server_bus: Bus) -> AsyncIterator[Terminal]:
-    """A terminal on which all sessions are watched."""
+async def terminal(server_bus: Bus, request: pytest.FixtureRequest) -> AsyncIterator[Terminal]:
+    """A terminal on which all sessions are watched; the parameter is what SIGHUP does at first."""
     await bring(server_bus, "demo", State.ERROR)
     found = Terminal()
-    await found.run("watch", "--redis", server_bus.url)
+    await found.run("watch", "--redis", server_bus.url, hang_up=getattr(request, "param", signal.SIG_DFL))
     yield found
     await end_process(found.process)
     found.hang_up()
@@ -251,8 +255,9 @@ async def test_a_view_that_is_interrupted_leaves_the_terminal_as_it_was(
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("terminal", [signal.SIG_DFL, signal.SIG_IGN], ids=["by-itself", "under-nohup"], indirect=True)
 async def test_a_view_ends_with_its_terminal(terminal: Terminal) -> None:
-    """A window that is closed leaves no process behind."""
+    """A window that is closed leaves no process behind, also where SIGHUP was ignored by who opened it."""
     await eventually(lambda: terminal.shows("needs you"), 20)
     terminal.hang_up()
     assert await asyncio.wait_for(terminal.process.wait(), 20) == -signal.SIGHUP

@@ -57,6 +57,7 @@ async def test_keys_end_it(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch, key
 
 async def test_a_signal_ends_it(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, and afterwards it does what it did before."""
+    hang_up = signal.getsignal(signal.SIGHUP)
 
     async def person(pilot: Pilot[Any]) -> None:
         await eventually(lambda: shows(pilot, "no sessions so far"))
@@ -65,6 +66,7 @@ async def test_a_signal_ends_it(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch
 
     assert await live(memory_bus, person, monkeypatch) == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) == hang_up
 
 
 async def test_the_log_does_not_write_over_the_screen(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
