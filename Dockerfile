@@ -20,6 +20,9 @@ RUN pip wheel --no-deps --wheel-dir /dist . \
     && pip --python /opt/tidings/bin/python install "$(echo /dist/tidings-*.whl)[worker,gateway]"
 
 FROM python:3.12-slim
+# The image of Python has a pip of its own, and wheels to install it again; with another Python they are somewhere else.
+RUN rm -rf /usr/local/lib/python3.12/ensurepip /usr/local/lib/python3.12/site-packages/pip* /usr/local/bin/pip* \
+    && python -c "from importlib.util import find_spec; raise SystemExit(any(map(find_spec, ('pip', 'ensurepip'))))"
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tidings
 COPY --from=build /opt/tidings /opt/tidings
 # litellm fetches a price list from the net when it is imported, unless told not to.

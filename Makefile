@@ -19,6 +19,9 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PIP_INSTALL_NEWEST := -m pip install --quiet --disable-pip-version-check
 PIP_INSTALL = $(PIP_INSTALL_NEWEST) --constraint "$(CURDIR)/constraints.txt"
 
+# Where `make bench` writes its figures, beside the tables that it prints.
+JSON ?= bench/speed.json
+
 TYPED := bus workers tests bench examples
 
 # litellm fetches a price list from the net when it is imported, unless told not to.
@@ -74,7 +77,7 @@ bench-import: $(VENV)/.installed-all ## What `import bus` and `tidings --help` c
 
 .PHONY: bench
 bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (two minutes, on a quiet machine)
-	$(BIN)/python -m bench.speed
+	$(BIN)/python -m bench.speed --json-file $(JSON)
 
 .PHONY: soak
 soak: $(VENV)/.installed-all ## Whether a worker and a controller grow over 2,000 sessions (two minutes)
@@ -94,7 +97,7 @@ screenshots: $(VENV)/.installed-all ## Take the pictures of the web page again (
 
 .PHONY: clean
 clean: ## Remove the environment, builds, caches and reports
-	rm -rf $(VENV) $(NEWEST) dist .coverage .coverage.* coverage.xml htmlcov
+	rm -rf $(VENV) $(NEWEST) dist bench/speed.json .coverage .coverage.* coverage.xml htmlcov
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 

@@ -4,6 +4,8 @@ Ours is a controller that decides the command, a worker that claims the session,
 already. By hand, it is a job on a list, a loop that pops it, and a POST; and once more with litellm in place of the POST, because
 that alone is a good part of the way. On both sides all parts share one process and one event loop, so that no part works while
 another waits and one clock measures both; in the field they are processes, and each wake-up between them adds its own.
+
+`claimed_request.py` measures the second half of the same way, from the claim on.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
@@ -25,7 +28,7 @@ from redis.asyncio import Redis
 from bench.case import SMALL, TASKS, Case, Load
 from bench.plain import plain_client
 from bench.turns import Run, Timing
-from bus import Bus, SessionStart, StartData, State
+from bus import Bus, Claim, SessionStart, StartData, State
 from workers.agent import ChatAgent
 from workers.controller import Controller
 from workers.llm import close_litellm, load_litellm
@@ -46,23 +49,55 @@ _QUEUE = "jobs"
 
 @asynccontextmanager
 async def contestants(url: str, load: Load) -> AsyncIterator[Mapping[str, Run]]:
-    """Start the provider, our controller and worker, and a consumer for each of the others."""
+    """Prepare all three, timed from the command on."""
+    async with prepared(url, load, from_claim=False) as (ours, posted, through_litellm):
+        yield {OURS: ours, POSTED: posted, THROUGH_LITELLM: through_litellm}
+
+
+@asynccontextmanager
+async def prepared(url: str, load: Load, *, from_claim: bool) -> AsyncIterator[tuple[Run, Run, Run]]:
+    """Start the provider, our controller and worker, and a consumer for each of the others.
+
+    Args:
+        from_claim: whether the clock starts when the first is claimed or popped, and not when it is sent.
+    """
     load_litellm()
     async with AsyncExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, _ENVIRONMENT))
         provider = await stack.enter_async_context(Provider())
         stack.push_async_callback(close_litellm)
-        yield {
-            OURS: await _ours(stack, url, provider, load),
-            POSTED: await _by_hand(stack, url, provider, load, await _poster(stack, provider)),
-            THROUGH_LITELLM: await _by_hand(stack, url, provider, load, _litellm(provider)),
-        }
+        timed = _Timed(provider, load, from_claim)
+        yield (
+            await _ours(stack, url, timed),
+            await _by_hand(stack, url, timed, await _poster(stack, provider)),
+            await _by_hand(stack, url, timed, _litellm(provider)),
+        )
 
 
-async def _ours(stack: AsyncExitStack, url: str, provider: Provider, load: Load) -> Run:
+@dataclass(frozen=True)
+class _Timed:
+    """What is timed: how many at once, from where on, until they arrive where."""
+
+    provider: Provider
+    load: Load
+    from_claim: bool
+
+
+async def _ours(stack: AsyncExitStack, url: str, timed: _Timed) -> Run:
+    provider, load = timed.provider, timed.load
     settings = Settings(model=_MODEL, api_base=provider.base_url, concurrency=load.tasks)
     people, mind, hands = [await stack.enter_async_context(Bus.connect(url)) for _ in range(3)]
     await _keep(stack, Controller(mind, settings, name="bench").run())
+    claims: list[float] = []
+    claim = hands.claim
+
+    async def noted(*args: Any, **options: Any) -> Claim | None:
+        claimed = await claim(*args, **options)
+        if claimed is not None:
+            claims.append(time.monotonic())
+        return claimed
+
+    stack.enter_context(patch.object(hands, "claim", noted))
     await _keep(stack, Worker(hands, ChatAgent, settings, name="bench").run())
     numbers, text = count(), "x" * (load.size or SMALL)
 
@@ -74,7 +109,7 @@ async def _ours(stack: AsyncExitStack, url: str, provider: Provider, load: Load)
     async def over(session: str) -> bool:
         return (await people.status(session)).state is State.AWAITING_INPUT
 
-    return _measured(provider, begin, over, load)
+    return _measured(timed, begin, over, claims)
 
 
 class _Ask(Protocol):
@@ -104,12 +139,13 @@ def _litellm(provider: Provider) -> _Ask:
     return ask
 
 
-async def _by_hand(stack: AsyncExitStack, url: str, provider: Provider, load: Load, ask: _Ask) -> Run:
+async def _by_hand(stack: AsyncExitStack, url: str, timed: _Timed, ask: _Ask) -> Run:
     # Two: a BLPOP holds its connection, and the pool has as many as begin at the same time.
     client, consumer = [await stack.enter_async_context(plain_client(url, blocking=blocks)) for blocks in (False, True)]
-    queue, numbers, text = f"{_QUEUE}:{id(ask)}", count(), "x" * (load.size or SMALL)
+    queue, numbers, text = f"{_QUEUE}:{id(ask)}", count(), "x" * (timed.load.size or SMALL)
     done: set[str] = set()
-    await _keep(stack, _consume(consumer, queue, ask, done))
+    claims: list[float] = []
+    await _keep(stack, _consume(consumer, queue, ask, done, claims))
 
     async def begin() -> str:
         job = f"{next(numbers)} {text}"
@@ -119,10 +155,10 @@ async def _by_hand(stack: AsyncExitStack, url: str, provider: Provider, load: Lo
     async def over(job: str) -> bool:
         return job in done
 
-    return _measured(provider, begin, over, load)
+    return _measured(timed, begin, over, claims)
 
 
-async def _consume(client: Redis, queue: str, ask: _Ask, done: set[str]) -> None:
+async def _consume(client: Redis, queue: str, ask: _Ask, done: set[str], claims: list[float]) -> None:
     async def work(job: str) -> None:
         await ask(job)
         done.add(job)
@@ -130,6 +166,7 @@ async def _consume(client: Redis, queue: str, ask: _Ask, done: set[str]) -> None
     async with asyncio.TaskGroup() as group:
         while True:
             popped: Any = await client.blpop([queue], timeout=0)
+            claims.append(time.monotonic())
             group.create_task(work(popped[1].decode()))
 
 
@@ -146,11 +183,19 @@ async def _keep(stack: AsyncExitStack, running: Coroutine[Any, Any, None]) -> No
     stack.push_async_callback(end)
 
 
-def _measured(provider: Provider, begin: Callable[[], Awaitable[str]], over: Callable[[str], Awaitable[bool]], load: Load) -> Run:
-    """Time from beginning so many at once until the last of their requests has arrived, as often as the load says."""
+def _measured(
+    timed: _Timed, begin: Callable[[], Awaitable[str]], over: Callable[[str], Awaitable[bool]], claims: list[float]
+) -> Run:
+    """Time from beginning so many at once until the last of their requests has arrived, as often as the load says.
+
+    Args:
+        claims: when each was claimed; filled by whoever claims.
+    """
+    provider, load = timed.provider, timed.load
 
     async def together() -> float:
         before = len(provider.requests)
+        claims.clear()
 
         async def arrived() -> bool:
             return len(provider.requests) >= before + load.tasks
@@ -164,7 +209,9 @@ def _measured(provider: Provider, begin: Callable[[], Awaitable[str]], over: Cal
             await _until(partial(over, name))
         if len(provider.requests) != before + load.tasks:
             raise RuntimeError(f"{load.tasks} were begun and {len(provider.requests) - before} requests arrived")
-        return last - started
+        if len(claims) != load.tasks:
+            raise RuntimeError(f"{load.tasks} were begun and {len(claims)} were claimed")
+        return last - (claims[0] if timed.from_claim else started)
 
     async def run() -> Timing:
         rounds = load.operations // load.tasks

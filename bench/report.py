@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from bench.case import Case, Load
@@ -17,10 +18,10 @@ _HEADINGS = ("Tidings", "redis-py alone", "bytes", "tasks", "Tidings", "redis-py
 _INTRODUCTION = """\
 # Performance
 
-How quick the bus is, beside redis-py alone in the same run. `make bench` prints these tables, and
-`python -m bench.speed --markdown docs/performance.md` wrote this page: run it on a quiet machine, and do not edit what it
-wrote. What stands beside what, and why that is fair, is said at the head of each case in `bench/`; how it is measured, in
-[bench/README.md](../bench/README.md).
+How quick the bus is, beside redis-py alone in the same run. `make bench` prints such tables and writes the figures into
+`bench/speed.json`; `python -m bench.speed --markdown docs/performance.md` wrote this page: run it on a quiet machine, and do not
+edit what it wrote. What stands beside what, and why that is fair, is said at the head of each case in `bench/`; how it is
+measured, in [bench/README.md](../bench/README.md).
 
 Ratios carry over to other machines, figures do not. What importing costs is another program, `make bench-import`; whether a
 worker grows with its sessions a third one, `make soak`.
@@ -79,12 +80,24 @@ def machine(server: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "system": platform.system(),
         "processor": platform.machine(),
+        "cpu": _cpu(),
         "cpus": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "server": f"Valkey {valkey}" if valkey else f"Redis {server.get('redis_version', '?')}",
         "packages": {name: version(name) for name in _PACKAGES},
     }
+
+
+def _cpu() -> str:
+    """Return the model of the CPU, or its architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()
 
 
 def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
@@ -142,6 +155,7 @@ def _footer(about: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
     return (
         "Medians over the rounds; speed is ours divided by redis-py's, within a round. "
-        f"{about['system']} on {about['processor']}, {about['cpus']} CPUs, load {about['load_before']} before the run; "
+        f"{about['system']} on {about['processor']}, {about['cpus']} CPUs ({about['cpu']}), {about['memory_gib']} GiB, "
+        f"load {about['load_before']} before the run; "
         f"Python {about['python']}, {about['server']} (keeps nothing on disk), {packages}."
     )

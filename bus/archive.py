@@ -127,7 +127,7 @@ def read_archives(lines: Iterable[bytes]) -> Iterator[Archive]:
     for number, line in reader:
         yield _archive(_header(number, line), number, reader)
     if number == 0:
-        raise BadArchive("there is no export in it")
+        raise BadArchive("there is nothing in it: `tidings export SESSION --to FILE` writes an export")
 
 
 def _archive(header: Header, number: int, reader: Iterator[tuple[int, bytes]]) -> Archive:

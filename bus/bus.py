@@ -303,7 +303,7 @@ class Bus:
         """Make a session out of an export, whole or not at all; see ``Transfer.restore``."""
         return await self._transfer.restore(archive, session)
 
-    async def send(self, command: Command, timeout_s: float = 10.0) -> Outcome:
+    async def send(self, command: Command, timeout_s: float = 10.0, *, key: str = "") -> Outcome:
         """Send a command and wait for its outcome; see ``Steering.send``.
 
         Raises:
@@ -311,13 +311,14 @@ class Bus:
             CommandExpired: nobody handled it in time, and nobody will.
             UnknownSession: there is no such session.
             SessionDeleted: it was deleted.
+            KeyReused: another command was sent under the key.
             Unreachable: the server does not answer.
         """
-        return await self._steering.send(command, timeout_s)
+        return await self._steering.send(command, timeout_s, key)
 
-    async def submit(self, command: Command) -> Outcome | None:
+    async def submit(self, command: Command, *, key: str = "") -> Outcome | None:
         """Store a command and wait for nothing; see ``Steering.submit``."""
-        return await self._steering.submit(command)
+        return await self._steering.submit(command, key)
 
     async def children(self, session: str) -> tuple[Child, ...]:
         """Return what is known of the children of a session, by name; see ``read_children``."""
@@ -354,12 +355,18 @@ class Bus:
     # for workers
 
     async def claim(
-        self, worker: WorkerRef, *, lease_s: float = LEASE_S, session: str | None = None, create: bool = False
+        self,
+        worker: WorkerRef,
+        *,
+        lease_s: float = LEASE_S,
+        session: str | None = None,
+        create: bool = False,
+        model: str | None = None,
     ) -> Claim | None:
         """Take the session queued longest, or the one named; see ``Sessions.claim``."""
         if session is not None:
             check_session(session)
-        return await self._sessions.claim(worker, lease_s=lease_s, session=session, create=create)
+        return await self._sessions.claim(worker, lease_s=lease_s, session=session, create=create, model=model)
 
     async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
         """Keep a lease and say what the worker is doing; see ``Sessions.renew``."""

@@ -6,6 +6,7 @@ script stays on one node of a cluster: ``<prefix>{0}:<what>...``.
     record       hash      <prefix>{0}:session.<session>
     log          stream    <prefix>{0}:<plane>.<session>          (status: a short ring that expires)
     outcome      string    <prefix>{0}:outcome.<session>.<command id>
+    key          string    <prefix>{0}:key.<session>.<digest>     the id of the command that was sent under a key
     ready        sorted    <prefix>{0}:ready                      session by the time at which it was queued
     due          sorted    <prefix>{0}:due                        session by the time at which a controller must look at it
     sessions     hash      <prefix>{0}:sessions                   session to state
@@ -94,6 +95,10 @@ class Names:
     def outcome(self, session: str, command_id: str) -> str:
         """Key of the outcome of one command."""
         return self._key(f"outcome.{session}.{command_id}")
+
+    def key(self, session: str, digest: str) -> str:
+        """Key of the id of the command that was sent under a key of its sender's, which may be any text: hence a digest of it."""
+        return self._key(f"key.{session}.{digest}")
 
     @property
     def ready(self) -> str:

@@ -21,6 +21,7 @@
     ├── OutcomeUnknown        the connection broke while a write was under way; the same id may be sent again
     ├── CommandRefused        a controller refused the command, and says what would be legal
     ├── CommandExpired        no controller handled the command in time; it never will be applied
+    ├── KeyReused             another command was sent to the session under the same key
     └── Closed                the bus or the subscription was closed by us
 
 Lower errors (redis-py, the operating system) are mapped in ``bus.redis.connection`` and nowhere else. Data is on attributes; the
@@ -147,10 +148,15 @@ class PayloadTooLarge(InvalidMessage):
 
 
 class UnknownSession(TidingsError, LookupError):
-    """There is no session of that name."""
+    """There is no session of that name.
 
-    def __init__(self, session: str) -> None:
-        super().__init__(f"there is no session {session!r}: start it first (tidings start {session} --message ...)")
+    Args:
+        start: whether to start it is what helps; it does not help who wants to keep or delete one.
+    """
+
+    def __init__(self, session: str, *, start: bool = True) -> None:
+        advice = f": start it first (tidings start {session} --message ...)" if start else ""
+        super().__init__(f"there is no session {session!r}{advice}")
         self.session = session
 
 
@@ -166,7 +172,7 @@ class SessionExists(TidingsError):
     """A session of that name is there already."""
 
     def __init__(self, session: str) -> None:
-        super().__init__(f"session {session!r} exists already: delete nothing, import it under another name (--as NAME)")
+        super().__init__(f"session {session!r} exists already, and stays as it is: take another name")
         self.session = session
 
 
@@ -238,6 +244,18 @@ class CommandExpired(TidingsError, TimeoutError):
             "no controller answered in time, and the command was withdrawn: is a `tidings controller` running on this Redis?"
         )
         self.command_id = command_id
+
+
+class KeyReused(TidingsError):
+    """Another command was sent to the session under the same key; this one was not stored.
+
+    Attributes:
+        session: the session that both were for.
+    """
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"another command was sent to session {session!r} under this key: take a new key for each command")
+        self.session = session
 
 
 class Closed(TidingsError):

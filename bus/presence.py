@@ -34,6 +34,7 @@ class Presence(Data):
         sessions: sessions that it holds right now.
         concurrency: sessions that it can hold; 0 for one that holds none.
         model: the model that a worker calls.
+        starting: whether it is there and does not work yet.
         draining: whether it is about to end.
         unreadable: sessions that a controller has set aside because their records cannot be read.
         skipped: stored messages that it could not read and left out.
@@ -48,6 +49,7 @@ class Presence(Data):
     sessions: tuple[str, ...] = ()
     concurrency: int = Field(default=0, ge=0)
     model: Text | None = None
+    starting: bool = False
     draining: bool = False
     unreadable: int = Field(default=0, ge=0)
     skipped: int = Field(default=0, ge=0)

@@ -50,12 +50,13 @@ class Record:
         epoch: identity of its logs.
         version: grows with every change of state.
         why: one line for a person.
+        by: who asked for the state; None: nobody.
         reason: reason of the wait or failure, None where there is none.
         since: when it entered the state.
         token: fencing token; a write with another is refused.
         lease_until: until when its worker holds it.
         worker: who holds it; None: nobody.
-        picture: what the worker is doing.
+        picture: what the worker is doing; of a session without one its model, and what it is parked for or has failed at.
         nudge: how often it was resumed while a worker held it.
         resume_at: when a parked session is queued again.
         parks: parks in a row without success.
@@ -82,6 +83,7 @@ class Record:
     epoch: str
     version: int = 0
     why: str = ""
+    by: str | None = None
     reason: Reason | None = None
     since: datetime | None = None
     token: int = 0
@@ -125,6 +127,11 @@ class Record:
         """The wait to show; None while nothing waits."""
         return self.picture.wait if self.state in _WAITING else None
 
+    @property
+    def failure(self) -> Wait | None:
+        """The call that failed for good; None where none did."""
+        return self.picture.wait if self.state is State.ERROR else None
+
     def as_notice(self, at: datetime) -> SessionState | None:
         """Draw the current picture as a ``session.state`` notice that stands at the newest status offset.
 
@@ -146,11 +153,13 @@ class Record:
                 parent=self.parent,
                 name=self.name,
                 why=self.why,
-                by=self.paused_by if self.state is State.PAUSED else None,
+                by=self.paused_by if self.state is State.PAUSED else self.by,
                 reason=self.reason or (self.wait.reason if self.wait else None),
                 wait=self.wait,
                 resume_at=self.resume_at,
                 worker=self.worker,
+                failure=self.failure,
+                model=self.picture.model,
             ),
         )
 
@@ -208,6 +217,7 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
         epoch=read("epoch", str) or "",
         version=read("version", int) or 0,
         why=read("why", str) or "",
+        by=read("by", str),
         reason=read("reason", Reason),
         since=read("since", _when),
         token=read("token", int) or 0,

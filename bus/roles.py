@@ -48,6 +48,7 @@ _PERSON = _LOOK | {
     "commands": "pexpire xadd xlen xrange",
     "due": "zadd zcard zrange",
     "outcome": "get set",
+    "key": "get set",
 }
 
 _KEYS: Mapping[Role, Mapping[str, str]] = {
@@ -84,8 +85,8 @@ _KEYS: Mapping[Role, Mapping[str, str]] = {
 _SCRIPTED: Mapping[Role, str] = {
     Role.WORKER: " ".join(_KEYS[Role.WORKER]),
     Role.CONTROLLER: " ".join(_KEYS[Role.CONTROLLER]),
-    Role.PERSON: "record commands due outcome",
-    Role.GATEWAY: "record commands due outcome seen presences",
+    Role.PERSON: "record commands due outcome key",
+    Role.GATEWAY: "record commands due outcome key seen presences",
 }
 """What scripts are given as KEYS, which must be open to reading and writing as a whole."""
 
@@ -158,6 +159,7 @@ def _every_key(names: Names) -> dict[str, str]:
         "status": names.log("status", "*"),
         "commands": names.log("commands", "*"),
         "outcome": names.outcome("*", "*"),
+        "key": names.key("*", "*"),
         "children": names.children("*"),
         "ready": names.ready,
         "due": names.due,

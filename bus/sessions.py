@@ -63,6 +63,7 @@ class Claim:
         lease_until: server time at which the lease ends if it is never renewed.
         parent: session of which it is a child; None: of none.
         name: what its parent calls it.
+        model: what its worker asks for the agent; None: not said.
     """
 
     session: str
@@ -75,6 +76,7 @@ class Claim:
     lease_until: datetime
     parent: str | None = None
     name: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Release:
         notices: further notices to publish in the same step, before the new state.
         awaits: children whose results the agent waits for. A child that ends its turn so has not done what it was asked yet, and
             nothing is reported to its own parent.
+        failure: the call that failed for good; None: none did.
+        model: the model of the agent; None: that of the claim, else of the call that is parked or failed.
     """
 
     trigger: Trigger
@@ -118,6 +122,8 @@ class Release:
     why: str = ""
     notices: tuple[Notice, ...] = ()
     awaits: int = 0
+    failure: Wait | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +184,19 @@ class Sessions:
         """Among how many of the longest waiting sessions a claim chooses."""
 
     async def claim(
-        self, worker: WorkerRef, *, lease_s: float = LEASE_S, session: str | None = None, create: bool = False
+        self,
+        worker: WorkerRef,
+        *,
+        lease_s: float = LEASE_S,
+        session: str | None = None,
+        create: bool = False,
+        model: str | None = None,
     ) -> Claim | None:
         """Take the session that has been queued longest, or the one named.
 
         Args:
             create: make the session named when there is none (for a loop of one's own, without a ``session.start``).
+            model: the model of the agent, for people to see.
 
         Returns:
             The claim; None when nothing is queued.
@@ -196,19 +209,19 @@ class Sessions:
             Unreachable: the server does not answer. If the claim was granted all the same, its lease runs out by itself.
         """
         if session is not None:
-            answer = await self._try(session, worker, lease_s, create)
+            answer = await self._try(session, worker, lease_s, create, model)
             check_fit(session, answer)
             if answer[0] != b"ok":
                 raise _refusal(session, answer)
-            return self._claim(session, worker, lease_s, answer)
+            return self._claim(session, worker, lease_s, answer, model)
         # Each candidate leaves ``ready``, whoever gets it, but those of a newer version: so this ends.
         newer = 0
         while candidates := await self._queued(newer):
             for candidate in self._in_turn(candidates):
-                answer = await self._try(candidate, worker, lease_s, create=False)
+                answer = await self._try(candidate, worker, lease_s, False, model)
                 if answer[0] == b"ok":
                     self._crowd = max(1, self._crowd - 1)
-                    return self._claim(candidate, worker, lease_s, answer)
+                    return self._claim(candidate, worker, lease_s, answer, model)
                 if answer[0] == b"newer":
                     newer += 1
                 else:
@@ -230,7 +243,7 @@ class Sessions:
         pipeline.zrange(self._link.names.ready, first, first + _LOOK - 1)
         return [name.decode() for name in (await self._link.read(pipeline))[0]]
 
-    async def _try(self, session: str, worker: WorkerRef, lease_s: float, create: bool) -> Any:
+    async def _try(self, session: str, worker: WorkerRef, lease_s: float, create: bool, model: str | None) -> Any:
         names, now = self._link.names, self._link.clock.now()
         source = f"worker/{worker.name}"
         claimed = WorkerClaimed(subject=session, source=source, time=now, data=WorkerClaimedData(worker=worker))
@@ -238,15 +251,15 @@ class Sessions:
             subject=session,
             source=source,
             time=now,
-            data=SessionStateData(to=State.RUNNING, version=0, why="taken up by a worker", worker=worker),
+            data=SessionStateData(to=State.RUNNING, version=0, why="taken up by a worker", worker=worker, model=model),
         )
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
         args += [RING, int(RING_S * 1000), claimed.id, *_split_claimed(claimed), state.id, *split_state(state)]
-        args.append(new_epoch() if create else "")
+        args += [new_epoch() if create else "", Picture(model=model).model_dump_json()]
         return await self._link.run("claim", keys, args)
 
-    def _claim(self, session: str, worker: WorkerRef, lease_s: float, answer: Any) -> Claim:
+    def _claim(self, session: str, worker: WorkerRef, lease_s: float, answer: Any, model: str | None) -> Claim:
         _, token, version, epoch, parks, lease_until, parent, name = answer
         return Claim(
             session,
@@ -259,6 +272,7 @@ class Sessions:
             instant(int(lease_until)),
             parent.decode() or None,
             name.decode() or None,
+            model,
         )
 
     async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
@@ -356,7 +370,9 @@ class Sessions:
         to = next_state(State.RUNNING, release.trigger) if release.trigger in _RELEASES else None
         if to is None:
             raise ValueError(f"{release.trigger} is not a way to release a session")
-        picture = Picture(model=release.wait.model, waits={release.wait.llm: release.wait}) if release.wait else Picture()
+        call = release.wait or release.failure
+        rest = Picture(model=release.model or claim.model or (call.model if call else None))
+        picture = rest.model_copy(update={"waits": {call.llm: call}}) if call else rest
         source, now = f"worker/{claim.worker.name}", self._link.clock.now()
         released = WorkerReleased(
             subject=session,
@@ -364,11 +380,11 @@ class Sessions:
             time=now,
             data=WorkerReleasedData(worker=claim.worker, why=release.trigger.value),
         )
-        state_id, head, tail, tail_queued = self._state(claim, to, release, source, now)
+        state_id, head, tail, tail_queued = self._state(claim, to, release, rest.model, source, now)
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, claim.token, to.value, release.read, milliseconds(release.resume_at), release.parks]
         args += [picture.model_dump_json(), release.reason or "", release.why, names.channel("status", session)]
-        args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued, release.awaits]
+        args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued, release.awaits, rest.model_dump_json()]
         for notice in (*release.notices, released):
             args += [notice.id, encode(notice, self._link.payload_limit)]
         answer = await self._link.run_again("release", keys, args)
@@ -377,18 +393,27 @@ class Sessions:
             raise LeaseLost(session)
         return Released(State(answer[1].decode()), int(answer[2]))
 
-    def _state(self, claim: Claim, to: State, release: Release, source: str, now: datetime) -> tuple[str, bytes, bytes, bytes]:
+    def _state(
+        self, claim: Claim, to: State, release: Release, model: str | None, source: str, now: datetime
+    ) -> tuple[str, bytes, bytes, bytes]:
         told = SessionState(
             subject=claim.session,
             source=source,
             time=now,
             data=SessionStateData(
-                to=to, version=0, why=release.why, reason=release.reason, wait=release.wait, resume_at=release.resume_at
+                to=to,
+                version=0,
+                why=release.why,
+                reason=release.reason,
+                wait=release.wait,
+                resume_at=release.resume_at,
+                failure=release.failure,
+                model=model,
             ),
         )
         queued = told.model_copy(
             update={
-                "data": SessionStateData(to=State.QUEUED, version=0, why="somebody spoke while the run was closing"),
+                "data": SessionStateData(to=State.QUEUED, version=0, why="somebody spoke while the run was closing", model=model),
             }
         )
         head, tail = split_state(told)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from datetime import timedelta
 from typing import Any
 
 from bus.decisions import OUTCOME_S
-from bus.errors import CommandExpired, CommandRefused, SessionDeleted, UnknownSession, Unreachable
+from bus.errors import CommandExpired, CommandRefused, KeyReused, SessionDeleted, UnknownSession, Unreachable
 from bus.listener import Listener
 from bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode
 from bus.records import check_fit
@@ -50,13 +51,14 @@ class Steering:
         self._link, self._listener = link, listener
         self.dropped = 0
 
-    async def send(self, command: Command, timeout_s: float) -> Outcome:
+    async def send(self, command: Command, timeout_s: float, key: str = "") -> Outcome:
         """Send a command and wait for its outcome.
 
         A command that is sent again under the same id is stored once, and its first outcome is the outcome of all.
 
         Args:
             timeout_s: how long to wait; the command expires with it and will not be applied later.
+            key: what the sender calls this command, see ``submit``.
 
         Returns:
             The outcome, which is ``applied``.
@@ -67,6 +69,7 @@ class Steering:
             TypeError: it is not a command, or one that controllers do not know.
             UnknownSession: there is no such session.
             SessionDeleted: it was deleted; deleting it once more is applied.
+            KeyReused: the key is another command's.
             NewerRecord: a newer version wrote its record; nothing was stored.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
@@ -81,19 +84,24 @@ class Steering:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._listener.listen(self._link.names.outcomes(command.subject), answer)
-                outcome = await self.submit(command) or await self._await_outcome(command, answer)
+                outcome = await self.submit(command, key) or await self._await_outcome(command, answer)
         except TimeoutError:
             outcome = await self._withdraw(command)
         finally:
             await self._listener.forget(answer)
         return _raise_unless_applied(outcome)
 
-    async def submit(self, command: Command) -> Outcome | None:
+    async def submit(self, command: Command, key: str = "") -> Outcome | None:
         """Store a command and wait for nothing; returns its outcome when it has one already.
 
         It does not expire. The same id again, within 24 h of its outcome, stores nothing.
 
+        Args:
+            key: what the sender calls this command; for 24 h after it was stored no command of the session with another id goes
+                by the same key. '' for none.
+
         Raises:
+            KeyReused: another command went by the key; this one was not stored.
             UnknownSession: there is no such session, and the command does not start one.
             CommandRefused: too many commands wait there already.
             NewerRecord: a newer version wrote the record; nothing was stored.
@@ -102,14 +110,17 @@ class Steering:
         """
         names, session = self._link.names, command.subject
         keys = [names.record(session), names.log("commands", session), names.due, names.outcome(session, command.id)]
+        keys += [names.key(session, _digest(key))] if key else []
         epoch = new_epoch() if isinstance(command, SessionStart) else ""
         payload = encode(command, self._link.payload_limit)
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
-        args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command, SessionDelete))]
+        args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command, SessionDelete)), int(OUTCOME_S * 1000)]
         answer = await self._link.run_again("command", keys, args)
         check_fit(session, answer)
+        if answer[0] == b"reused":
+            raise KeyReused(session)
         if answer[0] == b"unknown":
-            raise UnknownSession(session)
+            raise UnknownSession(session, start=not isinstance(command, SessionDelete))
         if answer[0] == b"deleted":
             raise SessionDeleted(session)
         if answer[0] == b"full":
@@ -159,6 +170,10 @@ class Steering:
         except TimeoutError:
             address = self._link.connection.address
             raise Unreachable(f"{address} does not answer: look whether the server is well", address=address) from None
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode(errors="replace")).hexdigest()[:32]
 
 
 def _raise_unless_applied(outcome: Outcome) -> Outcome:

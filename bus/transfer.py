@@ -75,7 +75,7 @@ class Transfer:
         if record.state is State.DELETED:
             raise SessionDeleted(session)
         if not fields or not fields.get(b"state"):
-            raise UnknownSession(session)
+            raise UnknownSession(session, start=False)
         return Header(
             session=session,
             epoch=record.epoch or "lost",

@@ -65,6 +65,7 @@ _THINGS = (
     ("log of the commands", "stream", "until a controller has handled them"),
     ("session record", "hash", "for good; of a deleted session a tombstone"),
     ("outcome of one command", "string", f"{OUTCOME_S / _HOURS:g} h"),
+    ("id of the command that was sent under a key of its sender's", "string", f"{OUTCOME_S / _HOURS:g} h"),
     ("sessions that want a worker", "sorted set", "by the time at which they were queued"),
     ("sessions that want a controller", "sorted set", "by the time at which to look at them"),
     ("all sessions and their states", "hash", "until they are deleted"),
@@ -78,7 +79,14 @@ def _every(names: Names) -> tuple[str, ...]:
     session, command = "demo", "<command id>"
     channels = tuple(names.channel(plane, session) for plane in PLANES)
     logs = tuple(names.log(plane, session) for plane in PLANES)
-    keys = (names.record(session), names.outcome(session, command), names.ready, names.due, names.sessions)
+    keys = (
+        names.record(session),
+        names.outcome(session, command),
+        names.key(session, "<digest>"),
+        names.ready,
+        names.due,
+        names.sessions,
+    )
     kin = (names.children(session), names.seen, names.presences)
     return (*channels, names.outcomes(session), names.wake, *logs, *keys, *kin)
 

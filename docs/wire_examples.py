@@ -61,6 +61,7 @@ _STATE = m.SessionStateData(
     reason=m.Reason.RATE_LIMIT,
     wait=m.Wait.model_validate(_RETRY.model_dump()),
     worker=_WORKER,
+    model=MODEL,
 )
 _CHILD, _CHILD_NAME = f"{SESSION}-searcher-5d1f0c9be234", "searcher"
 _CHILD_STATE = m.Child(
@@ -71,6 +72,7 @@ _CHILD_STATE = m.Child(
     reason=m.Reason.RATE_LIMIT,
     wait=m.Wait.model_validate(_RETRY.model_dump()),
     worker=_WORKER,
+    model=MODEL,
 )
 _REPORT: Mapping[str, Any] = {
     "child": _CHILD,

@@ -55,7 +55,7 @@ async def run(bus: Bus, session: str, task: str, *, model: str, api_base: str | 
     me = WorkerRef(name=f"own-loop-{os.getpid()}", host=socket.gethostname(), pid=os.getpid())
     # Before the claim: importing litellm takes seconds, and a lease does not wait.
     await asyncio.to_thread(load_litellm)
-    while (claim := await _claim(bus, me, session)) is not None:
+    while (claim := await _claim(bus, me, session, model)) is not None:
         # The hold renews the lease, carries what the Llm tells, and hears of pause, stop and resume.
         async with Hold(bus, claim) as hold:
             llm = Llm(model, tell=hold.tell, gave_up=hold.clear, nudge=hold.nudge, now=bus.now, api_base=api_base)
@@ -68,11 +68,11 @@ async def run(bus: Bus, session: str, task: str, *, model: str, api_base: str | 
     return (await bus.status(session)).state or State.STOPPED
 
 
-async def _claim(bus: Bus, me: WorkerRef, session: str) -> Claim | None:
+async def _claim(bus: Bus, me: WorkerRef, session: str, model: str) -> Claim | None:
     """Take the session as soon as it wants a worker; None when it is over."""
     while True:
         try:
-            return await bus.claim(me, session=session, create=True)
+            return await bus.claim(me, session=session, create=True, model=model)
         except SessionHeld:
             if not await _wanted(bus, session):
                 return None

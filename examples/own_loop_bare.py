@@ -46,7 +46,7 @@ class Teller:
     def __init__(self, bus: Bus, claim: Claim) -> None:
         self._bus, self._claim = bus, claim
         self._outbox: Outbox = bus.outbox()
-        self._picture = Picture()
+        self._picture = Picture(model=claim.model)
         self._nudge = 0
 
     def tell(self, told: Told) -> None:
@@ -89,7 +89,7 @@ async def ask(bus: Bus, session: str, question: str, *, model: str, api_base: st
     """
     await asyncio.to_thread(load_litellm)
     me = WorkerRef(name=f"own-loop-{os.getpid()}", host=socket.gethostname(), pid=os.getpid())
-    claim = await bus.claim(me, session=session, create=True)
+    claim = await bus.claim(me, session=session, create=True, model=model)
     assert claim is not None, "a claim by name is granted or raises"
     teller = Teller(bus, claim)
     keeper = asyncio.create_task(teller.keep_lease())

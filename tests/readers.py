@@ -74,5 +74,3 @@ class Writer:
     async def _write(self, most: int) -> None:
         for _ in range(most):
             await self.write()
-            # Others get a turn, also where the server is in this process.
-            await asyncio.sleep(0)

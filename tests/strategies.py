@@ -90,6 +90,8 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         wait=_maybe(waits),
         resume_at=_maybe(instants),
         worker=_maybe(workers),
+        failure=_maybe(waits),
+        model=_maybe(texts),
     ),
     m.ChildState: st.builds(
         m.Child,
@@ -101,6 +103,8 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         wait=_maybe(waits),
         resume_at=_maybe(instants),
         worker=_maybe(workers),
+        failure=_maybe(waits),
+        model=_maybe(texts),
     ),
     m.UserMessage: st.builds(m.UserMessageData, text=texts, by=_maybe(texts)),
     m.AgentMessage: st.builds(

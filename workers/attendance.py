@@ -31,6 +31,7 @@ class Attendance:
     def __init__(self, bus: Bus, describe: Callable[[], Presence], beat_s: float = BEAT_S) -> None:
         self._bus, self._describe, self._beat_s = bus, describe, beat_s
         self._ended = asyncio.Event()
+        self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._denied = False
 
@@ -40,6 +41,7 @@ class Attendance:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended.set()
+        self._changed.set()
         task, self._task = self._task, None
         try:
             if task is not None:
@@ -49,8 +51,13 @@ class Attendance:
         finally:
             await self._leave()
 
+    def renew(self) -> None:
+        """Say it again now: something has changed that others wait for."""
+        self._changed.set()
+
     async def _beat(self) -> None:
         while not self._ended.is_set():
+            self._changed.clear()
             try:
                 await self._bus.attend(self._describe())
             except TidingsError as error:
@@ -59,7 +66,7 @@ class Attendance:
                 log.exception("attendance.failed")
             try:
                 async with asyncio.timeout(self._beat_s):
-                    await self._ended.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -175,9 +175,13 @@ def _clock(server: Server) -> Finding:
 
 def _live(facts: Facts, role: Role) -> Finding:
     those = [one for one in facts.roll if one.presence.role is role]
-    live = [one for one in those if one.live]
+    live = [one for one in those if one.live and not one.presence.starting]
+    starting = [one.presence.name for one in those if one.live and one.presence.starting]
     silent = sorted((one for one in those if not one.live), key=lambda one: one.seen_at, reverse=True)
     check = f"{role.value}s"
+    if not live and starting:
+        advice = "ask again in some seconds (a worker first imports litellm); if it stays so, look at its log"
+        return Finding(check, Level.NOTE, f"no {role.value} works yet; starting: {_some(starting)}", advice)
     if not live:
         last = f"; the last one heard of was {silent[0].presence.name}" if silent else ""
         return Finding(check, Level.PROBLEM, f"no {role.value} is alive{last}", f"start one: tidings {role.value}")
@@ -185,6 +189,8 @@ def _live(facts: Facts, role: Role) -> Finding:
     if role is Role.WORKER:
         held, room = sum(len(one.presence.sessions) for one in live), sum(one.presence.concurrency for one in live)
         found += f", holding {held} of at most {room} sessions"
+    if starting:
+        found += f"; starting: {_some(starting)}"
     if silent:
         advice = "they ended without saying so: look at their logs; after a day they are forgotten"
         return Finding(check, Level.NOTE, f"{found}; silent: {_some([one.presence.name for one in silent])}", advice)
@@ -204,7 +210,8 @@ def _records(facts: Facts) -> Iterator[Finding]:
     spoiled = sorted(one.session for one in facts.unreadable if one.spoiled)
     newer = sorted(one.session for one in facts.unreadable if one.newer)
     if broken:
-        found = f"the records of {len(broken)} sessions cannot be read: {_some(broken)}"
+        what = "record of 1 session" if len(broken) == 1 else f"records of {len(broken)} sessions"
+        found = f"the {what} cannot be read: {_some(broken)}"
         advice = (
             "`tidings export SESSION` keeps a history, `tidings delete SESSION` takes the session away; both work all the same"
         )
@@ -217,7 +224,8 @@ def _records(facts: Facts) -> Iterator[Finding]:
         )
         yield Finding("records", Level.PROBLEM, found, advice)
     if newer:
-        found = f"{len(newer)} sessions were written by a newer Tidings: {_some(newer)}"
+        what = "1 session was" if len(newer) == 1 else f"{len(newer)} sessions were"
+        found = f"{what} written by a newer Tidings: {_some(newer)}"
         yield Finding("records", Level.NOTE, found, "update this Tidings; older processes leave those sessions alone")
     if not facts.unreadable:
         yield Finding("records", Level.OK, "every record can be read")
@@ -245,14 +253,15 @@ def _ready(facts: Facts) -> Finding:
     age = _age(queue, facts.now)
     if age is None:
         return Finding("ready", Level.OK, "no session waits for a worker")
-    found = f"{queue.length} wait for a worker, {queue.first} for {age:.0f} s"
+    found = f"{queue.length} {'waits' if queue.length == 1 else 'wait'} for a worker, {queue.first} for {age:.0f} s"
     if age <= 3 * facts.lease_s:
         return Finding("ready", Level.OK, found)
-    workers = [one.presence for one in facts.roll if one.live and one.presence.role is Role.WORKER]
+    alive = [one.presence for one in facts.roll if one.live and one.presence.role is Role.WORKER]
+    workers = [one for one in alive if not one.starting]
     if any(len(one.sessions) < one.concurrency and not one.draining for one in workers):
-        advice = "workers have room and do not take it: look at their logs, and whether they have the same prefix"
+        advice = "workers have room and do not take it: look at their logs"
         return Finding("ready", Level.PROBLEM, found, advice)
-    level = Level.NOTE if workers else Level.PROBLEM
+    level = Level.NOTE if alive else Level.PROBLEM
     return Finding("ready", level, found, "start more workers, or raise --concurrency")
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -42,6 +43,8 @@ DRAIN_S = 1.0
 CANCEL_S = 5.0
 """How long work that was cancelled may take to end before it is left behind; its writes are refused by then."""
 
+_AGENT = "agent"
+
 
 class Revoked(Exception):
     """The session was taken away: paused, stopped, or (state None) the lease could not be kept.
@@ -72,7 +75,7 @@ class Hold:
         self._pause_s = renew_s
         self._outbox: Outbox = bus.outbox()
         self._waits: dict[str, Wait] = {}
-        self._model: str | None = None
+        self._model = claim.model
         self._nudges = 0
         self.nudge = Nudge()
         self._poke = asyncio.Event()
@@ -120,7 +123,8 @@ class Hold:
 
     def tell(self, data: Told) -> None:
         """Tell a retry or a recovery, and change the picture; returns at once and never raises."""
-        self._model = data.model
+        if data.llm == _AGENT or self._model is None:
+            self._model = data.model
         notice: Notice
         if isinstance(data, LlmRetryData):
             self._waits[data.llm] = Wait.model_validate(data.model_dump(include=set(Wait.model_fields)))
@@ -240,7 +244,7 @@ class Hold:
         while True:
             ended = self._revoked.done()
             try:
-                released = await self._bus.release(self.claim, release)
+                released = await self._bus.release(self.claim, replace(release, model=release.model or self._model))
             except Unreachable:
                 if ended:
                     raise

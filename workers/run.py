@@ -292,7 +292,16 @@ class Run:
             action=error.failure.action,
         )
         notice = FailedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
-        why = one_line(f"{error.model}: {error.failure.message}: {error.failure.action}")
+        failure = Wait(
+            llm=error.llm,
+            model=error.model[:_MODEL_LIMIT],
+            reason=error.failure.reason,
+            attempt=error.attempt,
+            max_attempts=error.max_attempts,
+            message=error.failure.message,
+            action=error.failure.action,
+        )
+        why = one_line(f"{error.model}: {_sentence(error.failure.message)} {error.failure.action}")
         return Release(
             Trigger.FAIL,
             read=self._read,
@@ -300,7 +309,13 @@ class Run:
             reason=error.failure.reason,
             why=why,
             notices=(notice,),
+            failure=failure,
         )
+
+
+def _sentence(text: str) -> str:
+    """Return what a provider said so that a sentence may follow."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _resting(awaits: int) -> str:

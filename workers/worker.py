@@ -104,11 +104,13 @@ class Worker:
     async def run(self) -> None:
         """Work until drained; outlasts any absence of the server.
 
-        litellm takes seconds to import, so it is imported before the first claim: a lease does not wait for it.
+        litellm takes seconds to import, so it is imported before the first claim: a lease does not wait for it. Meanwhile the
+        worker says that it is starting.
         """
-        await asyncio.to_thread(load_litellm)
-        self._started_at = self._bus.now()
-        async with Attendance(self._bus, self.presence):
+        async with Attendance(self._bus, self.presence) as attendance:
+            await asyncio.to_thread(load_litellm)
+            self._started_at = self._bus.now()
+            attendance.renew()
             await self._bus.on_ready(self._wake)
             try:
                 while not self._draining:
@@ -130,6 +132,7 @@ class Worker:
             sessions=tuple(hold.claim.session for hold in self._runs.values() if hold is not None),
             concurrency=self._settings.concurrency,
             model=self._settings.model,
+            starting=self._started_at is None,
             draining=self._draining,
             skipped=self._bus.skipped,
         )
@@ -146,7 +149,7 @@ class Worker:
         self._wake.event.clear()
         while not self._draining and len(self._runs) < self._settings.concurrency:
             try:
-                claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s)
+                claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model)
             except Unreachable as error:
                 if not self._away:
                     log.warning("worker.unreachable", extra={"cause": str(error)})

@@ -55,7 +55,7 @@ class Picture(Data):
     """What a worker is doing in a session right now; it goes with every renewal of the lease.
 
     Attributes:
-        model: model of the latest call.
+        model: the model of its ``agent`` path; of the path that was told of first where the loop has not said it.
         waits: the waits under way, by LLM path; empty while nothing waits.
     """
 
@@ -240,6 +240,8 @@ class SessionStateData(Data):
         wait: the current wait, None where there is none.
         resume_at: when a parked session will be queued again.
         worker: who holds the session.
+        failure: the call that failed for good, None where none did.
+        model: the model of its agent, None where nobody has said it; a wait and a failure name their own.
     """
 
     from_: State | None = Field(default=None, alias="from")
@@ -253,6 +255,8 @@ class SessionStateData(Data):
     wait: Wait | None = None
     resume_at: Instant | None = None
     worker: WorkerRef | None = None
+    failure: Wait | None = None
+    model: Text | None = None
 
 
 class SessionState(Notice):
@@ -274,6 +278,8 @@ class Child(Data):
         wait: its current wait, None where there is none.
         resume_at: when it will be queued again, if it is parked.
         worker: who holds it.
+        failure: the call that failed for good, None where none did.
+        model: the model of its agent, None where nobody has said it.
     """
 
     child: SessionId
@@ -284,6 +290,8 @@ class Child(Data):
     wait: Wait | None = None
     resume_at: Instant | None = None
     worker: WorkerRef | None = None
+    failure: Wait | None = None
+    model: Text | None = None
 
 
 class ChildState(Notice):

@@ -5,9 +5,11 @@ Servers with a name are shared by all connections of the process that are open a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from bus.redis.clients import Timeouts, policy
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer
+    from fakeredis.aioredis import FakeAsyncRedisConnection
 
 
 @dataclass
@@ -79,9 +82,30 @@ def subscriber_client(server: FakeServer) -> redis.Redis:
 
 
 def _connection_options(server: FakeServer) -> dict[str, Any]:
+    return {"connection_class": _connection_class(), "server": server, **policy()}
+
+
+@cache
+def _connection_class() -> type[FakeAsyncRedisConnection]:
     from fakeredis.aioredis import FakeAsyncRedisConnection
 
-    return {"connection_class": FakeAsyncRedisConnection, "server": server, **policy()}
+    class MemoryConnection(FakeAsyncRedisConnection):
+        """A connection on which each command gives way to others once, as every reply of a real server does.
+
+        fakeredis answers at once: since Python 3.12, where ``asyncio.wait_for`` begins no task, a loop of commands would let
+        nothing else run, be it a time-out, a cancellation or whoever listens.
+        """
+
+        async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+            await super().send_packed_command(command, check_health)
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                # The reply is there already, and the next who has this connection would take it for theirs.
+                await self.disconnect(nowait=True)
+                raise
+
+    return MemoryConnection
 
 
 class MemoryPubSub(PubSub):

@@ -38,6 +38,7 @@ def test_the_tables_are_markdown_and_align() -> None:
     assert lines[2].replace(" ", "") == "|`mine`|`theirs`|300|1|500|1,000|0.50|0.25to1.00|9|"
     assert lines[3].replace(" ", "") == "|`mine`|`theirs`|2,048|100|12,000|1,000|12.00|6.00to24.00|9|"
     assert "Redis 7.0.15" in footer
+    assert f"({ABOUT['cpu']}), {ABOUT['memory_gib']} GiB" in footer
 
 
 def test_times_are_shown_as_times() -> None:
@@ -78,7 +79,9 @@ def test_the_fields_of_a_row() -> None:
 
 def test_the_machine_is_described_and_not_named() -> None:
     """Who reads the figures knows what they are from; nobody knows whose it is."""
-    assert set(ABOUT) == {"system", "processor", "cpus", "load_before", "python", "server", "packages"}
+    assert set(ABOUT) == {"system", "processor", "cpu", "cpus", "memory_gib", "load_before", "python", "server", "packages"}
     assert ABOUT["server"] == "Redis 7.0.15"
+    assert ABOUT["cpu"]
+    assert ABOUT["memory_gib"] > 0
     assert machine({"redis_version": "7.2.4", "valkey_version": "9.1.2"})["server"] == "Valkey 9.1.2"
     assert ABOUT["packages"].keys() == {"redis", "hiredis", "pydantic", "litellm"}

@@ -44,6 +44,16 @@ def test_people_get_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.splitlines() == ["claim: one by one", "claim: 16 at a time"]
 
 
+def test_one_run_gives_tables_and_a_file_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file holds what --json prints."""
+    file = tmp_path / "speed.json"
+    assert speed.main(["--quick", "--only", "claim", "--json-file", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("**claim**: ")
+    written = json.loads(file.read_text())
+    assert set(written) == {"machine", "quick", "rows"}
+    assert {row["case"] for row in written["rows"]} == {"claim"}
+
+
 def test_the_page_of_the_docs_is_written_by_one_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,6 +74,7 @@ def test_the_page_of_the_docs_is_written_by_one_command(
         ["--quick", "--markdown", "x.md"],
         ["--only", "claim", "--markdown", "x.md"],
         ["--markdown", "no/such/folder/x.md"],
+        ["--json-file", "no/such/folder/x.json"],
     ],
 )
 def test_what_cannot_be_measured_is_a_usage_error(arguments: list[str]) -> None:

@@ -120,7 +120,7 @@ def _with(index: int, line: bytes) -> list[bytes]:
 @pytest.mark.parametrize(
     ("given", "line", "text"),
     [
-        ([], None, "no export"),
+        ([], None, "nothing in it"),
         (lines(3)[:-1], 3, "after 2 of 3 events"),
         (lines(3)[:1], 1, "after 0 of 3 events"),
         (_with(3, lines(3)[3][:-9]), 4, "not a JSON object"),

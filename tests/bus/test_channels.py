@@ -26,6 +26,7 @@ def _every_name(names: Names, session: str, command: str) -> dict[str, str]:
     return per_plane | {
         "record": names.record(session),
         "outcome": names.outcome(session, command),
+        "key": names.key(session, command),
         "ready": names.ready,
         "due": names.due,
         "sessions": names.sessions,
@@ -47,6 +48,7 @@ def test_the_names_are_those_of_the_wire_format() -> None:
         "channel commands": "commands.demo",
         "record": "{0}:session.demo",
         "outcome": "{0}:outcome.demo.c1",
+        "key": "{0}:key.demo.c1",
         "ready": "{0}:ready",
         "due": "{0}:due",
         "sessions": "{0}:sessions",

@@ -104,7 +104,7 @@ async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: p
             assert [event.type for event in await viewer.history("demo")] == ["user.message", "agent.message"]
             await person.send(SessionSay(subject="demo", data=SayData(by="ann", text="more")), 20)
             await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT, events=4), 20, "it is answered again")
-            await person.send(SessionPause(subject="demo", data=CommandData(by="ann")), 20)
+            await person.send(SessionPause(subject="demo", data=CommandData(by="ann")), 20, key="lunch")
             assert (await viewer.status("demo")).state is State.PAUSED
             roll = await viewer.roll()
             assert [one.presence.name for one in roll] == ["c1", "w1"]

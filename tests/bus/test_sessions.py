@@ -95,8 +95,6 @@ async def test_as_many_workers_as_sessions(bus: Bus) -> None:
 
 async def test_a_crowd_does_not_try_the_same_session_all_together(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has lost chooses among more; in step with the others and by age alone, each session would be tried a dozen times."""
-    if bus.address.startswith("memory"):
-        pytest.skip("in memory nobody is ever quicker than another: who goes first is the order of the tasks")
     sessions = [f"s{index:03}" for index in range(96)]
     await actors.queue(bus, *sessions)
     tries, run = 0, Link.run

@@ -13,6 +13,7 @@ from bus import (
     CommandExpired,
     CommandRefused,
     Decision,
+    KeyReused,
     Outcome,
     PayloadTooLarge,
     Result,
@@ -125,6 +126,33 @@ async def test_the_same_command_has_one_outcome(bus: Bus) -> None:
     assert first == second == await bus.send(saying())
     assert [event.id for event in await bus.history("s")] == ["c1"]
     assert (await bus.status("s")).commands == 1
+
+
+async def test_a_key_is_one_command_of_a_session(bus: Bus) -> None:
+    """Another command under it is stored by nobody, while the first waits and after its outcome; the first is still found."""
+    await actors.hold(bus)
+    assert await bus.submit(saying("c1"), key="two words ü") is None
+    for asking in (bus.submit(saying("c2"), key="two words ü"), bus.send(saying("c2"), key="two words ü")):
+        with pytest.raises(KeyReused):
+            await asking
+    assert await bus.submit(saying("c1"), key="two words ü") is None
+    await decide_all(bus)
+    with pytest.raises(KeyReused):
+        await bus.send(saying("c2"), key="two words ü")
+    assert (await bus.send(saying("c1"), key="two words ü")).command_id == "c1"
+    assert await bus.submit(saying("c3"), key="another") is None
+    await decide_all(bus)
+    assert [event.id for event in await bus.history("s")] == ["c1", "c3"]
+
+
+async def test_a_key_is_taken_by_what_was_stored(bus: Bus, raw: Redis, names: Names) -> None:
+    """A command that could not be stored leaves it free, and it is free again after a day."""
+    with pytest.raises(UnknownSession):
+        await bus.submit(saying("c1"), key="k")
+    await actors.hold(bus)
+    assert await bus.submit(saying("c2"), key="k") is None
+    (key,) = await raw.keys(names.key("s", "*"))
+    assert 0 < await raw.ttl(key) <= 24 * 3600
 
 
 async def test_the_outcome_is_found_where_it_was_not_heard(

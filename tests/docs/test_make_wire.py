@@ -73,7 +73,7 @@ def test_every_name_is_listed() -> None:
     for prefix in ("", "acme."):
         names = Names(prefix)
         keys = [names.record("demo"), names.outcome("demo", "<command id>"), names.ready, names.due, names.sessions]
-        keys += [names.seen, names.presences]
+        keys += [names.key("demo", "<digest>"), names.seen, names.presences]
         channels = [names.wake, names.outcomes("demo")]
         per_plane = [build(plane, "demo") for plane in ("status", "events", "commands") for build in (names.channel, names.log)]
         for name in keys + channels + per_plane:

@@ -108,3 +108,22 @@ async def test_a_row_stays_where_it_is_while_it_waits_and_runs(house: House, scr
         return bool(await names.evaluate_all(PLACES) == ["bee", "ant"])
 
     await eventually(moved, 20)
+
+
+async def test_who_comes_back_finds_the_session_selected(house: House, screens: Screens) -> None:
+    """After Escape the next key goes on from where one was, also in a long list."""
+    for number in range(40):
+        await house.fleet.start(f"s{number}")
+        await house.fleet.until(f"s{number}", State.AWAITING_INPUT)
+    page = await screens.open(house.at("/"))
+    await expect(page.locator(".count")).to_have_text("40 sessions")
+    for _ in range(38):
+        await page.keyboard.press("j")
+    await expect(row_of(page, "s37")).to_have_attribute("aria-selected", "true")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".title h1")).to_have_text("s37")
+    await page.keyboard.press("Escape")
+    await expect(row_of(page, "s37")).to_have_attribute("aria-selected", "true")
+    await expect(row_of(page, "s37")).to_be_in_viewport()
+    await page.keyboard.press("j")
+    await expect(row_of(page, "s38")).to_have_attribute("aria-selected", "true")

@@ -166,6 +166,14 @@ async def test_nothing_scrolls_sideways(house: House, screens: Screens, width: i
         await expect(seen).to_be_in_viewport()
 
 
+async def test_the_description_of_the_api_fits_a_telephone(house: House, screens: Screens) -> None:
+    """Its tables and examples too: long lines are broken."""
+    page = await screens.open(house.at("/"), viewport={"width": 360, "height": 740})
+    await page.goto(f"{page.url.rstrip('/')}/api")
+    await expect(page.locator("h1")).to_contain_text("Tidings")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 async def test_at_twice_the_size_on_a_low_screen_all_can_be_reached(house: House, screens: Screens) -> None:
     """Where there is no room for two fixed bars, the page scrolls as a whole."""
     await _staged(house)

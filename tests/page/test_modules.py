@@ -123,11 +123,11 @@ async def test_waits_between_tries_grow_to_a_bound_and_vary(house: House, screen
 
 
 async def test_charts_are_read_out(house: House, screens: Screens) -> None:
-    """The newest value, the greatest one, and how much was not seen."""
+    """The greater one of the minute under way and the one before, the greatest of all, and how much was not seen."""
     page = await screens.open(house.at("/"))
-    body = "return [[null, null, 0, 4, 2], [null], []].map((values) => it.inWords('Retries a minute', values))"
+    body = "return [[null, 9, 0, 4, 2], [null], []].map((values) => it.inWords('Retries a minute', values))"
     assert await _run(page, "chart", body) == [
-        "Retries a minute in the last 5 minutes: now 2, at most 4, the first 2 not seen",
+        "Retries a minute in the last 5 minutes: lately 4, at most 9, the first 1 not seen",
         "Retries a minute: nothing seen yet",
         "Retries a minute: nothing seen yet",
     ]

@@ -104,6 +104,34 @@ async def test_who_comes_while_the_gateway_has_no_redis(make_server: MakeServer,
     assert await offsets(pages[1]) == [1, 2]
 
 
+async def test_what_happened_lately_is_read_when_it_can_be(house: House, screens: Screens) -> None:
+    """A part that cannot be read for a while holds up nothing else, and the stream is not opened again and again for it."""
+    screens.failures_expected = True
+    house.fleet.script("429:retry-after=50")
+    await house.fleet.start("sea", "one")
+    await house.fleet.until("sea", State.RATE_LIMITED)
+    page = await screens.open(house.at("/"))
+    streams: list[str] = []
+    page.on("request", lambda request: streams.append(request.url) if "/sessions/sea/stream" in request.url else None)
+    await page.route("**/notices", lambda route: route.fulfill(status=500, body="broken"))
+    await row_of(page, "sea").click()
+    await expect(status_of(page)).to_contain_text("attempt 1 of 6")
+    async with page.expect_response("**/notices"):
+        pass
+    await expect(page.locator(".notice")).to_have_count(0)
+    await page.unroute("**/notices")
+    await expect(page.locator(".notice", has_text="attempt 1 of 6")).to_have_count(1)
+    assert len(streams) == 1
+
+
+async def test_an_address_that_names_no_session(house: House, screens: Screens) -> None:
+    """Whatever stands there, the page says that there is none."""
+    screens.failures_expected = True
+    page = await screens.open(house.at("/"))
+    await page.goto(f"{house.gateway.url}/sessions/%E0%A4%A")
+    await expect(page.locator(".missing")).to_contain_text("There is no session %E0%A4%A.")
+
+
 async def test_somebody_who_is_not_let_in_any_more(house: House, screens: Screens) -> None:
     """The page says what to do instead of trying for ever."""
     screens.failures_expected = True

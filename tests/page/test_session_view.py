@@ -195,6 +195,29 @@ async def _waiting_child(house: House) -> str:
     return next((child.child for child in children if child.state is State.RATE_LIMITED), "")
 
 
+async def test_events_that_are_gone_leave_a_line(house: House, screens: Screens) -> None:
+    """What was taken out of the log is said to be missing, in its place."""
+    await house.fleet.start("sea", "one")
+    for count, text in enumerate(("two", "three"), 1):
+        await eventually(partial(_answered, house, 2 * count), 20)
+        await house.fleet.say("sea", text)
+    await eventually(partial(_answered, house, 6), 20)
+    link = house.fleet.bus._link
+    log = link.names.log("events", "sea")
+    await link.connection.commands.xdel(log, "4-0")
+    await link.connection.commands.xtrim(log, minid="3-0", approximate=False)
+    page = await screens.open(house.session("sea"))
+    holes = page.locator(".talk .hole")
+    await expect(holes.nth(0)).to_have_text("The events #1 to #2 cannot be shown: they are no longer kept, or not to be read.")
+    await expect(holes.nth(1)).to_have_text("The event #4 cannot be shown: it is no longer kept, or not to be read.")
+    await expect(holes).to_have_count(2)
+    assert await offsets(page) == [3, 5, 6]
+
+
+async def _answered(house: House, events: int) -> bool:
+    return (await house.fleet.bus.status("sea")).events == events
+
+
 async def test_children_stand_under_their_parent_in_the_fleet(open_house: OpenHouse, screens: Screens) -> None:
     """By the name that the parent gave them, indented; a family that needs a person is on top as a whole."""
     house = await open_house(agent=Parent, concurrency=4)

@@ -32,6 +32,19 @@ async def test_it_is_on_the_roll_while_it_is_entered(bus: Bus) -> None:
     assert await bus.roll() == ()
 
 
+async def test_a_change_is_said_at_once(bus: Bus) -> None:
+    """Long before the next beat, for those who wait for it."""
+    said = iter(range(1000))
+
+    async def heard(count: int) -> bool:
+        return [one.presence.concurrency for one in await bus.roll()] == [count]
+
+    async with Attendance(bus, lambda: ME.model_copy(update={"concurrency": next(said)}), beat_s=3600) as attendance:
+        await eventually(lambda: heard(0))
+        attendance.renew()
+        await eventually(lambda: heard(1))
+
+
 async def test_it_outlasts_a_server_that_is_away(make_server: MakeServer) -> None:
     """Entering and working are not held up; when the server is back so is the process."""
     server = make_server()
@@ -86,14 +99,16 @@ async def test_a_defect_in_a_description_ends_nothing(bus: Bus, caplog: pytest.L
     assert {record.getMessage() for record in caplog.records} == {"attendance.failed"}
 
 
-async def test_workers_and_controllers_attend(bus: Bus) -> None:
+async def test_workers_and_controllers_attend(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each says what it is, and leaves when it is told to end."""
+    monkeypatch.setattr("workers.worker.load_litellm", lambda: None)
     settings = Settings(model="openai/x", concurrency=3)
     worker, controller = Worker(bus, ChatAgent, settings, name="w1"), Controller(bus, settings, name="c1")
     tasks = [asyncio.create_task(worker.run()), asyncio.create_task(controller.run())]
 
     async def both() -> bool:
-        return len(await bus.roll()) == 2
+        roll = await bus.roll()
+        return len(roll) == 2 and not any(one.presence.starting for one in roll)
 
     await eventually(both, 20, "both are on the roll")
     one, other = (attendant.presence for attendant in await bus.roll())

@@ -110,6 +110,18 @@ def test_nobody_alive_is_a_problem() -> None:
     assert found(replace(WELL, roll=(*ROLL, silent)), "workers").level is Level.NOTE
 
 
+def test_a_worker_that_is_starting_is_no_problem() -> None:
+    """It is named, and people are told to ask again; beside one that works there is nothing to be done."""
+    starting = there(Role.WORKER, "w0", concurrency=4, starting=True)
+    alone = replace(WELL, roll=(ROLL[0], starting), queues=Queues(waiting(100), Queue(0)))
+    assert found(alone, "workers").level is Level.NOTE
+    assert "w0" in found(alone, "workers").found
+    assert found(alone, "ready").level is Level.NOTE
+    assert found(replace(WELL, roll=(*ROLL, starting)), "workers") == Finding(
+        "workers", Level.OK, "1 alive, holding 1 of at most 4 sessions; starting: w0"
+    )
+
+
 def test_processes_of_another_version_are_noted() -> None:
     """An upgrade that was begun is to be ended."""
     other = Attendant(Presence(role=Role.WORKER, name="w2", version="0.9"), NOW, True)
@@ -127,6 +139,8 @@ def test_sessions_that_wait_long_for_a_worker() -> None:
     assert level(31, ROLL) is Level.PROBLEM
     assert level(31, (busy,)) is Level.NOTE
     assert level(31, ()) is Level.PROBLEM
+    # Those that are listed were read under this prefix: it cannot be the cause.
+    assert "prefix" not in found(replace(WELL, queues=Queues(waiting(31), Queue(0))), "ready").advice
 
 
 def test_sessions_that_wait_long_for_a_controller() -> None:
@@ -159,6 +173,7 @@ presences = st.builds(
     version=st.text(),
     sessions=st.lists(st.just("s")).map(tuple),
     concurrency=st.integers(0, 5),
+    starting=st.booleans(),
     draining=st.booleans(),
 )
 
@@ -204,8 +219,12 @@ def test_records_that_cannot_be_read_are_named() -> None:
     finding = found(replace(WELL, unreadable=[broken, newer]), "records")
     assert (finding.level, "sea" in finding.found, "sky" in finding.found) == (Level.PROBLEM, True, False)
     assert "tidings delete" in finding.advice
+    assert finding.found == "the record of 1 session cannot be read: sea"
     finding = found(replace(WELL, unreadable=[newer]), "records")
-    assert (finding.level, "sky" in finding.found, "update" in finding.advice) == (Level.NOTE, True, True)
+    assert (finding.level, "update" in finding.advice) == (Level.NOTE, True)
+    assert finding.found == "1 session was written by a newer Tidings: sky"
+    several = [Unreadable(name, "newer", True) for name in ("sky", "sun")]
+    assert found(replace(WELL, unreadable=several), "records").found.startswith("2 sessions were written by")
 
 
 def test_sessions_that_take_no_events_are_named() -> None:

@@ -345,6 +345,15 @@ async def test_a_name_that_is_longer_than_a_notice_holds_is_cut() -> None:
 # failing
 
 
+@pytest.mark.parametrize("message", ["Incorrect API key provided.", "Incorrect API key provided"])
+async def test_what_the_provider_said_and_what_to_do_are_two_sentences(message: str) -> None:
+    """Whether the provider ends its own with a full stop or not."""
+    failure = Failure(Reason.AUTH, False, 401, None, message, None, "Give a valid key.")
+    error = errors.LlmFailed("no", failure=failure, attempt=1, max_attempts=6, model="openai/x", llm="agent")
+    release, _ = await turn(Acting(raises(error)))
+    assert release.why == "openai/x: Incorrect API key provided. Give a valid key."
+
+
 @pytest.mark.parametrize("kind", [errors.LlmFailed, errors.LlmError])
 async def test_a_call_that_failed_is_told(kind: type[errors.LlmError]) -> None:
     """With what a person can do; it is no event of the history."""
@@ -352,7 +361,7 @@ async def test_a_call_that_failed_is_told(kind: type[errors.LlmError]) -> None:
     error = kind("no", failure=failure, attempt=1, max_attempts=6, model="openai/x", llm="condenser")
     release, history = await turn(Acting(raises(error)), parks=2)
     assert (release.trigger, release.read, release.reason, release.parks) == (Trigger.FAIL, 1, Reason.AUTH, 2)
-    assert release.why == "openai/x: who are you?: Give a valid key."
+    assert release.why == "openai/x: who are you? Give a valid key."
     (notice,) = release.notices
     assert isinstance(notice, LlmFailed)
     assert (notice.data.llm, notice.data.status_code, notice.data.action) == ("condenser", 401, "Give a valid key.")

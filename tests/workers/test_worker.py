@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from bus import LeaseLost, LlmRetry, OutcomeUnknown, Reason, Release, Released, State, Unreachable, WorkerReleased
+from bus import LeaseLost, LlmRetry, OutcomeUnknown, Reason, Release, Released, Role, State, Unreachable, WorkerReleased
 from tests.behaviour.agents import Gate, Lingering
 from tests.fleet import KEY, PATIENCE_S, Fleet, Running
 from tests.waiting import eventually
@@ -81,6 +82,23 @@ async def test_it_outlasts_an_absence_of_the_server(fleet: Fleet, caplog: pytest
     await fleet.start("s")
     await fleet.until("s", State.AWAITING_INPUT)
     assert messages(caplog) == ["worker.unreachable"]
+
+
+async def test_it_is_there_while_it_starts(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing litellm takes seconds: nobody takes the worker for missing meanwhile, or for ready."""
+    loaded = threading.Event()
+    monkeypatch.setattr("workers.worker.load_litellm", lambda: loaded.wait(PATIENCE_S))
+
+    async def starting() -> list[bool]:
+        return [one.presence.starting for one in await fleet.bus.roll() if one.live and one.presence.role is Role.WORKER]
+
+    async def says(expected: bool) -> bool:
+        return await starting() == [expected]
+
+    await fleet.add_worker()
+    await eventually(lambda: says(True), PATIENCE_S)
+    loaded.set()
+    await eventually(lambda: says(False), PATIENCE_S)
 
 
 async def test_it_has_a_name_of_its_own(fleet: Fleet) -> None:

@@ -1,7 +1,7 @@
 """What people see of sessions, apart from any screen: a row for each, and how states, times and waits are put. Pure."""
 
 from workers.board.board import INDENT, Board, urgency
-from workers.board.look import LOOKS, NEEDS_YOU, PARKED, Look, clock, day_and_clock, duration, look_of
+from workers.board.look import LOOKS, NEEDS_YOU, PARKED, Look, age, clock, day_and_clock, duration, look_of, waiting
 from workers.board.row import Row
 
 __all__ = [
@@ -12,9 +12,11 @@ __all__ = [
     "Board",
     "Look",
     "Row",
+    "age",
     "clock",
     "day_and_clock",
     "duration",
     "look_of",
     "urgency",
+    "waiting",
 ]

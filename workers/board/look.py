@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from bus import State
+from bus import State, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,26 @@ def duration(seconds: float) -> str:
     if left < 86_400:
         return f"{left // 3600}h {left % 3600 // 60:02}m"
     return f"{min(left // 86_400, 999)}d {left % 86_400 // 3600:02}h"
+
+
+def age(seconds: float) -> str:
+    """Write how long ago something was, in at most four characters: ``8s``, ``5m``, ``2h``, ``3d``; it is read in passing."""
+    gone = max(0, math.floor(seconds))
+    if gone < 60:
+        return f"{gone}s"
+    if gone < 3600:
+        return f"{gone // 60}m"
+    if gone < 86_400:
+        return f"{gone // 3600}h"
+    return f"{min(gone // 86_400, 999)}d"
+
+
+def waiting(wait: Wait | None) -> str:
+    """Say what a worker waits for."""
+    if wait is None:
+        return "no call waits any more"
+    reason = wait.reason.value.replace("_", " ")
+    return f"{wait.model or 'the model'}: {reason}, attempt {wait.attempt} of {wait.max_attempts} failed"
 
 
 def clock(when: datetime) -> str:

@@ -25,15 +25,18 @@ from bus import (
     WorkerReleased,
 )
 from bus.states import FINAL, HELD
-from workers.board.look import Look, clock, duration, look_of
+from workers.board.look import Look, age, clock, duration, look_of, waiting
 from workers.redaction import one_line
 
+_AGENT = "agent"
 _RESUME = "resume it, or say something"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """What is shown of one session.
+
+    All of it can be had from the record as well as from the notices, so who comes later sees the same.
 
     Attributes:
         since: when it entered its state; None where nobody has told.
@@ -42,8 +45,10 @@ class Row:
         resume_at: when a parked session goes on by itself.
         message: what the provider said.
         action: what a person can do.
+        model: that of the wait that says most, or of the call that failed; else the agent's.
         parent: session of which it is a child; '' for none.
         name: what that calls it.
+        usual: the model of its agent, to which `model` goes back when nothing of another path waits.
     """
 
     session: str
@@ -60,11 +65,12 @@ class Row:
     worker: str = ""
     parent: str = ""
     name: str = ""
+    usual: str = ""
 
     @classmethod
     def of_child(cls, child: Child, parent: str) -> Self:
         """Return the row of a child as its parent's people see it."""
-        wait = child.wait
+        wait, said = child.wait, child.wait or child.failure
         return cls(
             child.child,
             state=child.state,
@@ -72,19 +78,20 @@ class Row:
             why=child.why,
             waits={wait.llm: wait} if wait else {},
             resume_at=child.resume_at,
-            message=wait.message if wait else "",
-            action=wait.action if wait else "",
-            model=(wait.model if wait else None) or "",
+            message=said.message if said else "",
+            action=said.action if said else "",
+            model=(said.model if said else None) or child.model or "",
             worker=child.worker.name if child.worker else "",
             parent=parent,
             name=child.name,
+            usual=child.model or "",
         )
 
     @classmethod
     def of(cls, record: Record, now: datetime) -> Self:
         """Return the row of a record as it is."""
         notice = record.as_notice(now)
-        row = cls(record.session, state=record.state, model=record.picture.model or "")
+        row = cls(record.session, state=record.state)
         row = row.apply(notice) if notice else row
         # The notice has one wait, the picture has them all.
         waits = record.picture.waits if row.waits else {}
@@ -98,24 +105,10 @@ class Row:
         if isinstance(notice, SessionState):
             return self._moved(notice)
         if isinstance(notice, LlmRetry):
-            told = notice.data
-            waiting = State.RATE_LIMITED if told.reason.is_rate_limit else State.RETRYING
-            return replace(
-                self,
-                state=waiting,
-                since=self.since if waiting is self.state else notice.time,
-                waits={**self.waits, told.llm: told},
-                reason=told.reason,
-                model=told.model or self.model,
-                message=told.message,
-                action=told.action,
-            )
+            told = Wait.model_validate(notice.data.model_dump(include=set(Wait.model_fields)))
+            return self._calling({**self.waits, told.llm: told}, notice)
         if isinstance(notice, LlmRecovered):
-            waits = {llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}
-            model = notice.data.model or self.model
-            state = self.state if waits or self.state not in HELD else State.RUNNING
-            since = self.since if state is self.state else notice.time
-            return replace(self, state=state, since=since, waits=waits, reason=None, message="", action="", model=model)
+            return self._calling({llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}, notice)
         if isinstance(notice, LlmRateLimited | LlmFailed):
             return self._given_up(notice)
         if isinstance(notice, WorkerClaimed):
@@ -124,9 +117,38 @@ class Row:
             return replace(self, worker="", waits={})
         return self
 
+    def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmRecovered) -> Self:
+        """Return the row with these waits under way, as its controller will put it in a moment."""
+        wait = Picture(waits=dict(waits)).wait
+        usual = self._usual(notice.data.llm, notice.data.model)
+        if wait is not None:
+            state = State.RATE_LIMITED if wait.reason.is_rate_limit else State.RETRYING
+        elif self.state in HELD:
+            state = State.RUNNING
+        else:
+            # A recovery that is told too late moves nothing that is over.
+            return replace(self, waits=waits, model=self.model or usual, usual=usual)
+        return replace(
+            self,
+            state=state,
+            why=waiting(wait),
+            since=self.since if state is self.state else notice.time,
+            waits=waits,
+            reason=wait.reason if wait else None,
+            message=wait.message if wait else "",
+            action=wait.action if wait else "",
+            model=(wait.model if wait else None) or usual,
+            usual=usual,
+        )
+
+    def _usual(self, llm: str, model: str | None) -> str:
+        """Return the model of its agent, after a path has told its own; as a worker has it in its picture."""
+        return model if model and (llm == _AGENT or not self.usual) else self.usual
+
     def _moved(self, notice: SessionState) -> Self:
         told = notice.data
-        wait = told.wait
+        wait, said = told.wait, told.wait or told.failure
+        usual = told.model or self.usual
         # A change of state that a controller tells does not name the worker that goes on holding it.
         kept = self.worker if told.to in HELD else ""
         return replace(
@@ -138,12 +160,13 @@ class Row:
             by=told.by or "",
             waits=self._waits_with(wait),
             resume_at=told.resume_at,
-            message=wait.message if wait else self.message if told.to is State.ERROR else "",
-            action=wait.action if wait else self.action if told.to is State.ERROR else "",
-            model=(wait.model if wait else None) or self.model,
+            message=said.message if said else "",
+            action=said.action if said else "",
+            model=(said.model if said else None) or usual,
             worker=told.worker.name if told.worker else kept,
             parent=told.parent or self.parent,
             name=told.name or self.name,
+            usual=usual,
         )
 
     def _waits_with(self, wait: Wait | None) -> Mapping[str, Wait]:
@@ -157,6 +180,7 @@ class Row:
 
     def _given_up(self, notice: LlmRateLimited | LlmFailed) -> Self:
         told = notice.data
+        usual = self._usual(told.llm, told.model)
         return replace(
             self,
             waits={},
@@ -164,7 +188,8 @@ class Row:
             resume_at=notice.data.resume_at if isinstance(notice, LlmRateLimited) else None,
             message=told.message,
             action=told.action,
-            model=told.model or self.model,
+            model=told.model or usual,
+            usual=usual,
         )
 
     @property
@@ -185,7 +210,7 @@ class Row:
 
     @property
     def needs_you(self) -> bool:
-        """Whether nothing happens until a person does something about it."""
+        """Whether something went wrong that only a person can put right; not where it just is a person's turn."""
         return self.state is State.ERROR or (self.parked and self.resume_at is None)
 
     @property
@@ -217,9 +242,14 @@ class Row:
             return ""
         return duration((until - now).total_seconds())
 
+    def age(self, now: datetime) -> str:
+        """Return for how long it has been in its state; '' where nobody has told."""
+        return age((now - self.since).total_seconds()) if self.since else ""
+
     def story(self) -> str:
         """Return why it is in its state, in one line."""
-        parts = [self.reason_word, one_line(self.message, 300)] if self.reason else [one_line(self.why, 300)]
+        # The agent's own code has no provider that says something; then the record's line is all there is.
+        parts = [self.reason_word, one_line(self.message or self.why, 300)] if self.reason else [one_line(self.why, 300)]
         if self.needs_you:
             parts.insert(0, f"needs you: {self.to_do}")
         return " · ".join(part for part in parts if part)

@@ -18,6 +18,7 @@ from workers.cli.connection import on_bus
 from workers.cli.exits import Exit, Problem
 from workers.cli.output import complain, print_json
 from workers.cli.view import View
+from workers.redaction import one_line
 from workers.settings import Settings
 
 STDIO = "-"
@@ -45,6 +46,7 @@ def export(settings: Settings, choice: Choice, to: str) -> int:
     """
 
     async def act(bus: Bus) -> int:
+        written: list[str] = []
         with _to(to) as write:
             async for session in choice.sessions(bus):
                 lines = -1
@@ -57,7 +59,10 @@ def export(settings: Settings, choice: Choice, to: str) -> int:
                         raise
                     continue  # deleted since it was found
                 if to != STDIO:
-                    print(f"{session}: {lines} event{'' if lines == 1 else 's'}", flush=True)
+                    written.append(f"{session}: {lines} event{'' if lines == 1 else 's'}")
+        # Not before: the file is there as a whole or not at all.
+        for told in written:
+            print(told, flush=True)
         return Exit.DONE
 
     return on_bus(settings, act)
@@ -99,22 +104,27 @@ def _aside(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def restore(settings: Settings, source: str, name: str | None, *, as_json: bool) -> int:
+def restore(settings: Settings, source: str, name: str | None = None, only: str | None = None, *, as_json: bool) -> int:
     """Import the sessions of an export, each whole or not at all, and tell of each; returns the exit code.
 
     Args:
         source: a file; ``-``: stdin.
         name: what to call the session, where there is one; None: what it was called.
+        only: the one session of the export that is wanted; None: all of them.
 
     Raises:
-        BadArchive: the export cannot be read; sessions before that place were imported and told of.
-        Problem: the file cannot be read.
+        Problem: the file or the export in it cannot be read; sessions before that place were imported and told of.
     """
     with _from(source) as file:
-        archives = read_archives(file)
-        if name is not None:
-            archives = iter([_only(archives)])
-        return on_bus(settings, lambda bus: _restore_all(bus, archives, name, as_json))
+        try:
+            archives = read_archives(file)
+            if only is not None:
+                archives = iter([_chosen(archives, only)])
+            elif name is not None:
+                archives = iter([_alone(archives)])
+            return on_bus(settings, lambda bus: _restore_all(bus, archives, name, as_json))
+        except BadArchive as error:
+            raise Problem(f"{'stdin' if source == STDIO else source}: {error}", Exit.USAGE) from None
 
 
 async def _restore_all(bus: Bus, archives: Iterator[Archive], name: str | None, as_json: bool) -> int:
@@ -123,16 +133,23 @@ async def _restore_all(bus: Bus, archives: Iterator[Archive], name: str | None, 
         try:
             _tell(await bus.restore(archive, name), as_json)
         except (SessionExists, SessionDeleted) as error:
-            complain(str(error))
+            complain(f"{error} (tidings import FILE --only {archive.header.session} --as NAME)")
             code = Exit.REFUSED
     return code
 
 
-def _only(archives: Iterator[Archive]) -> Archive:
+def _alone(archives: Iterator[Archive]) -> Archive:
     archive = next(archives)
     if next(archives, None) is not None:
-        raise BadArchive("the export holds several sessions, and --as names one: import it without, or export the one alone")
+        raise BadArchive("the export holds several sessions, and --as names one: say which with --only SESSION")
     return archive
+
+
+def _chosen(archives: Iterator[Archive], session: str) -> Archive:
+    for archive in archives:
+        if archive.header.session == session:
+            return archive
+    raise BadArchive(f"there is no session {one_line(session, 64)!r} in it")
 
 
 @contextmanager

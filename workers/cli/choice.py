@@ -45,7 +45,7 @@ class Choice:
             raise UsageProblem("name sessions, or choose them with --older-than and --state")
         if names:
             return cls(tuple(dict.fromkeys(check_session(name) for name in names)))
-        wanted = parse_states(",".join(states)) if states else FINAL
+        wanted = parse_states(",".join(states), deleted=False) if states else FINAL
         return cls((), None if older_than is None else parse_age(older_than), wanted)
 
     def takes(self, record: Record, bus: Bus) -> bool:

@@ -229,12 +229,15 @@ def import_(
     settings: Settings,
     source: Annotated[str, typer.Argument(metavar="FILE", help="An export; - is stdin.")],
     name: Annotated[str | None, typer.Option("--as", metavar="SESSION", help="Another name for it.", show_default=False)] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="SESSION", help="Only this one of those in the export.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Make sessions out of an export, each whole or not at all."""
     from workers.cli.archive import restore
 
-    return restore(settings, source, name, as_json=as_json)
+    return restore(settings, source, name, only, as_json=as_json)
 
 
 def workers(settings: Settings, as_json: AsJson = False) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bus import AccessDenied, Bus, Role, TidingsError
+from bus import AccessDenied, BadAddress, Bus, Role, TidingsError
 from bus.redis.clients import installed_version
 from workers.cli.connection import open_bus
 from workers.cli.exits import Exit, UsageProblem
@@ -42,6 +42,7 @@ def diagnose(settings: Settings, *, roles: Sequence[str] = (), model_call: bool 
 
     Raises:
         UsageProblem: there is no such role, no model to call, or the server is ``memory://``.
+        BadAddress: the address cannot be used as written.
     """
     known = {role.value: role for role in Role}
     if not set(roles) <= set(known):
@@ -59,6 +60,8 @@ async def _diagnose(settings: Settings, roles: list[Role], model_call: bool, as_
                 await _hears(bus),
                 *await _examined(bus, settings, roles),
             ]
+    except BadAddress:
+        raise
     except TidingsError as error:
         findings = [Finding("address", Level.PROBLEM, str(error), f"correct {spelling('redis_url')}, or see to the server")]
     if model_call:

@@ -85,6 +85,7 @@ def _failed(error: Exception) -> Exit:
         CommandExpired,
         CommandRefused,
         InvalidMessage,
+        KeyReused,
         SessionExists,
         TidingsError,
         UnknownSession,
@@ -97,7 +98,7 @@ def _failed(error: Exception) -> Exit:
     complain(str(error))
     if isinstance(error, BadAddress | InvalidMessage):
         return Exit.USAGE
-    if isinstance(error, UnknownSession | CommandRefused | SessionExists):
+    if isinstance(error, UnknownSession | CommandRefused | KeyReused | SessionExists):
         return Exit.REFUSED
     return Exit.NO_ANSWER if isinstance(error, CommandExpired) else Exit.FAILED
 

@@ -80,8 +80,8 @@ def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]
     if record.resume_at:
         left = duration((record.resume_at - now).total_seconds())
         yield "resumes", f"in {left} (at {day_and_clock(record.resume_at, now)})"
-    if wait and wait.message:
-        yield "provider", wait.message
+    if row.message:
+        yield "provider", row.message
     if row.needs_you:
         yield "to do", row.to_do
     if record.paused_by:
@@ -97,7 +97,7 @@ def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]
 
 def list_sessions(settings: Settings, state: str | None, *, as_json: bool) -> int:
     """Print all sessions, or those in one state; returns the exit code."""
-    wanted = None if state is None else parse_states(state)
+    wanted = None if state is None else parse_states(state, deleted=False)
     if wanted is not None and len(wanted) != 1:
         raise UsageProblem("--state takes one state; leave it out for all of them")
     only = None if wanted is None else next(iter(wanted))
@@ -127,14 +127,22 @@ def _print_board(board: Board, now: datetime) -> None:
             out.print(Text(row.line()), soft_wrap=True)
 
 
-def parse_states(text: str) -> frozenset[State]:
+def parse_states(text: str, *, deleted: bool = True) -> frozenset[State]:
     """Read a list of states, as in ``finished,awaiting_input``.
+
+    Args:
+        deleted: whether that may be one of them; nobody finds a deleted session by its state.
 
     Raises:
         UsageProblem: one of them is no state, or there is none.
     """
     names = [name.strip().lower().replace("-", "_") for name in text.split(",") if name.strip()]
-    known = {state.value: state for state in State}
+    known = {state.value: state for state in State if deleted or state is not State.DELETED}
+    if State.DELETED in names and not deleted:
+        raise UsageProblem(
+            "deleted sessions cannot be listed: nothing but the name is kept of them, and `tidings status SESSION` says so; "
+            f"there are {', '.join(known)}"
+        )
     if not names or not set(names) <= set(known):
         raise UsageProblem(f"{one_line(text, 60)!r} names no state of a session: there are {', '.join(known)}")
     return frozenset(known[name] for name in names)

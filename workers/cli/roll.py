@@ -31,6 +31,7 @@ class ProcessView(View):
         concurrency: how many it can hold; 0 for a controller or a gateway.
         started_at: since when it works.
         seen_at: when it was last heard of.
+        starting: whether it is there and does not work yet.
         live: whether that is so recent that it is taken to live.
         unreadable: sessions that it has set aside because their records cannot be read.
         skipped: stored messages that it could not read and left out.
@@ -44,6 +45,7 @@ class ProcessView(View):
     model: str | None
     sessions: tuple[str, ...]
     concurrency: int
+    starting: bool
     draining: bool
     unreadable: int
     skipped: int
@@ -91,7 +93,7 @@ def _cells(one: Attendant, now: datetime) -> list[str]:
     it = one.presence
     held = f"{len(it.sessions)}/{it.concurrency}" if it.concurrency else "-"
     ago = f"{duration((now - one.seen_at).total_seconds())} ago"
-    state = "silent" if not one.live else "draining" if it.draining else "live"
+    state = "silent" if not one.live else "draining" if it.draining else "starting" if it.starting else "live"
     texts = (one_line(text, _LONGEST) for text in (it.name, it.host or "-", str(it.pid), it.version))
     for count, what in ((it.unreadable, "unreadable"), (it.skipped, "skipped")):
         state += f", {count} {what}" if count else ""
@@ -99,11 +101,11 @@ def _cells(one: Attendant, now: datetime) -> list[str]:
 
 
 def check_health(settings: Settings, role: str, name: str | None, *, as_json: bool) -> int:
-    """Say whether a process of this machine, or the one named, is alive; returns the exit code.
+    """Say whether a process of this machine, or the one named, is alive and at work; returns the exit code.
 
     Raises:
         UsageProblem: no process has this role.
-        Problem: it is not alive.
+        Problem: it is not alive, or still starting.
     """
     known = {one.value: one for one in _CHECKED}
     if role not in known:
@@ -116,7 +118,9 @@ async def _check(bus: Bus, role: Role, name: str | None, *, as_json: bool) -> in
     wanted = f"named {name}" if name else f"on {host}"
     those = [one for one in await bus.roll() if one.presence.role is role]
     those = [one for one in those if (one.presence.name == name if name else one.presence.host == host)]
-    live = [one for one in those if one.live]
+    live = [one for one in those if one.live and not one.presence.starting]
+    if not live and any(one.live for one in those):
+        raise Problem(f"no {role} {one_line(wanted, _LONGEST)} works yet: it is starting")
     if not live:
         newest = max((one.seen_at for one in those), default=None)
         ago = f"; last heard of {duration((bus.now() - newest).total_seconds())} ago" if newest else ""

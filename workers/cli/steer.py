@@ -16,6 +16,7 @@ from bus import (
     Result,
     SayData,
     SessionDelete,
+    SessionDeleted,
     SessionPause,
     SessionResume,
     SessionSay,
@@ -100,8 +101,12 @@ async def send(bus: Bus, command: Command, timeout_s: float, *, as_json: bool) -
         outcome = await bus.send(command, timeout_s)
     except CommandRefused as refusal:
         view = _refused(command, refusal.reason, refusal.state, refusal.legal)
+    except SessionDeleted as error:
+        view = _refused(command, str(error), "", ())
     except UnknownSession as error:
         view = _refused(command, str(error), "", legal_commands(None))
+        # Who wants it gone is not told to start it.
+        return _tell_not_applied(view, as_json, advise=not isinstance(command, SessionDelete))
     except UnreadableRecord as error:
         view = _refused(command, str(error), "", ())
     except CommandExpired as error:
@@ -131,13 +136,13 @@ def _tell_applied(outcome: Outcome, as_json: bool) -> int:
     return Exit.DONE
 
 
-def _tell_not_applied(view: OutcomeView, as_json: bool) -> int:
+def _tell_not_applied(view: OutcomeView, as_json: bool, *, advise: bool = True) -> int:
     if as_json:
         print_json(view.line())
     elif view.result is Result.EXPIRED:
         complain(view.reason or "nobody answered")
     else:
-        legal = ", ".join(name.removeprefix("session.") for name in view.legal)
+        legal = ", ".join(name.removeprefix("session.") for name in view.legal if advise)
         state = f" while {LOOKS[view.state].word}" if view.state else ""
         complain(f"refused{state}: {view.reason}" + (f"; what would be accepted now: {legal}" if legal else ""))
     return Exit.NO_ANSWER if view.result is Result.EXPIRED else Exit.REFUSED

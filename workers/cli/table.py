@@ -14,6 +14,8 @@ from workers.redaction import one_line
 
 _NARROW = 120
 """Columns below which model and worker are left out: state, countdown and reason matter more."""
+_AGED = 100
+"""Columns from which there is one for how long a session has been in its state."""
 _SESSION_WIDTH = 12
 """Columns for the name of a session, at least; for a longer one up to a third of the terminal."""
 
@@ -28,10 +30,10 @@ def draw(board: Board, now: datetime, *, width: int, limit: int | None = None, a
         ascii_only: whether the terminal has no other signs.
     """
     rows, left_out = board.rows(limit)
-    table = _frame(max(_SESSION_WIDTH, min(board.widest, width // 3)), wide=width >= _NARROW)
+    table = _frame(max(_SESSION_WIDTH, min(board.widest, width // 3)), width)
     for row in rows:
         indent = " " * INDENT * board.depth(row.session)
-        table.add_row(*_cells(row, now, indent, wide=width >= _NARROW, ascii_only=ascii_only))
+        table.add_row(*_cells(row, now, indent, width, ascii_only=ascii_only))
     if left_out:
         table.caption = f"and {left_out} more that need less attention"
     return table
@@ -45,7 +47,7 @@ def state_text(row: Row, *, ascii_only: bool = False) -> Text:
     return Text(f"{look.ascii_sign if ascii_only else look.sign} {look.word}", look.colour)
 
 
-def _frame(session_width: int, *, wide: bool) -> Table:
+def _frame(session_width: int, width: int) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         expand=True,
@@ -59,13 +61,15 @@ def _frame(session_width: int, *, wide: bool) -> Table:
     table.add_column("attempt", width=10, no_wrap=True)
     table.add_column("in", width=7, no_wrap=True, justify="right")
     table.add_column("why", ratio=1, no_wrap=True, overflow="ellipsis")
-    if wide:
+    if width >= _NARROW:
         for name in ("model", "worker"):
             table.add_column(name, width=18, no_wrap=True, overflow="ellipsis")
+    if width >= _AGED:
+        table.add_column("for", width=4, no_wrap=True, justify="right")
     return table
 
 
-def _cells(row: Row, now: datetime, indent: str, *, wide: bool, ascii_only: bool) -> Iterable[Text]:
+def _cells(row: Row, now: datetime, indent: str, width: int, *, ascii_only: bool) -> Iterable[Text]:
     urgent = "bold red" if row.needs_you else ""
     cells = [
         Text(indent + (row.label if indent else row.session), "bold"),
@@ -74,6 +78,8 @@ def _cells(row: Row, now: datetime, indent: str, *, wide: bool, ascii_only: bool
         Text(row.countdown(now)),
         Text(row.story(), urgent),
     ]
-    if wide:
+    if width >= _NARROW:
         cells += [Text(one_line(name, 100) if name else "", "dim") for name in (row.model, row.worker)]
+    if width >= _AGED:
+        cells.append(Text(row.age(now), "dim"))
     return cells

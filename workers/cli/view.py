@@ -55,6 +55,7 @@ class SessionView(View):
     def of(cls, record: Record) -> Self:
         """Return what is told of a record."""
         wait = record.wait
+        call = wait or record.failure
         return cls(
             session=record.session,
             state=record.state,
@@ -68,7 +69,7 @@ class SessionView(View):
             resume_at=record.resume_at,
             paused_by=record.paused_by,
             worker=record.worker,
-            model=record.picture.model or (wait.model if wait else None),
+            model=(call.model if call else None) or record.picture.model,
             last=record.last,
             parent=record.parent,
             name=record.name,

@@ -18,6 +18,7 @@ from bus import (
     Event,
     Notice,
     Outcome,
+    Picture,
     Reason,
     Result,
     SessionState,
@@ -31,14 +32,14 @@ from bus import (
     WorkerLostData,
 )
 from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, legal_commands, next_state
+from workers.board import waiting
 from workers.controller.refusal import newest, refuse_all
 from workers.controller.saying import event_of
-from workers.controller.wording import orphan, refusal, request, unreadable, waiting
+from workers.controller.wording import orphan, refusal, request, unreadable
 from workers.family import RESTS, child_state, shown_as
 
 __all__ = ["Rules", "decide", "refuse_all"]
 
-_EMPTY = "{}"
 _TRIGGERS = {**COMMANDS, **INTERNAL}
 
 
@@ -83,6 +84,8 @@ class _Draft:
         self._state = self._record.state
         self._held = self._record.held
         self._wait: Wait | None = self._record.wait
+        self._failure: Wait | None = self._record.failure
+        self._model = self._record.picture.model
         self._resume_at = self._record.resume_at if self._record.parked else None
         self._pending = self._record.pending
         self._revoke = False
@@ -236,17 +239,22 @@ class _Draft:
         """Have the worker end its waits. The state may not show them yet: people read notices sooner than we decide."""
         self._wait, self._reason = None, None
         if self._record.picture.waits:
-            self._fields |= {"nudge": str(self._record.nudge + 1), "picture": _EMPTY}
+            self._fields |= {"nudge": str(self._record.nudge + 1), "picture": self._bare_picture}
+
+    @property
+    def _bare_picture(self) -> str:
+        """A picture in which nothing waits; who comes later still sees which model it was."""
+        return Picture(model=self._model).model_dump_json(exclude_defaults=True)
 
     def _let_go(self, after: State, by: str | None) -> None:
         """Take the session from its worker, if it has one, and end every wait."""
         # Of what is deleted no old token may be left that still fits.
         self._revoke = self._revoke or self._held or after is State.DELETED
-        self._held, self._wait, self._resume_at = False, None, None
+        self._held, self._wait, self._failure, self._resume_at = False, None, None, None
         self._reason = None
         if after in FINAL:
             self._pending = False
-        self._fields |= {"worker": "", "lease_until": "", "resume_at": "", "picture": _EMPTY}
+        self._fields |= {"worker": "", "lease_until": "", "resume_at": "", "picture": self._bare_picture}
         self._fields["paused_by"] = by or "somebody" if after is State.PAUSED else ""
 
     # writing it down
@@ -260,7 +268,7 @@ class _Draft:
         if self._pending != self._record.pending:
             fields["pending"] = str(int(self._pending))
         if to is not None:
-            fields |= {"why": self._why, "reason": self._reason or ""}
+            fields |= {"why": self._why, "reason": self._reason or "", "by": self._by or ""}
         child = self._child()
         if child is not None:
             fields["shown"] = shown_as(child)
@@ -291,6 +299,8 @@ class _Draft:
             wait=self._wait if self._state in (State.RETRYING, State.RATE_LIMITED) else None,
             resume_at=self._resume_at,
             worker=self._record.worker if self._held else None,
+            failure=self._failure,
+            model=self._model,
         )
         return child if shown_as(child) != self._record.shown else None
 
@@ -322,6 +332,7 @@ class _Draft:
                 wait=self._wait if to in (State.RETRYING, State.RATE_LIMITED) else None,
                 resume_at=self._resume_at,
                 worker=self._record.worker if self._held else None,
+                model=self._model,
             ),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus import Command, CommandData, ReportData, State, Trigger, Wait
+from bus import Command, CommandData, ReportData, State, Trigger
 from bus.states import FINAL
 
 _VERBS = {
@@ -46,11 +46,3 @@ def orphan(parent: str, state: State | None) -> str:
     if state is None:
         return f"there is no session {parent!r} that it could be a child of"
     return f"its parent {parent!r} is {state}, and that is final"
-
-
-def waiting(wait: Wait | None) -> str:
-    """Say what a worker waits for."""
-    if wait is None:
-        return "no call waits any more"
-    reason = wait.reason.value.replace("_", " ")
-    return f"{wait.model or 'the model'}: {reason}, attempt {wait.attempt} of {wait.max_attempts} failed"

@@ -13,22 +13,21 @@ from typing import Any, Self
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bus import Bus, Presence, Role, TidingsError
 from bus.redis.clients import installed_version
 from workers.attendance import Attendance
-from workers.gateway.guard import Guard
-from workers.gateway.health import health_routes
+from workers.gateway.description import admission, described
+from workers.gateway.guard import Crossing, Guard, Sealed
+from workers.gateway.health import health_routes, metrics_routes
 from workers.gateway.hub import Hub
-from workers.gateway.models import ProblemView
 from workers.gateway.options import GatewayOptions
-from workers.gateway.pages import page_routes
-from workers.gateway.problems import KINDS, MEDIA_TYPE, Problem, of_error, of_status
+from workers.gateway.pages import TYPES, page_routes
+from workers.gateway.problems import Problem, of_error, of_status
 from workers.gateway.reading import Reading, reading_routes
-from workers.gateway.reference import reference_page
+from workers.gateway.reference import STYLE, reference_page
 from workers.gateway.steering import Steering, steering_routes
 from workers.gateway.tokens import Tokens
 
@@ -39,7 +38,6 @@ _ABOUT = (
     "Times are ISO 8601 in UTC. Text of models, providers and people is text, never markup. Errors are RFC 9457 problems."
 )
 _BODY_LEAST = 1024 * 1024
-_PROBLEM: dict[str, Any] = {"model": ProblemView, "content": {MEDIA_TYPE: {}}}
 
 
 class Gateway:
@@ -94,16 +92,7 @@ class Gateway:
     def _guarded(self, app: ASGIApp) -> ASGIApp:
         allowed = self.options.allowed_origins
         app = Guard(app, self.tokens, allowed, max(_BODY_LEAST, 2 * self.options.payload_limit))
-        if not allowed:
-            return app
-        headers = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Tidings-User"]
-        return CORSMiddleware(
-            app,
-            allow_origins=sorted(allowed),
-            allow_methods=["GET", "POST"],
-            allow_headers=headers,
-            expose_headers=["Retry-After"],
-        )
+        return Sealed(Crossing(app, allowed) if allowed else app)
 
     def _api(self) -> FastAPI:
         api = FastAPI(
@@ -114,13 +103,12 @@ class Gateway:
             redoc_url=None,
             openapi_url=None,
             lifespan=self._lifespan,
-            responses={
-                status: _PROBLEM | {"description": _titles(status)} for status in (401, 403, 404, 409, 422, 429, 503, 504)
-            },
         )
-        api.include_router(reading_routes(Reading(self.hub, self.options)))
-        api.include_router(steering_routes(Steering(self._bus, self.options, self.hub.counts)))
+        ways_in = admission(self.tokens)
+        api.include_router(reading_routes(Reading(self.hub, self.options)), dependencies=ways_in)
+        api.include_router(steering_routes(Steering(self._bus, self.options, self.hub.counts)), dependencies=ways_in)
         api.include_router(health_routes(self.hub))
+        api.include_router(metrics_routes(self.hub), dependencies=ways_in)
         api.include_router(page_routes(self.tokens))
         _describe(api)
         for kind in (Problem, TidingsError, RequestValidationError, HTTPException, Exception):
@@ -140,15 +128,15 @@ class Gateway:
 def _describe(api: FastAPI) -> None:
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Any:
-        return api.openapi()
+        return described(api)
+
+    @api.get("/api/style.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(STYLE, media_type=TYPES[".css"])
 
     @api.get("/api", include_in_schema=False)
     async def reference() -> Response:
-        return Response(reference_page(api.openapi()), media_type="text/html; charset=utf-8")
-
-
-def _titles(status: int) -> str:
-    return "; ".join(kind.title for kind in KINDS.values() if kind.status == status)
+        return Response(reference_page(described(api)), media_type="text/html; charset=utf-8")
 
 
 async def _answer(_: Request, error: Exception) -> Response:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.gateway.origins import foreign
@@ -51,7 +54,7 @@ class Guard:
             return
         problem = None if scope["path"] in _OPEN else self._examine(scope)
         app = self._app if problem is None else problem.response()
-        await app(scope, receive, _with_headers(send))
+        await app(scope, receive, send)
 
     def _examine(self, scope: Scope) -> Problem | None:
         """Note who calls; returns why they are not let in, None where they are."""
@@ -82,6 +85,47 @@ class Guard:
             return Problem("too-large", f"More than {self._body_limit} bytes are not taken.")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         return Problem("wrong-type") if int(length) and kind != "application/json" else None
+
+
+class Crossing(CORSMiddleware):
+    """Tells browsers which pages of other origins may call us. It stands before the door: a preflight brings no token."""
+
+    def __init__(self, app: ASGIApp, allowed_origins: frozenset[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=sorted(allowed_origins),
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Tidings-User"],
+            expose_headers=["Location", "Retry-After"],
+        )
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a preflight; one that is refused is a problem like any other."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < HTTPStatus.BAD_REQUEST:
+            return answer
+        if not self.is_allowed_origin(request_headers["origin"]):
+            problem = Problem("foreign-origin", headers={"Vary": "Origin"})
+        else:
+            problem = Problem(
+                "malformed", "Pages of other sites may not send this method or these headers.", headers=_told(answer)
+            )
+        return problem.response()
+
+
+def _told(answer: Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+
+
+class Sealed:
+    """Puts on every answer what it says of itself, whoever of those behind it answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
 
 
 def is_page(path: str) -> bool:

@@ -115,7 +115,10 @@ class RowView(_Model):
     word: str = Field(description="The state in words: `rate limited`, `parked`, …")
     sign: str
     urgency: int = Field(description="0 is the most urgent.")
-    needs_you: bool = Field(description="Whether nothing happens until a person does something.")
+    needs_you: bool = Field(
+        description="Whether something went wrong that only a person can put right: it failed, or waits out a limit and no time "
+        "is known at which it goes on. Where it just is a person's turn (`paused`, `awaiting_input`) this is false."
+    )
     parked: bool
     since: AwareDatetime | None
     why: str

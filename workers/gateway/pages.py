@@ -26,6 +26,7 @@ TYPES: Final = {
     ".webmanifest": "application/manifest+json",
 }
 """What a file is, by its suffix; no other file is served."""
+_LOOKING: Final = ["GET", "HEAD"]
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the folder."""
 _STRANGER: Final = """<!doctype html>
@@ -42,8 +43,8 @@ def page_routes(tokens: Tokens) -> APIRouter:
     """Return the routes that a browser opens; none of them is part of the API."""
     router = APIRouter(include_in_schema=False)
 
-    @router.get("/")
-    @router.get("/sessions/{session}")
+    @router.api_route("/", methods=_LOOKING)
+    @router.api_route("/sessions/{session}", methods=_LOOKING)
     async def index(request: Request) -> Response:
         """Show the page, or let somebody in who brings a token."""
         token = request.query_params.get("token")
@@ -53,7 +54,7 @@ def page_routes(tokens: Tokens) -> APIRouter:
             return Response(_STRANGER, 401, media_type=TYPES[".html"])
         return page_file("index.html")
 
-    @router.get("/static/{name:path}")
+    @router.api_route("/static/{name:path}", methods=_LOOKING)
     async def static(name: str) -> Response:
         """Serve a file of the page."""
         return page_file(name)

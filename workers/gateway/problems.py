@@ -15,6 +15,7 @@ from bus.errors import (
     CommandExpired,
     CommandRefused,
     InvalidMessage,
+    KeyReused,
     PayloadTooLarge,
     SessionDeleted,
     TidingsError,
@@ -34,38 +35,81 @@ class Kind:
     Attributes:
         status: of the answer.
         title: the same for every one of its kind.
-        meaning: what it means for who asked.
+        detail: what it means for a person, in sentences, where no more is known of the case.
+        hint: what programs can make of the answer besides, for the description; names stand between backticks.
     """
 
     status: int
     title: str
-    meaning: str
+    detail: str
+    hint: str = ""
 
 
 KINDS: Final = MappingProxyType(
     {
-        "invalid": Kind(422, "The request is not as it must be", "Nothing was done; `detail` names the field."),
-        "malformed": Kind(400, "The request cannot be read", "It is not JSON, or not HTTP as it must be."),
-        "no-token": Kind(401, "A token is needed", "None was given, or one that is not known here."),
+        "invalid": Kind(422, "The request is not as it must be", "Nothing was done.", "`detail` names the field."),
+        "key-reused": Kind(
+            422,
+            "The Idempotency-Key is another command's",
+            "Nothing was done: another command was sent under this Idempotency-Key. Take a new key for each command.",
+        ),
+        "malformed": Kind(400, "The request cannot be read", "It is not JSON, or not HTTP as it must be. Nothing was done."),
+        "no-token": Kind(401, "A token is needed", "No token was given, or one that is not known here."),
         "not-allowed": Kind(403, "This token may only look", "Sending commands needs the token of an operator."),
-        "foreign-origin": Kind(403, "Pages of other sites may not do this", "See TIDINGS_ALLOWED_ORIGINS."),
-        "not-found": Kind(404, "There is nothing here", "No such session, or no such path."),
-        "wrong-method": Kind(405, "This cannot be done here", "`Allow` says what can."),
+        "foreign-origin": Kind(
+            403, "Pages of other sites may not do this", "Whoever runs the gateway can allow a site by TIDINGS_ALLOWED_ORIGINS."
+        ),
+        "not-found": Kind(404, "There is nothing here", "There is no such session, or nothing at this address."),
+        "wrong-method": Kind(405, "This cannot be done here", "This address takes other methods.", "`Allow` names them."),
         "refused": Kind(
-            409, "A controller refused the command", "Nothing changed; `reason` says why, `legal` what would be accepted."
+            409,
+            "A controller refused the command",
+            "Nothing has changed.",
+            "`reason` says why, `legal` what would be accepted, `state` how the session is.",
         ),
-        "no-length": Kind(411, "The length of the body is needed", "Send `Content-Length`."),
-        "deleted": Kind(410, "The session was deleted", "Its name is not used again."),
-        "too-large": Kind(413, "This is too large", "Keep large content elsewhere and send a reference."),
-        "wrong-type": Kind(415, "The body must be JSON", "Send it with `Content-Type: application/json`."),
-        "too-many": Kind(429, "Too many commands", "Come again after `Retry-After` seconds."),
-        "broken": Kind(500, "Something broke inside", "The log of the gateway says what."),
+        "no-length": Kind(
+            411,
+            "The length of the body is needed",
+            "Nothing was done: the request does not say its length.",
+            "Send `Content-Length`.",
+        ),
+        "deleted": Kind(410, "The session was deleted", "The session was deleted, and its name is not used again."),
+        "too-large": Kind(413, "This is too large", "Nothing was done. Keep large content elsewhere and send a reference to it."),
+        "wrong-type": Kind(
+            415,
+            "The body must be JSON",
+            "Nothing was done: the body is not JSON.",
+            "Send it with `Content-Type: application/json`.",
+        ),
+        "too-many": Kind(
+            429,
+            "Too many commands",
+            "Nothing was done: too many commands were sent with this token.",
+            "`Retry-After` says in how many seconds there may be another one.",
+        ),
+        "broken": Kind(500, "Something broke inside", "What it was stands in the log of the gateway."),
         "unreadable": Kind(
-            500, "The record of the session cannot be read", "`tidings doctor` names it; it can be exported and deleted."
+            500,
+            "The record of the session cannot be read",
+            "The record of the session cannot be read: tidings doctor says what is wrong. It can be exported and deleted.",
         ),
-        "unreachable": Kind(503, "Redis does not answer", "A command that got through expires by itself."),
-        "full": Kind(503, "Too many streams are open", "Come again after `Retry-After` seconds."),
-        "not-answered": Kind(504, "No controller answered in time", "The command was withdrawn: it will never be applied."),
+        "unreachable": Kind(
+            503,
+            "Redis does not answer",
+            "Redis does not answer. Try again in a moment.",
+            "Whether a command was carried out is not known then. The same again under its `Idempotency-Key` tells, and is safe.",
+        ),
+        "full": Kind(
+            503,
+            "Too many streams are open",
+            "Too many streams are open on this gateway. Try again in a few seconds.",
+            "`Retry-After` says in how many.",
+        ),
+        "not-answered": Kind(
+            504,
+            "No controller answered in time",
+            "No controller answered in time. The command was withdrawn and will never be carried out. See that one runs.",
+        ),
     }
 )
 """The problems, by the word at the end of their type."""
@@ -94,15 +138,21 @@ class Problem(Exception):
             "type": f"/api#{self.word}",
             "title": kind.title,
             "status": kind.status,
-            "detail": self.detail or kind.meaning,
+            "detail": self.detail or kind.detail,
             **self.more,
         }
         return Response(as_json(body), kind.status, self.headers, MEDIA_TYPE)
 
 
-def later(word: str, seconds: float, detail: str = "") -> Problem:
-    """Return a problem that will be none after so many seconds."""
-    return Problem(word, detail, headers={"Retry-After": str(max(1, math.ceil(seconds)))})
+def later(word: str, seconds: float, detail: str = "", **more: Any) -> Problem:
+    """Return a problem that will be none after so many seconds.
+
+    Args:
+        detail: what is wrong this time, for a person; ``{wait}`` stands for the seconds.
+        more: further members of the answer.
+    """
+    wait = str(max(1, math.ceil(seconds)))
+    return Problem(word, detail.replace("{wait}", wait), headers={"Retry-After": wait}, **more)
 
 
 def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -> Problem:
@@ -116,10 +166,14 @@ def of_error(error: TidingsError) -> Problem:
     if isinstance(error, CommandRefused):
         state = error.state or None
         return Problem("refused", error.reason, command_id=error.command_id, reason=error.reason, state=state, legal=error.legal)
+    if isinstance(error, KeyReused):
+        detail = f"Nothing was done: another command was sent to {error.session} under this Idempotency-Key. Take a new key."
+        return Problem("key-reused", detail, session=error.session)
     if isinstance(error, CommandExpired):
         return Problem("not-answered", command_id=error.command_id)
     if isinstance(error, SessionDeleted):
-        return Problem("deleted", session=error.session)
+        detail = f"The session {error.session} was deleted, and its name is not used again."
+        return Problem("deleted", detail, session=error.session)
     if isinstance(error, UnreadableRecord):
         return Problem("unreadable")
     if isinstance(error, UnknownSession):
@@ -130,6 +184,6 @@ def of_error(error: TidingsError) -> Problem:
         return Problem("invalid", str(error))
     if isinstance(error, AccessDenied):
         return Problem(
-            "unreachable", "The user of the gateway may not do that on the server: see the role gateway in operations.md."
+            "unreachable", "Redis does not let the gateway do that: see the rights of the role gateway in docs/operations.md."
         )
     return later("unreachable", 1.0) if isinstance(error, Unreachable) else Problem("broken")

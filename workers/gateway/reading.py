@@ -18,6 +18,7 @@ from bus import Notice, Record, SessionDeleted, State, UnknownSession
 from bus.messages import as_stored, is_session
 from bus.redis.clients import installed_version
 from workers.board import Row
+from workers.gateway.description import LOOKING, ONE_SESSION, problems
 from workers.gateway.frames import as_json
 from workers.gateway.guard import caller_of
 from workers.gateway.hub import Hub
@@ -81,7 +82,7 @@ class Reading:
         """
         hub = self.hub
         if len(hub.fleet_viewers) + len(hub.session_viewers) >= self._options.most_viewers:
-            raise later("full", _FULL_S)
+            raise later("full", _FULL_S, "Too many streams are open on this gateway. Try again in {wait} s.")
         return Stream(frames, hub.counts, self._options.send_timeout_s)
 
     def rows(self, state: State | None, text: str, limit: int, after: str | None) -> bytes:
@@ -131,7 +132,7 @@ def reading_routes(reading: Reading) -> APIRouter:
     """Return the routes that only look."""
     router, hub = APIRouter(prefix="/api", tags=["looking"]), reading.hub
 
-    @router.get("/me", response_model=Me)
+    @router.get("/me", response_model=Me, responses=problems(*LOOKING))
     async def me(request: Request) -> Response:
         """Say who asks."""
         caller = caller_of(request)
@@ -140,12 +141,12 @@ def reading_routes(reading: Reading) -> APIRouter:
             as_json({"role": role, "version": installed_version(), "now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s})
         )
 
-    @router.get("/fleet", response_model=FleetView)
+    @router.get("/fleet", response_model=FleetView, responses=problems(*LOOKING))
     async def fleet() -> Response:
         """Show the processes, the sessions by state, and the charts."""
         return _json(as_json(hub.fleet_now()))
 
-    @router.get("/sessions", response_model=RowPage)
+    @router.get("/sessions", response_model=RowPage, responses=problems(*LOOKING, 422))
     async def sessions(
         state: State | None = None,
         text: Annotated[str, Query(max_length=200, description="Words that must all occur in the row.")] = "",
@@ -155,29 +156,33 @@ def reading_routes(reading: Reading) -> APIRouter:
         """List sessions, the most urgent first."""
         return _json(reading.rows(state, text, limit, after))
 
-    @router.get("/sessions/{session}", response_model=SessionView)
+    @router.get("/sessions/{session}", response_model=SessionView, responses=problems(*ONE_SESSION))
     async def session_now(session: str) -> Response:
         """Show one session."""
         return _json(await reading.session(session))
 
-    @router.get("/sessions/{session}/history", response_model=HistoryPage)
+    @router.get("/sessions/{session}/history", response_model=HistoryPage, responses=problems(*ONE_SESSION, 422))
     async def history(
         session: str, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
     ) -> Response:
         """Read what was said and done."""
         return _json(await reading.history(session, after, limit))
 
-    @router.get("/sessions/{session}/notices", response_model=NoticeList)
+    @router.get("/sessions/{session}/notices", response_model=NoticeList, responses=problems(*ONE_SESSION))
     async def notices(session: str) -> Response:
         """Read the notices that are retained."""
         return _json(await reading.notices(session))
 
-    @router.get("/sessions/{session}/stream", response_class=EventSourceResponse, responses=_stream(SESSION_STREAM))
+    @router.get(
+        "/sessions/{session}/stream",
+        response_class=EventSourceResponse,
+        responses=_stream(SESSION_STREAM) | problems(*ONE_SESSION, 422),
+    )
     async def session_stream(session: str, last: LastEventId = "", after: After = "") -> Response:
         """Follow one session: its history, its state, its notices."""
         return await reading.follow(session, last or after)
 
-    @router.get("/stream", response_class=EventSourceResponse, responses=_stream(FLEET_STREAM))
+    @router.get("/stream", response_class=EventSourceResponse, responses=_stream(FLEET_STREAM) | problems(*LOOKING, 503))
     async def stream() -> Response:
         """Follow the whole fleet."""
         return reading.stream(fleet_stream(hub))
@@ -219,5 +224,5 @@ def _read_key(text: str) -> Key:
     try:
         urgency, since, session = from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, binascii.Error):
-        raise Problem("invalid", "after: give the `next` of the page before.") from None
+        raise Problem("invalid", "after: give what the page before calls next.") from None
     return int(urgency), str(since), str(session)

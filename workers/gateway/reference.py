@@ -1,18 +1,29 @@
-"""The description of the API as a plain page: no script, no style of its own, everything in it escaped."""
+"""The description of the API as a plain page: no script, no style inside it, everything in it escaped."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 from workers.gateway.problems import KINDS
 
+_CODE = re.compile(r"`([^`]*)`")
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tidings: the API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/static/mark.svg" type="image/svg+xml"><link rel="stylesheet" href="/api/style.css"></head><body>
 """
+STYLE: Final = """:root { color-scheme: light dark; }
+body { max-width: 60rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+code, pre { font-family: ui-monospace, monospace; font-size: 0.9em; }
+pre { white-space: pre-wrap; }
+th, td { padding: 0 0.75rem 0.25rem 0; text-align: left; vertical-align: top; }
+dd { margin-left: 1rem; }
+"""
+"""Lets the page fit into a narrow window: long names and lines are broken."""
 
 
 def reference_page(openapi: dict[str, Any]) -> str:
@@ -22,7 +33,7 @@ def reference_page(openapi: dict[str, Any]) -> str:
         openapi: the description of the API.
     """
     parts = [_HEAD, f"<h1>{escape(openapi['info']['title'])} {escape(openapi['info']['version'])}</h1>"]
-    parts.append(f"<p>{escape(openapi['info'].get('description', ''))}</p>")
+    parts.append(f"<p>{_prose(openapi['info'].get('description', ''))}</p>")
     parts.append('<p>For programs: <a href="/openapi.json">openapi.json</a>.</p>')
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
@@ -37,13 +48,13 @@ def reference_page(openapi: dict[str, Any]) -> str:
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>"
-    yield f"<p>{escape(operation.get('description', ''))}</p>"
+    yield f"<p>{_prose(operation.get('description', ''))}</p>"
     parameters = operation.get("parameters", [])
     if parameters:
         yield "<table><tr><th>parameter</th><th>in</th><th>meaning</th></tr>"
         for one in parameters:
-            cells = (one["name"], one["in"], one.get("description", ""))
-            yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+            cells = (escape(one["name"]), escape(one["in"]), _prose(one.get("description", "")))
+            yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
         yield "</table>"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<p>Body, {escape(kind)}: {_reference(content.get('schema', {}))}</p>"
@@ -59,8 +70,13 @@ def _problems() -> Iterator[str]:
     yield "<h2>Problems</h2><dl>"
     for word, kind in KINDS.items():
         yield f'<dt id="{escape(word)}">{kind.status} <code>{escape(word)}</code>: {escape(kind.title)}</dt>'
-        yield f"<dd>{escape(kind.meaning)}</dd>"
+        yield f"<dd>{_prose(f'{kind.detail} {kind.hint}'.strip())}</dd>"
     yield "</dl>"
+
+
+def _prose(text: str) -> str:
+    """Return a description as markup: what stands between backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _reference(schema: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
@@ -27,10 +26,12 @@ from bus import (
     SessionStop,
     StartData,
     TidingsError,
+    Unreachable,
     build,
 )
 from bus.messages import check_session, new_id
 from workers.gateway.allowance import Allowance
+from workers.gateway.description import SENDING, problems
 from workers.gateway.frames import as_json
 from workers.gateway.guard import caller_of
 from workers.gateway.models import NewCommand, NewSession, OutcomeView
@@ -40,8 +41,6 @@ from workers.gateway.tokens import Rank
 from workers.gateway.viewers import Counts
 from workers.redaction import one_line
 
-_ID: Final = re.compile(r"[!#-\[\]-~]{1,128}")
-"""What a message id may be (`bus.messages.envelope`)."""
 _LONGEST_NAME: Final = 100
 _PLAIN: Final[dict[str, type[Command]]] = {
     "session.resume": SessionResume,
@@ -55,7 +54,8 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         max_length=1000,
-        description="Makes a repeat safe: one key is one command, and whoever sends it again gets its first outcome, for 24 h.",
+        description="Makes a repeat safe: whoever sends the same command under it again gets its first outcome, for 24 h. "
+        "Another command of the session under the same key is refused with 422.",
     ),
 ]
 User = Annotated[
@@ -71,8 +71,11 @@ class Steering:
         self._bus, self._timeout_s, self._counts = bus, options.command_timeout_s, counts
         self._allowance = Allowance(options.command_rate)
 
-    async def send(self, request: Request, command: Command) -> Outcome:
+    async def send(self, request: Request, command: Command, key: str) -> Outcome:
         """Send a command and wait for its outcome.
+
+        Args:
+            key: its ``Idempotency-Key``, '' for none.
 
         Raises:
             Problem: the token has sent too many.
@@ -82,14 +85,26 @@ class Steering:
         wait_s = self._allowance.take(caller.rank if caller else None)
         if wait_s:
             self._counts.command(command.type, "limited")
-            raise later("too-many", wait_s)
+            raise later(
+                "too-many", wait_s, "Nothing was done: too many commands were sent with your token. Try again in {wait} s."
+            )
         try:
-            outcome = await self._bus.send(command, self._timeout_s)
+            outcome = await self._bus.send(command, self._timeout_s, key=key)
         except TidingsError as error:
             self._counts.command(command.type, _result(error))
+            if isinstance(error, Unreachable):
+                raise self._in_doubt(command) from error
             raise
         self._counts.command(command.type, outcome.result.value)
         return outcome
+
+    def _in_doubt(self, command: Command) -> Problem:
+        """Say what is known of a command where Redis did not answer: it may be there, and be carried out before it expires."""
+        detail = (
+            "Redis does not answer, and what was asked may have been done or not. "
+            f"If it is not done within {self._timeout_s:g} s it never will be. Look at the session before you ask again."
+        )
+        return later("unreachable", 1.0, detail, command_id=command.id)
 
 
 def _result(error: TidingsError) -> str:
@@ -102,19 +117,21 @@ def steering_routes(steering: Steering) -> APIRouter:
     """Return the routes that change something."""
     router = APIRouter(prefix="/api", tags=["steering"])
 
-    @router.post("/sessions", status_code=201, response_model=OutcomeView)
+    @router.post("/sessions", status_code=201, response_model=OutcomeView, responses=problems(*SENDING))
     async def start(request: Request, new: NewSession, key: IdempotencyKey = "", user: User = "") -> Response:
         """Start a session; 201 means that it is queued."""
         session = check_session(new.session if new.session is not None else _made_session(key))
         data = build(StartData, by=who(request, user), why=new.why, text=new.text)
-        command = build(SessionStart, id=command_id(key), subject=session, source="gateway", data=data)
-        outcome = await steering.send(request, command)
+        id = command_id(key, session, "session.start", new.text, new.why)
+        command = build(SessionStart, id=id, subject=session, source="gateway", data=data)
+        outcome = await steering.send(request, command, key)
         return Response(_applied(outcome), 201, {"Location": f"/api/sessions/{session}"}, "application/json")
 
-    @router.post("/sessions/{session}/commands", response_model=OutcomeView)
+    @router.post("/sessions/{session}/commands", response_model=OutcomeView, responses=problems(404, *SENDING))
     async def command(request: Request, session: str, new: NewCommand, key: IdempotencyKey = "", user: User = "") -> Response:
         """Resume, pause, stop or delete a session, or say something; 200 means that it has happened."""
-        outcome = await steering.send(request, _command(session, new, command_id(key), who(request, user)))
+        id = command_id(key, session, new.type, new.text, new.why)
+        outcome = await steering.send(request, _command(session, new, id, who(request, user)), key)
         return Response(_applied(outcome), 200, media_type="application/json")
 
     return router
@@ -131,11 +148,14 @@ def _command(session: str, new: NewCommand, id: str, by: str) -> Command:
     return build(_PLAIN[new.type], **fields, data=build(CommandData, by=by, why=new.why))
 
 
-def command_id(key: str) -> str:
-    """Return the id of the command that an ``Idempotency-Key`` stands for: the key itself where it may be an id."""
-    if not key:
-        return new_id()
-    return key if _ID.fullmatch(key) else hashlib.sha256(key.encode(errors="replace")).hexdigest()
+def command_id(key: str, *asked: str | None) -> str:
+    """Return the id of a command: the same each time that the same is asked under an ``Idempotency-Key``, else a new one.
+
+    Args:
+        key: the header, '' without one.
+        asked: all that makes it another command. Who asks is not part of that: a colleague's repeat is a repeat.
+    """
+    return hashlib.sha256(as_json([key, *asked])).hexdigest()[:32] if key else new_id()
 
 
 def _made_session(key: str) -> str:

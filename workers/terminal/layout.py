@@ -17,6 +17,10 @@ Piece = tuple[str, str]
 
 WIDE = 110
 """Columns from which model and worker have their own."""
+ROOMY = 126
+"""Columns from which these need not be cut for what is said of the state."""
+AGED = 100
+"""Columns from which there is one for how long a session has been in its state."""
 MIDDLE = 60
 """Columns from which state and attempt have their own; below, what is said of both stands in one."""
 
@@ -84,7 +88,9 @@ class Layout:
                 Column("attempt", 7, _attempt),
                 Column("in", 7, _countdown, right=True),
             ]
-            tail = [Column("model", 18, _model), Column("worker", 16, _worker)] if width >= WIDE else []
+            model, worker = (18, 16) if width >= ROOMY else (16, 12)
+            tail = [Column("model", model, _model), Column("worker", worker, _worker)] if width >= WIDE else []
+            tail += [Column("for", 4, _age, right=True)] if width >= AGED else []
             last = ("why", _why)
         used = _MARK + sum(column.width + gap for column in (*fixed, *tail))
         return cls((*fixed, Column(last[0], max(1, width - used), last[1]), *tail), gap)
@@ -148,6 +154,10 @@ def _model(placed: Placed, moment: Moment) -> Piece:
 
 def _worker(placed: Placed, moment: Moment) -> Piece:
     return one_line(placed.row.worker, 100), "dim"
+
+
+def _age(placed: Placed, moment: Moment) -> Piece:
+    return placed.row.age(moment.now), "dim"
 
 
 def _all(placed: Placed, moment: Moment) -> Piece:

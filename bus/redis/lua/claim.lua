@@ -2,7 +2,7 @@
 -- KEYS: 1 record  2 ready  3 due  4 ring of the status plane  5 sessions
 -- ARGV: 1 session  2 worker as JSON  3 length of the lease in ms  4 status channel  5 length of the ring  6 life of the ring in ms
 --       7 id, 8 head and 9 tail of worker.claimed, the token belongs in between  10 id, 11 head and 12 tail of session.state
---       13 epoch for a session that is made by this claim, '' when it must exist
+--       13 epoch for a session that is made by this claim, '' when it must exist  14 picture as JSON
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name} | {'no', state ('' when there is no such session)}
 --   | {'newer'}: written by a newer Tidings, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
 local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')
@@ -24,8 +24,8 @@ local now = now_ms()
 local lease = text(now + ARGV[3])
 local token = redis.call('HINCRBY', KEYS[1], 'token', 1)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease_until', lease, 'picture', '{}', 'nudge', 0,
-  'resume_at', '', 'reason', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1, 'schema', SCHEMA)
+redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease_until', lease, 'picture', ARGV[14], 'nudge', 0,
+  'resume_at', '', 'reason', '', 'by', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1, 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], 'running')
 redis.call('ZREM', KEYS[2], ARGV[1])
 notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], ARGV[8] .. text(token) .. ARGV[9], ARGV[5], ARGV[6])

@@ -1,13 +1,16 @@
 -- command.lua: one command, for controllers to handle.
--- KEYS: 1 record  2 log of the commands plane  3 due  4 outcome of this command
+-- KEYS: 1 record  2 log of the commands plane  3 due  4 outcome of this command  5 id of the command that was sent under the same key,
+--       for one that has a key
 -- ARGV: 1 session  2 channel  3 id  4 payload  5 epoch for a session that this command starts, '' for any other command
 --       6 life of a record that no controller has decided yet, in ms  7 most commands that may wait
---       8 '1' for a command that is accepted of a deleted session as well
+--       8 '1' for a command that is accepted of a deleted session as well  9 how long a key stays taken, in ms, with KEYS 5
 -- Returns {'ok', offset} | {'ok', offset, entries dropped} | {'done', outcome} | {'unknown'} no such session | {'full'} too many wait
---   | {'deleted'} the session was deleted | {'newer'} | {'unreadable'}
+--   | {'deleted'} the session was deleted | {'reused'} the key is another command's | {'newer'} | {'unreadable'}
 -- The id is looked for among those that wait: a command sent twice, by whomever, is stored once.
 -- What lies beyond the count is nobody's command. It is dropped where it is in the way: nothing but a newer version may keep a session
 -- from being deleted.
+local taken = KEYS[5] and redis.call('GET', KEYS[5])
+if taken and taken ~= ARGV[3] then return {'reused'} end
 local outcome = redis.call('GET', KEYS[4])
 if outcome then return {'done', outcome} end
 if newer(KEYS[1]) then return {'newer'} end
@@ -53,6 +56,7 @@ if redis.call('HEXISTS', KEYS[1], 'state') == 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
+if KEYS[5] then redis.call('SET', KEYS[5], ARGV[3], 'PX', ARGV[9]) end
 redis.call('HINCRBY', KEYS[1], 'touched', 1)
 redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1])
 if dropped > 0 then return {'ok', offset, dropped} end

@@ -4,7 +4,7 @@
 --       5 resume time in ms, '' for none  6 parks in a row  7 picture as JSON  8 reason, '' for none  9 why
 --       10 status channel  11 length of the ring  12 life of the ring in ms  13 channel that wakes workers
 --       14 id, 15 head, 16 tail of session.state  17 tail to use when somebody spoke meanwhile and the session is queued again
---       18 children that the agent waits for  then id, payload for each further notice
+--       18 children that the agent waits for  19 picture without what is waited for or has failed  then id, payload for each further notice
 -- Returns {'ok', state, version} | {'stale'} | {'newer'} | {'unreadable'}
 local unable = unfit(KEYS[1], 'token', 'version', 'status', 'said', 'commands', 'handled', 'children')
 if unable then return unable end
@@ -18,16 +18,17 @@ local unread = tonumber(held[4] or 0) > tonumber(ARGV[4])
 if unread and (to == 'awaiting_input' or to == 'finished' or to == 'error') then
   to, tail, why = 'queued', ARGV[17], 'somebody spoke while the run was closing'
 end
-for index = 19, #ARGV, 2 do
+for index = 20, #ARGV, 2 do
   notify(KEYS[1], KEYS[4], ARGV[10], ARGV[index], ARGV[index + 1], ARGV[11], ARGV[12])
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 local idle = to == 'awaiting_input' or to == 'finished'
 local parked = to == 'rate_limited'
+local picture = (parked or to == 'error') and ARGV[7] or ARGV[19]
 redis.call('HSET', KEYS[1], 'state', to, 'worker', '', 'lease_until', '', 'released', ARGV[2], 'pending', idle and 0 or 1,
-  'resume_at', parked and ARGV[5] or '', 'parks', ARGV[6], 'losses', 0, 'picture', parked and ARGV[7] or '{}',
-  'reason', to == 'queued' and '' or ARGV[8], 'why', why, 'since', text(now),
+  'resume_at', parked and ARGV[5] or '', 'parks', ARGV[6], 'losses', 0, 'picture', picture,
+  'reason', to == 'queued' and '' or ARGV[8], 'why', why, 'by', '', 'since', text(now),
   'awaits', ARGV[18], 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], to)
 notify(KEYS[1], KEYS[4], ARGV[10], ARGV[14], state_payload(KEYS[1], ARGV[15], held[3], to, version, tail), ARGV[11], ARGV[12])

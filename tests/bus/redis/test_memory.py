@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from importlib import util
 
@@ -38,6 +39,42 @@ async def test_a_name_is_forgotten_when_the_last_connection_closes() -> None:
         assert await first.commands.get("c") == b"d"
     async with open_connection("memory://brief") as later:
         assert await later.commands.dbsize() == 0
+
+
+async def test_every_command_lets_others_run() -> None:
+    """As with a real server: who sends one command after the other does not hold up the rest of the program."""
+    turns = 0
+
+    async def beside() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with open_connection("memory://") as connection:
+        other = asyncio.create_task(beside())
+        for sent in range(1, 101):
+            await connection.commands.get("a")
+            assert turns >= sent
+        other.cancel()
+
+
+async def test_a_cancelled_command_leaves_its_reply_to_nobody() -> None:
+    """The next command on the same connection gets its own, wherever the cancellation met the one before."""
+    # One connection for all: a pool looks for left-over replies before it hands one out again.
+    async with open_connection("memory://") as connection, connection.commands.client() as client:
+        await client.set("a", "b")
+
+        async def other() -> None:
+            await client.ping()
+
+        for turns in range(10):
+            task = asyncio.create_task(other())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            assert await client.get("a") == b"b"
 
 
 def test_a_server_is_held_by_count() -> None:

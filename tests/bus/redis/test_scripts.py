@@ -41,7 +41,9 @@ class Scripts:
         state = ("n2", HEAD, TAIL)
         claimed = ("n1", '{"id":"n1","data":{"token":', "}}")
         keys = [RECORD, READY, DUE, RING, SESSIONS]
-        return await self.run("claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch)
+        return await self.run(
+            "claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch, "{}"
+        )
 
     async def publish(
         self, ident: str = "p", *, token: str = "", picture: str = "", nudge: int = 0, again: str = "0", payload: str = '{"k":1}'
@@ -66,7 +68,7 @@ class Scripts:
         awaits: int = 0,
         notices: tuple[str, ...] = (),
     ) -> Any:
-        told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits)
+        told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits, '{"m":1}')
         rest = [item for ident in notices for item in (ident, json.dumps({"id": ident}))]
         args = ("s", token, to, read, resume_at, 1, '{"p":1}', "rate_limit", "over", CHANNEL, LENGTH, TTL_MS, WAKE, *told, *rest)
         return await self.run("release", [RECORD, READY, DUE, RING, SESSIONS], *args)
@@ -449,10 +451,12 @@ async def test_renew_of_what_was_taken_says_what_it_is_now(lua: Scripts) -> None
 
 
 async def test_release_frees_the_session(lua: Scripts) -> None:
-    """No worker, no lease, no picture, nothing due; the token is raised; ready only where it is queued."""
+    """No worker, no lease, no waits, nobody who asked, nothing due; the token is raised; ready only where it is queued."""
     await lua.claim()
+    await lua.set(by="ann")
     assert await lua.release(notices=("n0",)) == [b"ok", b"awaiting_input", 2]
-    assert [await lua.field(name) for name in ("worker", "lease_until", "picture", "pending")] == ["", "", "{}", "0"]
+    assert [await lua.field(name) for name in ("worker", "lease_until", "picture", "pending")] == ["", "", '{"m":1}', "0"]
+    assert await lua.field("by") == ""
     assert [await lua.field(name) for name in ("token", "parks", "reason", "why")] == ["2", "1", "rate_limit", "over"]
     assert await lua.client.zscore(DUE, "s") is None
     assert await lua.client.zcard(READY) == 0

@@ -24,6 +24,7 @@ from bus import (
     SessionStateData,
     State,
     UnknownNotice,
+    Wait,
     WorkerClaimed,
     WorkerClaimedData,
     WorkerLost,
@@ -162,16 +163,20 @@ def test_parked_without_a_time_needs_a_person() -> None:
 
 
 def test_a_failure_needs_a_person_and_keeps_what_was_said() -> None:
-    """The change to the error state comes after the notice that knows why."""
+    """The change to the error state says it as well as the notice before it; an older worker's line is better than nothing."""
     failed = LlmFailed(
         subject="demo",
         data=LlmFailedData(reason=Reason.AUTH, attempt=1, max_attempts=6, model="openai/z", message="bad key", action="Fix it."),
     )
-    row = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="failed"))
+    failure = Wait(reason=Reason.AUTH, model="openai/z", message="bad key", action="Fix it.")
+    row = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="failed", failure=failure))
+    assert not row.waits
     assert row.needs_you
     assert row.story() == "needs you: Fix it. · auth · bad key"
     assert row.model == "openai/z"
     assert after(moved(State.QUEUED, why="resumed by me"), row=row).story() == "resumed by me"
+    unsaid = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="bad key: Fix it."))
+    assert unsaid.story() == "needs you: resume it, or say something · auth · bad key: Fix it."
     assert replace(row, action="").to_do == "resume it, or say something"
 
 
@@ -192,6 +197,16 @@ def test_what_is_over_counts_nothing_down(state: State) -> None:
     """Even if something was waited for."""
     assert after(retry(), row=Row("demo", state=state)).state is not state
     assert replace(after(retry()), state=state).countdown(NOW) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(-1, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (3600, "1h"), (86_399, "23h"), (86_400, "1d"), (1e9, "999d")],
+)
+def test_the_age_is_in_its_greatest_unit(seconds: float, age: str) -> None:
+    """Read in passing, it need not tell the seconds of an hour."""
+    assert Row("demo", since=NOW).age(NOW + timedelta(seconds=seconds)) == age
+    assert Row("demo").age(NOW) == ""
 
 
 def test_text_of_others_is_made_harmless() -> None:

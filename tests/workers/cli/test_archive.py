@@ -39,6 +39,7 @@ async def test_out_of_one_and_into_another_name(server_bus: Bus, tidings: Tiding
     assert (record.state, record.events) == (State.PAUSED, 3)
     refused = await tidings("import", str(path))
     assert (refused.code, "exists already" in refused.stderr) == (3, True)
+    assert "--only sea --as NAME" in refused.stderr
 
 
 async def test_several_go_through_a_pipe(server_bus: Bus, tidings: Tidings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +61,33 @@ async def test_several_go_through_a_pipe(server_bus: Bus, tidings: Tidings, monk
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(lines)))
     done = await tidings("import", "-", "--as", "one")
     assert (done.code, "--as names one" in done.stderr) == (2, True)
+    assert "--only SESSION" in done.stderr
+
+
+async def test_one_of_several_is_imported_under_another_name(server_bus: Bus, tidings: Tidings, tmp_path: Path) -> None:
+    """What the refusal of a taken name advises works; a session that is not in the file is a mistake."""
+    for session in ("a", "b"):
+        await bring(server_bus, session, State.FINISHED)
+    path = str(tmp_path / "both.jsonl")
+    assert (await tidings("export", "a", "b", "--to", path)).code == 0
+    done = await tidings("import", path, "--only", "b", "--as", "b-2")
+    assert (done.code, done.stdout) == (0, "b-2: imported with 0 events, the session is finished\n")
+    done = await tidings("import", path, "--only", "c")
+    assert (done.code, done.stderr) == (2, f"tidings: {path}: there is no session 'c' in it\n")
+
+
+async def test_what_is_not_there_is_not_advised_to_be_started(server_bus: Bus, tidings: Tidings) -> None:
+    """An export of nothing is nobody's wish."""
+    done = await tidings("export", "nosuch")
+    assert (done.code, done.stderr) == (3, "tidings: there is no session 'nosuch'\n")
+
+
+async def test_deleted_sessions_cannot_be_chosen(server_bus: Bus, tidings: Tidings) -> None:
+    """Nothing is kept to be listed or exported; no silence says that there are none."""
+    for arguments in (["sessions"], ["export"], ["delete", "--yes"]):
+        done = await tidings(*arguments, "--state", "deleted")
+        assert (done.code, done.stdout) == (2, "")
+        assert "nothing but the name is kept" in done.stderr
 
 
 async def test_a_file_is_there_as_a_whole_or_not_at_all(
@@ -69,7 +97,8 @@ async def test_a_file_is_there_as_a_whole_or_not_at_all(
     await with_events(server_bus, "sea", 1)
     path = tmp_path / "out"
     path.write_text("before")
-    assert (await tidings("export", "sea", "nobody", "--to", str(path))).code == 3
+    failed = await tidings("export", "sea", "nobody", "--to", str(path))
+    assert (failed.code, failed.stdout) == (3, "")
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["out"]
     done = await tidings("export", "sea", "--to", str(tmp_path / "no" / "out"))
@@ -97,12 +126,13 @@ async def test_a_file_that_is_no_export_is_told_with_its_line(server_bus: Bus, t
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
     done = await tidings("import", str(path), "--as", "copy")
     assert (done.code, done.stderr.count("\n"), "1 of 2 events" in done.stderr) == (2, 1, True)
+    assert done.stderr.startswith(f"tidings: {path}: line 2: ")
     missing = await tidings("import", str(tmp_path / "nothing"))
     assert (missing.code, "cannot be read" in missing.stderr) == (2, True)
     (tmp_path / "empty").write_text("")
     for name in ([], ["--as", "x"]):
         empty = await tidings("import", str(tmp_path / "empty"), *name)
-        assert (empty.code, "no export" in empty.stderr) == (2, True)
+        assert (empty.code, "empty: there is nothing in it: `tidings export" in empty.stderr) == (2, True)
 
 
 async def test_events_that_are_missing_are_told(server_bus: Bus, tidings: Tidings, tmp_path: Path) -> None:

@@ -143,3 +143,10 @@ async def test_a_model_that_refuses_is_a_problem_with_its_remedy(
         _, levels = await _levels(tidings, "--model-call", "--model", "openai/x", "--api-base", provider.base_url)
         assert levels["model"] == "problem"
         assert len(provider.requests) == 1
+
+
+async def test_an_address_that_cannot_be_used_is_a_mistake_as_everywhere(tidings: Tidings) -> None:
+    """Exit code 2: there is nothing to be examined."""
+    done = await tidings("doctor", "--redis", "foo")
+    assert (done.code, done.stdout) == (2, "")
+    assert (done.code, done.stderr) == ((other := await tidings("sessions", "--redis", "foo")).code, other.stderr)

@@ -24,12 +24,13 @@ async def test_processes_are_listed(tidings: Tidings, server_bus: Bus) -> None:
     """One line each, with a word for whether it lives, and nothing that a terminal obeys."""
     await server_bus.attend(WORKER)
     await server_bus.attend(Presence(role=Role.CONTROLLER, name="c\x1b[31m1", draining=True))
+    await server_bus.attend(Presence(role=Role.WORKER, name="w0", starting=True))
     await _silence(server_bus, Presence(role=Role.WORKER, name="w2"))
     done = await tidings("workers")
     assert done.code == 0
     lines = done.stdout.splitlines()
-    assert [line.split()[-1] for line in lines] == ["draining", "live", "silent"]
-    assert "1/4" in lines[1]
+    assert [line.split()[-1] for line in lines] == ["draining", "starting", "live", "silent"]
+    assert "1/4" in lines[2]
     assert "\x1b" not in done.stdout
 
 
@@ -48,6 +49,7 @@ async def test_processes_as_json(tidings: Tidings, server_bus: Bus) -> None:
         "model": "m",
         "sessions": ["sea"],
         "concurrency": 4,
+        "starting": False,
         "draining": False,
         "unreadable": 0,
         "skipped": 0,
@@ -67,6 +69,14 @@ async def test_health_is_of_this_machine(tidings: Tidings, server_bus: Bus) -> N
     done = await tidings("health", "worker")
     assert (done.code, done.stdout.strip()) == (0, f"1 worker on {HERE} alive")
     assert json.loads((await tidings("health", "worker", "--json")).stdout)["name"] == "w1"
+
+
+async def test_a_worker_that_is_starting_is_not_healthy_yet(tidings: Tidings, server_bus: Bus) -> None:
+    """It is there, and claims nothing."""
+    await server_bus.attend(WORKER.model_copy(update={"starting": True}))
+    done = await tidings("health", "worker")
+    assert (done.code, done.stdout) == (1, "")
+    assert "works yet: it is starting" in done.stderr
 
 
 async def test_a_silent_process_is_not_healthy(tidings: Tidings, server_bus: Bus) -> None:

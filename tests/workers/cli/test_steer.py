@@ -83,6 +83,32 @@ async def test_a_session_of_a_newer_version_is_3_at_once(bus: Bus, kind: Kind, c
     assert (told["result"], told["state"], told["legal"]) == ("refused", None, [])
 
 
+async def test_a_session_that_is_not_there_cannot_be_deleted_and_needs_no_start(
+    bus: Bus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who wants it gone is told that it is, and nothing more."""
+    assert await send(bus, command("session.delete", "nosuch"), 10, as_json=False) == 3
+    assert capsys.readouterr().err == "tidings: refused: there is no session 'nosuch'\n"
+
+
+async def test_nothing_is_legal_for_a_deleted_session(
+    bus: Bus, controlled: Controlled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even a start: the name is not used again."""
+    await bring(bus, "gone", State.FINISHED)
+    async with controlled(bus):
+        assert await send(bus, command("session.delete", "gone"), 10, as_json=False) == 0
+    capsys.readouterr()
+    again = command("session.start", "gone", text="hi")
+    assert await send(bus, again, 10, as_json=True) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["result"], told["legal"]) == ("refused", [])
+    assert await send(bus, again, 10, as_json=False) == 3
+    err = capsys.readouterr().err
+    assert "take another name" in err
+    assert "accepted now" not in err
+
+
 async def test_nobody_there_is_4_and_never_applied_later(
     bus: Bus, controlled: Controlled, capsys: pytest.CaptureFixture[str]
 ) -> None:

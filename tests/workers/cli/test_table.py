@@ -89,6 +89,14 @@ def test_narrow_terminals_keep_what_matters() -> None:
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_the_age_is_there_from_a_hundred_columns_on() -> None:
+    """For how long it has been so, as on the web page."""
+    board = board_of(Row("demo", state=State.QUEUED, since=NOW - timedelta(minutes=5)))
+    assert drawn(board, width=100)[2].split()[-1] == "5m"
+    assert drawn(board, width=100)[0].split()[-1] == "for"
+    assert "5m" not in drawn(board, width=99)[2]
+
+
 def test_the_most_urgent_stay_when_not_all_fit() -> None:
     """What needs a person comes before what runs and what is over; the order stays by name."""
     board = board_of(

@@ -55,7 +55,7 @@ def test_a_session_that_waits_tells_its_wait() -> None:
     assert told["worker"] == {"name": "w1", "host": "here", "pid": 7}
     assert (told["attempt"], told["max_attempts"], told["wait_s"]) == (2, 6, 8.0)
     assert datetime.fromisoformat(told["retry_at"]) > NOW
-    assert (told["reason"], told["why"], told["model"]) == ("rate_limit", "waits", "openai/y")
+    assert (told["reason"], told["why"], told["model"]) == ("rate_limit", "waits", "openai/x")
     assert last is not None
 
 

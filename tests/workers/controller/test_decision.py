@@ -452,7 +452,7 @@ def test_a_resume_is_not_lost_on_a_wait_that_nobody_has_decided_yet() -> None:
     """Who reads of a retry resumes at once; the record says ``running`` then, and the picture has the wait already."""
     decision = decide(seen(held(State.RUNNING, LIMIT), ask("resume")), RULES)
     assert decision.to is None
-    assert (decision.fields["nudge"], decision.fields["picture"]) == ("1", "{}")
+    assert (decision.fields["nudge"], decision.fields["picture"]) == ("1", '{"model":"openai/x"}')
 
 
 def test_a_resume_of_a_working_session_changes_nothing() -> None:

@@ -104,7 +104,31 @@ async def test_an_origin_that_is_allowed_may_call(served: ServedGateway) -> None
         assert (await page.http.options("/api/sessions", headers=allowed | asked)).status_code == 200
         refused = await page.http.options("/api/sessions", headers=other | asked)
         assert "access-control-allow-origin" not in refused.headers
+        assert (refused.status_code, refused.json()["type"]) == (403, "/api#foreign-origin")
         assert (await page.http.get("/api/me", headers=other)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "method", "header", "status", "word"),
+    [
+        ("https://evil.example.org", "POST", "authorization", 403, "foreign-origin"),
+        ("https://ops.example.org", "DELETE", "authorization", 400, "malformed"),
+        ("https://ops.example.org", "POST", "x-other", 400, "malformed"),
+    ],
+)
+async def test_a_refused_preflight_is_a_problem_like_any_other(
+    served: ServedGateway, origin: str, method: str, header: str, status: int, word: str
+) -> None:
+    """As JSON, with the headers that every answer carries; one that is granted carries them too."""
+    async with calling(served.url, None) as page:
+        asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
+        answer = await page.http.options("/api/sessions", headers=asked)
+        assert (answer.status_code, answer.json()["type"]) == (status, f"/api#{word}")
+        assert answer.headers["content-type"] == "application/problem+json"
+        granted = {"Origin": "https://ops.example.org", "Access-Control-Request-Method": "POST"}
+        for told in (answer, await page.http.options("/api/sessions", headers=granted)):
+            assert (told.headers["content-security-policy"], told.headers["x-content-type-options"]) == (POLICY, "nosniff")
+            assert (told.headers["cache-control"], "Origin" in told.headers["vary"]) == ("no-store", True)
 
 
 async def test_no_token_is_logged_or_told(served: ServedGateway, caplog: pytest.LogCaptureFixture) -> None:

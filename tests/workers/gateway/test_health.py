@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from bus import Bus, State
+import pytest
+
+from bus import Attendant, Bus, State
 from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring
-from tests.workers.gateway.calling import gateway_and_caller
+from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller, options
 from workers.controller import Controller
+from workers.gateway import Gateway
+from workers.gateway.health import Readiness
 from workers.settings import Settings
 
 
@@ -29,9 +33,54 @@ async def test_ready_means_that_redis_answers_and_a_controller_lives(make_server
         controller.stop()
         await task
         server.kill()
-        answer = await caller.get("/readyz")
-        assert (answer.status_code, answer.json()) == (503, {"ready": False, "redis": False, "controller": False})
+
+        async def away() -> bool:
+            answer = await caller.get("/readyz")
+            return (answer.status_code, answer.json()) == (503, {"ready": False, "redis": False, "controller": False})
+
+        await eventually(away)
         assert (await caller.json("/healthz")) == {"status": "ok"}
+
+
+async def test_redis_is_asked_once_for_all_who_ask_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those at the same time share one answer, whoever of them goes away; after a second it is asked anew."""
+    async with Bus.connect("memory://") as bus, Gateway(bus, options()) as gateway:
+        now, asked, answered = [0.0], [0], asyncio.Event()
+
+        async def roll() -> tuple[Attendant, ...]:
+            asked[0] += 1
+            await answered.wait()
+            return ()
+
+        monkeypatch.setattr(bus, "roll", roll)
+        readiness = Readiness(gateway.hub, lambda: now[0])
+        first, *others = [asyncio.create_task(readiness.found()) for _ in range(5)]
+        await eventually(lambda: asked[0] == 1)
+        first.cancel()
+        answered.set()
+        assert await asyncio.gather(*others) == [{"redis": True, "controller": False}] * 4
+        now[0] = 0.9
+        await readiness.found()
+        assert asked[0] == 1
+        now[0] = 1.0
+        await readiness.found()
+        assert asked[0] == 2
+
+
+@pytest.mark.parametrize(("path", "token"), [("/healthz", None), ("/readyz", None), ("/", None), ("/", OPERATOR)])
+async def test_uptime_checks_may_ask_with_head(path: str, token: str | None) -> None:
+    """The status and the headers of a GET, without its body; what else may be asked is told to who asks otherwise."""
+    async with (
+        Bus.connect("memory://") as bus,
+        gateway_and_caller(bus) as (served, caller),
+        calling(served.url, token) as watcher,
+    ):
+        asked, got = await watcher.http.head(path), await watcher.get(path)
+        assert (asked.status_code, asked.content) == (got.status_code, b"")
+        length = ("content-type", "content-length")
+        assert [asked.headers[name] for name in length] == [got.headers[name] for name in length]
+        wrong = await caller.http.put(path)
+        assert (wrong.status_code, set(wrong.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
 
 
 async def test_numbers(bus: Bus) -> None:

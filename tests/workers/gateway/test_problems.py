@@ -11,6 +11,7 @@ from bus import (
     CommandExpired,
     CommandRefused,
     InvalidName,
+    KeyReused,
     PayloadTooLarge,
     SessionDeleted,
     TidingsError,
@@ -18,7 +19,7 @@ from bus import (
     Unreachable,
     UnreadableRecord,
 )
-from workers.gateway.problems import KINDS, Problem, of_error, of_status
+from workers.gateway.problems import KINDS, Kind, Problem, later, of_error, of_status
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,7 @@ from workers.gateway.problems import KINDS, Problem, of_error, of_status
         (CommandRefused("id", "why", "paused", ("session.resume",)), "refused"),
         (CommandRefused("id", "full", "", ()), "refused"),
         (CommandExpired("id"), "not-answered"),
+        (KeyReused("sea"), "key-reused"),
         (UnknownSession("sea"), "not-found"),
         (SessionDeleted("sea"), "deleted"),
         (UnreadableRecord("sea", "version: ValueError"), "unreadable"),
@@ -50,6 +52,21 @@ def test_every_error_of_the_bus_is_a_problem(error: TidingsError, word: str) -> 
 def test_every_status_of_http_is_a_problem(status: int, word: str) -> None:
     """Those without a kind of their own too."""
     assert of_status(status, "").word == word
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_a_person_reads_is_a_sentence(kind: Kind) -> None:
+    """Without the names and the marks of programs; those stand in the hint."""
+    assert kind.detail[0].isupper()
+    assert kind.detail.endswith(".")
+    assert not {"`", "Retry-After", "detail", "Content-"} & set(kind.detail.replace("`", " ` ").split())
+
+
+def test_how_long_to_wait_is_said_in_the_sentence_too() -> None:
+    """A person reads no headers; what has begun counts as a second."""
+    problem = later("too-many", 3.2, "Try again in {wait} s.")
+    assert (problem.detail, problem.headers["Retry-After"]) == ("Try again in 4 s.", "4")
+    assert later("too-many", 0.0).headers["Retry-After"] == "1"
 
 
 def test_a_problem_says_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bus import Bus
@@ -38,6 +39,9 @@ async def test_the_description_has_every_path_and_examples() -> None:
         page = (await caller.get("/api")).text
         assert "<script" not in page
         assert "style=" not in page
+        assert "`" not in re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
+        [style] = re.findall(r'<link rel="stylesheet" href="([^"]*)">', page)
+        assert (await caller.get(style)).headers["content-type"] == "text/css; charset=utf-8"
         assert all(f'id="{word}"' in page for word in KINDS)
         assert all(path in page for path in described["paths"])
 
@@ -52,3 +56,11 @@ def test_whatever_is_described_is_text() -> None:
     page = reference_page({"info": {"title": "<h6>", "version": "1"}, "paths": {"/<p>": {"get": operation}}})
     assert not [tag for tag in ("<b>", "<i>", "<u>", "<s>", "<h6>", "/<p>") if tag in page]
     assert "&lt;s&gt;" in page
+
+
+def test_names_in_a_description_are_code() -> None:
+    """No backticks are left over, and what stands between them is escaped like everything else."""
+    operation: dict[str, Any] = {"description": "Give `<b>`, or `next`.", "parameters": [], "responses": {}}
+    page = reference_page({"info": {"title": "t", "version": "1"}, "paths": {"/p": {"get": operation}}})
+    assert "Give <code>&lt;b&gt;</code>, or <code>next</code>." in page
+    assert "`" not in page

@@ -17,6 +17,7 @@ from workers.gateway.steering import command_id
 from workers.settings import Settings
 
 SAY = {"type": "session.say", "text": "And rain?"}
+PAUSE = {"type": "session.pause"}
 
 
 @pytest.fixture
@@ -84,11 +85,11 @@ async def test_what_nobody_answers_will_not_be_applied(bus: Bus) -> None:
     async with gateway_and_caller(bus, command_timeout_s=0.1) as (served, caller):
         answer = await caller.post("/api/sessions/sea/commands", {"type": "session.stop"}, Idempotency_Key="k1")
         assert (answer.status_code, answer.json()["type"]) == (504, "/api#not-answered")
-        assert answer.json()["command_id"] == "k1"
+        first = answer.json()["command_id"]
         controller = Controller(bus, Settings(controller_poll_s=0.05), name="c1")
         task = asyncio.create_task(controller.run())
         again = await caller.post("/api/sessions/sea/commands", {"type": "session.stop"}, Idempotency_Key="k1")
-        assert again.status_code == 504
+        assert (again.status_code, again.json()["command_id"]) == (504, first)
         controller.stop()
         await task
         assert (await bus.status("sea")).state is State.AWAITING_INPUT
@@ -108,6 +109,25 @@ async def test_a_repeat_with_the_same_key_is_safe(controlled: Bus, key: str) -> 
         assert len({answer.text for answer in both}) == 1
         records = [record.session async for record in controlled.sessions()]
         assert records == [session]
+
+
+async def test_a_key_is_not_taken_for_another_command(controlled: Bus) -> None:
+    """422 and nothing done, from any gateway: never the outcome of what was not asked. Who repeats it does not matter."""
+    await hold(controlled, "sea")
+    async with gateway_and_caller(controlled) as (_, one), gateway_and_caller(controlled) as (_, other):
+        path = "/api/sessions/sea/commands"
+        first = await one.post(path, SAY, Idempotency_Key="k1", X_Tidings_User="ann")
+        assert first.status_code == 200
+        for body in (PAUSE, SAY | {"text": "And snow?"}, SAY | {"why": "curious"}):
+            for caller in (one, other):
+                answer = await caller.post(path, body, Idempotency_Key="k1")
+                assert (answer.status_code, answer.json()["type"]) == (422, "/api#key-reused")
+        assert (await controlled.status("sea")).state is State.RUNNING
+        again = await other.post(path, SAY, Idempotency_Key="k1", X_Tidings_User="bob")
+        assert (again.status_code, again.json()) == (200, first.json())
+        assert (await other.post(path, PAUSE, Idempotency_Key="k2")).json()["state"] == "paused"
+        for text, status in (("hi", 201), ("hi", 201), ("ho", 422)):
+            assert (await one.post("/api/sessions", {"text": text}, Idempotency_Key="k1")).status_code == status
 
 
 async def test_a_session_is_deleted(controlled: Bus) -> None:
@@ -157,7 +177,7 @@ async def test_a_session_that_nobody_named_gets_a_name(controlled: Bus) -> None:
 async def test_what_cannot_be_sent_is_a_problem(bus: Bus, path: str, body: object, status: int, word: str) -> None:
     """Named by its field, and what was sent is not repeated."""
     await bring(bus, "sea", State.AWAITING_INPUT)
-    async with gateway_and_caller(bus, command_timeout_s=0.5) as (_, caller):
+    async with gateway_and_caller(bus) as (_, caller):
         answer = await caller.post(path, body)
         assert (answer.status_code, answer.json()["type"]) == (status, f"/api#{word}")
         assert answer.headers["content-type"] == "application/problem+json"
@@ -188,6 +208,7 @@ async def test_too_many_commands_of_one_token(controlled: Bus) -> None:
         assert codes == [200, 200, 429]
         limited = await caller.post("/api/sessions/sea/commands", SAY)
         assert 1 <= int(limited.headers["retry-after"]) <= 30
+        assert limited.json()["detail"].endswith(f"Try again in {limited.headers['retry-after']} s.")
         assert (await caller.get("/api/sessions")).status_code == 200
         assert served.gateway.hub.counts.commands["session.say", "limited"] == 2
 
@@ -204,17 +225,26 @@ async def test_a_viewer_changes_nothing(bus: Bus) -> None:
 
 
 async def test_redis_is_away(make_server: MakeServer) -> None:
-    """503, and when to come again."""
+    """503, and when to come again; it claims neither that the command was done nor that it was withdrawn."""
     server = make_server()
     async with Bus.connect(server.url) as bus, gateway_and_caller(bus, command_timeout_s=0.3) as (_, caller):
         await bring(bus, "sea", State.AWAITING_INPUT)
         server.kill()
         answer = await caller.post("/api/sessions/sea/commands", {"type": "session.stop"})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "may have been done or not. If it is not done within 0.3 s it never will be" in answer.json()["detail"]
+        assert answer.json()["command_id"]
+        assert (await caller.get("/api/sessions/sea")).json()["detail"] == "Redis does not answer. Try again in a moment."
 
 
-def test_a_key_that_may_be_an_id_is_the_id() -> None:
-    """Any other is hashed, and none makes a new one each time."""
-    assert command_id("k-1") == "k-1"
-    assert command_id("two words") == command_id("two words") != "two words"
-    assert command_id("") != command_id("")
+def test_the_same_command_under_a_key_is_the_same_command() -> None:
+    """Whatever the key looks like; another command is another one, and without a key each is new."""
+    assert command_id("two words", "sea", "session.say", "hi", "") == command_id("two words", "sea", "session.say", "hi", "")
+    asked = [
+        ("k", "sea", "say", "hi", ""),
+        ("j", "sea", "say", "hi", ""),
+        ("k", "lake", "say", "hi", ""),
+        ("k", "sea", "say", None, ""),
+    ]
+    assert len({command_id(*one) for one in asked}) == len(asked)
+    assert command_id("", "sea", "say") != command_id("", "sea", "say")

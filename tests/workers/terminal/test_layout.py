@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -24,6 +24,7 @@ LIMITED = Row(
     message="slow down",
     model="openai/x",
     worker="w1",
+    since=NOW - timedelta(minutes=5, seconds=7),
 )
 
 
@@ -36,7 +37,8 @@ def written(row: Row, width: int, *, selected: bool = False, ascii_only: bool = 
 @pytest.mark.parametrize(
     ("width", "texts"),
     [
-        (140, ("demo", "◔ rate limited", "2 of 6", "8s", "rate limit · slow down", "openai/x", "w1")),
+        (140, ("demo", "◔ rate limited", "2 of 6", "8s", "rate limit · slow down", "openai/x", "w1", "5m")),
+        (100, ("demo", "◔ rate limited", "2 of 6", "8s", "rate limit · slow down", "5m")),
         (80, ("demo", "◔ rate limited", "2 of 6", "8s", "rate limit · slow")),
         (40, ("demo", "◔ rate limited · 2", "8s")),
     ],
@@ -46,6 +48,14 @@ def test_each_width_shows_what_there_is_room_for(width: int, texts: tuple[str, .
     line = written(LIMITED, width)
     for text in texts:
         assert text in line
+
+
+def test_the_age_is_the_last_column_where_there_is_room() -> None:
+    """In its greatest unit; a narrower terminal keeps what matters more."""
+    assert written(LIMITED, 100).endswith("   5m")
+    assert Layout.of(100, 4).heading().endswith("  for")
+    assert "5m" not in written(LIMITED, 99)
+    assert written(Row("demo", state=State.QUEUED), 140).endswith("     ")
 
 
 def test_the_heading_names_the_columns() -> None:

@@ -4,12 +4,20 @@ import { yourName } from "./identity.js";
 
 const PATIENCE_MS = 30_000;
 
+// What to do about it is said by who asked: the page knows how to ask again safely.
+const WORDS = { unreachable: "The gateway cannot reach Redis." };
+
 /** A request that failed; `status` is 0 where nobody answered, `kind` the gateway's word for the problem. */
 export class Problem extends Error {
   constructor(status, text, kind = "") {
     super(text);
     this.status = status;
     this.kind = kind;
+  }
+
+  /** Whether nobody knows if what was asked was done; a gateway that waited in vain for a controller has taken it back. */
+  get unclear() {
+    return this.status === 0 || (this.status >= 500 && this.kind !== "not-answered");
   }
 
   /** Whether asking again cannot help: not let in, or not there. */
@@ -25,8 +33,9 @@ async function problemOf(response) {
   } catch {
     // A proxy in between answers with something else than JSON; the status has to do.
   }
-  const text = told.reason || told.detail || told.title || `The gateway answered ${response.status}.`;
-  return new Problem(response.status, String(text), String(told.type ?? "").split("#").at(-1));
+  const kind = String(told.type ?? "").split("#").at(-1);
+  const text = told.reason || WORDS[kind] || told.detail || told.title || `The gateway answered ${response.status}.`;
+  return new Problem(response.status, String(text), kind);
 }
 
 async function ask(path, options = {}) {
@@ -59,7 +68,7 @@ export const me = () => ask("/api/me");
 export const session = (name) => ask(at(name));
 export const history = (name, after, limit) => ask(`${at(name)}/history?after=${after}&limit=${limit}`);
 export const notices = (name) => ask(`${at(name)}/notices`);
-export const start = (body) => post("/api/sessions", body);
+export const start = (body, id) => post("/api/sessions", body, { "Idempotency-Key": id });
 export const command = (name, body, id) => post(`${at(name)}/commands`, body, { "Idempotency-Key": id });
 export const sessionStream = (name, after) => `${at(name)}/stream?after=${encodeURIComponent(after)}`;
 export const FLEET_STREAM = "/api/stream";

@@ -7,7 +7,7 @@ import { Connection } from "./connection.js";
 import { partsOf, show, write } from "./element.js";
 import { FleetView } from "./fleet_view.js";
 import { nameButton } from "./identity.js";
-import { onKeys } from "./keys.js";
+import { lettersBox, onKeys } from "./keys.js";
 import { SessionView } from "./session_view.js";
 import { themeToggle } from "./theme.js";
 
@@ -36,7 +36,7 @@ function open() {
   const [, kind, session] = location.pathname.split("/");
   const one = kind === "sessions" && session;
   document.body.dataset.view = one ? "session" : "fleet";
-  view = one ? new SessionView(parts.main, decodeURIComponent(session), app) : new FleetView(parts.main, app);
+  view = one ? new SessionView(parts.main, session, app) : new FleetView(parts.main, app);
 }
 
 function follow(event) {
@@ -75,6 +75,7 @@ function failed(problem) {
 announceIn(parts.live);
 themeToggle(parts.theme);
 nameButton(parts);
+lettersBox(parts.letters);
 parts.keysButton.addEventListener("click", () => parts.keys.showModal());
 onKeys({ "?": () => parts.keys.showModal() });
 document.addEventListener("click", follow);

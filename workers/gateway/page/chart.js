@@ -12,13 +12,16 @@ function bar(index, width, share, kind) {
   return svg("rect", { class: kind, x, y: HEIGHT - height, width: (width - GAP).toFixed(2), height, rx: 1 });
 }
 
+/** Return the greater one of the minute under way, which has only begun, and the one before. */
+const lately = (seen) => (seen.length ? Math.max(...seen.slice(-2)) : null);
+
 /** Say a series in words. */
 export function inWords(label, values) {
   const seen = values.filter((value) => value !== null);
   if (!seen.length) return `${label}: nothing seen yet`;
   const missing = values.length - seen.length;
   const rest = missing ? `, the first ${missing} not seen` : "";
-  return `${label} in the last ${values.length} minutes: now ${seen.at(-1)}, at most ${Math.max(...seen)}${rest}`;
+  return `${label} in the last ${values.length} minutes: lately ${lately(seen)}, at most ${Math.max(...seen)}${rest}`;
 }
 
 /** Draw a series into a place: its newest value as a number, all of them as bars. */
@@ -36,5 +39,5 @@ export function drawChart(place, label, values) {
   const shape = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "xMaxYMax meet", role: "img", "aria-label": words, class: "bars" };
   const drawing = svg("svg", shape, ...bars);
   drawing.prepend(svg("title", {}, words));
-  place.replaceChildren(el("span", { class: "figure" }, String(seen.at(-1) ?? "–")), drawing);
+  place.replaceChildren(el("span", { class: "figure" }, String(lately(seen) ?? "–")), drawing);
 }

@@ -2,7 +2,7 @@
 
 import { history } from "./api.js";
 import { show, write } from "./element.js";
-import { answerCall, earlierWord, eventCard, holeCard } from "./event_card.js";
+import { answerCall, earlierWord, eventCard, holeCard, missingCard } from "./event_card.js";
 
 const PAGE = 100;
 const NEAR_PX = 80;
@@ -59,11 +59,13 @@ export class Conversation {
     while (this.last < end) {
       const page = await history(this.session, this.last, PAGE);
       if (page.epoch !== this.epoch) return;
+      // Events that are gone or that nobody can read are left out of a page; they are shown as missing and not asked for again.
+      const read = page.next ?? page.end;
+      const before = this.last;
+      this.#holes(before + 1, page.events, read);
       for (const event of page.events) this.#place(event);
       this.#drawEnds();
-      // Events that nobody can read are left out of a page; they are passed over, not asked for again and again.
-      const read = page.next ?? page.end;
-      if (read <= this.last && !page.events.length) return;
+      if (read <= before && !page.events.length) return;
       this.last = Math.max(this.last, read);
     }
   }
@@ -85,6 +87,15 @@ export class Conversation {
     if (this.atEnd) this.#trim();
     if (this.atEnd) this.#toEnd();
     else if (event.offset === this.last) show(this.parts.newer, true);
+  }
+
+  /** Draw a line for each place from `first` to `last` where the history has no event to show. */
+  #holes(first, events, last) {
+    let next = first;
+    for (const offset of [...events.map((event) => event.offset), last + 1]) {
+      if (offset > next && offset <= last + 1) this.#insertCard(missingCard(next, offset - 1), next);
+      next = Math.max(next, offset + 1);
+    }
   }
 
   #join(event) {
@@ -118,10 +129,14 @@ export class Conversation {
       calls.push({ node, offset: event.offset, answered: false });
       this.calls.set(event.data.call_id, calls.sort((one, other) => one.offset - other.offset));
     }
-    const after = [...this.parts.events.children].findLast((other) => Number(other.dataset.offset ?? 0) < event.offset);
+    this.#insertCard(node, event.offset);
+    return node;
+  }
+
+  #insertCard(node, offset) {
+    const after = [...this.parts.events.children].findLast((other) => placeOf(other) < offset);
     if (after) after.after(node);
     else this.parts.events.prepend(node);
-    return node;
   }
 
   // earlier pages
@@ -140,7 +155,9 @@ export class Conversation {
     if (!page || page.epoch !== epoch || this.epoch !== epoch) return;
     this.atEnd = false;
     const below = scroller.scrollHeight - scroller.scrollTop;
-    for (const event of page.events.toReversed()) if (event.offset < until) this.#placeAbove(event);
+    const above = page.events.filter((event) => event.offset < until);
+    this.#holes(after + 1, above, until - 1);
+    for (const event of above.toReversed()) this.#placeAbove(event);
     this.first = after + 1;
     this.#drawEnds();
     scroller.scrollTop = scroller.scrollHeight - below;
@@ -194,10 +211,15 @@ function cutOf(cards, most) {
   let newest = 0;
   for (let index = 0; index < most; index++) {
     const inside = [...cards[index].querySelectorAll("[data-offset]")].map((node) => Number(node.dataset.offset));
-    newest = Math.max(newest, Number(cards[index].dataset.offset ?? 0), ...inside);
-    if (Number(cards[index + 1].dataset.offset) > newest) cut = index + 1;
+    newest = Math.max(newest, placeOf(cards[index]), ...inside);
+    if (placeOf(cards[index + 1]) > newest) cut = index + 1;
   }
   return cut;
+}
+
+/** Return the place in the history of a card, or of the first event that is missing there; 0 for none. */
+function placeOf(card) {
+  return Number(card.dataset.offset ?? card.dataset.missing ?? 0);
 }
 
 function parse(cursor) {

@@ -130,5 +130,13 @@ export function holeCard(missing) {
   return el("li", { class: "hole" }, icon("attention"), el("span", {}, legible(missing)));
 }
 
+/** Make the line that stands for events from `first` to `last` that cannot be shown. */
+export function missingCard(first, last) {
+  const which = first === last ? `The event #${first} cannot be shown: it is` : `The events #${first} to #${last} cannot be shown: they are`;
+  const card = holeCard(`${which} no longer kept, or not to be read.`);
+  card.dataset.missing = String(first);
+  return card;
+}
+
 /** Say how many events are above. */
 export const earlierWord = (number) => `Show earlier (${many(number, "event")} above)`;

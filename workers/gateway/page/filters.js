@@ -51,6 +51,12 @@ export class Filters {
     this.changed();
   }
 
+  /** Look for any words, in the state that is chosen. */
+  clearText() {
+    this.input.value = "";
+    this.#set({ text: "" });
+  }
+
   /** Look for everything again. */
   clear() {
     this.input.value = "";

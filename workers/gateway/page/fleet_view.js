@@ -24,7 +24,8 @@ export class FleetView {
     this.app = app;
     this.parts = stamp("fleet", place);
     this.roster = new Roster();
-    this.selected = null;
+    // Who comes back from a session finds it selected.
+    this.selected = history.state?.selected ?? null;
     this.shown = [];
     this.draw = perFrame(() => this.#draw());
     this.filters = new Filters(this.parts.chips, this.parts.filter, this.draw);
@@ -81,11 +82,20 @@ export class FleetView {
     this.complete = true;
   }
 
+  /** Once all sessions are there and drawn, have the selected one in sight. */
+  #comeBack() {
+    if (!this.complete || this.cameBack) return;
+    this.cameBack = true;
+    const index = this.#index();
+    if (index >= 0) requestAnimationFrame(() => this.#select(index));
+  }
+
   #draw() {
     this.filters.draw(this.roster);
     this.shown = this.roster.shown(this.filters.wanted);
     this.list.set(this.shown);
     this.parts.grid.setAttribute("aria-rowcount", String(this.shown.length + 1));
+    this.#comeBack();
     this.#point();
     this.#drawCount();
     this.#alert();
@@ -116,7 +126,7 @@ export class FleetView {
     this.parts.rows.addEventListener("click", (event) => this.#clicked(event));
     this.parts.clear.addEventListener("click", () => this.filters.clear());
     this.parts.filter.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.filters.clear();
+      if (event.key === "Escape") this.filters.clearText();
       if (event.key !== "Escape" && event.key !== "Enter" && event.key !== "ArrowDown") return;
       event.preventDefault();
       this.#select(0);
@@ -128,7 +138,12 @@ export class FleetView {
     const row = event.target.closest(".row");
     if (!row || event.ctrlKey || event.metaKey || event.shiftKey || event.button || String(getSelection())) return;
     event.preventDefault();
-    this.app.go(row.parts.link.getAttribute("href"));
+    this.#visit(row.id.slice(idOf("").length));
+  }
+
+  #visit(session) {
+    history.replaceState({ ...history.state, selected: session }, "");
+    return this.app.go(`/sessions/${session}`);
   }
 
   #keys() {
@@ -150,7 +165,7 @@ export class FleetView {
 
   #enter(event) {
     if (event.target.closest("a, button, summary") || !this.roster.get(this.selected)) return false;
-    return this.app.go(`/sessions/${this.selected}`);
+    return this.#visit(this.selected);
   }
 
   #index() {

@@ -78,6 +78,7 @@ export class SessionView {
         tick: (tick) => {
           sync(tick.now);
           this.app.linked({ state: "live", redis: tick.connected });
+          if (tick.connected && !this.timeline.whole && !this.reading) this.#readTimeline();
         },
         status: ({ row }) => this.#set(row),
         children: ({ rows }) => this.#setFamily(() => this.family.reset(rows)),
@@ -97,12 +98,18 @@ export class SessionView {
   }
 
   /** Read what happened before the stream began; asked for now that it has, so that nothing falls between the two. */
-  #readTimeline() {
+  async #readTimeline() {
+    const reading = (this.reading = {});
     this.timeline.begin();
-    api.notices(this.session).then(
-      ({ notices }) => this.timeline.reset(notices),
-      () => this.stream.restart(),
-    );
+    try {
+      const { notices } = await api.notices(this.session);
+      if (this.reading === reading) this.timeline.reset(notices);
+    } catch (problem) {
+      // All else is there; the next sign of life has us try again.
+      if (!(problem instanceof api.Problem)) throw problem;
+    } finally {
+      if (this.reading === reading) this.reading = null;
+    }
   }
 
   async #catchUp() {

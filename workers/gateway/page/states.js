@@ -99,6 +99,7 @@ export function idleStory(row) {
 
 /** Say what a person should know beyond that: what the provider said, what can be done. */
 export function advice(row) {
-  const parts = [oneLine(row.message), row.needs_you || row.wait ? oneLine(row.action) : ""];
+  const action = row.needs_you || row.wait ? oneLine(row.action) : "";
+  const parts = row.needs_you ? [action, oneLine(row.message)] : [oneLine(row.message), action];
   return [...new Set(parts.filter(Boolean))].join(" ");
 }

@@ -1,8 +1,9 @@
 // The buttons and the box: what a person may do with the session, and what became of it.
 
-import { command, commandId } from "./api.js";
+import { command } from "./api.js";
 import { show, write } from "./element.js";
 import { onKeys } from "./keys.js";
+import { Once } from "./once.js";
 import { legible } from "./wording.js";
 
 const RESUMABLE = new Set(["retrying", "rate_limited", "paused", "error"]);
@@ -14,10 +15,12 @@ function offered(type, row) {
   return type !== "pause" || row.state !== "paused";
 }
 
+const DONE = { say: "said", resume: "resumed", pause: "paused", stop: "stopped" };
+
 function wordsFor(problem, type) {
-  if (problem.status === 409) return `Refused: ${problem.message}`;
-  if (problem.status === 504) return `Nobody answered in time. The ${type} was not done, and will not be done later.`;
-  if (problem.status === 0) return `${problem.message} Whether the ${type} was done is not known; doing it again is safe.`;
+  if (problem.kind === "refused") return `Refused: ${problem.message}`;
+  if (problem.kind === "not-answered") return `Nobody answered in time. It was not ${DONE[type]}, and will not be later.`;
+  if (problem.unclear) return `${problem.message} Whether it was ${DONE[type]} is not known; doing it again is safe.`;
   return problem.message;
 }
 
@@ -27,14 +30,14 @@ export class Steering {
    * @param parts {resume, pause, stop, say, sayText, sayGo, trouble, troubleText, stopDialog, …}: the elements it lives in.
    */
   constructor(session, parts) {
-    Object.assign(this, { session, parts, row: null, unsure: null });
+    Object.assign(this, { session, parts, row: null, once: new Once() });
     for (const type of ["resume", "pause"]) parts[type].addEventListener("click", () => this.#send(type));
     parts.stop.addEventListener("click", () => this.#askToStop());
     parts.stopForm.addEventListener("submit", (event) => this.#stop(event));
     parts.stopCancel.addEventListener("click", () => parts.stopDialog.close());
     parts.say.addEventListener("submit", (event) => this.#say(event));
     parts.sayText.addEventListener("keydown", (event) => this.#typed(event));
-    parts.troubleClose.addEventListener("click", () => this.#tell(""));
+    parts.troubleClose.addEventListener("click", () => this.#dismiss());
     this.close = onKeys({
       r: () => this.#press("resume"),
       p: () => this.#press("pause"),
@@ -50,8 +53,13 @@ export class Steering {
     for (const type of ["resume", "pause", "stop"]) show(parts[type], offered(type, row));
     show(parts.say, Boolean(row.legal?.includes("session.say")));
     // A button that was pressed and is not offered any more leaves the focus to its neighbour, not to the top of the page.
-    if (focused?.hidden) [parts.resume, parts.pause, parts.stop].find((button) => !button.hidden)?.focus();
+    if (focused?.hidden) this.#neighbour().focus();
     write(parts.sayHint, row.state === "paused" ? "It is paused: what you say is answered after it is resumed." : "");
+  }
+
+  #neighbour() {
+    const { resume, pause, stop, status } = this.parts;
+    return [resume, pause, stop].find((button) => !button.hidden) ?? status;
   }
 
   #press(type) {
@@ -61,24 +69,24 @@ export class Steering {
     return true;
   }
 
+  #dismiss() {
+    this.#tell("");
+    this.#neighbour().focus();
+  }
+
   #tell(text) {
     write(this.parts.troubleText, legible(text));
     show(this.parts.trouble, Boolean(text));
   }
 
   async #send(type, more = {}, button = this.parts[type]) {
-    const body = { type: `session.${type}`, ...more };
-    const key = JSON.stringify(body);
-    // After a lost answer the same again goes out under the same id, so that it is done once.
-    const id = this.unsure?.key === key ? this.unsure.id : commandId();
+    if (button.getAttribute("aria-busy") === "true") return false;
     button.setAttribute("aria-busy", "true");
     try {
-      await command(this.session, body, id);
-      this.unsure = null;
+      await this.once.send({ type: `session.${type}`, ...more }, (body, id) => command(this.session, body, id));
       this.#tell("");
       return true;
     } catch (problem) {
-      this.unsure = problem.status === 0 ? { key, id } : null;
       this.#tell(wordsFor(problem, type));
       return false;
     } finally {

@@ -64,17 +64,19 @@ export class Timeline {
   constructor(place, nothing) {
     Object.assign(this, { place, nothing });
     this.seen = new Set();
-    this.fresh = [];
+    this.begin();
   }
 
   /** What is told from now on stays when `reset` brings what was before. */
   begin() {
     this.fresh = [];
+    this.whole = false;
   }
 
   /** Show these, oldest first, and then what was told since `begin`. */
   reset(notices) {
     const all = [...notices, ...this.fresh];
+    this.whole = true;
     this.seen.clear();
     this.place.replaceChildren();
     for (const notice of all) this.#show(notice);
@@ -82,8 +84,7 @@ export class Timeline {
 
   /** Add the newest one; one that is there already changes nothing. */
   add(notice) {
-    this.fresh.push(notice);
-    if (this.fresh.length > MOST) this.fresh.shift();
+    if (!this.whole) this.fresh = [...this.fresh, notice].slice(-MOST);
     this.#show(notice);
   }
 
@@ -92,8 +93,12 @@ export class Timeline {
     const line = this.seen.has(key) ? null : lineOf(notice);
     if (!line) return;
     this.seen.add(key);
+    line.dataset.key = key;
     this.place.prepend(line);
-    while (this.place.children.length > MOST) this.place.lastChild.remove();
+    while (this.place.children.length > MOST) {
+      this.seen.delete(this.place.lastChild.dataset.key);
+      this.place.lastChild.remove();
+    }
     this.nothing.hidden = true;
   }
 }

@@ -1,0 +1,168 @@
+"""The rows that people see: who comes late sees what those see who were there all the time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from bus import AgentMessageData, Bus, CommandData, Event, Notice, SessionPause, SessionStop, State
+from tests.fleet import PATIENCE_S, Fleet
+from tests.waiting import eventually
+from workers.agent import ChatAgent, Next, Step, to_prompt
+from workers.board import Board, Row
+from workers.errors import LlmError
+from workers.llm import Llm
+
+ALIKE = ("state", "reason", "why", "message", "action", "model", "by", "worker", "waits", "resume_at", "parent", "name", "usual")
+SAYS_WHY = "it is late"
+
+
+class Broken:
+    """Fails by its own code, after a call that was refused and that it has caught."""
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Fail."""
+        with pytest.raises(LlmError):
+            await llm.complete(to_prompt(history))
+        raise KeyError("wind")
+
+
+class Done:
+    """Says one thing, and has finished."""
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Finish."""
+        return Step((AgentMessageData(text="done"),), Next.FINISH)
+
+
+class Condenser:
+    """Asks another model before its own."""
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Ask both."""
+        await llm.named("condenser", "openai/small").complete(to_prompt(history))
+        said = await llm.complete(to_prompt(history))
+        return Step((AgentMessageData(text=said.text),), Next.AWAIT_INPUT)
+
+
+async def _pause(fleet: Fleet) -> None:
+    await fleet.send(SessionPause(subject="s", data=CommandData(by="bob", why=SAYS_WHY)))
+
+
+async def _stop(fleet: Fleet) -> None:
+    await fleet.until("s", State.ERROR)
+    await fleet.send(SessionStop(subject="s", data=CommandData(by="bob", why=SAYS_WHY)))
+
+
+async def _go_on(fleet: Fleet) -> None:
+    await fleet.until("s", State.ERROR)
+    await fleet.workers[0].end()
+    await fleet.say("s", "again")
+
+
+async def _nothing(fleet: Fleet) -> None:
+    """Leave it."""
+
+
+Act = Callable[[Fleet], Awaitable[None]]
+
+CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = {
+    "queued": ({"workers": 0}, (), _nothing, {"word": "queued", "by": "ann", "model": ""}),
+    "running": ({}, ("timeout",), _nothing, {"word": "running", "worker": "w1", "model": "openai/x"}),
+    "retrying": (
+        {"backoff_base_s": 50.0, "backoff_cap_s": 60.0},
+        ("500",),
+        _nothing,
+        {"word": "retrying", "worker": "w1", "attempt": "1 of 6", "model": "openai/x"},
+    ),
+    "rate limited": (
+        {},
+        ("429", "429:retry-after=50"),
+        _nothing,
+        {"word": "rate limited", "attempt": "2 of 6", "why": "openai/x: rate limit, attempt 2 of 6 failed", "model": "openai/x"},
+    ),
+    "rate limited on another path": (
+        {"agent": Condenser},
+        ("429:retry-after=50",),
+        _nothing,
+        {"word": "rate limited", "model": "openai/small", "usual": "openai/x"},
+    ),
+    "running after another path has waited": (
+        {"agent": Condenser},
+        ("429:model=openai/small", "timeout"),
+        _nothing,
+        {"word": "running", "model": "openai/x", "message": "", "attempt": ""},
+    ),
+    "parked": ({}, ("429:retry-after=500",), _nothing, {"word": "parked", "needs_you": False, "model": "openai/x"}),
+    "parked without a time": ({}, ("quota",), _nothing, {"word": "parked", "needs_you": True, "model": "openai/x"}),
+    "awaiting input": ({}, (), _nothing, {"word": "awaiting input", "model": "openai/x", "worker": ""}),
+    "awaiting input after a retry": ({"agent": Condenser}, ("429",), _nothing, {"word": "awaiting input", "model": "openai/x"}),
+    "paused": (
+        {},
+        ("timeout",),
+        _pause,
+        {"word": "paused", "by": "bob", "why": f"paused by bob: {SAYS_WHY}", "model": "openai/x"},
+    ),
+    "failed": ({}, ("401",), _nothing, {"word": "error", "reason_word": "auth", "model": "openai/x", "waits": {}}),
+    "failed on another path": ({"agent": Condenser}, ("401",), _nothing, {"word": "error", "model": "openai/small"}),
+    "failed by the agent's own code": (
+        {"agent": Broken},
+        ("429", "401"),
+        _nothing,
+        {"word": "error", "message": "", "why": "the agent's own code failed: KeyError: 'wind'", "model": "openai/x"},
+    ),
+    "queued after a failure": ({}, ("401",), _go_on, {"word": "queued", "by": "ann", "message": "", "model": "openai/x"}),
+    "stopped": ({}, ("401",), _stop, {"word": "stopped", "by": "bob", "message": "", "model": "openai/x"}),
+    "finished": ({"agent": Done}, (), _nothing, {"word": "finished", "model": "openai/x"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_who_comes_late_sees_the_same_row(real_url: str, case: str) -> None:
+    """By the record, as a gateway reads it, and by the first notice, as a terminal does (it is about the servers' scripts)."""
+    given, faults, act, wanted = CASES[case]
+    async with Fleet(real_url, **{"agent": ChatAgent} | given) as fleet:
+        fleet.script(*faults)
+        await fleet.start("s")
+        if act is _pause:
+            await fleet.until_requests(1)
+        await act(fleet)
+
+        async def alike() -> Row:
+            heard, late = _heard(fleet, "s"), await _late(fleet.bus, "s")
+            for name, value in wanted.items():
+                assert _of(heard, name) == value, name
+            for name in ALIKE:
+                assert [getattr(row, name) for row in late] == [getattr(heard, name)] * len(late), name
+            assert {row.story() for row in late} == {heard.story()}
+            return heard
+
+        row = await eventually(alike, PATIENCE_S, case)
+        assert row is not None
+        if row.state is State.ERROR and "own code" not in case:
+            assert row.message
+            assert row.action
+            assert row.to_do in row.story()
+
+
+def _of(row: Row, name: str) -> object:
+    return row.look and row.look.word if name == "word" else getattr(row, name)
+
+
+def _heard(fleet: Fleet, session: str) -> Row:
+    """Return the row of who has heard everything."""
+    board = Board()
+    for notice in fleet.told:
+        board.apply(notice)
+    return board[session]
+
+
+async def _late(bus: Bus, session: str) -> list[Row]:
+    """Return the rows of who comes now: by the record, and by the picture that a subscription begins with."""
+    async with bus.notices(session) as notices, asyncio.timeout(PATIENCE_S):
+        first = await anext(notices)
+    assert isinstance(first, Notice)
+    return [Row.of(await bus.status(session), bus.now()), Row(session).apply(first)]
