@@ -110,7 +110,7 @@ async def test_a_name_that_is_taken_is_not_written_over(bus: Bus) -> None:
     await filled(bus, 2)
     archive = await exported(bus)
     before = await bus.status("s")
-    with pytest.raises(SessionExists, match="--as"):
+    with pytest.raises(SessionExists, match="another name"):
         await bus.restore(archive)
     assert await bus.status("s") == before
     await delete(bus)

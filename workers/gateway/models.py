@@ -164,6 +164,7 @@ class Process(_Model):
     concurrency: int
     model: str | None
     live: bool
+    starting: bool = Field(description="Whether it is there and does not work yet.")
     draining: bool
     seen_at: AwareDatetime
 

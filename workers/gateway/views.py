@@ -80,6 +80,7 @@ def process_view(one: Attendant) -> Json:
         "concurrency": it.concurrency,
         "model": it.model,
         "live": one.live,
+        "starting": it.starting,
         "draining": it.draining,
         "seen_at": one.seen_at,
     }

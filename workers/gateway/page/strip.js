@@ -11,10 +11,12 @@ function drawWorkers(parts, workers) {
   const live = alive(workers);
   const busy = live.reduce((sum, worker) => sum + held(worker), 0);
   const slots = live.reduce((sum, worker) => sum + (worker.concurrency ?? 1), 0);
-  const draining = live.filter((worker) => worker.draining).length;
   write(parts.workers, String(live.length));
   const rest = [`${busy} of ${many(slots, "slot")} busy`];
-  if (draining) rest.push(`${draining} draining`);
+  for (const state of ["starting", "draining"]) {
+    const such = live.filter((worker) => worker[state]).length;
+    if (such) rest.push(`${such} ${state}`);
+  }
   if (workers.length > live.length) rest.push(`${workers.length - live.length} gone`);
   write(parts.workersNote, live.length ? rest.join(", ") : "nothing will be worked on");
   parts.workers.closest(".tile").classList.toggle("bad", !live.length);
@@ -28,7 +30,7 @@ function drawControllers(parts, controllers) {
 }
 
 function processLine(kind, process) {
-  const state = !process.live ? "gone" : process.draining ? "draining" : "alive";
+  const state = !process.live ? "gone" : process.draining ? "draining" : process.starting ? "starting" : "alive";
   const work = kind === "worker" ? `${held(process)} of ${process.concurrency ?? 1} busy` : "";
   const cells = [kind, process.name, state, process.host, process.model, work, process.version];
   return el("tr", {}, ...cells.map((text) => el("td", {}, el("bdi", {}, oneLine(text)))));
