@@ -230,16 +230,7 @@ class Run:
         if seconds is None and error.schedule:
             action = f"the limit has outlasted {parks - 1} waits: raise it or wait, then resume the session"
         resume_at = None if seconds is None else self._in(seconds * (1 + SPREAD * random.random()))
-        wait = Wait(
-            llm=error.llm,
-            model=error.model[:_MODEL_LIMIT],
-            reason=error.failure.reason,
-            attempt=error.attempt,
-            max_attempts=error.max_attempts,
-            wait_s=seconds or 0.0,
-            message=error.failure.message,
-            action="" if resume_at else action,
-        )
+        wait = _shown(error, wait_s=seconds or 0.0, action="" if resume_at else action)
         data = LlmRateLimitedData(
             llm=error.llm,
             model=error.model,
@@ -292,15 +283,6 @@ class Run:
             action=error.failure.action,
         )
         notice = FailedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
-        failure = Wait(
-            llm=error.llm,
-            model=error.model[:_MODEL_LIMIT],
-            reason=error.failure.reason,
-            attempt=error.attempt,
-            max_attempts=error.max_attempts,
-            message=error.failure.message,
-            action=error.failure.action,
-        )
         why = one_line(f"{error.model}: {_sentence(error.failure.message)} {error.failure.action}")
         return Release(
             Trigger.FAIL,
@@ -309,8 +291,22 @@ class Run:
             reason=error.failure.reason,
             why=why,
             notices=(notice,),
-            failure=failure,
+            failure=_shown(error, action=error.failure.action),
         )
+
+
+def _shown(error: LlmError, *, action: str, wait_s: float = 0.0) -> Wait:
+    """Return a call that was given up as the record keeps it, for people to see."""
+    return Wait(
+        llm=error.llm,
+        model=error.model[:_MODEL_LIMIT],
+        reason=error.failure.reason,
+        attempt=error.attempt,
+        max_attempts=error.max_attempts,
+        wait_s=wait_s,
+        message=error.failure.message,
+        action=action,
+    )
 
 
 def _sentence(text: str) -> str:
