@@ -24,7 +24,7 @@ from bus.messages import (
     encode,
 )
 from bus.publisher import RING, RING_S
-from bus.records import Record, check_fit, instant, milliseconds, parse_record, salvage_record
+from bus.records import Record, check_fit, instant, milliseconds, offset_of, parse_record, salvage_record
 from bus.redis.link import Argument, Link
 from bus.sessions import split_state
 from bus.states import State
@@ -156,7 +156,7 @@ class Decisions:
         if record is None:
             return None
         problem = _problem(session, fields) if parse is _salvaged else ""
-        waiting = [_command(session, item) for item in raw if _offset(item) <= _end(fields)]
+        waiting = [_command(session, item) for item in raw if offset_of(item) <= _end(fields)]
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
         settled = await self._settled(session, commands)
         now = instant(int(seconds) * 1000 + int(micros) // 1000)
@@ -290,13 +290,9 @@ def _end(fields: Mapping[bytes, bytes]) -> float:
     return int(count) if count.isdigit() else math.inf
 
 
-def _offset(item: Any) -> int:
-    return int(item[0].split(b"-")[0])
-
-
 def _command(session: str, item: Any) -> Command:
     """Read a stored command; one that cannot be read is kept as an unknown one, so that it gets its outcome."""
-    offset = _offset(item)
+    offset = offset_of(item)
     try:
         command = decode_command(item[1][b"m"])
     except (InvalidMessage, KeyError):

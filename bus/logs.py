@@ -9,7 +9,7 @@ from typing import Any
 
 from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, UnknownSession, UnreadableRecord
 from bus.messages import Message, decode
-from bus.records import Record, parse_record
+from bus.records import Record, offset_of, parse_record
 from bus.redis.link import Link
 from bus.states import State
 
@@ -131,7 +131,7 @@ class Logs:
             pipeline.hmget(self._link.names.record(session), ["events"])
         answers = await self._link.read(pipeline) if ends else []
         pairs = zip(ends, answers[::2], answers[1::2], strict=True)
-        return [session for session, raw, (end,) in pairs if raw and _offset(raw[0]) > _number(end)]
+        return [session for session, raw, (end,) in pairs if raw and offset_of(raw[0]) > _number(end)]
 
     def _readable(self, session: str, fields: dict[bytes, bytes]) -> Record | None:
         try:
@@ -234,12 +234,8 @@ def _known(end: bytes | None, offset: int) -> bool:
     return (end is not None and not end.isdigit()) or offset <= _number(end)
 
 
-def _offset(item: Any) -> int:
-    return int(item[0].split(b"-")[0])
-
-
 def _entry(plane: str, item: Any) -> tuple[int, Message | None]:
-    offset = _offset(item)
+    offset = offset_of(item)
     try:
         message = decode(plane, item[1][b"m"])
     except (InvalidMessage, KeyError):

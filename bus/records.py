@@ -35,6 +35,11 @@ def instant(milliseconds: float) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
+def offset_of(entry: Sequence[Any]) -> int:
+    """Return the offset of an entry of a log, as Redis gives it: its id is the offset and a zero."""
+    return int(entry[0].split(b"-")[0])
+
+
 def milliseconds(when: datetime | None) -> str:
     """Return an instant as Redis keeps it: whole milliseconds since 1970, '' for none."""
     return "" if when is None else str(round(when.timestamp() * 1000))

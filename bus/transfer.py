@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 from bus.archive import Archive, Header, event_line
 from bus.errors import BadArchive, PayloadTooLarge, SessionDeleted, SessionExists, UnknownSession
 from bus.logs import PAGE
 from bus.messages import SessionState, SessionStateData, check_session
 from bus.publisher import RING, RING_S
-from bus.records import salvage_record
+from bus.records import offset_of, salvage_record
 from bus.redis.link import Argument, Link
 from bus.sessions import new_epoch, split_state
 from bus.states import FINAL, State
@@ -97,9 +96,9 @@ class Transfer:
             pipeline.xrange(self._link.names.log("events", session), min=f"{newest + 1}-0", max="+", count=PAGE)
             raw = (await self._link.read(pipeline))[0]
             for item in raw:
-                if _offset(item) - newest > RESTORE_EVENTS:
+                if offset_of(item) - newest > RESTORE_EVENTS:
                     return newest
-                newest = _offset(item)
+                newest = offset_of(item)
         return newest
 
     async def _lines(self, header: Header, after: int, until: int) -> list[bytes]:
@@ -113,7 +112,7 @@ class Transfer:
             raise SessionDeleted(session)
         if (epoch or b"lost").decode(errors="replace") != header.epoch:
             raise BadArchive(f"the data of session {session!r} was lost while it was being exported: export it again")
-        found = {_offset(item): item[1].get(b"m") for item in raw}
+        found = {offset_of(item): item[1].get(b"m") for item in raw}
         return [event_line(offset, found.get(offset)) for offset in range(after + 1, until + 1)]
 
     async def restore(self, archive: Archive, session: str | None = None) -> Restored:
@@ -182,7 +181,3 @@ def _as_restored(archive: Archive) -> tuple[State, dict[str, str]]:
     elif header.state is not State.ERROR:
         fields["pending"] = "0"
     return header.state, fields
-
-
-def _offset(item: Any) -> int:
-    return int(item[0].split(b"-")[0])
