@@ -53,6 +53,10 @@ class Proxy:
         """Relay again; what was held back goes on its way."""
         self._passing.set()
 
+    def redirect(self, server: RunningServer) -> None:
+        """Lead new connections to another server; those that stand still lead where they led."""
+        self._target = server.port
+
     def cut(self) -> None:
         """Break every connection."""
         for writer in tuple(self._writers):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from redis.asyncio.client import Pipeline
 
 from bus.channels import Names
-from bus.errors import Unreachable
+from bus.errors import NotPrimary, ServerFull, Unreachable
 from bus.messages import PAYLOAD_LIMIT
 from bus.redis import scripts
 from bus.redis.connection import Connection
@@ -20,6 +20,8 @@ from bus.redis.connection import Connection
 T = TypeVar("T")
 
 Argument = str | bytes | int | float
+
+_READINGS = 5
 
 
 class Clock:
@@ -46,7 +48,7 @@ class Clock:
         return datetime.fromtimestamp(self._server, tz=UTC) + timedelta(seconds=monotonic - self._ours)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Link:
     """One Redis, as the parts of the bus see it."""
 
@@ -54,16 +56,23 @@ class Link:
     names: Names
     payload_limit: int = PAYLOAD_LIMIT
     clock: Clock = field(default_factory=Clock)
+    _led_astray: bool = field(default=False, init=False)
+    """Whether a server that is no primary has answered since a script last ran."""
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run one script once.
 
         Raises:
-            Unreachable: the connection broke; whether the script ran is not known.
+            ServerFull: the server has no memory left for what the script stores.
+            Unreachable: the connection broke, or the server cannot serve now; whether the script ran is not known.
             AccessDenied: the server refused it.
         """
-        with self.connection.errors:
-            return await _heeding(scripts.run(self.connection.commands, script, keys, args))
+        answer = await self._ask(scripts.run(self.connection.commands, script, keys, args))
+        if self._led_astray:
+            # The Pub/Sub connection still goes to the server that was the primary before.
+            self._led_astray = False
+            await self.connection.drop_pubsub()
+        return answer
 
     async def run_again(
         self,
@@ -80,32 +89,60 @@ class Link:
             again: arguments of the second time, where they differ (a flag that says: look first whether it is there).
 
         Raises:
-            Unreachable: it broke again.
+            ServerFull: the server has no memory left for what the script stores.
+            Unreachable: it broke again, or the server still cannot serve.
+            AccessDenied: the server refused it.
         """
         try:
             return await self.run(script, keys, args)
+        except ServerFull:
+            raise
         except Unreachable:
             return await self.run(script, keys, args if again is None else again)
 
     def pipeline(self, *, atomic: bool) -> Pipeline:
         """Return a pipeline for reading; ``atomic`` where the answers must belong together."""
-        return self.connection.commands.pipeline(transaction=atomic)
+        return self.connection.pipeline(atomic=atomic)
 
     async def read(self, pipeline: Pipeline) -> list[Any]:
         """Run a pipeline of reads, a second time at once when the connection broke.
 
         Raises:
-            Unreachable: it broke again.
+            Unreachable: it broke again, or the server still cannot serve.
+            AccessDenied: the server refused it.
         """
         commands = list(pipeline.command_stack)
         try:
-            with self.connection.errors:
-                return await _heeding(pipeline.execute())
+            return await self._execute(pipeline, commands)
         except Unreachable:
             # redis-py forgets the commands of a pipeline that failed, unless it failed before it had a connection.
-            pipeline.command_stack = commands
-            with self.connection.errors:
-                return await _heeding(pipeline.execute())
+            return await self._execute(pipeline, commands)
+
+    async def _execute(self, pipeline: Pipeline, commands: list[Any]) -> list[Any]:
+        pipeline.command_stack = list(commands)
+        try:
+            return await self._ask(pipeline.execute())
+        except ServerFull:
+            return await self._read_unchanged(commands)
+
+    async def _read_unchanged(self, commands: list[Any]) -> list[Any]:
+        """Read what belongs together from a full server, which refuses every transaction, also one that only reads.
+
+        It is read twice: what was the same both times was so at the moment in between.
+
+        Raises:
+            ServerFull: it changed each time.
+        """
+        count = len(commands)
+        for _ in range(_READINGS):
+            pipeline = self.pipeline(atomic=False)
+            pipeline.command_stack = commands * 2
+            answers = await self._ask(pipeline.execute())
+            pairs = zip(commands, answers[:count], answers[count:], strict=True)
+            if all(first == second for (words, _), first, second in pairs if words[0] != "TIME"):
+                return answers[:count]
+        address = self.connection.address
+        raise ServerFull(f"the server is full: {address} reads nothing as a whole: try again", address=address)
 
     async def measure_clock(self) -> None:
         """Ask the server for its time.
@@ -114,9 +151,21 @@ class Link:
             Unreachable: it does not answer.
         """
         before = time.monotonic()
-        with self.connection.errors:
-            seconds, micros = await _heeding(self.connection.commands.time())
+        seconds, micros = await self._ask(self.connection.commands.time())
         self.clock.set(seconds + micros / 1e6, before, time.monotonic())
+
+    async def _ask(self, call: Awaitable[T]) -> T:
+        """Await a command. When a server answers that is no primary, no connection to it is used again.
+
+        After a failover behind one address the connections that stand still lead to the server that was the primary before.
+        """
+        try:
+            with self.connection.errors:
+                return await _heeding(call)
+        except NotPrimary:
+            self._led_astray = True
+            await self.connection.drop_idle()
+            raise
 
 
 async def _heeding(call: Awaitable[T]) -> T:
