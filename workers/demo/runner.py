@@ -228,7 +228,7 @@ class Demo:
                     await script.play()
                     self._played = True
                     await self._linger()
-                except NotInTime as error:
+                except (NotInTime, ProcessLost, TidingsError) as error:
                     self._failures.append(str(error))
                 await self._collect(fleet, script)
         except (NotInTime, ProcessLost, TidingsError) as error:

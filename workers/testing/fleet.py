@@ -51,8 +51,8 @@ _PAGE = 500
 class Fleet:
     """Controllers and workers on one bus, in this process or in others; an async context manager.
 
-    Its waits are bounded in real time and end with `NotInTime`, whose text shows each session. Jitter is at its upper bound, so
-    that back-offs are the same in every run. The environment's ``TIDINGS_*`` does not count.
+    Its waits are bounded in real time and end with `NotInTime`, whose text shows each session. In this process jitter is at its
+    upper bound, so that back-offs are the same in every run. The environment's ``TIDINGS_*`` does not count.
 
     Args:
         bus: where the sessions are, best one of `memory_bus`.

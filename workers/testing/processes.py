@@ -132,10 +132,11 @@ class Processes:
 
     async def close(self) -> None:
         """Ask all of them to end, and kill what has not ended within `END_S`. Idempotent; their logs stay."""
+        for member in self._members.values():
+            member.dismissed = True
         running = [member for member in self._members.values() if member.alive]
         try:
             for member in running:
-                member.dismissed = True
                 member.process.terminate()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_S):
