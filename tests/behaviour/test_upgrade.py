@@ -15,8 +15,8 @@ from bus.channels import Names
 from bus.redis import open_connection
 from bus.schema import SCHEMA
 from tests import actors
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 
 NAMES = Names()
 STORED: dict[str, dict[str, str]] = json.loads(
