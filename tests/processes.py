@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import PATIENCE_S
+
 # What the console script does, whichever way the package is installed.
 _MAIN = "import sys; from workers.cli import main; sys.exit(main())"
 
@@ -56,7 +58,7 @@ async def start_tidings(*arguments: str, env: Mapping[str, str] | None = None) -
 async def run_tidings(
     *arguments: str,
     env: Mapping[str, str] | None = None,
-    timeout_s: float = 30.0,
+    timeout_s: float = PATIENCE_S,
 ) -> Finished:
     """Run `tidings ARGUMENTS` to its end.
 

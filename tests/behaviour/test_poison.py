@@ -10,8 +10,8 @@ from bus import CommandData, CommandRefused, Release, SessionDelete, State, Trig
 from bus.channels import Names
 from bus.redis import open_connection
 from tests import actors
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 
 NAMES = Names()
 POISON = {

@@ -242,7 +242,7 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
     # Nodes talk on a port 10,000 above the other, unless it is named; not every port has one.
     server = make_server(extra=["cluster-enabled yes", f"cluster-port {free_port()}"])
     server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-    await eventually(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"), timeout=20)
+    await eventually(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"))
     async with Bus.connect(server.tcp_url) as bus:
         claim = await actors.hold(bus)
         await bus.append(claim, [actors.answer("s")], 0)
