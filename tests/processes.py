@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import PATIENCE_S
 from workers.testing import processes
 
 
@@ -45,7 +46,7 @@ async def start_tidings(*arguments: str, env: Mapping[str, str] | None = None) -
 async def run_tidings(
     *arguments: str,
     env: Mapping[str, str] | None = None,
-    timeout_s: float = 30.0,
+    timeout_s: float = PATIENCE_S,
 ) -> Finished:
     """Run `tidings ARGUMENTS` to its end.
 

@@ -63,7 +63,7 @@ class Link:
             AccessDenied: the server refused it.
         """
         with self.connection.errors:
-            return await _heeding(scripts.run(self.connection.commands, script, keys, args))
+            return await heeding(scripts.run(self.connection.commands, script, keys, args))
 
     async def run_again(
         self,
@@ -100,12 +100,12 @@ class Link:
         commands = list(pipeline.command_stack)
         try:
             with self.connection.errors:
-                return await _heeding(pipeline.execute())
+                return await heeding(pipeline.execute())
         except Unreachable:
             # redis-py forgets the commands of a pipeline that failed, unless it failed before it had a connection.
             pipeline.command_stack = commands
             with self.connection.errors:
-                return await _heeding(pipeline.execute())
+                return await heeding(pipeline.execute())
 
     async def measure_clock(self) -> None:
         """Ask the server for its time.
@@ -115,11 +115,11 @@ class Link:
         """
         before = time.monotonic()
         with self.connection.errors:
-            seconds, micros = await _heeding(self.connection.commands.time())
+            seconds, micros = await heeding(self.connection.commands.time())
         self.clock.set(seconds + micros / 1e6, before, time.monotonic())
 
 
-async def _heeding(call: Awaitable[T]) -> T:
+async def heeding(call: Awaitable[T]) -> T:
     """Await a command; a cancellation that redis-py swallows on the way comes out all the same.
 
     redis-py sends in ``asyncio.wait_for``, and before Python 3.12 that drops a cancellation (or the end of a time-out, which is

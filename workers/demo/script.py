@@ -13,11 +13,12 @@ from bus import CommandRefused, LlmRateLimited, LlmRetry, SessionState, State, W
 from workers.demo.scenario import CALLS, ORPHAN, PARKED, RETRY_AFTER_S, SESSIONS, first_line, hang, second_line
 from workers.demo.summary import resumptions
 from workers.testing import Fleet, Processes
+from workers.testing.patience import stretch
 
 if TYPE_CHECKING:
     from workers.terminal import Commentary
 
-PATIENCE_S = 30.0
+PATIENCE_S = 30.0 * stretch()
 """How long a step may take. On an idle machine the longest takes about 6 s."""
 BY = "demo"
 

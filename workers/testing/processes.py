@@ -15,11 +15,12 @@ from bus import Bus, Record
 from workers.redaction import redact
 from workers.settings import ENV_PREFIX, Settings, variable_of
 from workers.testing.crew import QUICK
+from workers.testing.patience import stretch
 from workers.testing.warmup import API_KEY
 
 APART: Mapping[str, object] = {**QUICK, "lease_s": 3.0, "renew_s": 0.5, "poll_s": 0.5, "controller_poll_s": 0.5}
 """Settings of a fleet of processes where they differ from the defaults: a worker that was killed is missed after its lease."""
-START_S = 60.0
+START_S = 60.0 * stretch()
 """How long the processes may take until they work, in seconds: each worker imports litellm, 2 s of a core of its own."""
 END_S = 5.0
 """How long they may take to end when they are asked to; then they are killed."""

@@ -26,8 +26,8 @@ from bus import (
     WorkerRef,
 )
 from tests import actors
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 from workers.controller import TRIES, Controller
 from workers.controller import controller as module
 from workers.controller.decision import decide

@@ -20,7 +20,7 @@ from textual.pilot import Pilot
 
 from bus import AgentMessage, Event, LlmRateLimited, LlmRetry, Notice
 from tests.processes import end, run_tidings, start_tidings
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers.cli import main
 from workers.demo.runner import Demo
 from workers.demo.scenario import PARKED
@@ -29,9 +29,9 @@ from workers.demo.summary import Evidence, Summary
 from workers.terminal import WatchApp
 from workers.testing import Processes, ProcessLost
 
-FULL_S = 170.0
+FULL_S = 5 * PATIENCE_S
 """A guard against hanging; it takes about 15 s."""
-END_S = 20.0
+LONGEST_S = 170
 
 
 class Person:
@@ -58,11 +58,11 @@ class Person:
             found = "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
             return found if text in found else ""
 
-        return await eventually(screen, FULL_S / 3, text)
+        return await eventually(screen, 2 * PATIENCE_S, text)
 
 
 @pytest.mark.process
-@pytest.mark.timeout(FULL_S + 10)
+@pytest.mark.timeout(LONGEST_S)
 async def test_with_a_person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """All of it is true, the resuming was the person's, it goes on until they end it; a lie in the evidence would be seen."""
     person, run = Person(), WatchApp.run_async
@@ -152,7 +152,7 @@ LIES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
 
 @pytest.mark.full
 @pytest.mark.process
-@pytest.mark.timeout(FULL_S + 10)
+@pytest.mark.timeout(LONGEST_S)
 async def test_alone_it_does_everything_and_prints_one_object() -> None:
     """`tidings demo --once --json` ends by itself with 0, and stdout is the summary alone."""
     finished = await run_tidings("demo", "--once", "--json", timeout_s=FULL_S)
@@ -174,7 +174,7 @@ async def running() -> AsyncIterator[tuple[Process, list[int], Path]]:
             pytest.skip("the children of a process are read through /proc")
         try:
             # Its Redis, two controllers, three workers.
-            pids = await eventually(lambda: found if len(found := children.read_text().split()) == 6 else [], END_S)
+            pids = await eventually(lambda: found if len(found := children.read_text().split()) == 6 else [])
             yield process, [int(pid) for pid in pids], Path(folder)
         finally:
             await end(process)
@@ -194,7 +194,7 @@ async def test_a_signal_ends_it_cleanly(running: tuple[Process, list[int], Path]
     """The exit code is that of the signal, one line says so, and nothing is left."""
     process, pids, folder = running
     process.send_signal(number)
-    async with asyncio.timeout(END_S):
+    async with asyncio.timeout(PATIENCE_S):
         out, errors = await process.communicate()
     assert process.returncode == 128 + number
     assert errors.decode().splitlines()[-1] == "tidings: the demo was ended before its end; nothing is left running"
@@ -209,8 +209,8 @@ async def test_a_killed_demo_leaves_nothing(running: tuple[Process, list[int], P
     process, pids, folder = running
     process.kill()
     await process.wait()
-    await eventually(lambda: not any(map(is_there, pids)), END_S)
-    await eventually(lambda: not list(folder.iterdir()), END_S)
+    await eventually(lambda: not any(map(is_there, pids)))
+    await eventually(lambda: not list(folder.iterdir()))
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["lines", "json"])

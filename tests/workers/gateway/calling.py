@@ -12,13 +12,11 @@ from typing import Any
 import httpx
 
 from bus import Bus
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers.gateway import GatewayOptions, ServedGateway, serve
 
 OPERATOR = "operator-token-0123456789"
 VIEWER = "viewer-token-0123456789"
-PATIENCE_S = 20.0
-"""A guard against hanging; nothing is expected to take that long."""
 
 
 def options(**changes: Any) -> GatewayOptions:

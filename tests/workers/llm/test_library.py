@@ -18,7 +18,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from bus.messages import Reason
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, PROMPT, Scene, collect, serving
 from tests.workers.llm.wire import Reply, answering, whole
 from tests.workers.retry.answers.routes import ROUTES, give_vertex_a_token
@@ -38,7 +38,7 @@ def python(code: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=50,
+        timeout=PATIENCE_S,
     )
     return run.stdout.strip()
 

@@ -16,8 +16,6 @@ from workers.provider import Provider
 from workers.testing import Clock, Fleet, Processes, ProcessLost, processes, tied
 from workers.testing.processes import environment
 
-PATIENCE_S = 30.0
-
 
 class Plain:
     """An agent that another process can import."""
@@ -58,7 +56,7 @@ async def test_a_fleet_has_them_do_its_work(server: Bus, tidings_provider: Provi
         assert all(os.getpgid(pid) == pid for pid in pids)
         crew.kill("controller-1")
         crew.kill("controller-1")
-        await eventually(lambda: crew._members["controller-1"].over, PATIENCE_S)
+        await eventually(lambda: crew._members["controller-1"].over)
         await fleet.start("s", "hello")
         assert fleet.states("s") == [State.QUEUED]
         assert "controller.started" in crew.log("controller-2")
