@@ -213,7 +213,7 @@ def _wrong_history(evidence: Evidence, session: str) -> Iterator[str]:
 
 
 def _not_said(evidence: Evidence) -> tuple[list[str], list[str]]:
-    """Look in every prompt for what nobody said: what only notices have (ids, types, sources, texts), and anything else."""
+    """Look in every prompt for what was not said: what only notices have (ids, types, sources, texts), and anything else."""
     traces = sorted(_traces(notice for told in evidence.notices.values() for notice in told))
     spoken = {_text(event) for events in evidence.histories.values() for event in events}
     notices, strange = [], []

@@ -131,7 +131,7 @@ async def test_the_settings_reach_them_and_ours_do_not(
 
 @pytest.mark.parametrize("chunks", [[b"ignored", b""], []], ids=["it closes", "there is none"])
 def test_a_tied_process_ends_with_the_pipe(monkeypatch: pytest.MonkeyPatch, chunks: list[bytes]) -> None:
-    """Whatever is written there before is read and ignored."""
+    """What is written there before is read and ignored."""
     codes: list[int] = []
 
     def read(pipe: int, size: int) -> bytes:
