@@ -330,6 +330,11 @@ class Bus:
         """Return which workers and controllers there are; see ``Roll.call``."""
         return await self._roll.call()
 
+    @property
+    def left_out(self) -> int:
+        """How many entries of the list of processes were left out when it was read last; see ``Roll``."""
+        return self._roll.left_out
+
     async def inspect(self) -> Server:
         """Return what the server is like; see ``Inspection.server``."""
         return await self._inspection.server()

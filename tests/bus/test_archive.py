@@ -49,7 +49,10 @@ def test_what_is_written_is_read_back(said: list[messages.Message], session: str
     """Every event at its offset, with all that it says."""
     placed = [event.model_copy(update={"subject": session}) for event in said]
     raw = [stored(event, offset) for offset, event in enumerate(placed, start=1)]
-    whole = [header(len(raw), session, state=state), *(event_line(offset, one) for offset, one in enumerate(raw, start=1))]
+    whole = [
+        header(len(raw), session, state=state),
+        *(event_line(session, offset, one) for offset, one in enumerate(raw, start=1)),
+    ]
     [archive] = read(*whole)
     assert (archive.header.session, archive.header.state, archive.left_out) == (session, state, 0)
     assert [(offset, ident) for offset, ident, _ in archive.events] == [
@@ -64,14 +67,14 @@ def test_what_is_written_is_read_back(said: list[messages.Message], session: str
 @given(st.binary(max_size=60), st.integers(min_value=1, max_value=2**40))
 def test_what_cannot_be_read_keeps_its_place_and_its_bytes(content: bytes, offset: int) -> None:
     """A line of its own says so."""
-    told = json.loads(event_line(offset, content))
+    told = json.loads(event_line("s", offset, content))
     assert (told["type"], told["offset"]) == ("tidings.left_out", offset)
     assert base64.b64decode(told["content"]) == content
 
 
 def test_what_is_not_there_is_told_as_well() -> None:
     """Offsets have no holes in an export."""
-    assert json.loads(event_line(3, None)) == {"type": "tidings.left_out", "offset": 3, "content": None}
+    assert json.loads(event_line("s", 3, None)) == {"type": "tidings.left_out", "offset": 3, "content": None}
 
 
 def test_several_sessions_follow_each_other() -> None:
@@ -87,7 +90,7 @@ def test_the_newest_word_of_a_person_is_known() -> None:
 def test_a_place_left_out_is_counted() -> None:
     """The events around it keep their offsets."""
     whole = lines(3)
-    whole[2] = event_line(2, b"rubbish")
+    whole[2] = event_line("s", 2, b"rubbish")
     [archive] = read(*whole)
     assert (archive.left_out, [offset for offset, _, _ in archive.events]) == (1, [1, 3])
 

@@ -58,7 +58,7 @@ async def _diagnose(settings: Settings, roles: list[Role], model_call: bool, as_
             findings = [
                 Finding("address", Level.OK, f"{bus.address} answers"),
                 await _hears(bus),
-                *await _examined(bus, settings, roles),
+                *await examined(bus, settings, roles),
             ]
     except BadAddress:
         raise
@@ -71,7 +71,7 @@ async def _diagnose(settings: Settings, roles: list[Role], model_call: bool, as_
     return Exit.FAILED if any(finding.level is Level.PROBLEM for finding in findings) else Exit.DONE
 
 
-async def _examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Finding]:
+async def examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Finding]:
     """Gather the facts and judge them; what cannot be read because of the user's rights is a finding of its own."""
     denied: dict[Role, tuple[str, ...]] = {}
     untried: list[Role] = []

@@ -5,6 +5,8 @@
 --       13 epoch for a session that is made by this claim, '' when it must exist  14 picture as JSON
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name} | {'no', state ('' when there is no such session)}
 --   | {'newer'}: written by a newer Tidings, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
+local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
+if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')
 if unable then
   if unable[1] == 'unreadable' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then

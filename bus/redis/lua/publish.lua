@@ -4,6 +4,8 @@
 --       7 nudges that the writer has seen  8 length of the ring  9 life of the ring in ms  10 '1' when this id may have been stored before
 -- Returns {'ok', offset}, or that nothing was written: {'unknown'} no such session | {'deleted'} it was deleted
 --   | {'stale'} the token is old | {'newer'} written by a newer Tidings | {'unreadable'} a count in the record is none
+local wrong = misplaced('zset', KEYS[3])
+if wrong then return wrong end
 local why = unfit(KEYS[1], 'status', 'touched')
 if why then return why end
 local state = redis.call('HGET', KEYS[1], 'state')

@@ -3,6 +3,8 @@
 -- ARGV: 1 session  2 fencing token  3 length of the lease in ms  4 picture as JSON  5 nudges that the worker has seen
 -- Returns {'ok', nudges} | {'stale', state}: the session was taken from this worker; its state says why ('' when it is gone, or was
 --   written by a newer Tidings)
+local wrong = misplaced('zset', KEYS[2])
+if wrong then return wrong end
 if newer(KEYS[1]) then return {'stale', ''} end
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[2] then
   return {'stale', redis.call('HGET', KEYS[1], 'state') or ''}
