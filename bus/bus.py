@@ -281,7 +281,7 @@ class Bus:
             Unreachable: the server does not answer.
         """
         batch: list[str] = []
-        async for session in self._logs.sessions():
+        async for session in self._logs.names():
             batch.append(session)
             if len(batch) == PAGE:
                 for one in await self._logs.unreadable(batch):

@@ -113,7 +113,8 @@ class UnreadableRecord(InvalidMessage):
 
     def __init__(self, session: str, cause: str, advice: str = "") -> None:
         usual = f"`tidings export {session}` keeps its history, `tidings delete {session}` takes it away"
-        super().__init__(f"the record of session {session!r} cannot be read: {cause}; {advice or usual}")
+        what = f"session {session!r}" if advice else f"the record of session {session!r}"
+        super().__init__(f"{what} cannot be read: {cause}; {advice or usual}")
         self.session = session
         self.cause = cause
         self.advice = advice

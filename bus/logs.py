@@ -20,6 +20,8 @@ Fields = dict[bytes, bytes] | TidingsError
 PAGE = 500
 """Entries read at a time. Replay in pages of 1,000 is no quicker, and a page of large messages must fit in memory."""
 _SCAN = 200
+_SHOWN = 80
+"""Characters that are shown of a name that is none."""
 _TOLD = 1000
 """Of so many channels and records is remembered that it was told what cannot be read of them."""
 
@@ -107,12 +109,13 @@ class Logs:
         return [self._readable(session, fields) for session, fields in zip(sessions, await self._hashes(sessions), strict=True)]
 
     async def unreadable(self, sessions: list[str]) -> list[Unreadable]:
-        """Return those of several sessions whose records cannot be read, or whose events logs hold what something else wrote.
+        """Return those of several names that are no sessions, whose records cannot be read, or whose logs of events do not fit.
 
         Raises:
             Unreachable: the server does not answer.
         """
-        found: list[Unreadable] = []
+        found = [self._strange(name) for name in sessions if not is_session(name)]
+        sessions = [name for name in sessions if is_session(name)]
         known: dict[str, int] = {}
         for session, fields in zip(sessions, await self._hashes(sessions), strict=True):
             try:
@@ -122,6 +125,11 @@ class Logs:
             else:
                 known |= {session: record.events} if record is not None else {}
         return found + await self._spoiled(known)
+
+    def _strange(self, name: str) -> Unreadable:
+        """Tell of a name in the list of sessions that is none."""
+        advice = f"take it out of the list of sessions (redis-cli: HDEL {self._link.names.sessions} NAME)"
+        return Unreadable(ascii(name)[:_SHOWN], "no session can be called that", newer=False, advice=advice)
 
     async def _spoiled(self, ends: dict[str, int]) -> list[Unreadable]:
         """Return which of several sessions have no log under its key, or an entry in it beyond what the record counts."""
@@ -216,13 +224,19 @@ class Logs:
         Raises:
             Unreachable: the server does not answer.
         """
+        async for name in self.names(state):
+            if is_session(name):
+                yield name
+
+    async def names(self, state: State | None = None) -> AsyncIterator[str]:
+        """Yield what stands in the list of sessions, also what no session can be called; see ``sessions``."""
         cursor, seen = 0, set[str]()
         while True:
             cursor, found = await self.scan(cursor)
-            for session, current in found.items():
-                if is_session(session) and session not in seen and (state is None or current == state):
-                    seen.add(session)
-                    yield session
+            for name, current in found.items():
+                if name not in seen and (state is None or current == state):
+                    seen.add(name)
+                    yield name
             if cursor == 0:
                 return
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
+from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -15,18 +18,25 @@ from hypothesis.strategies import SearchStrategy
 from bus import (
     Bus,
     Gap,
+    InvalidMessage,
     NewerRecord,
+    Presence,
     Role,
     SessionPause,
     State,
     TidingsError,
+    UnexpectedKey,
+    UnknownSession,
     UnreadableRecord,
     read_archives,
 )
 from bus.channels import Names
+from bus.presence import CALLED, CALLED_BYTES
 from bus.redis import open_connection
 from tests import actors
 from tests import strategies as draw
+from tests.fleet import PATIENCE_S, Fleet
+from tests.waiting import eventually
 from workers.board import Board, Row
 from workers.cli.doctor import examined
 from workers.cli.roll import ProcessView
@@ -36,10 +46,11 @@ from workers.gateway.hub import Hub
 from workers.settings import Settings
 
 NAMES = Names()
-FIELDS = (
-    "state epoch version why by reason since token lease lease_until worker picture nudge resume_at parks losses paused_by pending "
-    "parent name children awaits shown reported said status events commands handled touched failures last schema released other"
-).split()
+_NAMES = """
+state epoch version why by reason since token lease lease_until worker picture nudge resume_at parks losses paused_by pending
+parent name children awaits shown reported said status events commands handled touched failures last schema released other
+"""
+FIELDS = tuple(_NAMES.split())
 WORDS: list[bytes] = [
     *b'-1 0 1.5 1e400 +1 nan inf -0 true null [] { " lost running dreaming deleted queued'.split(),
     *(b"9" * length for length in (15, 16, 19, 25, 5000)),
@@ -77,6 +88,13 @@ shared = st.fixed_dictionaries(
         "children": st.dictionaries(members, values | messages, max_size=3),
     },
 )
+
+
+@contextlib.asynccontextmanager
+async def raw(url: str) -> AsyncIterator[Any]:
+    """A bare client."""
+    async with open_connection(url) as connection:
+        yield connection.commands
 
 
 class Spoiler:
@@ -188,19 +206,20 @@ async def read_everything(bus: Bus) -> set[str]:
 
 async def look(url: str, spoil: Callable[[Spoiler], Coroutine[Any, Any, None]]) -> None:
     """Spoil ``bad`` beside ``good``, and read it all."""
-    async with Bus.connect(url) as bus, open_connection(bus.url) as connection:
-        await connection.commands.flushall()
+    async with Bus.connect(url) as bus, raw(bus.url) as client:
+        await client.flushall()
         for session in ("bad", "good"):
             claim = await actors.hold(bus, session, lease_s=60)
             await bus.append(claim, [actors.answer(session)], 0)
-        await spoil(Spoiler(connection.commands))
+        assert await client.exists(NAMES.record("bad"))
+        await spoil(Spoiler(client))
         assert "good" in await read_everything(bus)
         findings = await examined(bus, Settings(), list(Role))
         # What is neither told nor refused can be read.
         named = {one.session async for one in bus.unreadable()}
         try:
             await bus.status("bad")
-        except NewerRecord:
+        except (NewerRecord, UnknownSession):
             pass
         except UnreadableRecord:
             assert "bad" in named
@@ -218,8 +237,205 @@ def check(url: str, fields: dict[str, bytes], gone: bool, found: Any, others: An
     asyncio.run(look(url, spoil))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings().max_examples // 10
+"""Each is a bus, a gateway and some twenty ways of reading."""
+KNOWN: dict[str, tuple[dict[str, bytes], bool, Any, Any]] = {
+    "a version below 0": ({"version": b"-1"}, False, {}, {}),
+    "an epoch that is none": ({"epoch": b'a"\n\xff'}, False, {}, {}),
+    "no epoch": ({}, True, {}, {}),
+    "more events than there are": ({"events": b"900000000000000000"}, False, {}, {}),
+    "a count without an end": ({"events": b"9" * 5000, "commands": b"9" * 5000}, False, {}, {}),
+    "a log with a large hole": ({"events": b"1000000"}, False, {"events": [("1000000-0", {"m": b"{"})]}, {}),
+    "a wait at the end of time": ({"state": b"rate_limited", "picture": WORDS[-5]}, False, {}, {}),
+    "a claim of no state": ({"state": b"queued", "parent": b"\xff"}, False, {}, {"ready": {b"bad": 1.0}}),
+    "names that are none": ({}, False, {}, {what: {b"\xff": 1.0, b"a b": 2.0, b"": 3.0} for what in ("ready", "due", "seen")}),
+    "sessions that are none": ({}, False, {}, {"sessions": {b"\xff": b"\xff", b"": b"", b"x" * 5000: b"running"}}),
+    "times that are none": ({}, False, {}, {what: {b"bad": float("inf"), b"good": float("-inf")} for what in ("ready", "due")}),
+    "children that are none": ({"children": b"3"}, False, {}, {"children": {b"\xff": b"{", b"x": b"[]"}}),
+    "a message of another session": ({"events": b"2"}, False, {"events": [("2-0", {"m": b"OTHER"})]}, {}),
+}
+_OTHER = actors.spoken("good").model_dump_json().encode()
+
+
+@pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN)
+def test_what_once_ended_everything_is_borne(known: tuple[dict[str, bytes], bool, Any, Any]) -> None:
+    """Each of these ended watching, listing, a worker, a controller or a starting gateway for all sessions."""
+    fields, gone, found, others = known
+    found = {
+        plane: [(at, {k: _OTHER if v == b"OTHER" else v for k, v in e.items()}) for at, e in es] for plane, es in found.items()
+    }
+    check(f"memory://{uuid4().hex}", fields, gone, found, others)
+
+
+def test_a_real_server_tells_the_same(real_url: str) -> None:
+    """All of them at once."""
+    fields = {"version": b"-1", "epoch": b'"', "events": b"9" * 20, "picture": b"[", "since": b"-9"}
+    names = {b"\xff": 1.0, b"a b": float("inf"), b"bad": float("-inf")}
+    others = {"ready": names, "due": names, "seen": names, "sessions": {b"\xff": b"\xff"}, "children": {b"x": b"{"}}
+    check(real_url, fields, False, {"events": [("7-0", {"m": b"{"})], "commands": [("*", {"id": b"\xff"})]}, others)
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(hashes, st.booleans(), logs, shared)
 def test_only_errors_of_ours_leave_the_bus(fields: dict[str, bytes], gone: bool, found: Any, others: Any) -> None:
     """Whatever stands in a record, a log, a queue or a list, every way of reading answers, and the other session is shown."""
-    check("memory://", fields, gone, found, others)
+    check(f"memory://{uuid4().hex}", fields, gone, found, others)
+
+
+@pytest.mark.parametrize(("field", "value"), [("version", "-1"), ("epoch", "a b"), ("events", str(9 * 10**17)), ("since", "x")])
+async def test_a_session_that_cannot_be_read_is_named(redis_url: str, field: str, value: str) -> None:
+    """By the field, in the error and by the doctor; its history is exported up to the end of its log."""
+    async with Bus.connect(redis_url) as bus, raw(bus.url) as client:
+        claim = await actors.hold(bus, "bad")
+        await bus.append(claim, [actors.answer("bad"), actors.answer("bad")], 0)
+        await client.hset(NAMES.record("bad"), field, value)
+        with pytest.raises(UnreadableRecord, match=f"{field}: not a"):
+            await bus.status("bad")
+        [found] = [one async for one in bus.unreadable()]
+        assert (found.session, found.cause.partition(":")[0]) == ("bad", field)
+        [archive] = read_archives([line async for line in bus.export("bad")])
+        assert len(archive.events) == 2
+
+
+async def swap(client: Any, key: str, kind: str) -> None:
+    """Put a value of another type under a key, and what was there aside."""
+    if await client.exists(key):
+        await client.rename(key, f"{key}.aside")
+    await (client.set(key, "x") if kind == "string" else client.rpush(key, "x"))
+
+
+async def swap_back(client: Any, key: str) -> None:
+    """Take it away, and put back what was there."""
+    await client.delete(key)
+    if await client.exists(f"{key}.aside"):
+        await client.rename(f"{key}.aside", key)
+
+
+READ = {
+    "ready": lambda bus: bus.claim(actors.WORKER),
+    "due": lambda bus: bus.take_due(),
+    "sessions": lambda bus: anext(aiter(bus.sessions())),
+    "seen": lambda bus: bus.roll(),
+    "presences": lambda bus: bus.roll(),
+}
+
+
+@pytest.mark.parametrize("what", READ)
+async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
+    """With its name, what it is, and what to do; nothing is half written, and all goes on when it is gone."""
+    key = getattr(NAMES, what)
+    async with Bus.connect(redis_url) as bus, raw(bus.url) as client:
+        await actors.queue(bus, "other")
+        claim = await actors.hold(bus)
+        before = await client.hgetall(NAMES.record("s"))
+        await swap(client, key, "list")
+        with pytest.raises(
+            UnexpectedKey, match=rf"the key {re.escape(key)} is a list and not a .*: something else wrote it"
+        ) as caught:
+            await READ[what](bus)
+        assert (caught.value.key, caught.value.found) == (key, "list")
+        if what in ("ready", "due", "sessions"):
+            for write in (bus.release(claim, actors.finished()), bus.claim(actors.WORKER, session="other")):
+                with pytest.raises(UnexpectedKey):
+                    await write
+        assert await client.hgetall(NAMES.record("s")) == before
+        [finding] = [one for one in await examined(bus, Settings(), [Role.VIEWER]) if one.check == "keys"]
+        assert (finding.level, key in finding.found) == (Level.PROBLEM, True)
+        with contextlib.suppress(UnexpectedKey):
+            async with asyncio.timeout(5), bus.notices():
+                assert what != "sessions"
+        await swap_back(client, key)
+        assert (await bus.release(claim, actors.finished())).state is State.FINISHED
+
+
+async def test_processes_outlast_keys_of_another_type(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker, a controller and who watches wait as for a server that is away, say so, and go on."""
+    async with Fleet(redis_url) as fleet, raw(fleet.bus.url) as client, fleet.bus.notices() as notices:
+        keys = [NAMES.ready, NAMES.due, NAMES.sessions, NAMES.seen, NAMES.presences]
+        for key in keys:
+            await swap(client, key, "string")
+
+        def told() -> bool:
+            return {"worker.unreachable", "controller.unreachable"} <= {record.getMessage() for record in caplog.records}
+
+        await eventually(told, PATIENCE_S)
+        for key in keys:
+            await swap_back(client, key)
+        await fleet.start("s")
+        await fleet.until("s", State.AWAITING_INPUT)
+        async with asyncio.timeout(PATIENCE_S):
+            async for item in notices:
+                if not isinstance(item, Gap) and item.subject == "s":
+                    break
+
+
+OF_ONE = {
+    "record": NAMES.record("bad"),
+    "events": NAMES.log("events", "bad"),
+    "commands": NAMES.log("commands", "bad"),
+    "status": NAMES.log("status", "bad"),
+    "children": NAMES.children("bad"),
+}
+
+
+@pytest.mark.parametrize("what", OF_ONE)
+async def test_a_key_of_one_session_harms_no_other(redis_url: str, what: str) -> None:
+    """Reading it says which key it is; another session is listed, watched, claimed and finished."""
+    key = OF_ONE[what]
+    async with Fleet(redis_url) as fleet, raw(fleet.bus.url) as client:
+        bus = fleet.bus
+        await actors.hold(bus, "bad", lease_s=60)
+        await swap(client, key, "string")
+        await client.zadd(NAMES.ready, {"bad": 1})
+        await client.zadd(NAMES.due, {"bad": 1})
+        read = bus.children("bad") if what == "children" else bus.status("bad") if what == "record" else bus.page(f"{what}.bad")
+        with pytest.raises(UnreadableRecord, match=rf"the key {re.escape(key)} is a string and not a"):
+            await read
+        if what in ("record", "events"):
+            [found] = [one async for one in bus.unreadable()]
+            assert (found.session, key in found.cause) == ("bad", True)
+        async with bus.notices() as notices:
+            await fleet.start("good")
+            await fleet.until("good", State.AWAITING_INPUT)
+            async with asyncio.timeout(PATIENCE_S):
+                async for item in notices:
+                    if not isinstance(item, Gap) and item.subject == "good":
+                        break
+        assert "good" in {record.session async for record in bus.sessions()}
+
+
+async def test_an_outcome_that_is_none_is_told(redis_url: str) -> None:
+    """Garbage in its place, or a key of another type."""
+    async with Bus.connect(redis_url) as bus, raw(bus.url) as client:
+        await actors.hold(bus)
+        pause = SessionPause(subject="s")
+        key = NAMES.outcome("s", pause.id)
+        await client.set(key, b"\xff{")
+        with pytest.raises(InvalidMessage, match="the outcome of the command cannot be read"):
+            await bus.submit(pause)
+        await swap(client, key, "list")
+        with pytest.raises(UnreadableRecord, match="is a list and not a string"):
+            await bus.submit(pause)
+
+
+async def test_false_presences_are_bounded(redis_url: str) -> None:
+    """However many and large they are, what is taken of them is small, those that live are there, and the rest is counted."""
+    async with Bus.connect(redis_url) as bus, raw(bus.url) as client:
+        now = bus.now().timestamp() * 1000
+        large = {
+            f"worker/{n}": Presence(role=Role.WORKER, name=str(n), sessions=("s" * 64,) * 1000).model_dump_json()
+            for n in range(40)
+        }
+        wrong = {"worker/x": "x" * 2**20, "worker/y": Presence(role=Role.WORKER, name="z").model_dump_json(), "worker/n": "\0"}
+        small = {f"worker/m{n}": Presence(role=Role.WORKER, name=f"m{n}").model_dump_json() for n in range(CALLED)}
+        said = large | wrong | small
+        await client.hset(NAMES.presences, mapping=said)
+        await client.zadd(NAMES.seen, dict.fromkeys(said, now - 1000) | {"worker/m1": now + 10**9})
+        await bus.attend(Presence(role=Role.CONTROLLER, name="c1"))
+        roll = await bus.roll()
+        assert sum(len(one.presence.model_dump_json()) for one in roll) <= CALLED_BYTES
+        assert len(roll) <= CALLED
+        assert bus.left_out > 0
+        assert [one.live for one in roll if one.presence.name in ("c1", "m1")] == [True, False]
+        checks = [one.check for one in await examined(bus, Settings(), [Role.VIEWER])]
+        assert "processes" in checks
