@@ -204,7 +204,8 @@ def _header(number: int, line: bytes) -> Header:
 
 def _fields(number: int, line: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
+        # As text: of bytes it would guess the encoding.
+        fields = json.loads(line.decode())
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):

@@ -52,7 +52,7 @@ class Channel:
         """
         plane, dot, session = name.partition(".")
         if plane not in PLANES or not dot:
-            raise InvalidName(f"{name[:80]!r} is not a channel: write <plane>.<session>, the planes are {', '.join(PLANES)}")
+            raise InvalidName(f"{repr(name)[:80]} is not a channel: write <plane>.<session>, the planes are {', '.join(PLANES)}")
         if session != "*":
             check_session(session)
         return cls(plane, session)

@@ -52,7 +52,7 @@ class Presence(Data):
     """
 
     role: Role
-    name: Text = Field(min_length=1, max_length=128)
+    name: Text = Field(min_length=1, max_length=200)
     host: Text = Field(default="", max_length=255)
     pid: int = Field(default=0, ge=0, le=_MOST)
     version: Text = Field(default_factory=installed_version, max_length=64)
@@ -132,11 +132,12 @@ class Roll:
         """
         names = self._link.names
         pipeline = self._link.pipeline(atomic=False)
-        pipeline.zrange(names.seen, 0, CALLED, desc=True, withscores=True)
+        pipeline.zrange(names.seen, -CALLED - 1, -1, withscores=True)
         # Also where nobody is there: a key of another type is told.
         pipeline.hmget(names.presences, [""])
         pipeline.time()
         seen, _, (seconds, micros) = await self._link.read(pipeline)
+        seen.reverse()
         said = await self._said([member for member, _ in seen[:CALLED]])
         now_ms = seconds * 1000 + micros / 1000
         found: list[Attendant] = []
