@@ -22,8 +22,8 @@ from bus import (
     Trigger,
     UnknownSession,
     read_archives,
-    transfer,
 )
+from bus import archive as archives
 from bus.archive import Archive
 from bus.channels import Names
 from bus.logs import PAGE
@@ -193,7 +193,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_written(
     archive = await exported(bus)
     for name in ("RESTORE_EVENTS", "RESTORE_BYTES"):
         with monkeypatch.context() as limits:
-            limits.setattr(transfer, name, 2)
+            limits.setattr(archives, name, 2)
             with pytest.raises(BadArchive, match="keep the file"):
                 await bus.restore(archive, "copy")
     async with Bus.connect(redis_url, payload_limit=20) as narrow:
