@@ -206,7 +206,7 @@ def _versions(facts: Facts) -> Iterator[Finding]:
 
 def _records(facts: Facts) -> Iterator[Finding]:
     """Name the sessions that cannot be read or written; those that a newer version wrote are in order."""
-    broken = sorted(one.session for one in facts.unreadable if not (one.newer or one.spoiled or one.advice))
+    broken = sorted(f"{one.session} ({one.cause})" for one in facts.unreadable if not (one.newer or one.spoiled or one.advice))
     spoiled = sorted(one.session for one in facts.unreadable if one.spoiled)
     newer = sorted(one.session for one in facts.unreadable if one.newer)
     if broken:
