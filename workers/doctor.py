@@ -206,7 +206,8 @@ def _versions(facts: Facts) -> Iterator[Finding]:
 
 def _records(facts: Facts) -> Iterator[Finding]:
     """Name the sessions that cannot be read or written; those that another version wrote are in order."""
-    broken = sorted(one.session for one in facts.unreadable if not (one.other_schema or one.spoiled or one.advice))
+    ours = [one for one in facts.unreadable if not (one.other_schema or one.spoiled or one.advice)]
+    broken = sorted(f"{one.session} ({one.cause})" for one in ours)
     spoiled = sorted(one.session for one in facts.unreadable if one.spoiled)
     others = sorted(one.session for one in facts.unreadable if one.other_schema)
     if broken:

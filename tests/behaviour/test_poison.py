@@ -17,6 +17,8 @@ NAMES = Names()
 POISON = {
     "a count": {"version": "many"},
     "several counts": {"token": "x", "touched": "?", "commands": "-", "handled": "1.5", "status": "", "events": "many"},
+    "an epoch": {"epoch": 'a"b'},
+    "more events than can be": {"events": str(9 * 10**17)},
     "a state": {"state": "dreaming"},
     "a worker": {"worker": "{"},
     "the schema": {"schema": "new"},
