@@ -4,8 +4,8 @@ Each process writes a file of its own, one JSON object a line, straight to the f
 noted. ``read`` merges the files of a run. ``at`` is monotonic time in seconds, which is one clock for all processes of a machine;
 ``wall`` is the time of day in seconds, to be held against instants of the server, which runs on the same machine.
 
-A call is noted twice: before it is made (``AppendBegun``, ``Asked``) and when it has ended. Without the second, what was asked may
-or may not have happened. The short calls whose beginning says nothing by itself carry it as ``began`` (monotonic).
+A call is noted twice: before it is made (``AppendBegun``, ``Asked``) and when it has ended. Without the second, what was asked
+may or may not have happened. The short calls whose beginning says nothing by itself carry it as ``began`` (monotonic).
 """
 
 from __future__ import annotations
@@ -484,7 +484,7 @@ class Recorder:
 
 def encode(entry: Entry) -> bytes:
     """Return an entry as a line."""
-    return json.dumps({"kind": type(entry).__name__, **asdict(entry)}).encode() + b"\n"
+    return json.dumps({"entry": type(entry).__name__, **asdict(entry)}).encode() + b"\n"
 
 
 def decode(line: bytes) -> Entry:
@@ -494,7 +494,7 @@ def decode(line: bytes) -> Entry:
         ValueError: it is none.
     """
     raw = json.loads(line)
-    kind = KINDS.get(raw.pop("kind", ""))
+    kind = KINDS.get(raw.pop("entry", ""))
     if kind is None:
         raise ValueError(f"not an entry: {line[:80]!r}")
     values = {field.name: _value(field.name, raw[field.name]) for field in fields(kind) if field.name in raw}
