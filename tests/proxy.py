@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -27,16 +26,14 @@ class Proxy:
 
     Args:
         server: where it relays to. It may end and start again meanwhile: a connection that cannot be made is closed.
-        window: bytes that the system buffers for a connection to the server on its way here; 0 for as many as it likes. With few,
-            a slow reader soon fills the buffers of the server itself.
 
     Attributes:
         url: address of the relay, for a client.
         lost: how many requests or replies were lost so far.
     """
 
-    def __init__(self, server: RunningServer, window: int = 0) -> None:
-        self._target, self._window = server.port, window
+    def __init__(self, server: RunningServer) -> None:
+        self._target = server.port
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._needle = b""
@@ -104,7 +101,7 @@ class Proxy:
         """Serve one client until either side ends."""
         self._writers.add(writer)
         try:
-            far_reader, far_writer = await self._connect()
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             self._end(writer)
             return
@@ -121,19 +118,6 @@ class Proxy:
         self.cut()
         if self._tasks:
             await asyncio.wait(self._tasks)
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        far = socket.socket()
-        try:
-            far.setblocking(False)
-            if self._window:
-                # Before it connects: what the two sides agree on then is not taken back.
-                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window)
-            await asyncio.get_running_loop().sock_connect(far, ("127.0.0.1", self._target))
-            return await asyncio.open_connection(sock=far, limit=self._window or _CHUNK)
-        except BaseException:
-            far.close()
-            raise
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event) -> None:
         with contextlib.suppress(OSError):

@@ -59,6 +59,7 @@ from bus import (
     StartData,
     TidingsError,
     Trigger,
+    UnknownSession,
     Unreachable,
     UserMessage,
     Wait,
@@ -173,7 +174,7 @@ class Noting(Bus):
 
     async def send(self, command: Command, timeout_s: float = 10.0, *, key: str = "") -> Outcome:
         """Send a command and wait."""
-        call = self._asked(command, self.now().timestamp() + timeout_s)
+        call = self._asked(command, time.time() + timeout_s)
         try:
             outcome = await super().send(command, timeout_s, key=key)
         except CommandRefused as error:
@@ -431,13 +432,14 @@ async def _ask(bus: Noting, order: Order, told: asyncio.Event) -> None:
 
 
 async def _person(bus: Noting, name: str, chance: random.Random, told: asyncio.Event) -> None:
-    count = 0
+    count, missing = 0, chance.choice(SESSIONS)
     while not await _wait(told, chance.uniform(0.02, 0.25)):
         count += 1
-        command = _command(chance, f"{name}-{count}", SessionStart if count <= 2 else None)
+        command = _command(chance, f"{name}-{count}", missing)
         timeout_s, key = chance.choice((0.2, 0.6, 1.5, 3.0)), command.id if chance.random() < 0.2 else ""
         times = chance.choices((1, 2, 3), (80, 15, 5))[0]
-        await asyncio.gather(*(_send(bus, command, timeout_s, key) for _ in range(times)))
+        known = await asyncio.gather(*(_send(bus, command, timeout_s, key) for _ in range(times)))
+        missing = "" if all(known) else command.subject
         if chance.random() < 0.1:
             # Asked again later, as a person does who is not sure: the first outcome counts.
             await _send(bus, command, timeout_s, key)
@@ -445,10 +447,15 @@ async def _person(bus: Noting, name: str, chance: random.Random, told: asyncio.E
             await _look(bus, command.subject)
 
 
-async def _send(bus: Noting, command: Command, timeout_s: float, key: str) -> None:
-    """Send a command; whatever comes of it has been noted."""
-    with contextlib.suppress(TidingsError):
+async def _send(bus: Noting, command: Command, timeout_s: float, key: str) -> bool:
+    """Send a command, and return whether there is such a session; whatever else comes of it has been noted."""
+    try:
         await bus.send(command, timeout_s, key=key)
+    except UnknownSession:
+        return False
+    except TidingsError:
+        return True
+    return True
 
 
 async def _look(bus: Noting, session: str) -> None:
@@ -460,21 +467,22 @@ async def _look(bus: Noting, session: str) -> None:
         )
 
 
-def _command(chance: random.Random, command_id: str, kind: type[Command] | None) -> Command:
-    """Draw what is asked of which session."""
+def _command(chance: random.Random, command_id: str, missing: str) -> Command:
+    """Draw what is asked of which session; the one that is missing is started."""
     session = chance.choice(SESSIONS)
     kinds: tuple[type[Command], ...] = (SessionStart, SessionSay, SessionPause, SessionResume, SessionStop)
-    if kind is None:
-        [kind] = chance.choices(kinds, (4, 16, 2, 7, 0.4))
+    [kind] = chance.choices(kinds, (2, 16, 2, 7, 0.4))
+    if missing:
+        session, kind = missing, SessionStart
     text = f"{chance.randint(1, 6)} numbers" + (" and a child" if chance.random() < 0.15 else "") + f", says {command_id}"
     if kind is SessionSay and chance.random() < 0.01:
         text += ", then finish"
     by = command_id.rpartition("-")[0]
     if kind is SessionStart:
-        return build(SessionStart, id=command_id, subject=session, data=StartData(by=by, text=text))
+        return build(SessionStart, id=command_id, subject=session, data=StartData(by=by, why=MARKER, text=text))
     if kind is SessionSay:
-        return build(SessionSay, id=command_id, subject=session, data=SayData(by=by, text=text))
-    return build(kind, id=command_id, subject=session, data=CommandData(by=by))
+        return build(SessionSay, id=command_id, subject=session, data=SayData(by=by, why=MARKER, text=text))
+    return build(kind, id=command_id, subject=session, data=CommandData(by=by, why=MARKER))
 
 
 # readers

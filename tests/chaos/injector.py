@@ -17,6 +17,7 @@ from tests.proxy import Proxy
 _LOOP = "while true do redis.call('TIME') end"
 _ROOMY = "normal 0 0 0 pubsub 32mb 8mb 60"
 _TIGHT = "normal 0 0 0 pubsub 16kb 8kb 1"
+_BALLAST = "x" * 64 * 1024
 
 
 class Injector:
@@ -55,7 +56,7 @@ class Injector:
             await self._server.command(*words)
 
     async def _carry_out(self, fault: Planned) -> None:
-        at, keeps = time.monotonic(), None
+        at, taken = time.monotonic(), None
         name = fault.kind.replace("-", "_")
         if place := self._cast.proxies.get(fault.target):
             proxies = [place]
@@ -64,10 +65,10 @@ class Injector:
         if on_process := getattr(self, f"_process_{name}", None):
             await on_process(fault)
         elif on_server := getattr(self, f"_server_{name}", None):
-            keeps = await on_server(fault)
+            taken = await on_server(fault)
         else:
             await self._network(fault, proxies)
-        until = time.monotonic()
+        keeps, until = taken or (None, time.monotonic())
         self._recorder.note(record.Fault(kind=fault.kind, target=fault.target, at=at, until=until, keeps=keeps))
 
     # connections
@@ -111,12 +112,13 @@ class Injector:
 
     # the server
 
-    async def _server_crash(self, fault: Planned) -> float | None:
+    async def _server_crash(self, fault: Planned) -> tuple[float | None, float]:
+        """Have it crash; returns up to when it kept everything, and when it was dead."""
         async with self._server_lock:
-            keeps = await self._server.crash(self._chance)
+            keeps, until = await self._server.crash(self._chance), time.monotonic()
             await asyncio.sleep(fault.lasts_s)
             await self._server.start()
-        return keeps
+        return keeps, until
 
     async def _server_freeze(self, fault: Planned) -> None:
         async with self._server_lock:
@@ -131,12 +133,11 @@ class Injector:
         await self._server.command("CLIENT", "KILL", "TYPE", "pubsub")
 
     async def _server_small_buffers(self, fault: Planned) -> None:
-        """Let slow readers be cut; the proxies of all readers read slowly for that time."""
-        for proxy in self._cast.proxies.values():
-            proxy.slow(2000)
-        await self._lifted(fault, ("client-output-buffer-limit", _TIGHT), ("client-output-buffer-limit", _ROOMY))
-        for proxy in self._cast.proxies.values():
-            proxy.slow(0)
+        """Have subscribers cut off: what they are sent is more than the server buffers for them."""
+        await self._server.command("CONFIG", "SET", "client-output-buffer-limit", _TIGHT)
+        await self._server.command("PUBLISH", "status.ballast", _BALLAST)
+        await asyncio.sleep(fault.lasts_s)
+        await self._server.command("CONFIG", "SET", "client-output-buffer-limit", _ROOMY)
 
     async def _server_flush_scripts(self, fault: Planned) -> None:
         await self._server.command("SCRIPT", "FLUSH")
@@ -159,9 +160,9 @@ class Injector:
         await asyncio.sleep(fault.lasts_s)
         await self._server.command("REPLICAOF", "NO", "ONE")
 
-    async def _server_flush_all(self, fault: Planned) -> float:
+    async def _server_flush_all(self, fault: Planned) -> tuple[float | None, float]:
         await self._server.flush()
-        return 0.0
+        return 0.0, time.monotonic()
 
     async def _lifted(self, fault: Planned, setting: tuple[str, str], after: tuple[str, str]) -> None:
         await self._server.command("CONFIG", "SET", *setting)

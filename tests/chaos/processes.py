@@ -26,7 +26,6 @@ from tests.servers import RunningServer
 
 _AGAIN_S = 0.2
 _KILL_S = 10.0
-_WINDOW = 4096
 
 
 def prepare() -> ForkServerContext:
@@ -122,7 +121,7 @@ class Cast:
 
     async def __aenter__(self) -> Self:
         for place in self._places:
-            self.proxies[place] = await self._stack.enter_async_context(Proxy(self._server, _WINDOW))
+            self.proxies[place] = await self._stack.enter_async_context(Proxy(self._server))
             await self._begin(place)
         return self
 
@@ -191,8 +190,8 @@ class Cast:
         asyncio.get_running_loop().remove_reader(actor.sentinel)
         code = actor.close()
         self._guard.know([actor.pid for actor in self.alive.values()])
-        # One that was told to end and fails in doing so did not end as we wanted.
-        wanted = actor.wanted and code in (0, -signal.SIGKILL)
+        # One that was told to end and fails in doing so did not end as we wanted; SIGTERM ends one that has not begun.
+        wanted = actor.wanted and code in (0, -signal.SIGKILL, -signal.SIGTERM)
         last = self.log(actor.name).strip().rpartition("\n")[2]
         self._recorder.note(record.Ended(name=actor.name, wanted=wanted, error="" if wanted else f"exit code {code}: {last}"))
         if place not in self._over:

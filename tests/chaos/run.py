@@ -24,6 +24,8 @@ PLACES = ("controller-1", "controller-2", "worker-1", "worker-2", "writer-1", "w
 """The actors of a run."""
 MORTAL = PLACES[:6]
 PASSWORD = "Vx7-planted-Qm2rLk"
+CLOCK_S = 3.0
+"""How wrong an actor may be about the server's time: half of what its question took, and a black hole lasts 2.5 s."""
 REST_S = 15.0
 """How long all may take to come to rest after the last fault, and then to end."""
 
@@ -61,7 +63,8 @@ async def run(plan: Plan) -> list[record.Entry]:
     """Do one run; returns what was recorded."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     recorder = record.Recorder(plan.folder / "run.jsonl", "run")
-    recorder.note(record.Run(mode=plan.durability, seed=plan.seed, lease_s=LEASE, marker=MARKER, secrets=(PASSWORD,)))
+    told = record.Run(mode=plan.durability, seed=plan.seed, lease_s=LEASE, clock_s=CLOCK_S, marker=MARKER, secrets=(PASSWORD,))
+    recorder.note(told)
     server = ChaosServer(plan.binary, plan.durability, PASSWORD)
     prepare()
     before = open_files()

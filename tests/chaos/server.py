@@ -47,6 +47,9 @@ class ChaosServer:
         binary: the server's program.
         durability: how it keeps its data.
         password: of its clients.
+
+    Attributes:
+        saved_at: (monotonic) time before which all is in the newest snapshot.
     """
 
     def __init__(self, binary: Path, durability: Durability, password: str) -> None:
@@ -55,7 +58,7 @@ class ChaosServer:
         self.running = RunningServer(binary, ServerOptions(password=password, extra=extra))
         self._sizes: deque[tuple[float, int]] = deque()
         self._loaded = 0
-        self._saved_at = 0.0
+        self.saved_at = 0.0
         self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -89,13 +92,13 @@ class ChaosServer:
                 opened.truncate(chance.randint(fsynced, size) if chance.random() < 0.3 else fsynced)
             # Twice the second: a write waits for an fsync that is under way.
             return now - 2 * _FSYNC_S
-        return {Durability.ALWAYS: None, Durability.RDB: self._saved_at}.get(self.durability, 0.0)
+        return {Durability.ALWAYS: None, Durability.RDB: self.saved_at}.get(self.durability, 0.0)
 
     async def flush(self) -> None:
         """Take all data away, for good: no later crash brings them back."""
         await self.command("FLUSHALL")
         if self.durability is Durability.RDB:
-            await self._snapshot()
+            await self.snapshot()
 
     async def close(self) -> None:
         """End it and remove its folder."""
@@ -130,12 +133,13 @@ class ChaosServer:
         """Take snapshots at times that we know; where the server takes them by itself nobody does."""
         while True:
             await asyncio.sleep(_SNAPSHOT_S)
-            await self._snapshot()
+            await self.snapshot()
 
-    async def _snapshot(self) -> None:
+    async def snapshot(self) -> None:
+        """Write all that is there to the disk."""
         began = time.monotonic()
         if await self.command("SAVE") is True:
-            self._saved_at = began
+            self.saved_at = began
 
     async def _end_keeping(self) -> None:
         task, self._keeping = self._keeping, None
