@@ -358,7 +358,7 @@ async def _write(bus: Noting, order: Order, told: asyncio.Event) -> None:
                 await _wait(told, chance.uniform(0.02, 0.15))
                 continue
             await _take_turn(bus, claim, chance, told)
-        except (Unreachable, LeaseLost):
+        except (Unreachable, LeaseLost, UnknownSession):
             await _wait(told, 0.1)
 
 
