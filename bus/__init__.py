@@ -19,9 +19,9 @@ from bus.errors import (
     InvalidName,
     KeyReused,
     LeaseLost,
-    NewerRecord,
     OutcomeUnknown,
     PayloadTooLarge,
+    SchemaMismatch,
     SessionDeleted,
     SessionExists,
     SessionHeld,
@@ -34,6 +34,7 @@ from bus.errors import (
     UnsupportedServer,
 )
 from bus.inspection import Queue, Queues, Server
+from bus.lease import Claim, Release, Released, Renewal, Seat
 from bus.listener import Sink
 from bus.logs import Page, Unreadable
 from bus.merge import Gap
@@ -100,10 +101,9 @@ from bus.messages import (
     build,
 )
 from bus.presence import Attendant, Presence
-from bus.publisher import Outbox, Seat
+from bus.publisher import Outbox
 from bus.records import Record
 from bus.roles import Role
-from bus.sessions import Claim, Release, Released, Renewal
 from bus.states import State, Trigger
 from bus.subscription import Statistics, Subscription
 from bus.transfer import Restored
@@ -153,7 +153,6 @@ __all__ = [
     "LlmRetry",
     "LlmRetryData",
     "Message",
-    "NewerRecord",
     "Notice",
     "Outbox",
     "Outcome",
@@ -174,6 +173,7 @@ __all__ = [
     "Result",
     "Role",
     "SayData",
+    "SchemaMismatch",
     "Seat",
     "Server",
     "SessionDelete",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, UnknownSession, UnreadableRecord
+from bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, UnknownSession, UnreadableRecord
 from bus.messages import Message, decode
 from bus.records import Record, offset_of, parse_record
 from bus.redis.link import Link
@@ -50,13 +50,13 @@ class Unreadable:
     Attributes:
         session: its id.
         cause: which field, and what is wrong with it.
-        newer: whether it is in order, and was written by a newer version.
+        other_schema: whether it is in order, and was written by another version.
         spoiled: whether it is in order, and something else wrote into the events log.
     """
 
     session: str
     cause: str
-    newer: bool
+    other_schema: bool
     spoiled: bool = False
 
 
@@ -114,12 +114,11 @@ class Logs:
             try:
                 record = parse_record(session, fields)
             except UnreadableRecord as error:
-                found.append(Unreadable(session, error.cause, isinstance(error, NewerRecord)))
+                found.append(Unreadable(session, error.cause, isinstance(error, SchemaMismatch)))
             else:
                 known |= {session: record.events} if record is not None else {}
-        found += [
-            Unreadable(session, SpoiledLog(session).cause, newer=False, spoiled=True) for session in await self._spoiled(known)
-        ]
+        for session in await self._spoiled(known):
+            found.append(Unreadable(session, SpoiledLog(session).cause, other_schema=False, spoiled=True))
         return found
 
     async def _spoiled(self, ends: dict[str, int]) -> list[str]:
