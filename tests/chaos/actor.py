@@ -219,7 +219,7 @@ def _lease(claim: Claim) -> dict[str, Any]:
         "worker": claim.worker.name,
         "epoch": claim.epoch,
         "token": claim.token,
-        "lease": getattr(claim, "lease", ""),
+        "lease": claim.lease,
     }
 
 
