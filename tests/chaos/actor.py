@@ -81,7 +81,7 @@ MARKER = "said-in-a-notice"
 """Stands in notices, and so must stand in no event."""
 SESSIONS = ("s1", "s2", "s3", "s4", "s5")
 ROLES = ("worker", "writer", "controller", "person", "reader")
-_PEOPLE = 4
+_PEOPLE = 6
 FOLLOW_S = 8.0
 """How long a reader that is told to end may take to reach the end of what it follows."""
 

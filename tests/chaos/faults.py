@@ -68,14 +68,14 @@ _KINDS: dict[Family, tuple[_Kind, ...]] = {
         _Kind("slow-reads", 2, (0.5, 2.0), (500, 5000)),
     ),
     Family.SERVER: (
-        _Kind("crash", 4, (0.05, 1.5)),
-        _Kind("freeze", 2, (0.3, 2.5)),
+        _Kind("crash", 4, (0.05, 1.0)),
+        _Kind("freeze", 2, (0.3, 2.0)),
         _Kind("kill-clients", 2),
         _Kind("kill-subscribers", 2),
         _Kind("small-buffers", 1, (0.5, 2.0)),
         _Kind("flush-scripts", 2),
         _Kind("busy", 2, (0.2, 1.0)),
-        _Kind("full", 2, (0.3, 1.5)),
+        _Kind("full", 2, (0.3, 1.0)),
         _Kind("read-only", 2, (0.1, 0.6)),
         _Kind("no-replicas", 1, (0.2, 1.0)),
         _Kind("flush-all", 1),
@@ -90,8 +90,11 @@ _KINDS[Family.ALL] = tuple(kind for family in (Family.NETWORK, Family.SERVER, Fa
 _OF_PROCESSES = {kind.name for kind in _KINDS[Family.PROCESS]}
 _OF_THE_NETWORK = {kind.name for kind in _KINDS[Family.NETWORK]}
 _ONCE = frozenset({"flush-all"})
+_FIRST_S = 1.5
 _PAUSE_S = (0.2, 1.1)
 """From one fault to the next; many last longer, so they overlap."""
+_PACES = (0.6, 1.0, 2.0)
+"""By how much a run stretches that: in some, all have time to recover; in others, none has."""
 
 
 def schedule(
@@ -107,7 +110,7 @@ def schedule(
     """
     left = [kind for kind in _KINDS[family] if not (kind.name == "flush-all" and durability is Durability.EVERYSEC)]
     faults: list[Planned] = []
-    at_s = 0.3 + chance.uniform(*_PAUSE_S)
+    pace, at_s = chance.choice(_PACES), chance.uniform(0.3, _FIRST_S)
     while at_s < seconds:
         [kind] = chance.choices(left, [kind.weight for kind in left])
         if kind.name in _ONCE:
@@ -116,7 +119,7 @@ def schedule(
         lasts_s = min(chance.uniform(*kind.lasts_s), max(0.0, seconds - at_s))
         amount = chance.uniform(*kind.amount)
         faults.append(Planned(round(at_s, 3), kind.name, target, round(lasts_s, 3), round(amount, 3)))
-        at_s += chance.uniform(*_PAUSE_S)
+        at_s += chance.uniform(*_PAUSE_S) * pace
     return faults
 
 
