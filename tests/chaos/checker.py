@@ -60,16 +60,18 @@ RULES = {
     "end.secret": "no secret is anywhere",
 }
 """What is promised, by the name of the rule."""
+_SHOWN = 5
 
 
 def check(record: Iterable[Entry]) -> list[Violation]:
-    """Return what was promised and not kept, the histories first.
+    """Return what was promised and not kept, the histories first; of one rule in one session the first few.
 
     Args:
         record: what all processes of one run noted, in any order.
     """
     trail = Trail(record)
-    found: list[Violation] = []
+    found: dict[tuple[str, str], list[Violation]] = {}
     for part in (check_histories, check_leases, check_deliveries, check_outcomes, check_transitions, check_ending):
-        found += part(trail)
-    return found
+        for violation in part(trail):
+            found.setdefault((violation.rule, violation.session), []).append(violation)
+    return [violation for some in found.values() for violation in some[:_SHOWN]]

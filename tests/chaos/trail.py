@@ -248,12 +248,19 @@ class Trail:
         return found
 
     @cached_property
-    def _claims_by_lease(self) -> dict[tuple[str, ...], Claimed]:
-        return {lease_of(claim): claim for claim in reversed(self.all(Claimed))}
+    def _claims_by_lease(self) -> dict[tuple[str, ...], list[Claimed]]:
+        found: dict[tuple[str, ...], list[Claimed]] = defaultdict(list)
+        for claim in self.all(Claimed):
+            found[lease_of(claim)].append(claim)
+        return found
 
     def claim_of(self, lease: Lease) -> Claimed | None:
-        """Return the claim of which something was done."""
-        return self._claims_by_lease.get(lease_of(lease))
+        """Return the claim of which something was done: the last before it, where a loss had a token given again."""
+        return max(
+            (claim for claim in self._claims_by_lease[lease_of(lease)] if claim.at <= lease.at),
+            key=lambda claim: claim.at,
+            default=None,
+        )
 
     @cached_property
     def unfinished(self) -> list[Entry]:
