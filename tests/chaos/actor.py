@@ -66,7 +66,7 @@ from bus import (
     WorkerRef,
     build,
 )
-from bus.sessions import LEASE_S
+from bus.lease import LEASE_S
 from tests.chaos import record
 from workers.agent import EventData, Next, Step, as_event
 from workers.controller import Controller
@@ -79,7 +79,7 @@ LEASE = 1.5
 """Length of a lease in a run, in seconds."""
 MARKER = "said-in-a-notice"
 """Stands in notices, and so must stand in no event."""
-SESSIONS = ("s1", "s2", "s3", "s4", "s5")
+SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
 ROLES = ("worker", "writer", "controller", "person", "reader")
 _PEOPLE = 6
 FOLLOW_S = 8.0

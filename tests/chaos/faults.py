@@ -78,6 +78,7 @@ _KINDS: dict[Family, tuple[_Kind, ...]] = {
         _Kind("full", 2, (0.3, 1.0)),
         _Kind("read-only", 2, (0.1, 0.6)),
         _Kind("no-replicas", 1, (0.2, 1.0)),
+        _Kind("no-disk", 1, (0.3, 1.0)),
         _Kind("flush-all", 1),
     ),
     Family.PROCESS: (

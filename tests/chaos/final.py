@@ -29,6 +29,11 @@ async def sessions_of(client: redis.Redis, known: Iterable[str]) -> list[str]:
     return sorted({*known, *found})
 
 
+async def attended(client: redis.Redis, count: int) -> bool:
+    """Return whether so many workers and controllers have said that they are there."""
+    return int(await client.zcard(_NAMES.seen)) >= count
+
+
 async def at_rest(client: redis.Redis) -> bool:
     """Return whether nothing moves any more: nothing is queued, held, due or waits for a controller."""
     pipeline = client.pipeline()

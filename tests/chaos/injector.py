@@ -54,6 +54,7 @@ class Injector:
             ("REPLICAOF", "NO", "ONE"),
         ):
             await self._server.command(*words)
+        await self._server.find_disk()
 
     async def _carry_out(self, fault: Planned) -> None:
         at, taken = time.monotonic(), None
@@ -153,6 +154,11 @@ class Injector:
 
     async def _server_no_replicas(self, fault: Planned) -> None:
         await self._lifted(fault, ("min-replicas-to-write", "1"), ("min-replicas-to-write", "0"))
+
+    async def _server_no_disk(self, fault: Planned) -> None:
+        await self._server.lose_disk()
+        await asyncio.sleep(fault.lasts_s)
+        await self._server.find_disk()
 
     async def _server_read_only(self, fault: Planned) -> None:
         """Make it a replica of nothing for a moment, as one that failed over behind its address."""

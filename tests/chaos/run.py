@@ -15,7 +15,7 @@ import redis.asyncio as redis
 from tests.chaos import record
 from tests.chaos.actor import LEASE, MARKER, SESSIONS, open_files
 from tests.chaos.faults import Family, Planned, schedule
-from tests.chaos.final import at_rest, connections, hear_outcomes, note_final, note_outcomes, until
+from tests.chaos.final import at_rest, attended, connections, hear_outcomes, note_final, note_outcomes, until
 from tests.chaos.injector import Injector
 from tests.chaos.processes import Cast, prepare
 from tests.chaos.server import ChaosServer, Durability
@@ -83,6 +83,8 @@ async def _play(plan: Plan, server: ChaosServer, recorder: record.Recorder) -> N
     try:
         seed = f"{plan.seed}/{plan.durability}/{plan.family}"
         async with Cast(PLACES, server.running, PASSWORD, seed, plan.folder, recorder) as cast:
+            async with redis.Redis.from_url(server.running.url, socket_timeout=5.0) as client:
+                await until(lambda: attended(client, 4), REST_S)
             injector = Injector(plan.chance("crashes"), server, cast, recorder)
             try:
                 await injector.run(plan.faults())

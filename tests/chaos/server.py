@@ -18,6 +18,7 @@ from tests.servers import RunningServer, ServerOptions
 _SAMPLE_S = 0.05
 _FSYNC_S = 1.0
 _SNAPSHOT_S = 1.5
+_UNUSABLE = "a-folder.rdb"
 
 
 class Durability(StrEnum):
@@ -54,7 +55,7 @@ class ChaosServer:
 
     def __init__(self, binary: Path, durability: Durability, password: str) -> None:
         self.durability = durability
-        extra = [*durability.lines(), "busy-reply-threshold 100"]
+        extra = [*durability.lines(), "busy-reply-threshold 100", "enable-protected-configs local"]
         self.running = RunningServer(binary, ServerOptions(password=password, extra=extra))
         self._sizes: deque[tuple[float, int]] = deque()
         self._loaded = 0
@@ -99,6 +100,16 @@ class ChaosServer:
         await self.command("FLUSHALL")
         if self.durability is Durability.RDB:
             await self.snapshot()
+
+    async def lose_disk(self) -> None:
+        """Let no snapshot be written from now on, so that it refuses writes (MISCONF)."""
+        (self.running.data / _UNUSABLE).mkdir(exist_ok=True)
+        await self.command("CONFIG", "SET", "dbfilename", _UNUSABLE, "save", "3600 1")
+        await self.command("BGSAVE")
+
+    async def find_disk(self) -> None:
+        """Let it write again."""
+        await self.command("CONFIG", "SET", "dbfilename", "dump.rdb", "save", "")
 
     async def close(self) -> None:
         """End it and remove its folder."""

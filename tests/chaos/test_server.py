@@ -92,3 +92,17 @@ async def test_what_was_flushed_does_not_come_back() -> None:
         await server.flush()
         await crash(server)
         assert await server.command("GET", "k") is None
+
+
+async def test_a_lost_disk_keeps_it_from_writing() -> None:
+    """It says so, and writes again when the disk is found."""
+    async with running(Durability.RDB) as server:
+        await server.lose_disk()
+
+        async def refused() -> bool:
+            """A write is refused."""
+            return "MISCONF" in str(await server.command("SET", "k", "v"))
+
+        await eventually(refused, 20)
+        await server.find_disk()
+        assert await server.command("SET", "k", "v") is True
