@@ -27,26 +27,27 @@ class _Place:
 
     Attributes:
         epoch, last: of the newest that it was given; last is None where anything may come next.
-        first: offset after which its present run began: what it was given since it was told of a reset.
-        run: what it was given in that run.
+        run: what it was given since it was told of a reset, or drawn a picture.
         cursor: the message that it began after, if the run still is the one that began there; the id may be ''.
         gap: the newest item, if that was a gap.
+        offsets: where the messages lay that it was given since it was told of a reset, by their ids.
+        before: the newest item.
     """
 
     reader: Reader
     session: str
     epoch: str = ""
     last: int | None = None
-    first: int = 0
     run: list[Delivered] = field(default_factory=list)
     cursor: Text | None = None
     gap: Gap | None = None
+    offsets: dict[str, int] = field(default_factory=dict)
     before: Delivered | Gap | None = None
 
     def __post_init__(self) -> None:
         begun = self.reader.begun
         if begun.offset:
-            self.epoch, self.last, self.first = begun.epoch, begun.offset, begun.offset
+            self.epoch, self.last = begun.epoch, begun.offset
             # The id of a picture is made of its epoch; it is the id of no message.
             known = "" if begun.epoch and begun.id.startswith(f"{begun.epoch}.") else begun.id
             self.cursor = Text(id=known, type="", body="", offset=begun.offset, epoch=begun.epoch)
@@ -62,7 +63,8 @@ class _Place:
 
     def _take_gap(self, gap: Gap) -> Iterator[Violation]:
         if gap.why == "reset":
-            self.epoch, self.last, self.first, self.run, self.cursor = "", 0, 0, [], None
+            self.epoch, self.last, self.run, self.cursor = "", 0, [], None
+            self.offsets.clear()
         elif gap.why == "trimmed":
             if self.reader.plane == "events":
                 yield self._violation("reader.trimmed", "a history of which nothing is trimmed", f"{gap}", gap)
@@ -81,6 +83,9 @@ class _Place:
                 yield self._violation("reader.hole", "a picture, a gap or offset 1 to begin with", f"{message}", item)
             elif expected is not None:
                 yield from self._next(expected, item)
+            other = self.offsets.setdefault(message.id, message.offset)
+            if other != message.offset:
+                yield self._violation("reader.twice", f"{message.id} once, at offset {other}", f"{message}", item)
             self.run.append(item)
         self.epoch, self.last, self.gap = message.epoch, message.offset, None
 

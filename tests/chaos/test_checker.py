@@ -494,6 +494,11 @@ READERS: dict[str, Case] = {
         [missed("r2", 1, 2), given(6.1, "r2", moved(2, 1, "queued", "queued"), picture=True)],
     ),
     "a message twice": ("reader.twice", [given(5.25, "r1", HISTORY[1])], [THIRD, given(5.9, "r3", HISTORY[0])]),
+    "a notice at two offsets": (
+        "reader.twice",
+        [given(8.0, "r2", notice(6, "n4")), final(status=6, ring=(*STATUS, notice(6, "n4")))],
+        [given(8.0, "r2", notice(6, "n6")), final(status=6, ring=(*STATUS, notice(6, "n6")))],
+    ),
     "again after a reset": (
         "reader.twice",
         [given(5.5 + text.offset / 10, "r1", text) for text in HISTORY],
