@@ -70,8 +70,8 @@ def _one(options: argparse.Namespace) -> int:
     [durability], [family] = options.mode, options.family
     seed = random.randrange(10**6) if options.seed is None else options.seed
     parent = options.folder or Path(tempfile.gettempdir()) / "tidings-chaos"
-    folder = parent / f"{durability}-{family}-{seed}"
-    shutil.rmtree(folder, ignore_errors=True)
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{durability}-{family}-{seed}-", dir=parent))
     binary = valkey_binary() if options.valkey else redis_binary() or valkey_binary()
     plan = Plan(seed, durability, family, options.seconds, binary, folder)
     began = time.monotonic()
