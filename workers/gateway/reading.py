@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -34,6 +33,8 @@ from workers.gateway.views import row_view
 _RING: Final = 1000
 """More notices than are ever retained of one session."""
 _FULL_S: Final = 5.0
+_FURTHEST: Final = 10**15 - 1
+"""The largest offset that may be named: Redis counts to 2**64 and JavaScript, which reads offsets, to 2**53."""
 
 After = Annotated[str, Query(max_length=100, description="A place to begin after: `<epoch>-<offset>`, or an offset alone.")]
 LastEventId = Annotated[str, Header(alias="Last-Event-ID", max_length=100, description="What browsers send after a break.")]
@@ -163,7 +164,7 @@ def reading_routes(reading: Reading) -> APIRouter:
 
     @router.get("/sessions/{session}/history", response_model=HistoryPage, responses=problems(*ONE_SESSION, 422))
     async def history(
-        session: str, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
+        session: str, after: Annotated[int, Query(ge=0, le=_FURTHEST)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
     ) -> Response:
         """Read what was said and done."""
         return _json(await reading.history(session, after, limit))
@@ -211,7 +212,7 @@ def _read_place(text: str) -> tuple[str | None, int]:
     epoch, _, offset = text.rpartition("-")
     if not text:
         return None, 0
-    if not (offset.isascii() and offset.isdigit() and len(offset) < 16):
+    if not (offset.isascii() and offset.isdigit() and len(offset) <= len(str(_FURTHEST))):
         raise Problem("invalid", "Last-Event-ID, after: write <epoch>-<offset>, as the id of a frame says it, or an offset.")
     return epoch or None, int(offset)
 
@@ -221,8 +222,15 @@ def _written_key(key: Key | None) -> str | None:
 
 
 def _read_key(text: str) -> Key:
+    """Read what `_written_key` has written.
+
+    Raises:
+        Problem: it is anything else.
+    """
     try:
-        urgency, since, session = from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error):
-        raise Problem("invalid", "after: give what the page before calls next.") from None
-    return int(urgency), str(since), str(session)
+        match from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))):
+            case [int(urgency), str(since), str(session)]:
+                return urgency, since, session
+    except ValueError:
+        pass
+    raise Problem("invalid", "after: give what the page before calls next, or leave it out to begin with the first page.")
