@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -152,6 +153,30 @@ async def test_no_more_streams_than_are_allowed(bus: Bus) -> None:
         await eventually(lambda: not served.gateway.hub.fleet_viewers)
         async with caller.follow("/api/stream") as second:
             await second.until("ready")
+
+
+async def test_one_token_cannot_take_every_stream() -> None:
+    """Viewers have three quarters of them and are told so; operators still get in, and both are counted."""
+    async with (
+        Bus.connect("memory://") as bus,
+        gateway_and_caller(bus, most_viewers=4) as (served, caller),
+        calling(served.url, VIEWER) as viewer,
+        AsyncExitStack() as open_streams,
+    ):
+        for _ in range(3):
+            await open_streams.enter_async_context(viewer.follow("/api/stream"))
+        answer = await viewer.get("/api/stream")
+        assert (answer.status_code, answer.json()["type"]) == (429, "/api#too-many-streams")
+        assert answer.headers["retry-after"] == "5"
+        assert answer.json()["detail"].startswith("3 streams are open with the token of viewers, and no more may be.")
+        await open_streams.enter_async_context(caller.follow("/api/stream"))
+        assert (await caller.get("/api/stream")).status_code == 503
+        numbers = (await caller.get("/metrics")).text.splitlines()
+        assert 'tidings_gateway_streams{role="viewer"} 3.0' in numbers
+        assert 'tidings_gateway_streams{role="operator"} 1.0' in numbers
+        assert 'tidings_gateway_streams_refused_total{role="viewer"} 1.0' in numbers
+        await open_streams.aclose()
+        await eventually(lambda: not served.gateway.hub.counts.streams.total())
 
 
 async def test_who_does_not_read_is_let_go_at_last(bus: Bus) -> None:
