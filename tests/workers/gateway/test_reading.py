@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from bus import Bus, State
+from bus import Bus, LlmRetry, LlmRetryData, Reason, State
 from tests import actors
 from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
 from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
+from workers.board import Row
+from workers.gateway import frames, reading
 from workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
 
 ODD = "<script>alert(1)</script> & \u202egnp.exe \x1b[31m \x00 \u2028 e\u0301 \U0001f600 " + "w" * 500
@@ -153,6 +155,40 @@ async def test_no_more_streams_than_are_allowed(bus: Bus) -> None:
         await eventually(lambda: not served.gateway.hub.fleet_viewers)
         async with caller.follow("/api/stream") as second:
             await second.until("ready")
+
+
+async def test_what_is_too_much_for_one_answer_comes_in_pieces(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows, children, events and notices; each is given once, and what is left out is counted."""
+    monkeypatch.setattr(frames, "LIMIT", 2000)
+    monkeypatch.setattr(reading, "LIMIT", 2000)
+    claim = await hold(bus, "sea")
+    await bus.append(claim, [actors.answer("sea", str(number) * 700) for number in range(7)], 0)
+    for number in range(30):
+        retry = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=2, message=str(number))
+        await bus.publish(LlmRetry(subject="sea", data=retry))
+    async with gateway_and_caller(bus) as (served, caller):
+        ledger = served.gateway.hub.ledger
+        for number in range(9):
+            ledger.put(Row(f"child-{number}", state=State.QUEUED, parent="sea", why="w" * 300), "e", 1)
+        for path, rows in (("/api/sessions/sea/history", "events"), ("/api/sessions", "rows")):
+            met, pages, following = list[str](), 0, ""
+            while following is not None:
+                page = await caller.json(path + (f"?after={following}" if following else ""))
+                met += [row["id"] if "id" in row else row["session"] for row in page[rows]]
+                pages, following = pages + 1, page["next"]
+            assert (len(set(met)), len(met)) == ((7, 7) if rows == "events" else (10, 10))
+            assert pages > 1
+        view = await caller.json("/api/sessions/sea")
+        assert view["children_total"] == 9 > len(view["children"]) > 0
+        found = NoticeList.model_validate(await caller.json("/api/sessions/sea/notices"))
+        assert found.left_out > 0
+        assert found.notices[-1]["data"]["message"] == "29"
+        async with caller.follow("/api/sessions/sea/stream") as stream:
+            await stream.until("child", count=9 - len(view["children"]))
+            told = [row["session"] for row in stream.of("children")[0]["rows"]]
+            assert sorted(told + [data["row"]["session"] for data in stream.of("child")]) == sorted(
+                f"child-{number}" for number in range(9)
+            )
 
 
 async def test_one_token_cannot_take_every_stream() -> None:
