@@ -41,11 +41,11 @@ BUS_LAYERS = (
 )
 WORKERS_LAYERS = (
     ("redaction",),
-    ("retry", "provider"),
+    ("retry", "provider", "log"),
     ("errors",),
     ("llm",),
     ("board",),
-    ("settings", "log"),
+    ("settings",),
     ("prompt", "family"),
     ("agent",),
     ("hold", "attendance", "doctor", "children"),
