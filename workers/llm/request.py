@@ -53,8 +53,8 @@ def check_address(address: str) -> None:
     Raises:
         ValueError: a user or a password is in it; the text says where a key belongs, and does not repeat the address.
     """
-    authority = re.split(r"[/?#\\]", address.partition("://")[2] or address, maxsplit=1)[0]
-    if "@" in authority:
+    behind_scheme = re.sub(r"^\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]+", "", address)
+    if "@" in re.split(r"[/?#\\]", behind_scheme, maxsplit=1)[0]:
         raise ValueError(
             "the address of the provider holds a user or a password: give it without them, the key in the provider's "
             "variable (OPENAI_API_KEY, ...) or as api_key, and what else a proxy wants as extra_headers"
