@@ -182,7 +182,7 @@ async def ask_model(settings: Settings) -> Finding:
 
 def _tell(finding: Finding, *, as_json: bool) -> None:
     secrets = environment_secrets(os.environ)
-    found, advice = (one_line(redact(text, secrets), _LONGEST) for text in (finding.found, finding.advice))
+    found, advice = (one_line(redact(text, secrets, 2 * _LONGEST), _LONGEST) for text in (finding.found, finding.advice))
     if as_json:
         print_json(FindingView(check=finding.check, level=finding.level, found=found, advice=advice or None).line())
         return
