@@ -251,7 +251,7 @@ def test_messages_left_out_are_told_with_who_met_them() -> None:
 
 def test_what_is_no_record_has_an_advice_of_its_own() -> None:
     """It can be neither exported nor deleted."""
-    other = Unreadable("sea", "the key k is a string and not a hash", newer=False, advice="rename it")
+    other = Unreadable("sea", "the key k is a string and not a hash", other_schema=False, advice="rename it")
     finding = found(replace(WELL, unreadable=[other]), "records")
     assert finding.found == "session sea cannot be read: the key k is a string and not a hash"
     assert finding.advice == "rename it"

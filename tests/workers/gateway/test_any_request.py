@@ -16,8 +16,9 @@ from hypothesis.strategies import SearchStrategy
 
 from bus import Bus
 from tests import actors
+from tests.waiting import PATIENCE_S
 from tests.workers.cli.stage import hold
-from tests.workers.gateway.calling import OPERATOR, PATIENCE_S, gateway_and_caller
+from tests.workers.gateway.calling import OPERATOR, gateway_and_caller
 from workers.gateway.guard import is_page
 from workers.gateway.problems import KINDS, MEDIA_TYPE
 
