@@ -36,10 +36,14 @@ help: ## Print this list
 demo: $(VENV)/.installed-demo ## A fleet, its controllers and a provider with a limit, live in the terminal
 	$(BIN)/tidings demo
 
-# Side by side, each process with servers of its own. The processes must collect the same cases: some are listed from sets.
+# Side by side, each process with servers of its own.
 .PHONY: test
 test: $(VENV)/.installed-all ## The whole suite with coverage
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
+
+.PHONY: test-all
+test-all: $(VENV)/.installed-all ## Every test: each transport, large inputs, many examples, looks of the page
+	$(BIN)/python -m pytest --full --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: test-litellm-newest
 test-litellm-newest: $(NEWEST)/.installed ## What calls models and reads their errors, on the newest litellm
@@ -78,6 +82,14 @@ bench-import: $(VENV)/.installed-all ## What `import bus` and `tidings --help` c
 .PHONY: bench
 bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (two minutes, on a quiet machine)
 	$(BIN)/python -m bench.speed --json-file $(JSON)
+
+# SECONDS of faults, SEED, MODE (always, everysec, rdb, none), FAMILY (network, server, process, all), RUNS of each, JOBS at a time,
+# SERVER=valkey; MODE and FAMILY may be several, with commas.
+.PHONY: chaos
+chaos: $(VENV)/.installed-all ## Runs with faults on a real server, checked; SECONDS=8 SEED=1 MODE=everysec RUNS=10 ...
+	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
+		$(if $(FAMILY),--family $(FAMILY)) $(if $(RUNS),--runs $(RUNS)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(filter valkey,$(SERVER)),--valkey)
 
 .PHONY: soak
 soak: $(VENV)/.installed-all ## Whether a worker and a controller grow over 2,000 sessions (two minutes)

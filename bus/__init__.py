@@ -4,7 +4,7 @@ Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is d
 ``Command`` asks something of a session. Errors are in ``bus.errors``; all are ``TidingsError``.
 """
 
-from bus.archive import Archive, Header, read_archives
+from bus.archive import Archive, Header, read_archives, read_lines
 from bus.bus import Bus
 from bus.channels import Channel
 from bus.decisions import Decision, Due, Snapshot
@@ -20,10 +20,10 @@ from bus.errors import (
     KeyReused,
     LeaseLost,
     LoginRefused,
-    NewerRecord,
     NotPrimary,
     OutcomeUnknown,
     PayloadTooLarge,
+    SchemaMismatch,
     ServerFull,
     SessionDeleted,
     SessionExists,
@@ -31,6 +31,7 @@ from bus.errors import (
     SpoiledLog,
     StaleDecision,
     TidingsError,
+    UnexpectedKey,
     UnexpectedReply,
     UnknownSession,
     Unreachable,
@@ -38,6 +39,7 @@ from bus.errors import (
     UnsupportedServer,
 )
 from bus.inspection import Queue, Queues, Server
+from bus.lease import Claim, Release, Released, Renewal, Seat
 from bus.listener import Sink
 from bus.logs import Page, Unreadable
 from bus.merge import Gap
@@ -104,10 +106,9 @@ from bus.messages import (
     build,
 )
 from bus.presence import Attendant, Presence
-from bus.publisher import Outbox, Seat
+from bus.publisher import Outbox
 from bus.records import Record
 from bus.roles import Role
-from bus.sessions import Claim, Release, Released, Renewal
 from bus.states import State, Trigger
 from bus.subscription import Statistics, Subscription
 from bus.transfer import Restored
@@ -158,7 +159,6 @@ __all__ = [
     "LlmRetryData",
     "LoginRefused",
     "Message",
-    "NewerRecord",
     "NotPrimary",
     "Notice",
     "Outbox",
@@ -180,6 +180,7 @@ __all__ = [
     "Result",
     "Role",
     "SayData",
+    "SchemaMismatch",
     "Seat",
     "Server",
     "ServerFull",
@@ -209,6 +210,7 @@ __all__ = [
     "ToolResult",
     "ToolResultData",
     "Trigger",
+    "UnexpectedKey",
     "UnexpectedReply",
     "UnknownCommand",
     "UnknownEvent",
@@ -230,4 +232,5 @@ __all__ = [
     "WorkerReleasedData",
     "build",
     "read_archives",
+    "read_lines",
 ]

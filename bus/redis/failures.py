@@ -141,7 +141,7 @@ class Failures:
             )
         told = next((text for link in links if (text := self._particular(link))), None)
         # A reply that quotes our credentials is one to our greeting, whatever its words.
-        if told is None and not isinstance(error, _LOST) and not any(map(self._holds_secret, links)):
+        if told is None and not isinstance(error, _LOST) and not any(map(self._quotes_us, links)):
             return None
         return Unreachable(told or self._general(error), address=self.address.text)
 
@@ -177,8 +177,11 @@ class Failures:
         return f"{self.address} cannot be reached: {reason}"
 
     def _holds_secret(self, error: BaseException) -> bool:
+        return _QUOTED_ARGUMENTS in f"{error} {error.args!r}" or self._quotes_us(error)
+
+    def _quotes_us(self, error: BaseException) -> bool:
         shown = f"{error} {error.args!r}"
-        return _QUOTED_ARGUMENTS in shown or self.address.without_secrets(shown) != shown
+        return self.address.without_secrets(shown) != shown
 
     def reason(self, error: BaseException) -> str:
         """Return the text of `error` without secrets, on one line, bounded."""

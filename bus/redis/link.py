@@ -10,9 +10,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError, ResponseError
 
 from bus.channels import Names
-from bus.errors import NotPrimary, ServerFull, Unreachable
+from bus.errors import (
+    TAKE_AWAY,
+    NotPrimary,
+    ServerFull,
+    TidingsError,
+    UnexpectedKey,
+    UnexpectedReply,
+    Unreachable,
+    UnreadableRecord,
+)
 from bus.messages import PAYLOAD_LIMIT
 from bus.redis import scripts
 from bus.redis.connection import Connection
@@ -21,6 +31,10 @@ T = TypeVar("T")
 
 Argument = str | bytes | int | float
 
+_KINDS = {kind: kind for kind in ("hash", "stream", "string", "list", "set")} | {"zset": "sorted set"}
+"""What a person calls the types of the server."""
+_MISPLACED = "WRONGTYPE"
+"""With what the server's words begin where a key holds another type of value."""
 _READINGS = 5
 
 
@@ -66,13 +80,18 @@ class Link:
             ServerFull: the server has no memory left for what the script stores.
             Unreachable: the connection broke, or the server cannot serve now; whether the script ran is not known.
             AccessDenied: the server refused it.
+            UnexpectedKey: a key that all sessions share holds another type of value.
+            UnreadableRecord: a key of the session does.
         """
-        answer = await self._ask(scripts.run(self.connection.commands, script, keys, args))
-        if self._led_astray:
-            # The Pub/Sub connection still goes to the server that was the primary before.
-            self._led_astray = False
-            await self.connection.drop_pubsub()
-        return answer
+        try:
+            answer = await self._ask(scripts.run(self.connection.commands, script, keys, args))
+        except UnexpectedReply as error:
+            if not error.reply.startswith(_MISPLACED):
+                raise
+        else:
+            await self._follow_primary()
+            return answer
+        raise await self._misplaced(keys)
 
     async def run_again(
         self,
@@ -110,18 +129,36 @@ class Link:
         Raises:
             Unreachable: it broke again, or the server still cannot serve.
             AccessDenied: the server refused it.
+            UnexpectedKey: a key that all sessions share holds another type of value.
+            UnreadableRecord: a key of a session does.
+        """
+        answers = await self.read_each(pipeline)
+        for answer in answers:
+            if isinstance(answer, TidingsError):
+                raise answer
+        return answers
+
+    async def read_each(self, pipeline: Pipeline) -> list[Any]:
+        """Run a pipeline of reads like ``read``; in the place of what a key of another type should have held stands the error.
+
+        Raises:
+            Unreachable: it broke again.
         """
         commands = list(pipeline.command_stack)
         try:
-            return await self._execute(pipeline, commands)
+            answers = await self._execute(pipeline, commands)
         except Unreachable:
             # redis-py forgets the commands of a pipeline that failed, unless it failed before it had a connection.
-            return await self._execute(pipeline, commands)
+            answers = await self._execute(pipeline, commands)
+        for index, answer in enumerate(answers):
+            if isinstance(answer, ResponseError):
+                answers[index] = await self._misplaced([_text(commands[index][0][1])])
+        return answers
 
     async def _execute(self, pipeline: Pipeline, commands: list[Any]) -> list[Any]:
         pipeline.command_stack = list(commands)
         try:
-            return await self._ask(pipeline.execute())
+            return await self._ask(_answers(pipeline))
         except ServerFull:
             return await self._read_unchanged(commands)
 
@@ -137,12 +174,25 @@ class Link:
         for _ in range(_READINGS):
             pipeline = self.pipeline(atomic=False)
             pipeline.command_stack = commands * 2
-            answers = await self._ask(pipeline.execute())
+            answers = await self._ask(_answers(pipeline))
             pairs = zip(commands, answers[:count], answers[count:], strict=True)
-            if all(first == second for (words, _), first, second in pairs if words[0] != "TIME"):
+            if all(_same(first, second) for (words, _), first, second in pairs if words[0] != "TIME"):
                 return answers[:count]
         address = self.connection.address
         raise ServerFull(f"the server is full: {address} reads nothing as a whole: try again", address=address)
+
+    async def _misplaced(self, keys: Sequence[str]) -> TidingsError:
+        """Return the error for the first of the keys that holds another type of value than we keep there."""
+        found, key = "value of another type", keys[0]
+        for one in keys:
+            kind = _text(await self._ask(self.connection.commands.type(one)))
+            if kind not in (self.names.place(one)[0], "none"):
+                found, key = _KINDS.get(kind, kind), one
+                break
+        kept, session = self.names.place(key)
+        if session is None:
+            return UnexpectedKey(key, found, _KINDS[kept], address=self.connection.address)
+        return UnreadableRecord(session, f"the key {key} is a {found} and not a {_KINDS[kept]}", TAKE_AWAY)
 
     async def measure_clock(self) -> None:
         """Ask the server for its time.
@@ -154,6 +204,12 @@ class Link:
         seconds, micros = await self._ask(self.connection.commands.time())
         self.clock.set(seconds + micros / 1e6, before, time.monotonic())
 
+    async def _follow_primary(self) -> None:
+        """Have the Pub/Sub connection made anew when a script ran after a server had answered that is no primary."""
+        if self._led_astray:
+            self._led_astray = False
+            await self.connection.drop_pubsub()
+
     async def _ask(self, call: Awaitable[T]) -> T:
         """Await a command. When a server answers that is no primary, no connection to it is used again.
 
@@ -161,14 +217,32 @@ class Link:
         """
         try:
             with self.connection.errors:
-                return await _heeding(call)
+                return await heeding(call)
         except NotPrimary:
             self._led_astray = True
             await self.connection.drop_idle()
             raise
 
 
-async def _heeding(call: Awaitable[T]) -> T:
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+async def _answers(pipeline: Pipeline) -> list[Any]:
+    """Run a pipeline; of its errors those are among the answers that say that a key holds another type of value."""
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, RedisError) and not (isinstance(answer, ResponseError) and str(answer).startswith(_MISPLACED)):
+            raise answer
+    return answers
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two answers are alike; errors are compared by their words."""
+    return bool(first == second) or (isinstance(first, ResponseError) and repr(first.args) == repr(getattr(second, "args", None)))
+
+
+async def heeding(call: Awaitable[T]) -> T:
     """Await a command; a cancellation that redis-py swallows on the way comes out all the same.
 
     redis-py sends in ``asyncio.wait_for``, and before Python 3.12 that drops a cancellation (or the end of a time-out, which is

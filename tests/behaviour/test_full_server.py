@@ -25,9 +25,9 @@ from bus import (
 )
 from tests import actors
 from tests.conftest import MakeServer
-from tests.fleet import PATIENCE_S, Fleet
+from tests.fleet import Fleet
 from tests.servers import RunningServer
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers.provider import ProviderSettings
 
 

@@ -11,9 +11,9 @@ import redis
 
 from bus import AccessDenied, Bus, LlmRetry, LoginRefused, State, WorkerLost
 from tests.conftest import MakeServer
-from tests.fleet import PATIENCE_S, Fleet
+from tests.fleet import Fleet
 from tests.servers import RunningServer
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers.agent import ChatAgent
 from workers.controller import Controller
 from workers.provider import ProviderSettings

@@ -18,9 +18,9 @@ from bus import (
     AccessDenied,
     Bus,
     Decision,
-    NewerRecord,
     Presence,
     Role,
+    SchemaMismatch,
     Snapshot,
     StaleDecision,
     State,
@@ -215,7 +215,7 @@ class Controller:
             try:
                 decision = await self._errands.run(snapshot, decide(snapshot, self._rules(snapshot)))
                 await self._bus.decide(snapshot, decision)
-            except NewerRecord as error:
+            except SchemaMismatch as error:
                 await self._aside.look(session, error)
                 return
             except UnreadableRecord as error:
