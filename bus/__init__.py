@@ -19,9 +19,9 @@ from bus.errors import (
     InvalidName,
     KeyReused,
     LeaseLost,
-    NewerRecord,
     OutcomeUnknown,
     PayloadTooLarge,
+    SchemaMismatch,
     SessionDeleted,
     SessionExists,
     SessionHeld,
@@ -35,6 +35,7 @@ from bus.errors import (
     UnsupportedServer,
 )
 from bus.inspection import Queue, Queues, Server
+from bus.lease import Claim, Release, Released, Renewal, Seat
 from bus.listener import Sink
 from bus.logs import Page, Unreadable
 from bus.merge import Gap
@@ -101,10 +102,9 @@ from bus.messages import (
     build,
 )
 from bus.presence import Attendant, Presence
-from bus.publisher import Outbox, Seat
+from bus.publisher import Outbox
 from bus.records import Record
 from bus.roles import Role
-from bus.sessions import Claim, Release, Released, Renewal
 from bus.states import State, Trigger
 from bus.subscription import Statistics, Subscription
 from bus.transfer import Restored
@@ -154,7 +154,6 @@ __all__ = [
     "LlmRetry",
     "LlmRetryData",
     "Message",
-    "NewerRecord",
     "Notice",
     "Outbox",
     "Outcome",
@@ -175,6 +174,7 @@ __all__ = [
     "Result",
     "Role",
     "SayData",
+    "SchemaMismatch",
     "Seat",
     "Server",
     "SessionDelete",

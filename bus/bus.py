@@ -16,6 +16,7 @@ from bus.children import forget_children, read_children
 from bus.decisions import Decision, Decisions, Due, Snapshot
 from bus.errors import SessionDeleted, TidingsError
 from bus.inspection import Inspection, Queues, Server
+from bus.lease import LEASE_S, Claim, Release, Released, Renewal
 from bus.listener import Listener, Sink
 from bus.logs import PAGE, Logs, Page, Unreadable
 from bus.messages import (
@@ -37,7 +38,7 @@ from bus.records import Record
 from bus.redis.connection import open_connection
 from bus.redis.link import Clock, Link
 from bus.roles import Role
-from bus.sessions import LEASE_S, Claim, Release, Released, Renewal, Sessions
+from bus.sessions import Sessions
 from bus.states import State
 from bus.steering import Steering
 from bus.subscription import BUFFER, REREAD_S, Subscription

@@ -9,7 +9,7 @@
     ├── InvalidMessage        the content cannot be put on the wire, or what came from it cannot be read
     │   ├── InvalidName       a session id or a channel is not written as the rules say
     │   ├── UnreadableRecord  the record of a session cannot be read; it can still be exported and deleted
-    │   │   ├── NewerRecord   it was written by a newer Tidings
+    │   │   ├── SchemaMismatch  it was written by another version of Tidings
     │   │   └── SpoiledLog    its events log holds what the record does not know of; nothing can be appended
     │   ├── BadArchive        an export cannot be read, or is too large to be restored
     │   └── PayloadTooLarge   the message is over the payload limit
@@ -120,13 +120,23 @@ class UnreadableRecord(InvalidMessage):
         self.advice = advice
 
 
-class NewerRecord(UnreadableRecord):
-    """The record of a session was written by a newer Tidings; this one touches nothing of it."""
+class SchemaMismatch(UnreadableRecord):
+    """The record of a session was written with another schema, by another version of Tidings; nothing of it is touched.
 
-    def __init__(self, session: str) -> None:
-        InvalidMessage.__init__(self, f"session {session!r} was written by a newer Tidings: update this process")
+    Attributes:
+        schema: the number that the record says.
+    """
+
+    def __init__(self, session: str, schema: int) -> None:
+        cause = f"it was written with schema {schema} by another version of Tidings"
+        InvalidMessage.__init__(
+            self,
+            f"session {session!r} cannot be used: {cause}; run `tidings export {session}` with that version, "
+            "and `tidings import` the file with this one under another name, or into an empty Redis",
+        )
         self.session = session
-        self.cause = "it was written by a newer Tidings"
+        self.cause = cause
+        self.schema = schema
 
 
 class SpoiledLog(UnreadableRecord):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, TidingsError, UnknownSession, UnreadableRecord
+from bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, TidingsError, UnknownSession, UnreadableRecord
 from bus.messages import Message, decode, is_session
 from bus.records import Record, count_of, epoch_of, offset_of, parse_record
 from bus.redis.link import Link
@@ -54,14 +54,14 @@ class Unreadable:
     Attributes:
         session: its id.
         cause: which field, and what is wrong with it.
-        newer: whether it is in order, and was written by a newer version.
+        other_schema: whether it is in order, and was written by another version.
         spoiled: whether it is in order, and something else wrote into the events log.
         advice: what to do, where it is something else than to export and delete the session.
     """
 
     session: str
     cause: str
-    newer: bool
+    other_schema: bool
     spoiled: bool = False
     advice: str = ""
 
@@ -121,7 +121,7 @@ class Logs:
             try:
                 record = _parsed(session, fields)
             except UnreadableRecord as error:
-                found.append(Unreadable(session, error.cause, isinstance(error, NewerRecord), advice=error.advice))
+                found.append(Unreadable(session, error.cause, isinstance(error, SchemaMismatch), advice=error.advice))
             else:
                 known |= {session: record.events} if record is not None else {}
         return found + await self._spoiled(known)
@@ -129,7 +129,7 @@ class Logs:
     def _strange(self, name: str) -> Unreadable:
         """Tell of a name in the list of sessions that is none."""
         advice = f"take it out of the list of sessions (redis-cli: HDEL {self._link.names.sessions} NAME)"
-        return Unreadable(ascii(name)[:_SHOWN], "no session can be called that", newer=False, advice=advice)
+        return Unreadable(ascii(name)[:_SHOWN], "no session can be called that", other_schema=False, advice=advice)
 
     async def _spoiled(self, ends: dict[str, int]) -> list[Unreadable]:
         """Return which of several sessions have no log under its key, or an entry in it beyond what the record counts."""
@@ -142,9 +142,9 @@ class Logs:
         found: list[Unreadable] = []
         for session, raw, end in zip(ends, answers[::2], answers[1::2], strict=True):
             if isinstance(raw, UnreadableRecord):
-                found.append(Unreadable(session, raw.cause, newer=False, advice=raw.advice))
+                found.append(Unreadable(session, raw.cause, other_schema=False, advice=raw.advice))
             elif raw and not isinstance(end, UnreadableRecord) and offset_of(raw[0]) > _number(end[0]):
-                found.append(Unreadable(session, SpoiledLog(session).cause, newer=False, spoiled=True))
+                found.append(Unreadable(session, SpoiledLog(session).cause, other_schema=False, spoiled=True))
         return found
 
     def _readable(self, session: str, fields: Fields) -> Record | None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, UnreadableRecord
+from bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, UnreadableRecord
 from bus.messages import (
     Notice,
     Picture,
@@ -24,11 +24,12 @@ from bus.messages import (
     is_session,
 )
 from bus.messages.envelope import LOST
-from bus.schema import SCHEMA, upgraded
 from bus.states import State
 
 T = TypeVar("T")
 
+SCHEMA = 3
+"""The schema of records that this version reads and writes; ``prelude.lua`` has the same number."""
 _EPOCH = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 """What an epoch looks like; it stands in ids, cursors and frames, and scripts put it into JSON as it is."""
 LAST_MS = 253_370_764_800_000
@@ -81,7 +82,8 @@ class Record:
         by: who asked for the state; None: nobody.
         reason: reason of the wait or failure, None where there is none.
         since: when it entered the state.
-        token: fencing token; a write with another is refused.
+        token: fencing token; it grows with each claim and each loss of one. A write with another is refused.
+        lease: random part of the newest lease; a write with another is refused as well.
         lease_until: until when its worker holds it.
         worker: who holds it; None: nobody.
         picture: what the worker is doing; of a session without one its model, and what it is parked for or has failed at.
@@ -103,7 +105,7 @@ class Record:
         touched: grows with everything that may want a decision.
         failures: how often in a row controllers failed to handle it.
         last: the newest notice.
-        schema: what it was written as; an older one is upgraded when it is read.
+        schema: the form in which it was written; a version reads its own and no other.
     """
 
     session: str
@@ -115,6 +117,7 @@ class Record:
     reason: Reason | None = None
     since: datetime | None = None
     token: int = 0
+    lease: str = ""
     lease_until: datetime | None = None
     worker: WorkerRef | None = None
     picture: Picture = field(default_factory=Picture)
@@ -199,30 +202,45 @@ def parse_record(session: str, fields: Mapping[bytes, bytes]) -> Record | None:
 
     Raises:
         UnreadableRecord: a field cannot be read; the text names it and does not quote it.
-        NewerRecord: a newer version wrote it.
+        SchemaMismatch: another version wrote it.
     """
     if not fields:
         return None
     try:
+        _check_schema(session, fields)
         if not fields.get(b"epoch"):
             raise InvalidMessage("epoch: missing")
-        return _parse(session, upgraded(session, fields), _read)
-    except NewerRecord:
+        return _parse(session, fields, _read)
+    except SchemaMismatch:
         raise
     except InvalidMessage as error:
         raise UnreadableRecord(session, str(error)) from None
+
+
+def _check_schema(session: str, fields: Mapping[bytes, bytes]) -> None:
+    """Check that this version can read a hash.
+
+    Raises:
+        SchemaMismatch: another version wrote it.
+        InvalidMessage: its schema is missing, or is none.
+    """
+    schema = fields.get(b"schema", b"")
+    if not schema.isdigit() or len(schema) > 9 or schema.startswith(b"0"):
+        raise InvalidMessage("schema: not a number above 0" if schema else "schema: missing")
+    if int(schema) != SCHEMA:
+        raise SchemaMismatch(session, int(schema))
 
 
 def check_fit(session: str, answer: Sequence[Any]) -> None:
     """Check that a script did not find a record or a log that it must not add to.
 
     Raises:
-        NewerRecord: a newer version wrote the record.
+        SchemaMismatch: another version wrote the record.
         SpoiledLog: something else wrote into the events log.
         UnreadableRecord: what the scripts count with cannot be read.
     """
-    if answer[0] == b"newer":
-        raise NewerRecord(session)
+    if answer[0] == b"schema":
+        raise SchemaMismatch(session, int(answer[1]))
     if answer[0] == b"spoiled":
         raise SpoiledLog(session)
     if answer[0] == b"unreadable":
@@ -249,6 +267,7 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
         reason=read("reason", Reason),
         since=read("since", _when),
         token=read("token", _count) or 0,
+        lease=read("lease", str) or "",
         lease_until=read("lease_until", _when),
         worker=read("worker", WorkerRef.model_validate_json),
         picture=read("picture", Picture.model_validate_json) or Picture(),
@@ -272,7 +291,6 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
         touched=read("touched", _count) or 0,
         failures=read("failures", _count) or 0,
         last=read("last", decode_notice),
-        schema=read("schema", _count) or 1,
     )
 
 

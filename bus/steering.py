@@ -72,7 +72,7 @@ class Steering:
             UnknownSession: there is no such session.
             SessionDeleted: it was deleted; deleting it once more is applied.
             KeyReused: the key is another command's.
-            NewerRecord: a newer version wrote its record; nothing was stored.
+            SchemaMismatch: another version wrote its record; nothing was stored.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
         """
@@ -106,7 +106,7 @@ class Steering:
             KeyReused: another command went by the key; this one was not stored.
             UnknownSession: there is no such session, and the command does not start one.
             CommandRefused: too many commands wait there already.
-            NewerRecord: a newer version wrote the record; nothing was stored.
+            SchemaMismatch: another version wrote the record; nothing was stored.
             Unreachable: the server does not answer; it may have been stored.
             PayloadTooLarge: it is over the limit.
         """

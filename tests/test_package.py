@@ -29,7 +29,7 @@ BUS_LAYERS = (
     ("messages",),
     ("channels",),
     ("roles",),
-    ("schema", "archive"),
+    ("archive", "lease"),
     ("records", "merge"),
     ("redis",),
     ("logs", "listener", "presence", "inspection", "children"),

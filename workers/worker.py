@@ -26,7 +26,7 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
-from bus.sessions import ALL_READ
+from bus.lease import ALL_READ
 from workers.agent import AgentFactory, agent_for
 from workers.attendance import Attendance
 from workers.hold import Hold, Revoked

@@ -19,9 +19,9 @@ from bus import (
     Bus,
     Gap,
     InvalidMessage,
-    NewerRecord,
     Presence,
     Role,
+    SchemaMismatch,
     SessionPause,
     State,
     TidingsError,
@@ -219,7 +219,7 @@ async def look(url: str, spoil: Callable[[Spoiler], Coroutine[Any, Any, None]]) 
         named = {one.session async for one in bus.unreadable()}
         try:
             await bus.status("bad")
-        except (NewerRecord, UnknownSession):
+        except (SchemaMismatch, UnknownSession):
             pass
         except UnreadableRecord:
             assert "bad" in named

@@ -27,6 +27,7 @@ from bus import archive as archives
 from bus.archive import Archive
 from bus.channels import Names
 from bus.logs import PAGE
+from bus.records import SCHEMA
 from tests import actors
 from tests.proxy import Proxy
 from tests.readers import offsets, take
@@ -76,7 +77,7 @@ async def test_a_session_comes_back_as_it_was(bus: Bus) -> None:
     assert {event.subject for event in new} == {"copy"}
     record = await bus.status("copy")
     assert record.epoch != (await bus.status("s")).epoch
-    assert (record.why, record.version, record.pending, record.schema) == ("the turn is over", 1, False, 2)
+    assert (record.why, record.version, record.pending, record.schema) == ("the turn is over", 1, False, SCHEMA)
     assert isinstance(record.last, SessionState)
     assert record.last.data.to is State.AWAITING_INPUT
 

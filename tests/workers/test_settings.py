@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bus.lease import LEASE_S
 from bus.messages import PAYLOAD_LIMIT
-from bus.sessions import LEASE_S
 from workers.retry import RetryPlan
 from workers.settings import (
     BadSetting,
