@@ -26,6 +26,8 @@ TYPED := bus workers tests bench examples
 
 # litellm fetches a price list from the net when it is imported, unless told not to.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
+# What is compiled once is not compiled by each process again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Print this list
