@@ -36,10 +36,14 @@ help: ## Print this list
 demo: $(VENV)/.installed-demo ## A fleet, its controllers and a provider with a limit, live in the terminal
 	$(BIN)/tidings demo
 
-# Side by side, each process with servers of its own. The processes must collect the same cases: some are listed from sets.
+# Side by side, each process with servers of its own.
 .PHONY: test
 test: $(VENV)/.installed-all ## The whole suite with coverage
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
+
+.PHONY: test-all
+test-all: $(VENV)/.installed-all ## Every test: each transport, large inputs, many examples, looks of the page
+	$(BIN)/python -m pytest --full --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: test-litellm-newest
 test-litellm-newest: $(NEWEST)/.installed ## What calls models and reads their errors, on the newest litellm

@@ -4,7 +4,7 @@ Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is d
 ``Command`` asks something of a session. Errors are in ``bus.errors``; all are ``TidingsError``.
 """
 
-from bus.archive import Archive, Header, read_archives
+from bus.archive import Archive, Header, read_archives, read_lines
 from bus.bus import Bus
 from bus.channels import Channel
 from bus.decisions import Decision, Due, Snapshot
@@ -28,6 +28,7 @@ from bus.errors import (
     SpoiledLog,
     StaleDecision,
     TidingsError,
+    UnexpectedKey,
     UnknownSession,
     Unreachable,
     UnreadableRecord,
@@ -202,6 +203,7 @@ __all__ = [
     "ToolResult",
     "ToolResultData",
     "Trigger",
+    "UnexpectedKey",
     "UnknownCommand",
     "UnknownEvent",
     "UnknownNotice",
@@ -222,4 +224,5 @@ __all__ = [
     "WorkerReleasedData",
     "build",
     "read_archives",
+    "read_lines",
 ]

@@ -282,7 +282,7 @@ class Bus:
             Unreachable: the server does not answer.
         """
         batch: list[str] = []
-        async for session in self._logs.sessions():
+        async for session in self._logs.names():
             batch.append(session)
             if len(batch) == PAGE:
                 for one in await self._logs.unreadable(batch):
@@ -330,6 +330,11 @@ class Bus:
     async def roll(self) -> tuple[Attendant, ...]:
         """Return which workers and controllers there are; see ``Roll.call``."""
         return await self._roll.call()
+
+    @property
+    def left_out(self) -> int:
+        """How many entries of the list of processes were left out when it was read last; see ``Roll``."""
+        return self._roll.left_out
 
     async def inspect(self) -> Server:
         """Return what the server is like; see ``Inspection.server``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,10 +25,12 @@ from bus.messages import (
     encode,
 )
 from bus.publisher import RING, RING_S
-from bus.records import Record, check_fit, instant, milliseconds, offset_of, parse_record, salvage_record
+from bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record, salvage_record
 from bus.redis.link import Argument, Link
 from bus.sessions import split_state
 from bus.states import State
+
+log = logging.getLogger("tidings.decisions")
 
 OUTCOME_S = 24 * 3600.0
 """Life of an outcome: an asker that sends the same command again within a day gets the first answer."""
@@ -113,9 +116,12 @@ class Decisions:
 
         Raises:
             Unreachable: the server does not answer.
+            UnexpectedKey: ``due`` is no sorted set.
         """
         args: list[Argument] = [int(visibility_s * 1000), limit]
-        now, *sessions = await self._link.run_again("take_due", [self._link.names.due], args)
+        now, strange, *sessions = await self._link.run_again("take_due", [self._link.names.due], args)
+        if strange:
+            log.warning("due.strange", extra={"count": strange})
         return Due(instant(int(now)), tuple(name.decode() for name in sessions))
 
     async def forget_due(self, session: str) -> None:
@@ -188,10 +194,10 @@ class Decisions:
         for parent in wanted:
             pipeline.hget(self._link.names.record(parent), "state")
         found: dict[str, State] = {}
-        for parent, state in zip(wanted, await self._link.read(pipeline), strict=True):
-            # A state that this version does not know is none that a child could be started under.
+        for parent, state in zip(wanted, await self._link.read_each(pipeline), strict=True):
+            # A state that this version does not know is none that a child could be started under, nor is what cannot be read.
             with contextlib.suppress(ValueError):
-                found[parent] = State((state or b"").decode())
+                found[parent] = State(state.decode() if isinstance(state, bytes) else "")
         return found
 
     async def _settled(self, session: str, commands: tuple[Command, ...]) -> frozenset[str]:
@@ -287,16 +293,19 @@ def _counted(pairs: list[tuple[Any, Any]]) -> list[Argument]:
 
 def _end(fields: Mapping[bytes, bytes]) -> float:
     """Return the newest offset of the commands; what lies beyond it was not sent, and handling it would hide what will be."""
-    count = fields.get(b"commands", b"0")
-    return int(count) if count.isdigit() else math.inf
+    count = count_of(fields.get(b"commands"))
+    return math.inf if count is None else count
 
 
 def _command(session: str, item: Any) -> Command:
     """Read a stored command; one that cannot be read is kept as an unknown one, so that it gets its outcome."""
     offset = offset_of(item)
+    command: Command | None
     try:
         command = decode_command(item[1][b"m"])
     except (InvalidMessage, KeyError):
+        command = None
+    if command is None or command.subject != session:
         command = _unreadable(session, item[1].get(b"id", b"").decode("ascii", "replace"), offset)
     return command.model_copy(update={"offset": offset})
 

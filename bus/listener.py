@@ -19,7 +19,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from bus.errors import Closed
-from bus.redis.link import Link
+from bus.redis.link import Link, heeding
 
 log = logging.getLogger("tidings.listener")
 
@@ -131,7 +131,7 @@ class Listener:
             if self._pubsub is None:
                 return
             try:
-                await self._adjust(self._pubsub)
+                await heeding(self._adjust(self._pubsub))
             except (RedisError, OSError):
                 # redis-py may have reconnected by itself, without what was asked just now: have ``_read`` fail, to begin again.
                 await _drop(self._pubsub)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from bus.messages import (
     explain,
     is_session,
 )
+from bus.messages.envelope import LOST
 from bus.states import State
 
 T = TypeVar("T")
@@ -29,12 +31,33 @@ T = TypeVar("T")
 SCHEMA = 3
 """The schema of records that this version reads and writes; ``prelude.lua`` has the same number."""
 
+_EPOCH = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+"""What an epoch looks like; it stands in ids, cursors and frames, and scripts put it into JSON as it is."""
+LAST_MS = 253_370_764_800_000
+"""The year 9999, in whatever time zone it is shown."""
 _WAITING = frozenset({State.RETRYING, State.RATE_LIMITED})
 
 
 def instant(milliseconds: float) -> datetime:
     """Return the instant of so many milliseconds since 1970, as Redis keeps it."""
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+def count_of(value: bytes | None) -> int | None:
+    """Return a count as the scripts keep it, 0 for one that is not there; None: it is none.
+
+    The same rule is in ``prelude.lua``: digits, and below 2^53, beyond which neither Lua nor readers of JSON hold every number.
+    """
+    if not value:
+        return 0
+    return int(value) if value.isdigit() and len(value) < 17 and int(value) < 2**53 else None
+
+
+def epoch_of(value: bytes | None) -> str | None:
+    """Return the epoch of a record, None where there is none; ``lost`` stands for one that cannot be read."""
+    if not value:
+        return None
+    return value.decode() if _EPOCH.fullmatch(value) else LOST
 
 
 def offset_of(entry: Sequence[Any]) -> int:
@@ -238,36 +261,36 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
     return Record(
         session=session,
         state=read("state", State),
-        epoch=read("epoch", str) or "",
-        version=read("version", int) or 0,
+        epoch=read("epoch", _epoch) or "",
+        version=read("version", _count) or 0,
         why=read("why", str) or "",
         by=read("by", str),
         reason=read("reason", Reason),
         since=read("since", _when),
-        token=read("token", int) or 0,
+        token=read("token", _count) or 0,
         lease=read("lease", str) or "",
         lease_until=read("lease_until", _when),
         worker=read("worker", WorkerRef.model_validate_json),
         picture=read("picture", Picture.model_validate_json) or Picture(),
-        nudge=read("nudge", int) or 0,
+        nudge=read("nudge", _count) or 0,
         resume_at=read("resume_at", _when),
-        parks=read("parks", int) or 0,
-        losses=read("losses", int) or 0,
+        parks=read("parks", _count) or 0,
+        losses=read("losses", _count) or 0,
         paused_by=read("paused_by", str),
-        pending=bool(read("pending", int)),
+        pending=bool(read("pending", _count)),
         parent=read("parent", _name),
         name=read("name", _name),
-        children=read("children", int) or 0,
-        awaits=read("awaits", int) or 0,
+        children=read("children", _count) or 0,
+        awaits=read("awaits", _count) or 0,
         shown=read("shown", str) or "",
         reported=read("reported", str) or "",
-        said=read("said", int) or 0,
-        status=read("status", int) or 0,
-        events=read("events", int) or 0,
-        commands=read("commands", int) or 0,
-        handled=read("handled", int) or 0,
-        touched=read("touched", int) or 0,
-        failures=read("failures", int) or 0,
+        said=read("said", _count) or 0,
+        status=read("status", _count) or 0,
+        events=read("events", _count) or 0,
+        commands=read("commands", _count) or 0,
+        handled=read("handled", _count) or 0,
+        touched=read("touched", _count) or 0,
+        failures=read("failures", _count) or 0,
         last=read("last", decode_notice),
     )
 
@@ -301,5 +324,20 @@ def _name(value: str) -> str:
     return value
 
 
+def _count(value: str) -> int:
+    found = count_of(value.encode())
+    if found is None:
+        raise InvalidMessage("not a count")
+    return found
+
+
+def _epoch(value: str) -> str:
+    if not _EPOCH.fullmatch(value.encode()):
+        raise InvalidMessage("not an epoch")
+    return value
+
+
 def _when(value: str) -> datetime:
+    if not (value.isascii() and value.isdigit() and len(value) < 16 and int(value) < LAST_MS):
+        raise InvalidMessage("not a time")
     return instant(int(value))

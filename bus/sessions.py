@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from bus.errors import (
     TidingsError,
     UnknownSession,
     Unreachable,
+    UnreadableRecord,
 )
 from bus.lease import LEASE_S, Claim, Release, Released, Renewal
 from bus.messages import (
@@ -31,11 +33,14 @@ from bus.messages import (
     WorkerReleased,
     WorkerReleasedData,
     encode,
+    is_session,
 )
 from bus.publisher import RING, RING_S
 from bus.records import check_fit, instant, milliseconds
 from bus.redis.link import Argument, Link
 from bus.states import State, Trigger, next_state
+
+log = logging.getLogger("tidings.sessions")
 
 _RELEASES = frozenset({Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.PARK, Trigger.HAND_BACK})
 _LOOK = 16
@@ -62,10 +67,18 @@ def split_state(notice: SessionState) -> tuple[bytes, bytes]:
 
 def _refusal(session: str, answer: Any) -> TidingsError:
     """Return why the session named was not claimed."""
-    state = answer[1].decode()
+    state = answer[1].decode(errors="replace")
     if state == State.DELETED:
         return SessionDeleted(session)
     return SessionHeld(session, state) if state else UnknownSession(session)
+
+
+def _state_of(value: bytes) -> State | None:
+    """Return a state of a record, None for none and for what cannot be read."""
+    try:
+        return State(value.decode()) if value else None
+    except ValueError:
+        return None
 
 
 def _check_notices(session: str, notices: Sequence[Notice]) -> None:
@@ -90,6 +103,7 @@ class Sessions:
         self._link = link
         self._crowd = 1
         """Among how many of the longest waiting sessions a claim chooses."""
+        self._passed_over: set[str] = set()
 
     async def claim(
         self,
@@ -122,11 +136,16 @@ class Sessions:
             if claim is None:
                 raise _refusal(session, answer)
             return claim
-        # Each candidate leaves ``ready``, claimed by us or by others, but those of another schema: so this ends.
+        # Each candidate leaves ``ready``, claimed by us or by others, but for those of another schema or without a record.
         left_there = 0
         while candidates := await self._queued(left_there):
             for candidate in self._in_turn(candidates):
-                answer, claim = await self._try(candidate, worker, lease_s, False, model)
+                try:
+                    answer, claim = await self._try(candidate, worker, lease_s, False, model)
+                except UnreadableRecord as error:
+                    self._pass_over(candidate, error)
+                    left_there += 1
+                    continue
                 if claim is not None:
                     self._crowd = max(1, self._crowd - 1)
                     return claim
@@ -147,9 +166,25 @@ class Sessions:
             yield left.pop(random.randrange(min(self._crowd, len(left))))
 
     async def _queued(self, first: int) -> list[str]:
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.zrange(self._link.names.ready, first, first + _LOOK - 1)
-        return [name.decode() for name in (await self._link.read(pipeline))[0]]
+        ready = self._link.names.ready
+        while True:
+            pipeline = self._link.pipeline(atomic=False)
+            pipeline.zrange(ready, first, first + _LOOK - 1)
+            found: list[bytes] = (await self._link.read(pipeline))[0]
+            names = [name.decode(errors="replace") for name in found]
+            strange = [member for member, name in zip(found, names, strict=True) if not is_session(name)]
+            if not strange:
+                return names
+            # No session can be called that; at the head of the queue they would keep workers from all others.
+            pipeline.zrem(ready, *strange)
+            await self._link.read(pipeline)
+            log.warning("ready.strange", extra={"count": len(strange)})
+
+    def _pass_over(self, session: str, error: UnreadableRecord) -> None:
+        """Say once of a queued session that it has no record that could be claimed; the doctor names it."""
+        if session not in self._passed_over:
+            self._passed_over = {session, *list(self._passed_over)[:_LOOK]}
+            log.warning("ready.unreadable", extra={"session": session, "cause": error.cause})
 
     async def _try(
         self, session: str, worker: WorkerRef, lease_s: float, create: bool, model: str | None
@@ -183,8 +218,8 @@ class Sessions:
             int(parks),
             lease_s,
             instant(int(lease_until)),
-            parent.decode() or None,
-            name.decode() or None,
+            parent.decode(errors="replace") or None,
+            name.decode(errors="replace") or None,
             model,
         )
 
@@ -202,8 +237,9 @@ class Sessions:
         args: list[Argument] = [claim.session, *claim.shown, int(claim.lease_s * 1000), picture.model_dump_json(), nudge]
         answer = await self._link.run_again("renew", keys, args)
         if answer[0] == b"ok":
-            return Renewal(held=True, nudge=int(answer[1] or 0))
-        return Renewal(held=False, state=State(answer[1].decode()) if answer[1] else None)
+            # A count that cannot be read is no answer to Lua.
+            return Renewal(held=True, nudge=int(answer[1] or 0) if len(answer) > 1 else 0)
+        return Renewal(held=False, state=_state_of(answer[1]))
 
     async def append(
         self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
@@ -304,7 +340,10 @@ class Sessions:
         check_fit(session, answer)
         if answer[0] != b"ok":
             raise LeaseLost(session)
-        return Released(State(answer[1].decode()), int(answer[2]))
+        state = _state_of(answer[1]) if len(answer) > 2 else None
+        if state is None:
+            raise UnreadableRecord(session, "state: not a state")
+        return Released(state, int(answer[2]))
 
     def _state(
         self, claim: Claim, to: State, release: Release, model: str | None, source: str, now: datetime

@@ -11,6 +11,8 @@ from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
+from tests.waiting import PATIENCE_S
+
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = (
     "--no-sandbox",  # as root in a container there is none
@@ -21,8 +23,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 30_000
-"""A guard against hanging; nothing is expected to take that long."""
+PATIENCE_MS = 1000 * PATIENCE_S
 FAILED_REQUEST = "Failed to load resource"
 """How Chromium begins what it writes to the console when an answer is not 2xx or does not come."""
 

@@ -30,7 +30,7 @@ from bus import (
     State,
     Unreachable,
 )
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers.agent import Agent, ChatAgent
 from workers.controller import Controller
 from workers.llm import close_litellm
@@ -41,8 +41,6 @@ from workers.worker import Worker
 
 KEY = "Kq8-planted-Zr5vX2m"
 """The key that every worker calls with; it has no shape that redaction would know."""
-PATIENCE_S = 20.0
-"""A guard against hanging; nothing is expected to take that long."""
 QUICK: dict[str, Any] = {
     "model": "openai/x",
     "lease_s": 4.0,

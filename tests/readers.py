@@ -8,11 +8,9 @@ from typing import Any, TypeVar
 
 from bus import Bus, Claim, Gap, Message, Subscription
 from tests import actors
+from tests.waiting import PATIENCE_S
 
 M = TypeVar("M", bound=Message)
-
-PATIENCE_S = 20.0
-"""A guard against waiting for ever, not a measure of speed."""
 
 
 async def take(subscription: Subscription[M], count: int) -> list[M | Gap]:

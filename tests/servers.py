@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import redis
 
-START_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 5.0
+from tests.waiting import PATIENCE_S
+
 _POLL_S = 0.01
 
 
@@ -132,7 +132,7 @@ class RunningServer:
             self.thaw()
             self._running.terminate()
             try:
-                self._running.wait(STOP_TIMEOUT_S)
+                self._running.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self._running.kill()
         self._reap()
@@ -161,7 +161,7 @@ class RunningServer:
 
         Example: `server.command("CLIENT", "KILL", "TYPE", "pubsub")`.
         """
-        with redis.Redis.from_url(self.url, socket_timeout=STOP_TIMEOUT_S) as client:
+        with redis.Redis.from_url(self.url, socket_timeout=PATIENCE_S) as client:
             return client.execute_command(*words)
 
     def flush(self) -> None:
@@ -195,7 +195,7 @@ class RunningServer:
         return config
 
     def _wait_until_answering(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while self.running and time.monotonic() < deadline:
             # RedisError covers "not there yet" and "is loading its data".
             with contextlib.suppress(redis.RedisError):
@@ -204,7 +204,7 @@ class RunningServer:
             time.sleep(_POLL_S)
         log = self.folder / "server.log"
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"
-        raise RuntimeError(f"{self!r} did not answer within {START_TIMEOUT_S:g} s:\n{tail}")
+        raise RuntimeError(f"{self!r} did not answer within {PATIENCE_S:g} s:\n{tail}")
 
     def _reap(self) -> None:
         guard, process = self._guard, self._process
@@ -214,7 +214,7 @@ class RunningServer:
             guard.kill()
             guard.communicate()
         if process is not None:
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(PATIENCE_S)
 
 
 def _guard(pid: int) -> subprocess.Popen[bytes]:

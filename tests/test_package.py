@@ -18,6 +18,7 @@ import pytest
 import bus
 import workers
 from tests.processes import environment, import_root
+from tests.waiting import PATIENCE_S
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bus", "workers")
@@ -41,11 +42,11 @@ BUS_LAYERS = (
 )
 WORKERS_LAYERS = (
     ("redaction",),
-    ("retry", "provider"),
+    ("retry", "provider", "log"),
     ("errors",),
     ("llm",),
     ("board",),
-    ("settings", "log"),
+    ("settings",),
     ("prompt", "family"),
     ("agent",),
     ("hold", "attendance", "doctor", "children"),
@@ -81,7 +82,7 @@ def _modules_after(code: str) -> set[str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -206,7 +207,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, CHECKOUT],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

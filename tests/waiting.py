@@ -1,4 +1,4 @@
-"""Bounded waiting, in place of sleeps."""
+"""Bounded waiting, in place of sleeps. How long is said here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
+from workers.testing.patience import stretch
+
 T = TypeVar("T")
+
+PATIENCE_S = 30.0 * stretch()
+"""A guard against waiting for ever, not a measure of speed: what is waited for takes a moment."""
 
 _POLL_S = 0.005
 
@@ -22,7 +27,7 @@ async def eventually(predicate: Callable[[], T], timeout: float = ..., message: 
 
 async def eventually(
     predicate: Callable[[], T | Awaitable[T]],
-    timeout: float = 5.0,
+    timeout: float = PATIENCE_S,
     message: str = "",
 ) -> T:
     """Wait until `predicate` holds and return its value.

@@ -206,7 +206,8 @@ def _versions(facts: Facts) -> Iterator[Finding]:
 
 def _records(facts: Facts) -> Iterator[Finding]:
     """Name the sessions that cannot be read or written; those that another version wrote are in order."""
-    broken = sorted(one.session for one in facts.unreadable if not (one.other_schema or one.spoiled))
+    ours = [one for one in facts.unreadable if not (one.other_schema or one.spoiled or one.advice)]
+    broken = sorted(f"{one.session} ({one.cause})" for one in ours)
     spoiled = sorted(one.session for one in facts.unreadable if one.spoiled)
     others = sorted(one.session for one in facts.unreadable if one.other_schema)
     if broken:
@@ -216,6 +217,8 @@ def _records(facts: Facts) -> Iterator[Finding]:
             "`tidings export SESSION` keeps a history, `tidings delete SESSION` takes the session away; both work all the same"
         )
         yield Finding("records", Level.PROBLEM, found, advice)
+    for one in sorted((one for one in facts.unreadable if one.advice), key=lambda one: one.session)[:_NAMED]:
+        yield Finding("records", Level.PROBLEM, f"session {one.session} cannot be read: {one.cause}", one.advice)
     if spoiled:
         found = f"something else wrote into the events logs of {len(spoiled)} sessions, nothing can be appended: {_some(spoiled)}"
         advice = (

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from bus import AgentMessageData, Event, ToolCallData, ToolResultData
-from tests.fleet import PATIENCE_S
+from tests.waiting import PATIENCE_S
 from workers.agent import ChatAgent, Next, Step, answer, open_calls, to_prompt
 from workers.llm import Llm, LlmError
 

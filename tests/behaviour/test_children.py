@@ -28,8 +28,8 @@ from bus import (
     StartData,
     State,
 )
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 from workers.agent import AgentFactory, ChatAgent, Next, Step, child_results, open_children, unanswered
 from workers.llm import Llm
 

@@ -31,8 +31,8 @@ from bus.redis import open_connection
 from bus.states import FINAL
 from tests import actors
 from tests.behaviour.agents import Gate, Lingering
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 
 NAMES = Names()
 

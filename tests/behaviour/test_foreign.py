@@ -26,8 +26,8 @@ from bus import (
 from bus.channels import Names
 from bus.redis import open_connection
 from tests import actors
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 
 NAMES = Names()
 IDS = {"by the clock": "*", "just the next": "4-7", "the last there can be": "18446744073709551615-18446744073709551615"}

@@ -24,8 +24,8 @@ from bus import (
     WorkerRef,
 )
 from tests.behaviour.agents import Failing, Gate, Lingering, ToolUser, TwoSteps
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 
 
 async def assert_clean(fleet: Fleet, *sessions: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from bus import LlmRateLimited, LlmRetry, Reason, State, WorkerClaimed
 from tests.conftest import MakeServer
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 from workers.cli.exits import Exit
 from workers.cli.wait import Waiting
 

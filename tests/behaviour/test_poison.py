@@ -10,13 +10,15 @@ from bus import CommandData, CommandRefused, Release, SessionDelete, State, Trig
 from bus.channels import Names
 from bus.redis import open_connection
 from tests import actors
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 
 NAMES = Names()
 POISON = {
     "a count": {"version": "many"},
     "several counts": {"token": "x", "touched": "?", "commands": "-", "handled": "1.5", "status": "", "events": "many"},
+    "an epoch": {"epoch": 'a"b'},
+    "more events than can be": {"events": str(9 * 10**17)},
     "a state": {"state": "dreaming"},
     "a worker": {"worker": "{"},
     "the schema": {"schema": "new"},

@@ -10,7 +10,8 @@ from bus import LlmRecovered, LlmRetry, Notice, Reason, State
 from bus.lease import Seat
 from bus.publisher import Outbox
 from tests.behaviour.agents import Condensing, Gate, Lingering, Witness
-from tests.fleet import PATIENCE_S, Fleet
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S
 from workers.cli.exits import Exit
 from workers.cli.wait import Waiting
 from workers.llm import LlmFailed, LlmRateLimited

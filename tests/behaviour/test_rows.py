@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bus import AgentMessageData, Bus, CommandData, Event, Notice, SessionPause, SessionStop, State
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 from workers.agent import ChatAgent, Next, Step, to_prompt
 from workers.board import Board, Row
 from workers.errors import LlmError

@@ -13,8 +13,8 @@ from bus.channels import Names
 from bus.records import SCHEMA
 from bus.redis import open_connection
 from tests import actors
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 
 NAMES = Names()
 OTHERS = pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])

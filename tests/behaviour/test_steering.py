@@ -8,8 +8,8 @@ import pytest
 
 from bus import CommandRefused, Result, State, WorkerClaimed
 from tests.behaviour.agents import Gate, Lingering
-from tests.fleet import PATIENCE_S, Fleet
-from tests.waiting import eventually
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
 from workers.provider import ProviderSettings
 
 LONG = "429:retry-after=50"

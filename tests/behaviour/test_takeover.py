@@ -10,7 +10,8 @@ import pytest
 
 from bus import State, WorkerClaimed, WorkerLost, WorkerReleased
 from tests.conftest import MakeServer, SpawnTidings
-from tests.fleet import KEY, PATIENCE_S, Fleet
+from tests.fleet import KEY, Fleet
+from tests.waiting import PATIENCE_S
 from workers.provider import ProviderSettings
 
 pytestmark = pytest.mark.process

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from bus import Bus, Notice, SessionState, State
-from tests.fleet import PATIENCE_S, Fleet
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S
 
 LONG = "429:retry-after=50"
 

@@ -9,6 +9,7 @@ import pytest
 from bench import imports
 
 
+@pytest.mark.full
 def test_it_prints_every_case_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each case has its figures in milliseconds and its goal, in the order in which they are listed."""
     cases = (imports.Case("bare", "pass"), imports.Case("more", "import json", goal_ms=100))
@@ -20,21 +21,3 @@ def test_it_prints_every_case_as_json(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert printed["cases"][0]["median_ms"] > 0
     assert [case["goal_ms"] for case in printed["cases"]] == [None, 100]
     assert printed["rounds"] == 2
-
-
-def test_the_table_aligns() -> None:
-    """Figures stand under their headings, with the goal where there is one."""
-    costs = [
-        imports.Cost("bare", 9.5, 9.0, 10.0, 0.0, None),
-        imports.Cost("bus", 199.9, 190, 1000, 190.4, 250),
-    ]
-    header, bare, bus = imports.table(costs).splitlines()
-    assert len(header) == len(bus)
-    assert bus.split() == ["bus", "199.9", "190.0", "1000.0", "190.4", "250"]
-    assert bare.rstrip().endswith("0.0")
-
-
-def test_a_case_that_fails_is_an_error() -> None:
-    """A program that cannot run is never taken for a quick one."""
-    with pytest.raises(RuntimeError, match="no_such_module"):
-        imports.cpu_ms(imports.Case("broken", "import no_such_module"))

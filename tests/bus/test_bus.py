@@ -28,7 +28,7 @@ from bus import bus as module
 from bus.redis.link import Clock, Link
 from tests import actors
 from tests.conftest import MakeServer
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 
 class Ear:
@@ -289,7 +289,7 @@ async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(redis_url: s
             raise Unreachable("it timed out, it says") from None
 
     monkeypatch.setattr(module, "_CLOCK_S", 0.01)
-    async with asyncio.timeout(10), Bus.connect(redis_url):
+    async with asyncio.timeout(PATIENCE_S), Bus.connect(redis_url):
         monkeypatch.setattr(Link, "measure_clock", swallow)
         await started.wait()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "tidings-clock"]

@@ -13,9 +13,9 @@ from bus import Bus, Gap, Message, SessionState, State
 from tests import actors
 from tests.conftest import MakeServer
 from tests.proxy import Proxy, proxy_to
-from tests.readers import PATIENCE_S, Writer, offsets, read_to, take
+from tests.readers import Writer, offsets, read_to, take
 from tests.servers import RunningServer
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 HEARTBEAT_S = 0.1
 NEVER_S = 600.0
@@ -67,7 +67,7 @@ class Scene:
         # One more, that no reader can have passed before it knew that it is the last.
         self._end.set_result(self.writer.written + 1)
         await self.writer.write()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             for items in await asyncio.gather(*self.readers):
                 assert offsets(items) == list(range(1, self.writer.written + 1))
 

@@ -15,7 +15,7 @@ from tests import actors
 from tests.conftest import MakeServer
 from tests.proxy import Proxy
 from tests.servers import RunningServer
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 STATUS, BOTH = frozenset({"status"}), frozenset({"status", "commands"})
 
@@ -437,8 +437,31 @@ async def test_tasks_that_begin_at_once_hear_everything(bus: Bus) -> None:
     try:
         async with bus.notices() as notices:
             await actors.hold(bus)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 told = await anext(notices)
         assert isinstance(told, WorkerClaimed)
     finally:
         asyncio.get_running_loop().set_task_factory(None)
+
+
+async def test_the_end_of_a_time_that_meets_a_subscription_is_not_lost(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Python 3.12 redis-py can swallow a cancellation while it sends: who has waited long enough goes on all the same."""
+    ear = Ear()
+    await bus._listener.listen("x", ear)
+    await eventually(lambda: ear.acks)
+    subscribe = PubSub.subscribe
+
+    async def swallowing(self: PubSub, *names: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await subscribe(self, *names)
+
+    monkeypatch.setattr(PubSub, "subscribe", swallowing)
+
+    async def listen() -> None:
+        await bus._listener.listen("y", ear)
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(listen(), 0.01)

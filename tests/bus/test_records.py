@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bus import messages as m
 from bus.errors import InvalidMessage, SchemaMismatch, UnreadableRecord
-from bus.records import SCHEMA, Record, instant, milliseconds, parse_record, salvage_record
+from bus.records import LAST_MS, SCHEMA, Record, instant, milliseconds, parse_record, salvage_record
 from bus.redis import scripts
 from bus.states import State
 from tests import strategies as draw
@@ -37,7 +37,7 @@ NUMBERS = (
 TIMES = ("since", "lease_until", "resume_at")
 OTHERS = ("state", "reason", "worker", "picture", "last")
 
-moments = st.integers(min_value=0, max_value=253_402_300_799_999).map(instant)
+moments = st.integers(min_value=0, max_value=LAST_MS - 1).map(instant)
 notices = st.sampled_from(m.NOTICES).flatmap(draw.of)
 
 
@@ -73,7 +73,7 @@ records = st.builds(
     Record,
     session=draw.sessions,
     state=st.none() | draw.states,
-    epoch=draw.ids,
+    epoch=draw.epochs,
     why=draw.texts,
     reason=st.none() | draw.reasons,
     worker=st.none() | draw.workers,

@@ -37,7 +37,7 @@ from bus import (
 from bus.channels import Names
 from bus.roles import acl, grants, trials
 from tests.servers import RunningServer, ServerOptions, redis_binary, valkey_binary
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers.agent import ChatAgent, Step
 from workers.controller import Controller
 from workers.llm import Llm
@@ -205,7 +205,7 @@ async def _running(run: Callable[[], Coroutine[Any, Any, None]], finish: Callabl
         yield
     finally:
         finish()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def _is(bus: Bus, session: str, state: State, events: int = 0) -> bool:

@@ -33,7 +33,7 @@ from bus.channels import Names
 from tests import actors
 from tests.conftest import MakeServer
 from tests.proxy import Proxy, What
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 
 def saying(ident: str = "c1", text: str = "hi") -> SessionSay:
@@ -294,8 +294,8 @@ async def test_a_cancellation_of_sending_is_never_swallowed(bus: Bus) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=PATIENCE_S)
         assert task.cancelled(), f"cancelled after {turns} turns of the loop, and it goes on"
     for microseconds in range(0, 2000, 100):
         with pytest.raises(CommandExpired):
-            await asyncio.wait_for(bus.send(saying(f"e{microseconds}"), timeout_s=microseconds / 1e6), 10)
+            await asyncio.wait_for(bus.send(saying(f"e{microseconds}"), timeout_s=microseconds / 1e6), PATIENCE_S)

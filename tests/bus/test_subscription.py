@@ -31,8 +31,8 @@ from bus.channels import Names
 from bus.publisher import RING
 from bus.records import SCHEMA
 from tests import actors
-from tests.readers import PATIENCE_S, Writer, offsets, read_to, take
-from tests.waiting import eventually
+from tests.readers import Writer, offsets, read_to, take
+from tests.waiting import PATIENCE_S, eventually
 
 NEVER_S = 600.0
 """A look at the log in silence that no test lives to see: what arrives has come without it."""

@@ -17,7 +17,6 @@ from itertools import product
 from pathlib import Path
 
 from tests.chaos.checker import check
-
 from tests.chaos.faults import Family
 from tests.chaos.run import Plan, run
 from tests.chaos.server import Durability

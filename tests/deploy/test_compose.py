@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from tests.deploy.reading import example_names, faults, interpolated, read, seconds
 from tests.processes import end, environment
 from tests.servers import free_port, redis_binary, valkey_binary
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.gateway.calling import calling
 from workers.cli.options import COMMAND, CONNECTION, LOGGING
 from workers.cli.services import CONTROLLER, GATEWAY, WORKER
@@ -326,7 +326,7 @@ class Stage:
         check = self._file["services"][name]["healthcheck"]
         kind, *words = check["test"]
         process = await self._begin(name, ["sh", "-c", *words] if kind == "CMD-SHELL" else words, changes, DEVNULL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             return await process.wait() == 0
 
     async def answers(self) -> bool:
@@ -340,7 +340,7 @@ class Stage:
     async def tidings(self, *arguments: str, given: str = "") -> str:
         """Do what `docker compose run --rm -T tidings ARGUMENTS` does with what is given to it; returns what it prints."""
         process = await self._begin("tidings", ["tidings", *arguments], {}, PIPE, PIPE)
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(PATIENCE_S):
             out, err = await process.communicate(given.encode())
         assert process.returncode == 0, out + err
         return out.decode()
@@ -370,6 +370,7 @@ async def test_the_health_check_of_redis_asks_redis(stage: Stage) -> None:
     assert not await stage.healthy("redis", REDISCLI_AUTH="wrong")
 
 
+@pytest.mark.full
 @pytest.mark.process
 @pytest.mark.timeout(150)
 async def test_every_service_starts_from_the_file_and_a_session_goes_through(stage: Stage) -> None:

@@ -26,6 +26,7 @@ from bus import (
 )
 from tests.processes import environment
 from tests.servers import RunningServer
+from tests.waiting import PATIENCE_S
 
 OBSERVER = Path(__file__).resolve().parents[2] / "examples" / "observer.py"
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -65,7 +66,7 @@ async def test_it_shows_what_is_and_what_comes(bus: Bus, url: str) -> None:
     claim = await _claim(bus, "old")
     retry = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6, wait_s=4, retry_at=AT)
     limited = LlmRateLimitedData(reason=Reason.QUOTA_EXHAUSTED, attempt=1, max_attempts=6)
-    async with _observing(url) as lines, asyncio.timeout(50):
+    async with _observing(url) as lines, asyncio.timeout(PATIENCE_S):
         assert (await lines.readline()).decode() == "old              is running\n"
         await bus.publish(LlmRetry(subject="old", data=retry))
         await bus.publish(LlmRateLimited(subject="old", data=limited))
@@ -86,7 +87,7 @@ async def test_it_shows_what_is_and_what_comes(bus: Bus, url: str) -> None:
 async def test_after_a_broken_connection_it_looks_again(bus: Bus, url: str, valkey_server: RunningServer) -> None:
     """What is missed cannot be shown, but what is so now can."""
     await _claim(bus, "old")
-    async with _observing(url) as lines, asyncio.timeout(50):
+    async with _observing(url) as lines, asyncio.timeout(PATIENCE_S):
         await lines.readline()
         valkey_server.command("CLIENT", "KILL", "TYPE", "PUBSUB")
         assert (await lines.readline()).decode() == "old              is running\n"
@@ -99,6 +100,6 @@ async def test_it_says_so_in_one_line_where_there_is_no_server(tmp_path: Path) -
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(OBSERVER), address, env=environment(), stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(PATIENCE_S):
         _, told = await process.communicate()
     assert (process.returncode, told.decode().count("\n")) == (1, 1)

@@ -13,7 +13,7 @@ import pytest
 from bus import Bus, LlmRetry, SayData, SessionPause, SessionResume, SessionSay, SessionStop, State
 from examples.own_loop import run
 from tests.processes import environment
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers.controller import Controller
 from workers.provider import Fault, Provider
 
@@ -46,7 +46,7 @@ async def _types(bus: Bus) -> list[str]:
 async def test_three_drafts_are_written(bus: Bus, controller: Controller, provider: Provider) -> None:
     """The history has the task and three drafts, and each prompt had the drafts before it."""
     async with _running(bus, provider) as task:
-        assert await asyncio.wait_for(task, 30) is State.FINISHED
+        assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert await _types(bus) == ["user.message", *["agent.message"] * 3]
     assert [len(request.messages) for request in provider.requests] == [2, 3, 4]
 
@@ -55,7 +55,7 @@ async def test_a_retry_is_told(bus: Bus, controller: Controller, provider: Provi
     """People see the wait while it lasts."""
     provider.script(Fault.parse("429:retry-after=30"))
     async with bus.notices("poem", after=0) as notices, _running(bus, provider):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             retry = await anext(notice async for notice in notices if isinstance(notice, LlmRetry))
         assert (retry.data.attempt, retry.data.reason) == (1, "rate_limit")
         await eventually(_is(bus, State.RATE_LIMITED))
@@ -66,12 +66,12 @@ async def test_pause_cancels_and_resume_goes_on(bus: Bus, controller: Controller
     provider.script(Fault.parse("429:retry-after=30"))
     async with _running(bus, provider) as task:
         # A loop whose session does not exist yet cannot be asked for its state.
-        await eventually(lambda: len(provider.requests) == 1, timeout=30)
+        await eventually(lambda: len(provider.requests) == 1)
         await eventually(_is(bus, State.RATE_LIMITED))
         await bus.send(SessionPause(subject="poem"))
         assert (await bus.status("poem")).state is State.PAUSED
         await bus.send(SessionResume(subject="poem"))
-        assert await asyncio.wait_for(task, 30) is State.FINISHED
+        assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert await _types(bus) == ["user.message", *["agent.message"] * 3]
     assert len(provider.requests) == 4
 
@@ -80,9 +80,9 @@ async def test_stop_ends_it(bus: Bus, controller: Controller, provider: Provider
     """A stop in the middle of a wait ends the loop."""
     provider.script(Fault.parse("429:retry-after=30"))
     async with _running(bus, provider) as task:
-        await eventually(lambda: len(provider.requests) == 1, timeout=30)
+        await eventually(lambda: len(provider.requests) == 1)
         await bus.send(SessionStop(subject="poem"))
-        assert await asyncio.wait_for(task, 30) is State.STOPPED
+        assert await asyncio.wait_for(task, PATIENCE_S) is State.STOPPED
     assert await _types(bus) == ["user.message"]
 
 
@@ -101,11 +101,11 @@ async def test_what_it_cannot_wait_for_frees_the_session(
         return record.state is state and not record.held
 
     async with _running(bus, provider) as task:
-        await eventually(lambda: len(provider.requests) == 1, timeout=30)
+        await eventually(lambda: len(provider.requests) == 1)
         await eventually(let_go)
         assert ((await bus.status("poem")).resume_at is not None) is (fault == "429:retry-after=120")
         await bus.send(SessionResume(subject="poem"))
-        assert await asyncio.wait_for(task, 30) is State.FINISHED
+        assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert len(provider.requests) == 4
 
 
@@ -113,11 +113,11 @@ async def test_what_is_said_meanwhile_is_answered(bus: Bus, controller: Controll
     """Who speaks while a draft is being written gets three more."""
     provider.script(Fault.parse("429:retry-after=30"))
     async with _running(bus, provider) as task:
-        await eventually(lambda: len(provider.requests) == 1, timeout=30)
+        await eventually(lambda: len(provider.requests) == 1)
         await eventually(_is(bus, State.RATE_LIMITED))
         await bus.send(SessionSay(subject="poem", data=SayData(by="me", text="Make it rhyme.")))
         await bus.send(SessionResume(subject="poem"))
-        assert await asyncio.wait_for(task, 30) is State.FINISHED
+        assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert await _types(bus) == ["user.message", "user.message", *["agent.message"] * 4]
     said = [message["content"] for message in provider.requests[-1].messages if message["role"] == "user"]
     assert said == [TASK, "Make it rhyme."]
@@ -127,7 +127,7 @@ async def test_a_session_that_is_over_is_not_begun_again(bus: Bus, controller: C
     """Started a second time, the loop says how it ended and asks no model."""
     for _ in range(2):
         async with _running(bus, provider) as task:
-            assert await asyncio.wait_for(task, 30) is State.FINISHED
+            assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert len(provider.requests) == 3
 
 
@@ -144,7 +144,7 @@ async def test_it_runs_as_its_page_says(url: str, controller: Controller, provid
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(PATIENCE_S):
             printed, _ = await process.communicate()
     finally:
         if process.returncode is None:

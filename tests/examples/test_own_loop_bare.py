@@ -38,7 +38,7 @@ async def test_retries_are_told_and_seen_in_the_state(bus: Bus, controller: Cont
         return record.state is State.RATE_LIMITED and record.wait is not None
 
     task = asyncio.create_task(_ask(bus, provider))
-    await eventually(lambda: len(provider.requests) == 1, timeout=30)
+    await eventually(lambda: len(provider.requests) == 1)
     await eventually(limited)
     await task
     async with bus.notices("nightly", after=0) as notices:
@@ -61,7 +61,7 @@ async def test_the_answer_of_a_paused_session_is_refused(bus: Bus, controller: C
     """It does not hear of the pause, and its answer does not get into the history all the same."""
     provider.script(Fault.parse("429:retry-after=1"))
     task = asyncio.create_task(_ask(bus, provider))
-    await eventually(lambda: len(provider.requests) == 1, timeout=30)
+    await eventually(lambda: len(provider.requests) == 1)
     await bus.send(SessionPause(subject="nightly"))
     with pytest.raises(LeaseLost):
         await task

@@ -51,7 +51,7 @@ async def _until_the_turn_is_over(bus: Bus, session: str) -> list[Event]:
     async def over() -> bool:
         return (await bus.status(session)).state is State.AWAITING_INPUT
 
-    await eventually(over, timeout=30, message="the turn is over")
+    await eventually(over, message="the turn is over")
     return list(await bus.history(session))
 
 

@@ -27,7 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
         item.add_marker("browser")
-        item.add_marker(pytest.mark.timeout(120))
         item.add_marker(pytest.mark.skipif(chromium_binary() is None, reason=WHY_NOT))
 
 

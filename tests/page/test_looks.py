@@ -108,6 +108,7 @@ async def _staged(house: House) -> None:
     await house.fleet.pause("pause")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_what_is_rendered_has_contrast(house: House, screens: Screens, scheme: Literal["light", "dark"]) -> None:
     """Every piece of text on the screen against what lies behind it, in the fleet, in a session and in a dialog."""
@@ -145,6 +146,7 @@ async def test_the_colours_can_be_chosen_and_are_remembered(house: House, screen
     assert await page.evaluate(ground) == dark
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("width", [360, 768, 1024, 1440])
 async def test_nothing_scrolls_sideways(house: House, screens: Screens, width: int) -> None:
     """Fleet and session fit, and what matters most is in sight."""
@@ -166,6 +168,7 @@ async def test_nothing_scrolls_sideways(house: House, screens: Screens, width: i
         await expect(seen).to_be_in_viewport()
 
 
+@pytest.mark.full
 async def test_the_description_of_the_api_fits_a_telephone(house: House, screens: Screens) -> None:
     """Its tables and examples too: long lines are broken."""
     page = await screens.open(house.at("/"), viewport={"width": 360, "height": 740})
@@ -174,6 +177,7 @@ async def test_the_description_of_the_api_fits_a_telephone(house: House, screens
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.full
 async def test_at_twice_the_size_on_a_low_screen_all_can_be_reached(house: House, screens: Screens) -> None:
     """Where there is no room for two fixed bars, the page scrolls as a whole."""
     await _staged(house)
@@ -221,6 +225,7 @@ async def test_the_keyboard_alone_is_enough(house: House, screens: Screens) -> N
     await expect(page.locator(".grid")).to_be_visible()
 
 
+@pytest.mark.full
 async def test_what_has_the_focus_shows_it(house: House, screens: Screens) -> None:
     """Every stop of the Tab key has an outline, and the skip link comes into sight."""
     await house.fleet.start("sea", "hello")
@@ -253,6 +258,7 @@ async def test_a_screen_reader_is_told_states_and_not_seconds(house: House, scre
     assert await page.locator("[aria-live], [role=status], [role=log]").count() == 1
 
 
+@pytest.mark.full
 async def test_nothing_moves_for_who_does_not_want_it(house: House, screens: Screens) -> None:
     """With reduced motion there is neither an animation nor a transition."""
     house.fleet.script("429:retry-after=50")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from docs import make_screenshots as program
 from tests.page.house import OpenHouse
 
 
+@pytest.mark.full
 async def test_the_pictures_can_be_taken(open_house: OpenHouse, tmp_path: Path) -> None:
     """The staged fleet comes into the states that are shown, and each picture becomes a file."""
     house = await open_house(**program.FLEET)

@@ -7,9 +7,21 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
+import pytest
 from playwright.async_api import Route, expect
 
-from bus import AgentMessage, AgentMessageData, ChildStartData, CommandData, Event, SessionDelete, State, WorkerRef
+from bus import (
+    AgentMessage,
+    AgentMessageData,
+    ChildStartData,
+    CommandData,
+    Event,
+    SessionDelete,
+    State,
+    UserMessage,
+    UserMessageData,
+    WorkerRef,
+)
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
 from tests.waiting import eventually
@@ -264,13 +276,14 @@ async def test_what_needs_a_person_says_what_to_do(house: House, screens: Screen
     await expect(page.locator(".deck .advice")).not_to_be_empty()
 
 
-async def test_long_histories_are_read_from_the_end(house: House, screens: Screens) -> None:
+async def test_long_histories_are_read_from_the_end(open_house: OpenHouse, screens: Screens) -> None:
     """The newest page first; earlier ones on demand, and the reader stays where they were."""
-    await house.fleet.start("sea", "1")
-    for number in range(2, 76):
-        await house.fleet.until("sea", State.AWAITING_INPUT)
-        await house.fleet.say("sea", str(number))
-    await house.fleet.until("sea", State.AWAITING_INPUT)
+    house = await open_house(workers=0, controllers=0)
+    claim = await house.fleet.bus.claim(WorkerRef(name="busy"), session="sea", create=True)
+    assert claim is not None
+    said = [UserMessage(subject="sea", data=UserMessageData(by="ann", text=str(number))) for number in range(1, 76)]
+    answers = [AgentMessage(subject="sea", data=AgentMessageData(text=f"You said: {number}")) for number in range(1, 76)]
+    await house.fleet.bus.append(claim, [event for turn in zip(said, answers, strict=True) for event in turn], 0)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event.agent").last).to_contain_text("You said: 75")
     assert (await offsets(page))[0] == 51
@@ -286,6 +299,7 @@ async def test_long_histories_are_read_from_the_end(house: House, screens: Scree
     assert in_view > 40
 
 
+@pytest.mark.full
 async def test_of_a_very_long_history_the_newest_part_is_held(open_house: OpenHouse, screens: Screens) -> None:
     """The document does not grow for ever while a busy session is looked at, and what went can be had again."""
     house = await open_house(workers=0, controllers=0)

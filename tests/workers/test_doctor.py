@@ -219,7 +219,7 @@ def test_records_that_cannot_be_read_are_named() -> None:
     finding = found(replace(WELL, unreadable=[broken, other]), "records")
     assert (finding.level, "sea" in finding.found, "sky" in finding.found) == (Level.PROBLEM, True, False)
     assert "tidings delete" in finding.advice
-    assert finding.found == "the record of 1 session cannot be read: sea"
+    assert finding.found == "the record of 1 session cannot be read: sea (version: ValueError)"
     finding = found(replace(WELL, unreadable=[other]), "records")
     assert (finding.level, "tidings import" in finding.advice) == (Level.NOTE, True)
     assert finding.found == "1 session was written by another version of Tidings: sky"
@@ -247,3 +247,11 @@ def test_messages_left_out_are_told_with_who_met_them() -> None:
     roll = (*ROLL, there(Role.WORKER, "w2", skipped=3), there(Role.WORKER, "w3", live=False, skipped=9))
     finding = found(replace(WELL, roll=roll), "messages")
     assert (finding.level, "w2 3" in finding.found, "w3" in finding.found) == (Level.NOTE, True, False)
+
+
+def test_what_is_no_record_has_an_advice_of_its_own() -> None:
+    """It can be neither exported nor deleted."""
+    other = Unreadable("sea", "the key k is a string and not a hash", other_schema=False, advice="rename it")
+    finding = found(replace(WELL, unreadable=[other]), "records")
+    assert finding.found == "session sea cannot be read: the key k is a string and not a hash"
+    assert finding.advice == "rename it"

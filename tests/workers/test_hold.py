@@ -30,7 +30,7 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from workers import hold as module
 from workers.hold import Hold, Revoked
 
@@ -100,7 +100,7 @@ async def test_a_session_that_was_taken_away_ends_the_work(bus: Bus) -> None:
         await asyncio.sleep(0)
         await take_away(bus)
         with pytest.raises(Revoked, match="it is paused") as revoked:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await work
         assert (revoked.value.session, revoked.value.state) == ("s", State.PAUSED)
 
@@ -290,7 +290,7 @@ async def test_an_attempt_in_flight_is_no_wait(memory: Bus) -> None:
 
 
 async def _next(notices: Any, kind: type[Notice]) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         async for notice in notices:
             if isinstance(notice, kind):
                 return notice
@@ -304,7 +304,7 @@ async def test_a_nudge_ends_the_waits(bus: Bus) -> None:
             hold.tell(retry())
             over = hold.nudge.next
             await nudge(bus, times)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await over.wait()
             assert not hold.waiting
 

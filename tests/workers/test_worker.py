@@ -13,8 +13,8 @@ import pytest
 
 from bus import LeaseLost, LlmRetry, OutcomeUnknown, Reason, Release, Released, Role, State, Unreachable, WorkerReleased
 from tests.behaviour.agents import Gate, Lingering
-from tests.fleet import KEY, PATIENCE_S, Fleet, Running
-from tests.waiting import eventually
+from tests.fleet import KEY, Fleet, Running
+from tests.waiting import PATIENCE_S, eventually
 from workers.agent import Agent, ChatAgent
 from workers.provider import ProviderSettings
 

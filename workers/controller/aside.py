@@ -58,7 +58,12 @@ class Aside:
         if isinstance(error, SchemaMismatch):
             await self._bus.set_aside(session, OTHER_SCHEMA_S)
             return None
-        snapshot = await self._bus.salvage(session)
+        try:
+            snapshot = await self._bus.salvage(session)
+        except UnreadableRecord:
+            # A key of the session holds another type of value: there are not even commands to answer.
+            await self._bus.set_aside(session, ASIDE_S)
+            return None
         if snapshot is not None and snapshot.basis is not None and not snapshot.commands:
             await self._bus.set_aside(session, ASIDE_S, snapshot.basis[2])
             return None

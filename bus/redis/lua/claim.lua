@@ -6,6 +6,8 @@
 --       15 random part of the lease
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name} | {'no', state ('' when there is no such session)}
 --   | {'schema', number}: written with another schema, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
+local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
+if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')
 if unable then
   if unable[1] == 'unreadable' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then

@@ -9,6 +9,8 @@
 -- The id is looked for among those that wait: a command sent twice, by whomever, is stored once.
 -- What lies beyond the count is nobody's command. It is dropped where it is in the way: nothing but another schema may keep a session
 -- from being deleted.
+local wrong = misplaced('stream', KEYS[2]) or misplaced('zset', KEYS[3])
+if wrong then return wrong end
 local taken = KEYS[5] and redis.call('GET', KEYS[5])
 if taken and taken ~= ARGV[3] then return {'reused'} end
 local outcome = redis.call('GET', KEYS[4])

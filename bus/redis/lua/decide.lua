@@ -15,6 +15,8 @@
 --   | {'schema', number} the record was written with another schema
 --   | {'unreadable'} a count in the record is none | {'spoiled'} the log of events is not what the record says
 -- The state 'deleted' takes the logs and all of the record but a tombstone away. It must not rest on the record's being readable.
+local wrong = misplaced('stream', KEYS[4]) or misplaced('zset', KEYS[5], KEYS[6]) or misplaced('hash', KEYS[7])
+if wrong then return wrong end
 local other = other_schema(KEYS[1])
 if other then return other end
 local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch', 'lease')
@@ -33,6 +35,8 @@ local function pairs_at()
 end
 local fields, messages, notices, outcomes = pairs_at(), pairs_at(), pairs_at(), pairs_at()
 local child = tonumber(ARGV[at]) == 1 and {ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]}
+local lost = child and misplaced('hash', KEYS[10 + #outcomes])
+if lost then return lost end
 local over = child and redis.call('HGET', KEYS[8 + #outcomes], 'state') or 'gone'
 local born = child and not held[4] and ARGV[6] ~= ''
 local aloof = child and unfit(KEYS[8 + #outcomes], 'status', 'children')
@@ -51,7 +55,7 @@ local counts = not deleted and (ARGV[6] ~= '' or ARGV[7] == '1' or #messages + #
 local unable = counts and unfit(KEYS[1], 'token', 'version', 'status', 'events')
 if unable then return unable end
 if deleted then
-  if not held[5] then redis.call('HSET', KEYS[1], 'epoch', 'lost') end
+  if not (held[5] and is_epoch(held[5])) then redis.call('HSET', KEYS[1], 'epoch', 'lost') end
   for _, field in ipairs({'token', 'version', 'status', 'events', 'commands'}) do
     if not countable(redis.call('HGET', KEYS[1], field)) then redis.call('HSET', KEYS[1], field, 0) end
   end

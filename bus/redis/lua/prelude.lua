@@ -32,9 +32,24 @@ local function holds(record, token, lease, epoch)
   return held[1] == token and held[2] == lease and held[3] == epoch
 end
 
--- Whether a field holds a count that Redis can add to; one that is not there counts as 0.
+-- Whether a field holds a count (bus/records.py has the same rule); one that is not there counts as 0. Beyond
+-- 2^53 neither Lua nor readers of JSON hold every number.
 local function countable(value)
-  return not value or (#value < 19 and string.match(value, '^%d+$') ~= nil)
+  return not value or (#value < 17 and string.match(value, '^%d+$') ~= nil and tonumber(value) < 2 ^ 53)
+end
+
+-- Whether this is an epoch, which is put into JSON as it is (bus/records.py has the same rule).
+local function is_epoch(value)
+  return #value <= 64 and string.match(value, '^[%w_-]+$') ~= nil
+end
+
+-- The error for keys that hold another type of value than is kept there; nil where none does. To be asked before the first write of a
+-- script that works on several keys: Redis does not roll a script back.
+local function misplaced(kind, ...)
+  for _, key in ipairs({...}) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= kind and found ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found) end
+  end
 end
 
 -- Why a record must not be added to, as the answer of a script; nil where it may be: another schema wrote it, it has a state and no
@@ -47,6 +62,7 @@ local function unfit(record, ...)
   for index = 4, #held do
     if not countable(held[index]) then return {'unreadable'} end
   end
+  if held[3] and not is_epoch(held[3]) then return {'unreadable'} end
 end
 
 -- Take the next offset of a plane, append the message under it and publish the same bytes.
@@ -57,7 +73,7 @@ local function store(record, log, channel, plane, id, payload)
   local held = redis.call('HMGET', record, plane, 'epoch')
   if not countable(held[1]) or not held[2] then return false end
   local offset = tonumber(held[1] or 0) + 1
-  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. held[2] .. '"}'
+  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. (is_epoch(held[2]) and held[2] or 'lost') .. '"}'
   local added = redis.pcall('XADD', log, text(offset) .. '-0', 'id', id, 'm', message)
   if type(added) == 'table' and added.err then
     for _, words in ipairs({'equal or smaller', 'exhausted', 'WRONGTYPE'}) do

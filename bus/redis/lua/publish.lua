@@ -5,6 +5,8 @@
 --       12 '1' when this id may have been stored before
 -- Returns {'ok', offset}, or that nothing was written: {'unknown'} no such session | {'deleted'} it was deleted
 --   | {'stale'} the writer does not hold it | {'schema', number} written with another schema | {'unreadable'} a count in the record is none
+local wrong = misplaced('zset', KEYS[3])
+if wrong then return wrong end
 local why = unfit(KEYS[1], 'status', 'touched')
 if why then return why end
 local state = redis.call('HGET', KEYS[1], 'state')

@@ -7,6 +7,8 @@
 --       19 tail to use when somebody spoke meanwhile and the session is queued again  20 children that the agent waits for
 --       21 picture without what is waited for or has failed  then id, payload for each further notice
 -- Returns {'ok', state, version} | {'stale'} | {'schema', number} | {'unreadable'}
+local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
+if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'status', 'said', 'commands', 'handled', 'children')
 if unable then return unable end
 local held = redis.call('HMGET', KEYS[1], 'lease', 'released', 'state', 'said', 'commands', 'handled', 'version', 'parent', 'children')

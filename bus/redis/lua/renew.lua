@@ -4,6 +4,8 @@
 --       7 nudges that the worker has seen
 -- Returns {'ok', nudges} | {'stale', state}: the session was taken from this worker; its state says why ('' when it is gone, is another
 --   one of the same name, or was written with another schema)
+local wrong = misplaced('zset', KEYS[2])
+if wrong then return wrong end
 if other_schema(KEYS[1]) then return {'stale', ''} end
 if not holds(KEYS[1], ARGV[2], ARGV[3], ARGV[4]) then
   local now = redis.call('HMGET', KEYS[1], 'epoch', 'state')

@@ -16,6 +16,7 @@ from bus.redis.clients import Subscriptions, Timeouts, check_tls, command_client
 from tests.bus.redis.resp import OK, stranger
 from tests.conftest import MakeServer
 from tests.servers import RunningServer
+from tests.waiting import PATIENCE_S
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 
@@ -65,7 +66,7 @@ async def test_a_silent_server_does_not_hold_the_greeting_of_a_subscriber() -> N
         url = server.url("me:planted-word@")
         client = subscriber_client(Address.parse(url), Timeouts(connect_s=0.1))
         pubsub = client.pubsub()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(RedisTimeoutError):
                 await pubsub.subscribe("news")
         await pubsub.aclose()  # type: ignore[no-untyped-call]
@@ -78,12 +79,12 @@ async def test_a_subscriber_whose_connection_broke_stays_broken(make_server: Mak
     client = subscriber_client(Address.parse(server.url), Timeouts())
     pubsub = Subscriptions(client.connection_pool)
     await pubsub.subscribe("news")
-    assert (await pubsub.get_message(timeout=5) or {})["type"] == "subscribe"
+    assert (await pubsub.get_message(timeout=PATIENCE_S) or {})["type"] == "subscribe"
     server.command("CLIENT", "KILL", "TYPE", "pubsub")
     opened = server.command("INFO", "stats")["total_connections_received"]
     attempts: list[Callable[[], Awaitable[object]]] = [
-        lambda: pubsub.get_message(timeout=5),
-        lambda: pubsub.get_message(timeout=5),
+        lambda: pubsub.get_message(timeout=PATIENCE_S),
+        lambda: pubsub.get_message(timeout=PATIENCE_S),
         lambda: pubsub.subscribe("weather"),
         pubsub.ping,
     ]

@@ -19,7 +19,7 @@ from bus.redis.connection import Timeouts
 from tests.bus.redis.resp import Stranger, stranger
 from tests.conftest import MakeServer
 from tests.servers import RunningServer, ServerOptions, valkey_binary
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 # Both marks together are in every planted password and in nothing else.
@@ -34,10 +34,10 @@ async def test_commands_and_news_travel_over_every_transport(redis_url: str) -> 
     async with open_connection(redis_url) as one, open_connection(redis_url) as other:
         pubsub = other.pubsub()
         await pubsub.subscribe("news")
-        acknowledgement = await pubsub.get_message(timeout=5)
+        acknowledgement = await pubsub.get_message(timeout=PATIENCE_S)
         with one.errors:
             assert await one.commands.publish("news", b"\xff\x00") == 1
-        message = await pubsub.get_message(timeout=5)
+        message = await pubsub.get_message(timeout=PATIENCE_S)
         await pubsub.aclose()  # type: ignore[no-untyped-call]
 
         async def nobody_hears() -> bool:
@@ -162,7 +162,7 @@ async def test_tls_works_with_an_authority_that_is_named(valkey_server: RunningS
             assert await connection.commands.ping()
             pubsub = connection.pubsub()
             await pubsub.subscribe("news")
-            assert await pubsub.get_message(timeout=5) is not None
+            assert await pubsub.get_message(timeout=PATIENCE_S) is not None
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
 

@@ -388,7 +388,7 @@ async def test_a_frozen_server_of_a_killed_process_ends_too(temporary: Path) -> 
     async with owner_of(VALKEY) as owner:
         os.kill(owner.server, signal.SIGSTOP)
         owner.process.kill()
-        await eventually(lambda: not is_there(owner.server), timeout=10)
+        await eventually(lambda: not is_there(owner.server))
         await eventually(lambda: not left_in(temporary))
 
 

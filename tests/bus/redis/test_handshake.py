@@ -11,6 +11,7 @@ from bus.errors import AccessDenied, BadAddress, Unreachable, UnsupportedServer
 from bus.redis.connection import Timeouts, open_connection
 from tests.bus.redis.resp import OK, PONG, Answer, bulk, redis_that_says, stranger
 from tests.conftest import MakeServer
+from tests.waiting import PATIENCE_S
 
 SHORT = Timeouts(connect_s=0.2)
 NO_RIGHT = b"-NOPERM this user has no permissions to run the command\r\n"
@@ -148,7 +149,7 @@ async def test_a_server_that_closes_at_once_is_unreachable() -> None:
 
 async def test_a_server_that_never_answers_is_given_up_in_time() -> None:
     """A port that accepts and says nothing does not hold the caller for longer than the limit."""
-    async with stranger(lambda _: b"") as silent, asyncio.timeout(10):
+    async with stranger(lambda _: b"") as silent, asyncio.timeout(PATIENCE_S):
         text = await refusal(silent.url(), SHORT)
     assert silent.url() in text
 
@@ -158,7 +159,7 @@ async def test_a_frozen_server_is_given_up_in_time(make_server: MakeServer) -> N
     server = make_server()
     server.freeze()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             for url in (server.tcp_url, server.url):
                 assert url in await refusal(url, SHORT)
     finally:

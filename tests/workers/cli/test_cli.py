@@ -19,6 +19,7 @@ import workers.cli as cli
 from bus import Bus, LlmRecovered, LlmRecoveredData, State
 from tests.conftest import SpawnTidings
 from tests.processes import environment
+from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
 from workers.cli import main
@@ -128,7 +129,7 @@ def test_a_terminal_that_lacks_a_character_is_no_reason_to_fail(monkeypatch: pyt
 def test_it_can_be_run_as_a_module() -> None:
     """`python -m workers.cli` is `tidings`, and a help is not a failure."""
     words = [sys.executable, "-m", "workers.cli", "--version"]
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stdout.split(" ")[0], done.stderr) == (0, "tidings", "")
 
 

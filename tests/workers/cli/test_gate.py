@@ -11,6 +11,7 @@ import pytest
 from bus import Bus, State
 from tests.conftest import SpawnTidings
 from tests.processes import run_tidings
+from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring
 from tests.workers.gateway.calling import calling
@@ -64,7 +65,7 @@ async def test_it_prints_a_link_and_ends_when_told(server_bus: Bus, spawn_tiding
     process = await spawn_tidings("gateway", "--port", "0", "--log-level", "debug", env=env)
     assert process.stdout is not None
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         link = (await process.stdout.readline()).decode().strip()
     url, _, token = link.partition("/?token=")
     assert url.startswith("http://127.0.0.1:")
@@ -77,7 +78,7 @@ async def test_it_prints_a_link_and_ends_when_told(server_bus: Bus, spawn_tiding
             healthy = await run_tidings("health", "gateway", env=env)
             assert healthy.code == 0, healthy.stderr
             process.send_signal(signal.SIGTERM)
-            _, err = await asyncio.wait_for(process.communicate(), 20)
+            _, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
             assert process.returncode == 0, err.decode()
     log = err.decode()
     assert "gateway.started" in log
@@ -93,10 +94,10 @@ async def test_a_token_that_was_chosen_is_not_printed(server_bus: Bus, spawn_tid
     env = {"TIDINGS_REDIS_URL": server_bus.url, "TIDINGS_TOKEN": TOKEN, "TIDINGS_PORT": "0"}
     process = await spawn_tidings("gateway", env=env)
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         url = (await process.stdout.readline()).decode().strip()
     assert TOKEN not in url
     async with calling(url, TOKEN) as caller:
         assert (await caller.json("/api/me"))["role"] == "operator"
     process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SpawnTidings
+from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
 from workers.cli import main
 from workers.cli import provide as module
@@ -129,7 +130,7 @@ async def test_the_process_serves_and_shows_no_key(spawn_tidings: SpawnTidings) 
 
     def ask() -> str:
         request = urllib.request.Request(f"{url}/models", headers={"Authorization": "Bearer planted-key-1"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return str(answer.read().decode())
 
     assert "data" in await asyncio.to_thread(ask)

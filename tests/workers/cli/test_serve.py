@@ -155,7 +155,7 @@ async def test_a_worker_and_a_controller_answer_until_told_to_end(
             await bus.send(make_command("session.start", "demo", by="me", text="hi"))
             # Started second: the loop has one handler for each signal, and it is now the worker's.
             working = asyncio.create_task(work(bus, ChatAgent, settings, "w1"))
-            answered = await eventually(lambda: _answer(bus), timeout=30)
+            answered = await eventually(lambda: _answer(bus))
             os.kill(os.getpid(), signal.SIGTERM)
             assert await working == 0
     controlling.cancel()
@@ -181,7 +181,7 @@ async def test_processes_end_with_0_and_log_without_secrets(make_server: MakeSer
         model = ("--model", "openai/x", "--api-base", provider.base_url)
         worker = await spawn_tidings("worker", *model, "--log-json", "--log-level", "debug", env=env)
         await bus.send(make_command("session.start", "demo", by="me", text="hi"), 20)
-        await eventually(lambda: _answer(bus), timeout=30)
+        await eventually(lambda: _answer(bus))
         for process in (worker, controller):
             process.send_signal(signal.SIGTERM)
         for process in (worker, controller):

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from bus import Bus, SessionStart, StartData, State
 from tests.conftest import SpawnTidings
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
 from workers.agent import ChatAgent
 from workers.cli.exits import Problem, UsageProblem
@@ -25,9 +25,6 @@ from workers.cli.up import Crew, run_up, up, with_server
 from workers.controller import Controller
 from workers.provider import Provider
 from workers.settings import Settings
-
-PATIENCE_S = 40.0
-"""A guard against hanging; loading litellm takes seconds."""
 
 
 @pytest.fixture
@@ -45,8 +42,6 @@ async def said_by(process: Process, count: int) -> dict[str, str]:
     return {words[0]: words[1].strip() for words in lines}
 
 
-# Twice everything is started, litellm with it: more than a minute where the machine is busy with something else.
-@pytest.mark.timeout(4 * PATIENCE_S)
 @pytest.mark.process
 async def test_one_command_is_a_whole_system(spawn_tidings: SpawnTidings, provider: Provider, tmp_path: Path) -> None:
     """The page lets one in by its link, a session is answered, Ctrl-C ends all of it, and next time the sessions are there."""

@@ -20,7 +20,7 @@ from bus.messages import as_stored
 from tests.conftest import MakeServer
 from tests.processes import end as end_process
 from tests.processes import environment
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold, park, retry
 from workers.cli import watch as module
@@ -234,7 +234,7 @@ async def test_a_terminal_gets_a_view_over_the_whole_screen(terminal: Terminal) 
     await eventually(lambda: terminal.shows("needs you"), 20)
     assert terminal.shows("\x1b[?1049h")
     terminal.press("q")
-    assert await asyncio.wait_for(terminal.process.wait(), 20) == 0
+    assert await asyncio.wait_for(terminal.process.wait(), PATIENCE_S) == 0
     await eventually(lambda: terminal.shows("\x1b[?1049l"))
     assert terminal.settings() == terminal.before
 
@@ -250,7 +250,7 @@ async def test_a_view_that_is_interrupted_leaves_the_terminal_as_it_was(
         terminal.press("\x03")
     else:
         terminal.process.send_signal(number)
-    assert await asyncio.wait_for(terminal.process.wait(), 20) == code
+    assert await asyncio.wait_for(terminal.process.wait(), PATIENCE_S) == code
     assert terminal.settings() == terminal.before
 
 
@@ -260,4 +260,4 @@ async def test_a_view_ends_with_its_terminal(terminal: Terminal) -> None:
     """A window that is closed leaves no process behind, also where SIGHUP was ignored by who opened it."""
     await eventually(lambda: terminal.shows("needs you"), 20)
     terminal.hang_up()
-    assert await asyncio.wait_for(terminal.process.wait(), 20) == -signal.SIGHUP
+    assert await asyncio.wait_for(terminal.process.wait(), PATIENCE_S) == -signal.SIGHUP

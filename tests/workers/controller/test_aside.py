@@ -96,7 +96,7 @@ async def test_commands_get_what_can_be_read(memory: Bus, redis: Any) -> None:
     await eventually(asked)
     snapshot = await Aside(memory).look("s", BAD)
     assert snapshot is not None
-    assert (snapshot.problem, len(snapshot.commands)) == ("version: ValueError", 1)
+    assert (snapshot.problem, len(snapshot.commands)) == ("version: not a count", 1)
     asking.cancel()
 
 

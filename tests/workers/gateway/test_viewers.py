@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.waiting import PATIENCE_S
 from workers.gateway.viewers import Counts, Viewer, wake_all
 
 
@@ -30,7 +31,7 @@ async def test_what_happens_while_it_is_busy_is_not_missed() -> None:
     viewer = Viewer()
     await viewer.wait()
     viewer.wake()
-    await asyncio.wait_for(viewer.wait(), 1)
+    await asyncio.wait_for(viewer.wait(), PATIENCE_S)
 
 
 async def test_a_viewer_that_is_cancelled_can_still_be_woken() -> None:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 import workers.provider
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.provider.asking import KEY, Client, FakeClock, asking
 from workers.provider import Fault, Limit, Provider, ProviderSettings, serve
 
@@ -102,7 +102,7 @@ async def test_the_end_does_not_wait_for_calls_in_flight() -> None:
     """Calls that would hang for ever lose their connection; what was seen stays known."""
     async with asking(Provider()) as client:
         calls = await hanging(client, 20)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await client.provider.close()
             ended = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(error, aiohttp.ClientError) for error in ended)
@@ -120,7 +120,7 @@ async def test_the_end_does_not_wait_for_a_stream_that_nobody_reads() -> None:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         await reader.readexactly(1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await provider.close()
         assert provider.requests[0].outcome == "abandoned"
         writer.close()

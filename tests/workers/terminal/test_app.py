@@ -13,7 +13,7 @@ import pytest
 from textual.pilot import Pilot
 
 from bus import Bus, State
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.stage import bring
 from workers.cli.history import told
 from workers.terminal.app import WatchApp, watch_live
@@ -28,7 +28,8 @@ async def live(bus: Bus, person: Person, monkeypatch: pytest.MonkeyPatch) -> int
     """Open the live view without a terminal, with somebody at the keys, and return its exit code."""
     run = WatchApp.run_async
 
-    async def run_headless(app: WatchApp) -> Any:
+    async def run_headless(app: WatchApp, *, mouse: bool) -> Any:
+        assert mouse
         return await run(app, headless=True, size=(80, 24), auto_pilot=person)
 
     monkeypatch.setattr(WatchApp, "run_async", run_headless)
@@ -118,7 +119,7 @@ async def test_a_defect_comes_out_without_local_variables(
         if place == "drawing":
             monkeypatch.setattr(SessionTable, "redraw", break_drawing)
         await pilot.press("enter")
-        await asyncio.wait_for(pilot.app._exception_event.wait(), 10)
+        await asyncio.wait_for(pilot.app._exception_event.wait(), PATIENCE_S)
 
     monkeypatch.setattr(SessionScreen, "_end", broken)
     with pytest.raises(ZeroDivisionError):

@@ -116,9 +116,10 @@ def test_a_failure_shows_the_sessions_and_not_our_code(pytester: pytest.Pytester
 
         async def test_wait(tidings_fleet, tidings_provider):
             tidings_provider.script(Fault.parse("429:retry-after=30"))
-            fleet = await tidings_fleet(timeout_s=0.5)
+            fleet = await tidings_fleet()
             await fleet.start("s", "hello")
-            await fleet.until("s", State.AWAITING_INPUT)
+            await fleet.until("s", State.RATE_LIMITED)
+            await fleet.until("s", State.AWAITING_INPUT, timeout_s=0.05)
         """
     )
     result = pytester.runpytest_inprocess(*LOADED)
@@ -126,7 +127,7 @@ def test_a_failure_shows_the_sessions_and_not_our_code(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(
         [
             ">*await fleet.until(*",
-            "E*NotInTime: not within 0.5 s: session 's' is awaiting_input",
+            "E*NotInTime: not within 0.05 s: session 's' is awaiting_input",
             "E*  s: rate_limited for *: openai/test: rate limit, attempt 1 of 6 failed",
             "E*    attempt 1 of 6 failed: rate_limit: Rate limit reached.; goes on when the clock has moved 31.000 s",
             "E*    held by w1",
