@@ -11,9 +11,9 @@ import pytest
 
 from bus import Bus, Record
 from tests import actors
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.stage import hold
-from tests.workers.gateway.calling import OPERATOR, PATIENCE_S, calling, gateway_and_caller, open_wire, wire
+from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller, open_wire, wire
 from workers.gateway import ServedGateway
 
 TOKEN = f"Authorization: Bearer {OPERATOR}\r\n".encode()
