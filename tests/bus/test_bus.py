@@ -30,6 +30,8 @@ from tests import actors
 from tests.conftest import MakeServer
 from tests.waiting import PATIENCE_S, eventually
 
+pytestmark = pytest.mark.contract
+
 
 class Ear:
     """Writes down what it is told."""

@@ -41,6 +41,8 @@ from tests.conftest import MakeServer
 from tests.proxy import Proxy, What
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.contract
+
 
 async def history(bus: Bus, session: str = "s") -> list[str]:
     """Return the ids of all events, in order."""

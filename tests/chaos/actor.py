@@ -521,6 +521,8 @@ class _Reader:
         try:
             async with self._bus.subscribe(self._channel, after, reread_s=0.7, buffer=50) as subscription:
                 note(record.Subscribed(reader=name, channel=self._channel, **place))
+                if after is None:
+                    self._places.clear()
                 reading = asyncio.ensure_future(self._take(subscription, name))
                 leaving = asyncio.ensure_future(self._leave(told, leave_s))
                 await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -548,7 +550,9 @@ class _Reader:
             found = [one async for one in self._bus.sessions() if session in ("*", one.session)]
         except Unreachable:
             return False
-        return all(self._places.get(one.session) == (one.epoch, getattr(one, plane)) for one in found if getattr(one, plane))
+        ends = {one.session: (one.epoch, end) for one in found if (end := getattr(one, plane))}
+        # Of a session that is gone it has yet to be told.
+        return self._places == ends
 
     async def _take(self, subscription: Any, name: str) -> None:
         note, whole = self._bus.recorder.note, self._channel.partition(".")[2]
@@ -556,6 +560,7 @@ class _Reader:
             if isinstance(item, Gap):
                 session = item.channel.partition(".")[2] or whole
                 note(record.Gap(reader=name, session=session, why=item.why, first=item.first, last=item.last))
+                self._places.pop(session, None)
                 continue
             message: Message = item
             picture = isinstance(message, SessionState) and message.source == "record"

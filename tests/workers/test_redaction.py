@@ -158,10 +158,11 @@ BEGINNINGS = [
 ]
 
 
+@pytest.mark.parametrize("size", [100_000, pytest.param(1_000_000, marks=pytest.mark.full)])
 @pytest.mark.parametrize("piece", BEGINNINGS)
-def test_megabyte_of_beginnings_is_bounded_work(piece: str) -> None:
+def test_many_beginnings_are_bounded_work(piece: str, size: int) -> None:
     """Text made to look like the start of a match everywhere takes linear time (quadratic would hang)."""
-    text = piece * (1_000_000 // len(piece))
+    text = piece * (size // len(piece))
     assert len(one_line(redact(text))) <= 500
 
 

@@ -192,6 +192,11 @@ class Connection(H11Protocol):
         """Whether nothing is asked over it at the moment."""
         return self.conn.our_state is h11.IDLE
 
+    def on_response_complete(self) -> None:
+        """Note who asked before the next request takes the place of this one; nobody has looked at that then."""
+        self._known = self.is_known
+        super().on_response_complete()
+
     # how long
 
     def look(self, now: float) -> None:

@@ -19,6 +19,8 @@ from tests.servers import free_port
 from tests.waiting import eventually
 from workers.controller.decision import Rules, decide
 
+pytestmark = pytest.mark.contract
+
 N = Names()
 RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
 RING, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "commands"))

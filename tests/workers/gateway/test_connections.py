@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from bus import Bus, Record
 from tests import actors
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.stage import hold
 from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller, open_wire, wire
 from workers.gateway import ServedGateway
@@ -123,6 +124,27 @@ async def test_half_sent_requests_do_not_keep_out_who_has_a_token(caplog: pytest
         await stream.until("tick", count=ticks + 1)
         for writer in writers:
             writer.close()
+
+
+async def test_a_connection_that_has_shown_a_token_stays_known_while_it_asks_again() -> None:
+    """Also in the few turns of the loop in which its next request is there and not yet looked at, while others rush in."""
+    async with Bus.connect("memory://") as bus, gateway_and_caller(bus, most_connections=20) as (served, _):
+        port, rush = int(served.url.rpartition(":")[2]), []
+        for turns in range(10):
+            reader, writer = await open_wire(served)
+            for begin in (0, turns):
+                if begin:
+                    rush += [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+                for _ in range(begin):
+                    await asyncio.sleep(0)
+                writer.write(ME + b"\r\n")
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+                assert head.startswith(b"HTTP/1.1 200 ")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+                await reader.readexactly(length)
+            writer.close()
+        for plug in rush:
+            plug.close()
 
 
 async def test_where_all_connections_are_in_use_the_next_one_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +67,10 @@ STREAMING = BEFORE_AN_ANSWER | OF_A_STREAM
 WRONG: list[Any] = [None, [], {}, "text", {"choices": [{}]}, {"content": "text"}, {"candidates": [{}]}]
 
 
-def troubles(table: dict[str, Trouble]) -> pytest.MarkDecorator:
-    """Run a test on each route with each of these troubles."""
+def troubles(table: dict[str, Trouble], routes: Collection[str] = DIALECTS) -> pytest.MarkDecorator:
+    """Run a test on each route with each of these troubles; in `make test` on some of the routes."""
     cells = [
-        pytest.param(dialect, trouble, id=f"{route}-{name}")
+        pytest.param(dialect, trouble, id=f"{route}-{name}", marks=() if route in routes else (pytest.mark.full,))
         for route, dialect in DIALECTS.items()
         for name, trouble in table.items()
     ]
@@ -154,7 +154,7 @@ async def test_an_attempt_at_a_stream_is_a_request(dialect: Dialect, trouble: Tr
     assert (heard.told, heard.slept) == ([], [])
 
 
-@troubles(PLAIN)
+@troubles(PLAIN, ("openai",))
 async def test_the_second_attempt_answers(dialect: Dialect, trouble: Trouble, heard: Heard) -> None:
     """One retry is told and waited for, then the recovery: two requests, and nothing of the first in the answer."""
     async with answering(trouble.reply(dialect), whole(dialect.answer(TEXT))) as wire:
@@ -166,7 +166,7 @@ async def test_the_second_attempt_answers(dialect: Dialect, trouble: Trouble, he
     assert heard.reasons[1] is None
 
 
-@troubles(STREAMING)
+@troubles(STREAMING, ("openai",))
 async def test_the_second_stream_answers(dialect: Dialect, trouble: Trouble, heard: Heard) -> None:
     """Likewise; who reads along is told to forget what was shown, and sees the text once."""
     items: list[Any] = []

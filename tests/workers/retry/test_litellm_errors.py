@@ -57,6 +57,8 @@ class Call:
     code: str | None = None
     action: str = ""
     requests: int = 1
+    repeats: bool = False
+    """Whether another call shows the same, but for the way of reading."""
     arguments: dict[str, object] = field(default_factory=dict)
 
 
@@ -74,6 +76,7 @@ def from_document(answer: Documented, *, stream: bool = False) -> Call:
         says=answer.says,
         code=answer.code if answer.status >= 300 else None,  # litellm keeps nothing but the words then
         action=answer.action,
+        repeats=stream,
     )
 
 
@@ -230,7 +233,10 @@ async def litellm(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     await close_litellm()
 
 
-@pytest.mark.parametrize("call", CALLS, ids=[f"{call.route}: {call.name}" for call in CALLS])
+@pytest.mark.parametrize(
+    "call",
+    [pytest.param(call, id=f"{call.route}: {call.name}", marks=(pytest.mark.full,) if call.repeats else ()) for call in CALLS],
+)
 async def test_litellm_error_is_taken_for_what_happened(call: Call) -> None:
     """Whatever class litellm chose, the reason, the wait and the provider's words come through, of one request."""
     provider = Provider(call)
