@@ -87,6 +87,14 @@ bench-import: $(VENV)/.installed-all ## What `import bus` and `tidings --help` c
 bench: $(VENV)/.installed-all ## How quick the bus is, beside redis-py alone (two minutes, on a quiet machine)
 	$(BIN)/python -m bench.speed --json-file $(JSON)
 
+# SECONDS of faults, SEED, MODE (always, everysec, rdb, none), FAMILY (network, server, process, all), RUNS of each, JOBS at a time,
+# SERVER=valkey; MODE and FAMILY may be several, with commas.
+.PHONY: chaos
+chaos: $(VENV)/.installed-all ## Runs with faults on a real server, checked; SECONDS=8 SEED=1 MODE=everysec RUNS=10 ...
+	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
+		$(if $(FAMILY),--family $(FAMILY)) $(if $(RUNS),--runs $(RUNS)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(filter valkey,$(SERVER)),--valkey)
+
 .PHONY: soak
 soak: $(VENV)/.installed-all ## Whether a worker and a controller grow over 2,000 sessions (two minutes)
 	$(BIN)/python -m bench.soak

@@ -1,7 +1,7 @@
 """The command line as a process that is measured: `python -m bench.observed worker ...` is `tidings worker ...`, and more.
 
-At each SIGUSR1 it writes one line of JSON to standard output: a `Reading` of itself. It ends when its standard input does, so
-that nothing is left behind when who measures is killed.
+It says on standard output when it has loaded what takes time, and at each SIGUSR1 it writes a line of JSON there: a `Reading` of
+itself. It ends when its standard input does, so that nothing is left behind when the process that measures is killed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from pathlib import Path
 
 from bench.growth import Reading
 from workers.cli import main as command_line
-from workers.demo.tied import READY, end_with_input, load
+from workers.llm import load_litellm
+from workers.testing.tied import end_with
+
+READY = b"ready\n"
+"""What it says when it has loaded everything."""
 
 _SELF = Path("/proc/self")
 
 
 def main(arguments: list[str]) -> int:
     """Run the command line with these words; returns its exit code."""
-    threading.Thread(target=end_with_input, name="bench-tie", daemon=True).start()
-    load(arguments[0])
+    threading.Thread(target=end_with, args=(0,), name="bench-tie", daemon=True).start()
+    if arguments[0] == "worker":
+        load_litellm()
     signal.signal(signal.SIGUSR1, lambda *_: _tell())
     os.write(1, READY)
     return command_line(arguments)

@@ -30,9 +30,8 @@ from bench.report import machine
 from bench.subject import Subject, SubjectLost, subject
 from bus import AgentMessage, Bus, SessionStart, StartData, State, UserMessage
 from bus.redis.embedded import EmbeddedServer
-from workers.demo.cast import fleet_environment
 from workers.provider import Fault, Provider, ProviderSettings
-from workers.settings import variable_of
+from workers.testing import processes
 
 SESSIONS = 2000
 ROLES = ("worker", "controller")
@@ -49,12 +48,18 @@ _RESTING = (State.AWAITING_INPUT, State.ERROR)
 _SETTLE_S = 0.3
 """What a worker does after the answer is known: the release, the end of its tasks."""
 _SETTINGS: Mapping[str, object] = {
+    "model": "openai/soak",
     "concurrency": 16,
+    "poll_s": 0.5,
+    "grace_s": 1.0,
+    "llm_timeout_s": 60.0,
     "lease_s": 10.0,
     "renew_s": 1.0,
     "backoff_base_s": 0.1,
     "backoff_cap_s": 0.5,
     "hold_limit_s": 1.0,
+    "park_base_s": 2.0,
+    "park_cap_s": 8.0,
 }
 
 
@@ -150,8 +155,7 @@ def environment(url: str, base_url: str, **settings: object) -> dict[str, str]:
         base_url: address of the provider.
         settings: in place of those of the soak.
     """
-    wanted = {**_SETTINGS, **settings}
-    return fleet_environment(url, base_url) | {variable_of(name): str(value) for name, value in wanted.items()}
+    return processes.environment({**_SETTINGS, "redis_url": url, "api_base": base_url, **settings})
 
 
 async def _info(url: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from bench.growth import Reading
-from workers.demo.tied import READY
+from bench.observed import READY
 from workers.redaction import redact
 
 _READY_S = 60.0

@@ -4,7 +4,7 @@ Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is d
 ``Command`` asks something of a session. Errors are in ``bus.errors``; all are ``TidingsError``.
 """
 
-from bus.archive import Archive, Header, read_archives
+from bus.archive import Archive, Header, read_archives, read_lines
 from bus.bus import Bus
 from bus.channels import Channel
 from bus.decisions import Decision, Due, Snapshot
@@ -19,21 +19,23 @@ from bus.errors import (
     InvalidName,
     KeyReused,
     LeaseLost,
-    NewerRecord,
     OutcomeUnknown,
     PayloadTooLarge,
+    SchemaMismatch,
     SessionDeleted,
     SessionExists,
     SessionHeld,
     SpoiledLog,
     StaleDecision,
     TidingsError,
+    UnexpectedKey,
     UnknownSession,
     Unreachable,
     UnreadableRecord,
     UnsupportedServer,
 )
 from bus.inspection import Queue, Queues, Server
+from bus.lease import Claim, Release, Released, Renewal, Seat
 from bus.listener import Sink
 from bus.logs import Page, Unreadable
 from bus.merge import Gap
@@ -100,10 +102,9 @@ from bus.messages import (
     build,
 )
 from bus.presence import Attendant, Presence
-from bus.publisher import Outbox, Seat
+from bus.publisher import Outbox
 from bus.records import Record
 from bus.roles import Role
-from bus.sessions import Claim, Release, Released, Renewal
 from bus.states import State, Trigger
 from bus.subscription import Statistics, Subscription
 from bus.transfer import Restored
@@ -153,7 +154,6 @@ __all__ = [
     "LlmRetry",
     "LlmRetryData",
     "Message",
-    "NewerRecord",
     "Notice",
     "Outbox",
     "Outcome",
@@ -174,6 +174,7 @@ __all__ = [
     "Result",
     "Role",
     "SayData",
+    "SchemaMismatch",
     "Seat",
     "Server",
     "SessionDelete",
@@ -202,6 +203,7 @@ __all__ = [
     "ToolResult",
     "ToolResultData",
     "Trigger",
+    "UnexpectedKey",
     "UnknownCommand",
     "UnknownEvent",
     "UnknownNotice",
@@ -222,4 +224,5 @@ __all__ = [
     "WorkerReleasedData",
     "build",
     "read_archives",
+    "read_lines",
 ]

@@ -5,18 +5,24 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import IO, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from bus.errors import BadArchive, InvalidMessage
 from bus.messages import Reason, UserMessage, decode_event, explain
-from bus.messages.envelope import Data, Instant, SessionId, Text
+from bus.messages.envelope import LOST, Data, Instant, SessionId, Text
 from bus.states import State
 
 VERSION = 1
 """The version of exports that is written, and the newest that is read."""
+RESTORE_EVENTS = 50_000
+"""Most events of one session that are restored; it is one script, and the server does nothing else meanwhile."""
+RESTORE_BYTES = 32 * 1024 * 1024
+"""Most bytes of them."""
+LINE_BYTES = RESTORE_BYTES
+"""Most bytes of one line: no event of a session that can be restored is longer."""
 _HEADER, _LEFT_OUT = "tidings.export", "tidings.left_out"
 
 
@@ -62,7 +68,7 @@ class LeftOut(Data):
     Attributes:
         type: what it is.
         offset: the place.
-        content: the bytes that were there, in base64; None where there were none.
+        content: the bytes that were there, in base64; None where there were none, or more than a line holds.
     """
 
     type: Literal["tidings.left_out"] = "tidings.left_out"
@@ -72,7 +78,8 @@ class LeftOut(Data):
     @classmethod
     def of(cls, offset: int, content: bytes | None) -> LeftOut:
         """Return the line for what was found at an offset."""
-        return cls(offset=offset, content=None if content is None else base64.b64encode(content).decode())
+        kept = content is not None and len(content) <= LINE_BYTES // 2
+        return cls(offset=offset, content=base64.b64encode(content).decode() if content is not None and kept else None)
 
     def line(self) -> bytes:
         """Return it as it is written."""
@@ -85,38 +92,60 @@ class Archive:
 
     Attributes:
         header: what the export says of it.
-        events: offset, id and JSON of each event, in order; JSON as on the wire but without offset and epoch.
+        events: offset, id and JSON of each event, in order; JSON as on the wire but without offset and epoch. Of a session
+            that is too large to be restored only the first ones.
         said: offset of the newest user message; 0 where there is none.
+        left_out: events that are missing from it; readers will be told of a hole in their place.
+        size: bytes of all its events.
     """
 
     header: Header
     events: tuple[tuple[int, str, bytes], ...]
     said: int = 0
+    left_out: int = 0
+    size: int = 0
 
     @property
-    def left_out(self) -> int:
-        """Events that are missing from it; readers will be told of a hole in their place."""
-        return self.header.events - len(self.events)
+    def too_large(self) -> bool:
+        """Whether it is more than is restored in one step."""
+        return self.header.events > RESTORE_EVENTS or self.size > RESTORE_BYTES
 
     def renamed(self, session: str) -> Archive:
         """Return the same under another session id."""
         header = self.header.model_copy(update={"session": session})
         events = tuple((offset, ident, _renamed(payload, session)) for offset, ident, payload in self.events)
-        return Archive(header, events, self.said)
+        return replace(self, header=header, events=events)
 
 
-def event_line(offset: int, payload: bytes | None) -> bytes:
-    """Return the line of an export for what a log holds at an offset; None: nothing."""
+def event_line(session: str, offset: int, payload: bytes | None) -> bytes:
+    """Return the line of an export for what the log of a session holds at an offset; None: nothing."""
     try:
         event = decode_event(payload or b"")
     except InvalidMessage:
         return LeftOut.of(offset, payload).line()
-    whole = payload is not None and b"\n" not in payload and event.offset == offset
+    whole = payload is not None and b"\n" not in payload and (event.offset, event.subject) == (offset, session)
     return payload if payload is not None and whole else LeftOut.of(offset, payload).line()
+
+
+def read_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file for ``read_archives``; one without an end is not read as a whole.
+
+    Raises:
+        BadArchive: a line has more than `LINE_BYTES`; the error names it.
+    """
+    number = 0
+    while line := file.readline(LINE_BYTES + 1):
+        number += 1
+        if len(line) > LINE_BYTES:
+            raise BadArchive(f"this line has more than {LINE_BYTES} bytes: this is no export, or the file was changed", number)
+        yield line
 
 
 def read_archives(lines: Iterable[bytes]) -> Iterator[Archive]:
     """Yield the sessions of an export, each when its last line was read.
+
+    Args:
+        lines: of a file: ``read_lines``.
 
     Raises:
         BadArchive: a line is not what must stand there, or the file ends too early; the error names the line. The sessions
@@ -132,7 +161,8 @@ def read_archives(lines: Iterable[bytes]) -> Iterator[Archive]:
 
 def _archive(header: Header, number: int, reader: Iterator[tuple[int, bytes]]) -> Archive:
     events: list[tuple[int, str, bytes]] = []
-    said = 0
+    said = left_out = size = 0
+    ids: dict[str, int] = {}
     for offset in range(1, header.events + 1):
         number, line = next(reader, (number, b""))
         if not line:
@@ -141,14 +171,22 @@ def _archive(header: Header, number: int, reader: Iterator[tuple[int, bytes]]) -
         fields = _fields(number, line)
         if fields.get("type") == _LEFT_OUT:
             _check_place(number, offset, fields.get("offset"))
+            left_out += 1
             continue
         event = _event(number, line)
         _check_place(number, offset, event.offset)
-        if event.subject != header.session or event.epoch != header.epoch:
+        if event.subject != header.session or header.epoch not in (event.epoch, LOST):
             raise BadArchive(f"this event is not of session {header.session!r}, as the header says", number)
         said = offset if isinstance(event, UserMessage) else said
-        events.append((offset, event.id, _bare(number, fields)))
-    return Archive(header, tuple(events), said)
+        bare = _bare(number, fields)
+        size += len(bare)
+        # What is too large to be restored is read all the same: the session wanted may come after it.
+        if size <= RESTORE_BYTES and offset <= RESTORE_EVENTS:
+            if event.id in ids:
+                raise BadArchive(f"this event has the id of the one in line {ids[event.id]}: the file was changed", number)
+            ids[event.id] = number
+            events.append((offset, event.id, bare))
+    return Archive(header, tuple(events), said, left_out, size)
 
 
 def _header(number: int, line: bytes) -> Header:
@@ -156,7 +194,7 @@ def _header(number: int, line: bytes) -> Header:
     if fields.get("type") != _HEADER:
         raise BadArchive("an export begins with a line of type tidings.export here", number)
     version = fields.get("version")
-    if isinstance(version, int) and version > VERSION:
+    if type(version) is int and version > VERSION:
         raise BadArchive(f"this export is of version {version}, written by a newer Tidings: update this one", number)
     try:
         return Header.model_validate_json(line)
@@ -166,7 +204,8 @@ def _header(number: int, line: bytes) -> Header:
 
 def _fields(number: int, line: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
+        # As text: of bytes it would guess the encoding.
+        fields = json.loads(line.decode())
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
@@ -182,7 +221,7 @@ def _event(number: int, line: bytes) -> Any:
 
 
 def _check_place(number: int, offset: int, found: object) -> None:
-    if found != offset:
+    if type(found) is not int or found != offset:
         raise BadArchive(f"the event at offset {offset} must stand here: the file has a hole or was changed", number)
 
 
@@ -191,7 +230,7 @@ def _bare(number: int, fields: dict[str, Any]) -> bytes:
     bare = {name: value for name, value in fields.items() if name not in ("offset", "epoch")}
     try:
         return json.dumps(bare, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadArchive("this event holds something that JSON cannot carry", number) from None
 
 

@@ -16,6 +16,7 @@ from bus.children import forget_children, read_children
 from bus.decisions import Decision, Decisions, Due, Snapshot
 from bus.errors import SessionDeleted, TidingsError
 from bus.inspection import Inspection, Queues, Server
+from bus.lease import LEASE_S, Claim, Release, Released, Renewal
 from bus.listener import Listener, Sink
 from bus.logs import PAGE, Logs, Page, Unreadable
 from bus.messages import (
@@ -37,7 +38,7 @@ from bus.records import Record
 from bus.redis.connection import open_connection
 from bus.redis.link import Clock, Link
 from bus.roles import Role
-from bus.sessions import LEASE_S, Claim, Release, Released, Renewal, Sessions
+from bus.sessions import Sessions
 from bus.states import State
 from bus.steering import Steering
 from bus.subscription import BUFFER, REREAD_S, Subscription
@@ -281,7 +282,7 @@ class Bus:
             Unreachable: the server does not answer.
         """
         batch: list[str] = []
-        async for session in self._logs.sessions():
+        async for session in self._logs.names():
             batch.append(session)
             if len(batch) == PAGE:
                 for one in await self._logs.unreadable(batch):
@@ -329,6 +330,11 @@ class Bus:
     async def roll(self) -> tuple[Attendant, ...]:
         """Return which workers and controllers there are; see ``Roll.call``."""
         return await self._roll.call()
+
+    @property
+    def left_out(self) -> int:
+        """How many entries of the list of processes were left out when it was read last; see ``Roll``."""
+        return self._roll.left_out
 
     async def inspect(self) -> Server:
         """Return what the server is like; see ``Inspection.server``."""

@@ -30,6 +30,9 @@ from bus.messages import check_session, is_session
 PLANES = ("status", "events", "commands")
 """The families of channels; their first letters differ (see ``Names.pattern``)."""
 
+_KINDS = {"outcome": "string", "key": "string", "ready": "zset", "due": "zset", "seen": "zset"} | dict.fromkeys(PLANES, "stream")
+"""What the keys hold that are no hashes."""
+
 _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{0,64}")
 
 
@@ -49,7 +52,7 @@ class Channel:
         """
         plane, dot, session = name.partition(".")
         if plane not in PLANES or not dot:
-            raise InvalidName(f"{name[:80]!r} is not a channel: write <plane>.<session>, the planes are {', '.join(PLANES)}")
+            raise InvalidName(f"{repr(name)[:80]} is not a channel: write <plane>.<session>, the planes are {', '.join(PLANES)}")
         if session != "*":
             check_session(session)
         return cls(plane, session)
@@ -99,6 +102,11 @@ class Names:
     def key(self, session: str, digest: str) -> str:
         """Key of the id of the command that was sent under a key of its sender's, which may be any text: hence a digest of it."""
         return self._key(f"key.{session}.{digest}")
+
+    def place(self, key: str) -> tuple[str, str | None]:
+        """Return what a key of ours holds, as the server's TYPE calls it, and the session that it is of; None: of all of them."""
+        what, _, rest = key.removeprefix(self._key("")).partition(".")
+        return _KINDS.get(what, "hash"), rest.partition(".")[0] or None
 
     @property
     def ready(self) -> str:

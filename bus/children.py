@@ -18,6 +18,7 @@ async def read_children(link: Link, session: str) -> tuple[Child, ...]:
 
     Raises:
         Unreachable: the server does not answer.
+        UnreadableRecord: what is kept of them is no hash.
     """
     pipeline = link.pipeline(atomic=False)
     pipeline.hgetall(link.names.children(session))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bus.errors import InvalidMessage, NewerRecord, StaleDecision, UnreadableRecord
+from bus.errors import InvalidMessage, SchemaMismatch, StaleDecision, UnreadableRecord
 from bus.messages import (
     ChildState,
     Command,
@@ -24,10 +25,12 @@ from bus.messages import (
     encode,
 )
 from bus.publisher import RING, RING_S
-from bus.records import Record, check_fit, instant, milliseconds, offset_of, parse_record, salvage_record
+from bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record, salvage_record
 from bus.redis.link import Argument, Link
 from bus.sessions import split_state
 from bus.states import State
+
+log = logging.getLogger("tidings.decisions")
 
 OUTCOME_S = 24 * 3600.0
 """Life of an outcome: an asker that sends the same command again within a day gets the first answer."""
@@ -52,8 +55,8 @@ class Snapshot:
         settled: ids of those that have an outcome already (withdrawn by their askers).
         now: server time.
         more: whether further commands wait that were not read.
-        basis: version, handled offset, touched count and epoch as they stand in a record that cannot be read; None: they are
-            those of `record`.
+        basis: version, handled offset, touched count, epoch, state and random part of the lease as they stand in a record that
+            cannot be read; None: they are those of `record`.
         problem: what cannot be read of the record; '' where all can.
         parents: the sessions as whose child this one may be started, by id, with their states; one that is not there is unknown.
     """
@@ -63,7 +66,7 @@ class Snapshot:
     settled: frozenset[str]
     now: datetime
     more: bool = False
-    basis: tuple[bytes, bytes, bytes, bytes] | None = None
+    basis: tuple[bytes, ...] | None = None
     problem: str = ""
     parents: Mapping[str, State] = field(default_factory=dict)
 
@@ -113,9 +116,12 @@ class Decisions:
 
         Raises:
             Unreachable: the server does not answer.
+            UnexpectedKey: ``due`` is no sorted set.
         """
         args: list[Argument] = [int(visibility_s * 1000), limit]
-        now, *sessions = await self._link.run_again("take_due", [self._link.names.due], args)
+        now, strange, *sessions = await self._link.run_again("take_due", [self._link.names.due], args)
+        if strange:
+            log.warning("due.strange", extra={"count": strange})
         return Due(instant(int(now)), tuple(name.decode() for name in sessions))
 
     async def forget_due(self, session: str) -> None:
@@ -132,7 +138,7 @@ class Decisions:
         Raises:
             Unreachable: the server does not answer.
             UnreadableRecord: the record cannot be read; see ``salvage``.
-            NewerRecord: a newer version wrote it.
+            SchemaMismatch: another version wrote it.
         """
         return await self._look(session, parse_record)
 
@@ -141,7 +147,7 @@ class Decisions:
 
         Raises:
             Unreachable: the server does not answer.
-            NewerRecord: a newer version wrote it.
+            SchemaMismatch: another version wrote it.
         """
         return await self._look(session, _salvaged)
 
@@ -188,10 +194,10 @@ class Decisions:
         for parent in wanted:
             pipeline.hget(self._link.names.record(parent), "state")
         found: dict[str, State] = {}
-        for parent, state in zip(wanted, await self._link.read(pipeline), strict=True):
-            # A state that this version does not know is none that a child could be started under.
+        for parent, state in zip(wanted, await self._link.read_each(pipeline), strict=True):
+            # A state that this version does not know is none that a child could be started under, nor is what cannot be read.
             with contextlib.suppress(ValueError):
-                found[parent] = State((state or b"").decode())
+                found[parent] = State(state.decode() if isinstance(state, bytes) else "")
         return found
 
     async def _settled(self, session: str, commands: tuple[Command, ...]) -> frozenset[str]:
@@ -209,7 +215,7 @@ class Decisions:
         Raises:
             ValueError: there is a new state without its notice, or a notice without a new state.
             StaleDecision: the record or a command is not what the decision rests on any more; nothing was written.
-            NewerRecord: a newer version has written it meanwhile; nothing was written.
+            SchemaMismatch: another version has written it meanwhile; nothing was written.
             SpoiledLog: the events log takes no event; nothing was written.
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             Unreachable: the server does not answer; deciding anew is safe.
@@ -233,13 +239,14 @@ class Decisions:
     def _args(self, snapshot: Snapshot, decision: Decision) -> list[Argument]:
         names, limit, record = self._link.names, self._link.payload_limit, snapshot.record
         session = record.session
-        version, seen, touched, epoch = snapshot.basis or (record.version, record.handled, record.touched, record.epoch)
+        ours = (record.version, record.handled, record.touched, record.epoch, record.state or "", record.lease)
+        version, seen, touched, *identity = snapshot.basis or ours
         args: list[Argument] = [session, version, seen, touched, max(record.handled, decision.handled)]
         args += [decision.to or "", int(decision.revoke), int(decision.ready), milliseconds(decision.due)]
         args += [names.channel("events", session), names.channel("status", session), names.wake, names.outcomes(session)]
         args += [RING, int(RING_S * 1000), int(OUTCOME_S * 1000)]
         args += [decision.state.id, *split_state(decision.state)] if decision.state else ["", "", ""]
-        args.append(epoch)
+        args += identity
         args += _counted([(name, value) for name, value in decision.fields.items()])
         args += _counted([(message.id, encode(message, limit)) for message in decision.messages])
         args += _counted([(notice.id, encode(notice, limit)) for notice in decision.notices])
@@ -263,21 +270,21 @@ def _problem(session: str, fields: Mapping[bytes, bytes]) -> str:
     """Say what cannot be read of a record; '' where all can.
 
     Raises:
-        NewerRecord: a newer version wrote it.
+        SchemaMismatch: another version wrote it.
     """
     try:
         parse_record(session, fields)
-    except NewerRecord:
+    except SchemaMismatch:
         raise
     except UnreadableRecord as error:
         return error.cause
     return ""
 
 
-def _basis(fields: Mapping[bytes, bytes]) -> tuple[bytes, bytes, bytes, bytes]:
+def _basis(fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
     """Return what a decision rests on as it stands there, whatever it is."""
-    count = {name: fields.get(name, b"0") for name in (b"version", b"handled", b"touched")}
-    return count[b"version"], count[b"handled"], count[b"touched"], fields.get(b"epoch", b"")
+    counts = (fields.get(name, b"0") for name in (b"version", b"handled", b"touched"))
+    return (*counts, *(fields.get(name, b"") for name in (b"epoch", b"state", b"lease")))
 
 
 def _counted(pairs: list[tuple[Any, Any]]) -> list[Argument]:
@@ -286,16 +293,19 @@ def _counted(pairs: list[tuple[Any, Any]]) -> list[Argument]:
 
 def _end(fields: Mapping[bytes, bytes]) -> float:
     """Return the newest offset of the commands; what lies beyond it was not sent, and handling it would hide what will be."""
-    count = fields.get(b"commands", b"0")
-    return int(count) if count.isdigit() else math.inf
+    count = count_of(fields.get(b"commands"))
+    return math.inf if count is None else count
 
 
 def _command(session: str, item: Any) -> Command:
     """Read a stored command; one that cannot be read is kept as an unknown one, so that it gets its outcome."""
     offset = offset_of(item)
+    command: Command | None
     try:
         command = decode_command(item[1][b"m"])
     except (InvalidMessage, KeyError):
+        command = None
+    if command is None or command.subject != session:
         command = _unreadable(session, item[1].get(b"id", b"").decode("ascii", "replace"), offset)
     return command.model_copy(update={"offset": offset})
 

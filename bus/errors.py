@@ -3,12 +3,13 @@
     TidingsError
     ├── BadAddress            the address of the server cannot be used as written
     ├── Unreachable           nothing answered, or the connection was lost
+    │   └── UnexpectedKey     a key that all sessions share holds another type of value; nothing works until it is taken away
     ├── AccessDenied          the server answered, and refused our name, password or rights
     ├── UnsupportedServer     the server is too old
     ├── InvalidMessage        the content cannot be put on the wire, or what came from it cannot be read
     │   ├── InvalidName       a session id or a channel is not written as the rules say
     │   ├── UnreadableRecord  the record of a session cannot be read; it can still be exported and deleted
-    │   │   ├── NewerRecord   it was written by a newer Tidings
+    │   │   ├── SchemaMismatch  it was written by another version of Tidings
     │   │   └── SpoiledLog    its events log holds what the record does not know of; nothing can be appended
     │   ├── BadArchive        an export cannot be read, or is too large to be restored
     │   └── PayloadTooLarge   the message is over the payload limit
@@ -30,6 +31,12 @@ text says what to do. No text ever holds credentials.
 
 from __future__ import annotations
 
+TAKE_AWAY = (
+    "something else wrote it; rename it or take it away (redis-cli: RENAME, DEL), "
+    "or give Tidings a prefix of its own (TIDINGS_PREFIX)"
+)
+"""What to do about a key of ours that holds another type of value."""
+
 
 class TidingsError(Exception):
     """Any error of the bus."""
@@ -49,6 +56,22 @@ class Unreachable(TidingsError, ConnectionError):
     def __init__(self, message: str, *, address: str = "") -> None:
         super().__init__(message)
         self.address = address
+
+
+class UnexpectedKey(Unreachable):
+    """A key that all sessions share holds another type of value: something else wrote it.
+
+    A kind of absence: nothing works until a person takes the key away, processes outlast it, and what was to be written was not.
+
+    Attributes:
+        key: its name.
+        found: what it is, as the server's TYPE calls it.
+    """
+
+    def __init__(self, key: str, found: str, kind: str, *, address: str = "") -> None:
+        super().__init__(f"the key {key} is a {found} and not a {kind}: {TAKE_AWAY}", address=address)
+        self.key = key
+        self.found = found
 
 
 class AccessDenied(TidingsError, PermissionError):
@@ -82,25 +105,38 @@ class UnreadableRecord(InvalidMessage):
 
     Attributes:
         session: its id.
-        cause: which field, and what is wrong with it.
+        cause: which field or key, and what is wrong with it.
+        advice: what to do, where it is something else than to export and delete the session.
     """
 
-    def __init__(self, session: str, cause: str) -> None:
-        super().__init__(
-            f"the record of session {session!r} cannot be read: {cause}; "
-            f"`tidings export {session}` keeps its history, `tidings delete {session}` takes it away"
+    advice: str = ""
+
+    def __init__(self, session: str, cause: str, advice: str = "") -> None:
+        usual = f"`tidings export {session}` keeps its history, `tidings delete {session}` takes it away"
+        what = f"session {session!r}" if advice else f"the record of session {session!r}"
+        super().__init__(f"{what} cannot be read: {cause}; {advice or usual}")
+        self.session = session
+        self.cause = cause
+        self.advice = advice
+
+
+class SchemaMismatch(UnreadableRecord):
+    """The record of a session was written with another schema, by another version of Tidings; nothing of it is touched.
+
+    Attributes:
+        schema: the number that the record says.
+    """
+
+    def __init__(self, session: str, schema: int) -> None:
+        cause = f"it was written with schema {schema} by another version of Tidings"
+        InvalidMessage.__init__(
+            self,
+            f"session {session!r} cannot be used: {cause}; run `tidings export {session}` with that version, "
+            "and `tidings import` the file with this one under another name, or into an empty Redis",
         )
         self.session = session
         self.cause = cause
-
-
-class NewerRecord(UnreadableRecord):
-    """The record of a session was written by a newer Tidings; this one touches nothing of it."""
-
-    def __init__(self, session: str) -> None:
-        InvalidMessage.__init__(self, f"session {session!r} was written by a newer Tidings: update this process")
-        self.session = session
-        self.cause = "it was written by a newer Tidings"
+        self.schema = schema
 
 
 class SpoiledLog(UnreadableRecord):

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from bus.records import instant
+from bus.records import LAST_MS, instant
 from bus.redis.link import Link
 from bus.roles import Role, trials
 
@@ -205,7 +205,8 @@ def _queue(length: int, first: list[Any]) -> Queue:
     if not first:
         return Queue(0)
     member, score = first[0]
-    return Queue(int(length), member.decode(errors="replace"), instant(float(score)))
+    # Where the time is none of ours it is at the end of time that is nearer.
+    return Queue(int(length), member.decode(errors="replace"), instant(min(max(float(score), 0.0), LAST_MS)))
 
 
 def _text(value: Any) -> str:

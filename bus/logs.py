@@ -7,17 +7,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, UnknownSession, UnreadableRecord
-from bus.messages import Message, decode
-from bus.records import Record, offset_of, parse_record
+from bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, TidingsError, UnknownSession, UnreadableRecord
+from bus.messages import Message, decode, is_session
+from bus.records import Record, count_of, epoch_of, offset_of, parse_record
 from bus.redis.link import Link
 from bus.states import State
 
 log = logging.getLogger("tidings.logs")
 
+Fields = dict[bytes, bytes] | TidingsError
+"""The hash of a session, or why there is none to read."""
 PAGE = 500
 """Entries read at a time. Replay in pages of 1,000 is no quicker, and a page of large messages must fit in memory."""
 _SCAN = 200
+_SHOWN = 80
+"""Characters that are shown of a name that is none."""
 _TOLD = 1000
 """Of so many channels and records is remembered that it was told what cannot be read of them."""
 
@@ -50,14 +54,16 @@ class Unreadable:
     Attributes:
         session: its id.
         cause: which field, and what is wrong with it.
-        newer: whether it is in order, and was written by a newer version.
+        other_schema: whether it is in order, and was written by another version.
         spoiled: whether it is in order, and something else wrote into the events log.
+        advice: what to do, where it is something else than to export and delete the session.
     """
 
     session: str
     cause: str
-    newer: bool
+    other_schema: bool
     spoiled: bool = False
+    advice: str = ""
 
 
 class Logs:
@@ -92,7 +98,7 @@ class Logs:
             UnreadableRecord: the record cannot be read.
             Unreachable: the server does not answer.
         """
-        return parse_record(session, (await self._hashes([session]))[0])
+        return _parsed(session, (await self._hashes([session]))[0])
 
     async def records(self, sessions: list[str]) -> list[Record | None]:
         """Return the records of several sessions, in the order asked; None for one that is not there or cannot be read.
@@ -103,39 +109,47 @@ class Logs:
         return [self._readable(session, fields) for session, fields in zip(sessions, await self._hashes(sessions), strict=True)]
 
     async def unreadable(self, sessions: list[str]) -> list[Unreadable]:
-        """Return those of several sessions whose records cannot be read, or whose events logs hold what something else wrote.
+        """Return those of several names that are no sessions, whose records cannot be read, or whose logs of events do not fit.
 
         Raises:
             Unreachable: the server does not answer.
         """
-        found: list[Unreadable] = []
+        found = [self._strange(name) for name in sessions if not is_session(name)]
+        sessions = [name for name in sessions if is_session(name)]
         known: dict[str, int] = {}
         for session, fields in zip(sessions, await self._hashes(sessions), strict=True):
             try:
-                record = parse_record(session, fields)
+                record = _parsed(session, fields)
             except UnreadableRecord as error:
-                found.append(Unreadable(session, error.cause, isinstance(error, NewerRecord)))
+                found.append(Unreadable(session, error.cause, isinstance(error, SchemaMismatch), advice=error.advice))
             else:
                 known |= {session: record.events} if record is not None else {}
-        found += [
-            Unreadable(session, SpoiledLog(session).cause, newer=False, spoiled=True) for session in await self._spoiled(known)
-        ]
-        return found
+        return found + await self._spoiled(known)
 
-    async def _spoiled(self, ends: dict[str, int]) -> list[str]:
-        """Return which of several sessions have an entry in their events log that their record does not know of."""
+    def _strange(self, name: str) -> Unreadable:
+        """Tell of a name in the list of sessions that is none."""
+        advice = f"take it out of the list of sessions (redis-cli: HDEL {self._link.names.sessions} NAME)"
+        return Unreadable(ascii(name)[:_SHOWN], "no session can be called that", other_schema=False, advice=advice)
+
+    async def _spoiled(self, ends: dict[str, int]) -> list[Unreadable]:
+        """Return which of several sessions have no log under its key, or an entry in it beyond what the record counts."""
         pipeline = self._link.pipeline(atomic=True)
         for session, end in ends.items():
             pipeline.xrange(self._link.names.log("events", session), min=f"({end}-0", max="+", count=1)
             # What was appended since the record was read is counted there now.
             pipeline.hmget(self._link.names.record(session), ["events"])
-        answers = await self._link.read(pipeline) if ends else []
-        pairs = zip(ends, answers[::2], answers[1::2], strict=True)
-        return [session for session, raw, (end,) in pairs if raw and offset_of(raw[0]) > _number(end)]
+        answers = await self._link.read_each(pipeline) if ends else []
+        found: list[Unreadable] = []
+        for session, raw, end in zip(ends, answers[::2], answers[1::2], strict=True):
+            if isinstance(raw, UnreadableRecord):
+                found.append(Unreadable(session, raw.cause, other_schema=False, advice=raw.advice))
+            elif raw and not isinstance(end, UnreadableRecord) and offset_of(raw[0]) > _number(end[0]):
+                found.append(Unreadable(session, SpoiledLog(session).cause, other_schema=False, spoiled=True))
+        return found
 
-    def _readable(self, session: str, fields: dict[bytes, bytes]) -> Record | None:
+    def _readable(self, session: str, fields: Fields) -> Record | None:
         try:
-            return parse_record(session, fields)
+            return _parsed(session, fields)
         except UnreadableRecord as error:
             if self._first_time(f"session.{session}"):
                 log.warning("record.unreadable", extra={"session": session, "cause": error.cause})
@@ -150,11 +164,11 @@ class Logs:
         self._told[what] = None
         return True
 
-    async def _hashes(self, sessions: list[str]) -> list[dict[bytes, bytes]]:
+    async def _hashes(self, sessions: list[str]) -> list[Fields]:
         pipeline = self._link.pipeline(atomic=False)
         for session in sessions:
             pipeline.hgetall(self._link.names.record(session))
-        return await self._link.read(pipeline)
+        return await self._link.read_each(pipeline)
 
     async def page(self, plane: str, session: str, after: int, limit: int = PAGE) -> Page:
         """Read up to ``limit`` entries after an offset, together with epoch and end of the log."""
@@ -163,17 +177,17 @@ class Logs:
         pipeline.hmget(names.record(session), ["epoch", plane, "state"])
         pipeline.xrange(names.log(plane, session), min=f"{after}-0", max="+", count=limit + 1)
         (epoch, end, state), raw = await self._link.read(pipeline)
-        entries = [_entry(plane, item) for item in raw]
+        entries = [_entry(plane, session, epoch_of(epoch), item) for item in raw]
         id_before = ""
         if entries and entries[0][0] == after:
-            id_before = raw[0][1].get(b"id", b"").decode()
+            id_before = raw[0][1].get(b"id", b"").decode(errors="replace")
             entries = entries[1:]
         entries = entries[:limit]
         ours = [entry for entry in entries if _known(end, entry[0])]
         foreign: list[tuple[int, Message | None]] = [(offset, None) for offset, _ in entries[len(ours) :]]
         self._count(f"{plane}.{session}", ours + foreign)
         deleted = state == State.DELETED.value.encode()
-        return Page(_said(epoch), _number(end), tuple(ours), id_before, deleted, len(foreign))
+        return Page(epoch_of(epoch), _number(end), tuple(ours), id_before, deleted, len(foreign))
 
     def _count(self, channel: str, entries: list[tuple[int, Message | None]]) -> None:
         """Count what could not be read, and say so once for each channel."""
@@ -187,8 +201,9 @@ class Logs:
         pipeline = self._link.pipeline(atomic=False)
         for session in sessions:
             pipeline.hmget(self._link.names.record(session), ["epoch", plane])
-        answers = await self._link.read(pipeline)
-        return [(_said(epoch) or "", _number(end)) for epoch, end in answers]
+        answers = await self._link.read_each(pipeline)
+        # What cannot be read has not moved.
+        return [("", 0) if isinstance(one, UnreadableRecord) else (epoch_of(one[0]) or "", _number(one[1])) for one in answers]
 
     async def scan(self, cursor: int) -> tuple[int, dict[str, str]]:
         """Return the next cursor and the state of each of some sessions, from a cursor on: 0 begins, and 0 is the end.
@@ -201,7 +216,7 @@ class Logs:
         pipeline = self._link.pipeline(atomic=False)
         pipeline.hscan(self._link.names.sessions, cursor, count=_SCAN)
         following, found = (await self._link.read(pipeline))[0]
-        return int(following), {name.decode(): state.decode() for name, state in found.items()}
+        return int(following), {name.decode(errors="replace"): state.decode(errors="replace") for name, state in found.items()}
 
     async def sessions(self, state: State | None = None) -> AsyncIterator[str]:
         """Yield the ids of all sessions, or of those in one state; each once, in no order.
@@ -209,40 +224,49 @@ class Logs:
         Raises:
             Unreachable: the server does not answer.
         """
+        async for name in self.names(state):
+            if is_session(name):
+                yield name
+
+    async def names(self, state: State | None = None) -> AsyncIterator[str]:
+        """Yield what stands in the list of sessions, also what no session can be called; see ``sessions``."""
         cursor, seen = 0, set[str]()
         while True:
             cursor, found = await self.scan(cursor)
-            for session, current in found.items():
-                if session not in seen and (state is None or current == state):
-                    seen.add(session)
-                    yield session
+            for name, current in found.items():
+                if name not in seen and (state is None or current == state):
+                    seen.add(name)
+                    yield name
             if cursor == 0:
                 return
 
 
-def _said(value: bytes | None) -> str | None:
-    return value.decode(errors="replace") if value else None
+def _parsed(session: str, fields: Fields) -> Record | None:
+    if isinstance(fields, TidingsError):
+        raise fields
+    return parse_record(session, fields)
 
 
 def _number(value: bytes | None) -> int:
     """Return a count of a record; one that cannot be read is 0: the log is then read from what it holds."""
-    return int(value) if value and value.isdigit() else 0
+    return count_of(value) or 0
 
 
 def _known(end: bytes | None, offset: int) -> bool:
     """Whether the record knows of an entry; a reader that took what lies beyond the end would miss what comes next."""
-    return (end is not None and not end.isdigit()) or offset <= _number(end)
+    return count_of(end) is None or offset <= _number(end)
 
 
-def _entry(plane: str, item: Any) -> tuple[int, Message | None]:
+def _entry(plane: str, session: str, epoch: str | None, item: Any) -> tuple[int, Message | None]:
     offset = offset_of(item)
     try:
         message = decode(plane, item[1][b"m"])
     except (InvalidMessage, KeyError):
         return offset, None
-    return offset, _placed(message, offset)
+    return offset, _placed(message, offset, epoch) if message.subject == session else None
 
 
-def _placed(message: Message, offset: int) -> Message:
-    """Return the message; the entry's id says where it stands, also when the JSON was tampered with."""
-    return message if message.offset == offset else message.model_copy(update={"offset": offset})
+def _placed(message: Message, offset: int, epoch: str | None) -> Message:
+    """Return the message; the entry's id and the record say where it stands, also when the JSON was tampered with."""
+    right = message.offset == offset and message.epoch == epoch
+    return message if right else message.model_copy(update={"offset": offset, "epoch": epoch})

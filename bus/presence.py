@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import Field, ValidationError
 
-from bus.messages.envelope import Data, Instant, Text
+from bus.messages.envelope import Data, Instant, SessionId, Text
 from bus.records import instant
 from bus.redis.clients import installed_version
 from bus.redis.link import Argument, Link
@@ -19,6 +19,17 @@ LIVE_S = 3 * BEAT_S
 """For how long after that it is taken to live: two beats may be lost."""
 KEEP_S = 24 * 3600.0
 """For how long a silent one is kept, so that people see in the morning what was lost in the night."""
+
+
+HELD = 1000
+"""Most sessions that one process holds; a worker has no more slots."""
+CALLED = 1000
+"""Most processes on the roll: those heard of last."""
+CALLED_BYTES = 1024 * 1024
+"""Most bytes that the processes on the roll say of themselves; what is beyond that is no fleet of ours. Each viewer of a
+gateway gets all of it, again and again."""
+_MOST = 2**53 - 1
+"""The largest number that every reader of JSON holds exactly."""
 
 
 class Presence(Data):
@@ -41,18 +52,18 @@ class Presence(Data):
     """
 
     role: Role
-    name: Text = Field(min_length=1)
-    host: Text = ""
-    pid: int = Field(default=0, ge=0)
-    version: Text = Field(default_factory=installed_version)
+    name: Text = Field(min_length=1, max_length=200)
+    host: Text = Field(default="", max_length=255)
+    pid: int = Field(default=0, ge=0, le=_MOST)
+    version: Text = Field(default_factory=installed_version, max_length=64)
     started_at: Instant | None = None
-    sessions: tuple[str, ...] = ()
-    concurrency: int = Field(default=0, ge=0)
-    model: Text | None = None
+    sessions: tuple[SessionId, ...] = Field(default=(), max_length=HELD)
+    concurrency: int = Field(default=0, ge=0, le=_MOST)
+    model: Text | None = Field(default=None, max_length=200)
     starting: bool = False
     draining: bool = False
-    unreadable: int = Field(default=0, ge=0)
-    skipped: int = Field(default=0, ge=0)
+    unreadable: int = Field(default=0, ge=0, le=_MOST)
+    skipped: int = Field(default=0, ge=0, le=_MOST)
 
     @property
     def member(self) -> str:
@@ -76,10 +87,15 @@ class Attendant:
 
 
 class Roll:
-    """The list of the processes of one installation."""
+    """The list of the processes of one installation.
+
+    Attributes:
+        left_out: entries that were left out when the list was read last: not to be read, too many, or too large.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self.left_out = 0
 
     async def attend(self, presence: Presence) -> None:
         """Say that a process is there; it is taken to live for `LIVE_S`.
@@ -105,27 +121,51 @@ class Roll:
         await self._link.run_again("attend", [names.seen, names.presences], args)
 
     async def call(self) -> tuple[Attendant, ...]:
-        """Return who was there within the last day, by role and name. What cannot be read is left out.
+        """Return who was there within the last day, by role and name: at most `CALLED` processes, those heard of last.
+
+        What cannot be read, or would take the whole beyond `CALLED_BYTES`, is left out and counted in ``left_out``.
 
         Raises:
             Unreachable: the server does not answer.
+            UnexpectedKey: a key of the list holds another type of value.
             AccessDenied: the user may not do that.
         """
         names = self._link.names
         pipeline = self._link.pipeline(atomic=False)
-        pipeline.zrange(names.seen, 0, -1, withscores=True)
-        pipeline.hgetall(names.presences)
+        pipeline.zrange(names.seen, -CALLED - 1, -1, withscores=True)
+        # Also where nobody is there: a key of another type is told.
+        pipeline.hmget(names.presences, [""])
         pipeline.time()
-        seen, said, (seconds, micros) = await self._link.read(pipeline)
+        seen, _, (seconds, micros) = await self._link.read(pipeline)
+        seen.reverse()
+        said = await self._said([member for member, _ in seen[:CALLED]])
         now_ms = seconds * 1000 + micros / 1000
-        found = (_attendant(said.get(member), float(score), now_ms) for member, score in seen)
-        return tuple(sorted((one for one in found if one), key=lambda one: (one.presence.role, one.presence.name)))
+        found: list[Attendant] = []
+        size = 0
+        for (member, score), what in zip(seen, said, strict=False):
+            one = _attendant(member, what, float(score), now_ms) if size + len(what or b"") <= CALLED_BYTES else None
+            if one is not None:
+                found.append(one)
+                size += len(what or b"")
+        self.left_out = len(seen) - len(found)
+        return tuple(sorted(found, key=lambda one: (one.presence.role, one.presence.name)))
+
+    async def _said(self, members: list[bytes]) -> list[bytes | None]:
+        if not members:
+            return []
+        pipeline = self._link.pipeline(atomic=False)
+        pipeline.hmget(self._link.names.presences, members)
+        found: list[bytes | None] = (await self._link.read(pipeline))[0]
+        return found
 
 
-def _attendant(said: bytes | None, seen_ms: float, now_ms: float) -> Attendant | None:
+def _attendant(member: bytes, said: bytes | None, seen_ms: float, now_ms: float) -> Attendant | None:
     try:
         presence = Presence.model_validate_json(said or b"")
-        return Attendant(presence, instant(seen_ms), now_ms - seen_ms <= LIVE_S * 1000)
+        seen_at = instant(seen_ms)
     except (ValidationError, ValueError, OverflowError, OSError):
         # Of a later version, or not ours: a list must not fail over one line of it.
         return None
+    # What was heard of in the future was not heard of.
+    live = abs(now_ms - seen_ms) <= LIVE_S * 1000
+    return Attendant(presence, seen_at, live) if presence.member.encode() == member else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
 
 from bus.errors import LeaseLost, SessionDeleted, TidingsError, UnknownSession, Unreachable
-from bus.messages import Notice, Picture, encode
+from bus.lease import Seat
+from bus.messages import Notice, encode
 from bus.records import check_fit
 from bus.redis.link import Argument, Link
 
@@ -24,28 +24,13 @@ RETRY_BASE_S = 0.05
 RETRY_CAP_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """What a worker shows with what it writes: the right to write, and what it is doing.
-
-    Attributes:
-        token: fencing token of its lease.
-        nudge: nudges that it has seen; an older picture is not believed.
-        picture: what it is doing as of this notice; None leaves what is known.
-    """
-
-    token: int
-    nudge: int = 0
-    picture: Picture | None = None
-
-
 async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -> int:
     """Publish one notice and return its offset.
 
     Raises:
         UnknownSession: there is no such session.
         SessionDeleted: it was deleted.
-        NewerRecord: its record was written by a newer version.
+        SchemaMismatch: its record was written by another version.
         UnreadableRecord: what the scripts count with cannot be read.
         LeaseLost: the seat was taken away; nothing was written.
         Unreachable: the server does not answer; the notice may have been stored.
@@ -53,9 +38,9 @@ async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -
     """
     names, session = link.names, notice.subject
     keys = [names.record(session), names.log("status", session), names.due]
-    token = "" if seat is None else str(seat.token)
+    shown: tuple[Argument, ...] = ("", "", "") if seat is None else seat.claim.shown
     picture = seat.picture.model_dump_json() if seat is not None and seat.picture is not None else ""
-    args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, link.payload_limit), token]
+    args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, link.payload_limit), *shown]
     args += [picture, seat.nudge if seat else 0, RING, int(RING_S * 1000)]
     answer = await link.run_again("publish", keys, [*args, "0"], [*args, "1"])
     check_fit(session, answer)

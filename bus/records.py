@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from bus.errors import InvalidMessage, NewerRecord, SpoiledLog, UnreadableRecord
+from bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, UnreadableRecord
 from bus.messages import (
     Notice,
     Picture,
@@ -22,17 +23,41 @@ from bus.messages import (
     explain,
     is_session,
 )
-from bus.schema import SCHEMA, upgraded
+from bus.messages.envelope import LOST
 from bus.states import State
 
 T = TypeVar("T")
 
+SCHEMA = 3
+"""The schema of records that this version reads and writes; ``prelude.lua`` has the same number."""
+
+_EPOCH = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+"""What an epoch looks like; it stands in ids, cursors and frames, and scripts put it into JSON as it is."""
+LAST_MS = 253_370_764_800_000
+"""The year 9999, in whatever time zone it is shown."""
 _WAITING = frozenset({State.RETRYING, State.RATE_LIMITED})
 
 
 def instant(milliseconds: float) -> datetime:
     """Return the instant of so many milliseconds since 1970, as Redis keeps it."""
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+def count_of(value: bytes | None) -> int | None:
+    """Return a count as the scripts keep it, 0 for one that is not there; None: it is none.
+
+    The same rule is in ``prelude.lua``: digits, and below 2^53, beyond which neither Lua nor readers of JSON hold every number.
+    """
+    if not value:
+        return 0
+    return int(value) if value.isdigit() and len(value) < 17 and int(value) < 2**53 else None
+
+
+def epoch_of(value: bytes | None) -> str | None:
+    """Return the epoch of a record, None where there is none; ``lost`` stands for one that cannot be read."""
+    if not value:
+        return None
+    return value.decode() if _EPOCH.fullmatch(value) else LOST
 
 
 def offset_of(entry: Sequence[Any]) -> int:
@@ -58,7 +83,8 @@ class Record:
         by: who asked for the state; None: nobody.
         reason: reason of the wait or failure, None where there is none.
         since: when it entered the state.
-        token: fencing token; a write with another is refused.
+        token: fencing token; it grows with each claim and each loss of one. A write with another is refused.
+        lease: random part of the newest lease; a write with another is refused as well.
         lease_until: until when its worker holds it.
         worker: who holds it; None: nobody.
         picture: what the worker is doing; of a session without one its model, and what it is parked for or has failed at.
@@ -80,7 +106,7 @@ class Record:
         touched: grows with everything that may want a decision.
         failures: how often in a row controllers failed to handle it.
         last: the newest notice.
-        schema: what it was written as; an older one is upgraded when it is read.
+        schema: the form in which it was written; a version reads its own and no other.
     """
 
     session: str
@@ -92,6 +118,7 @@ class Record:
     reason: Reason | None = None
     since: datetime | None = None
     token: int = 0
+    lease: str = ""
     lease_until: datetime | None = None
     worker: WorkerRef | None = None
     picture: Picture = field(default_factory=Picture)
@@ -176,30 +203,45 @@ def parse_record(session: str, fields: Mapping[bytes, bytes]) -> Record | None:
 
     Raises:
         UnreadableRecord: a field cannot be read; the text names it and does not quote it.
-        NewerRecord: a newer version wrote it.
+        SchemaMismatch: another version wrote it.
     """
     if not fields:
         return None
     try:
+        _check_schema(session, fields)
         if not fields.get(b"epoch"):
             raise InvalidMessage("epoch: missing")
-        return _parse(session, upgraded(session, fields), _read)
-    except NewerRecord:
+        return _parse(session, fields, _read)
+    except SchemaMismatch:
         raise
     except InvalidMessage as error:
         raise UnreadableRecord(session, str(error)) from None
+
+
+def _check_schema(session: str, fields: Mapping[bytes, bytes]) -> None:
+    """Check that this version can read a hash.
+
+    Raises:
+        SchemaMismatch: another version wrote it.
+        InvalidMessage: its schema is missing, or is none.
+    """
+    schema = fields.get(b"schema", b"")
+    if not schema.isdigit() or len(schema) > 9 or schema.startswith(b"0"):
+        raise InvalidMessage("schema: not a number above 0" if schema else "schema: missing")
+    if int(schema) != SCHEMA:
+        raise SchemaMismatch(session, int(schema))
 
 
 def check_fit(session: str, answer: Sequence[Any]) -> None:
     """Check that a script did not find a record or a log that it must not add to.
 
     Raises:
-        NewerRecord: a newer version wrote the record.
+        SchemaMismatch: another version wrote the record.
         SpoiledLog: something else wrote into the events log.
         UnreadableRecord: what the scripts count with cannot be read.
     """
-    if answer[0] == b"newer":
-        raise NewerRecord(session)
+    if answer[0] == b"schema":
+        raise SchemaMismatch(session, int(answer[1]))
     if answer[0] == b"spoiled":
         raise SpoiledLog(session)
     if answer[0] == b"unreadable":
@@ -219,37 +261,37 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
     return Record(
         session=session,
         state=read("state", State),
-        epoch=read("epoch", str) or "",
-        version=read("version", int) or 0,
+        epoch=read("epoch", _epoch) or "",
+        version=read("version", _count) or 0,
         why=read("why", str) or "",
         by=read("by", str),
         reason=read("reason", Reason),
         since=read("since", _when),
-        token=read("token", int) or 0,
+        token=read("token", _count) or 0,
+        lease=read("lease", str) or "",
         lease_until=read("lease_until", _when),
         worker=read("worker", WorkerRef.model_validate_json),
         picture=read("picture", Picture.model_validate_json) or Picture(),
-        nudge=read("nudge", int) or 0,
+        nudge=read("nudge", _count) or 0,
         resume_at=read("resume_at", _when),
-        parks=read("parks", int) or 0,
-        losses=read("losses", int) or 0,
+        parks=read("parks", _count) or 0,
+        losses=read("losses", _count) or 0,
         paused_by=read("paused_by", str),
-        pending=bool(read("pending", int)),
+        pending=bool(read("pending", _count)),
         parent=read("parent", _name),
         name=read("name", _name),
-        children=read("children", int) or 0,
-        awaits=read("awaits", int) or 0,
+        children=read("children", _count) or 0,
+        awaits=read("awaits", _count) or 0,
         shown=read("shown", str) or "",
         reported=read("reported", str) or "",
-        said=read("said", int) or 0,
-        status=read("status", int) or 0,
-        events=read("events", int) or 0,
-        commands=read("commands", int) or 0,
-        handled=read("handled", int) or 0,
-        touched=read("touched", int) or 0,
-        failures=read("failures", int) or 0,
+        said=read("said", _count) or 0,
+        status=read("status", _count) or 0,
+        events=read("events", _count) or 0,
+        commands=read("commands", _count) or 0,
+        handled=read("handled", _count) or 0,
+        touched=read("touched", _count) or 0,
+        failures=read("failures", _count) or 0,
         last=read("last", decode_notice),
-        schema=read("schema", int) or 1,
     )
 
 
@@ -282,5 +324,20 @@ def _name(value: str) -> str:
     return value
 
 
+def _count(value: str) -> int:
+    found = count_of(value.encode())
+    if found is None:
+        raise InvalidMessage("not a count")
+    return found
+
+
+def _epoch(value: str) -> str:
+    if not _EPOCH.fullmatch(value.encode()):
+        raise InvalidMessage("not an epoch")
+    return value
+
+
 def _when(value: str) -> datetime:
+    if not (value.isascii() and value.isdigit() and len(value) < 16 and int(value) < LAST_MS):
+        raise InvalidMessage("not a time")
     return instant(int(value))

@@ -40,7 +40,7 @@ _LOOK = {
     "ready": "zcard zrange",
     "due": "zcard zrange",
     "seen": "zrange",
-    "presences": "hgetall",
+    "presences": "hmget",
 }
 
 _PERSON = _LOOK | {
@@ -78,7 +78,7 @@ _KEYS: Mapping[Role, Mapping[str, str]] = {
     },
     Role.PERSON: _PERSON,
     Role.VIEWER: _LOOK,
-    Role.GATEWAY: _PERSON | {"seen": "zadd zrange zrangebyscore zrem", "presences": "hdel hgetall hset"},
+    Role.GATEWAY: _PERSON | {"seen": "zadd zrange zrangebyscore zrem", "presences": "hdel hmget hset"},
 }
 """Commands by what they work on, for each role."""
 
@@ -137,6 +137,8 @@ def grants(role: Role, names: Names) -> tuple[Grant, ...]:
     found = [Grant(tuple(_EVERYBODY.split()))]
     if role in _SCRIPTED:
         found.append(Grant(tuple(_SCRIPTS.split()), tuple(keys[what] for what in _SCRIPTED[role].split())))
+    # What is wrong with a key is told by its type.
+    found.append(Grant(("type",), tuple(keys[what] for what in _KEYS[role])))
     found += [Grant(tuple(commands.split()), (keys[what],)) for what, commands in _KEYS[role].items()]
     for commands, wanted in (("publish", _PUBLISH), ("subscribe unsubscribe", _SUBSCRIBE)):
         if role in wanted:
@@ -193,6 +195,7 @@ _ARGUMENTS: Mapping[str, str] = {
     "pexpire": "1",
     "publish": "m",
     "set": "v",
+    "type": "",
     "xadd": "* f v",
     "xlen": "",
     "xrange": "- +",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,120 +18,33 @@ from bus.errors import (
     TidingsError,
     UnknownSession,
     Unreachable,
+    UnreadableRecord,
 )
+from bus.lease import LEASE_S, Claim, Release, Released, Renewal
 from bus.messages import (
     Event,
     Notice,
     Picture,
-    Reason,
     SessionState,
     SessionStateData,
-    Wait,
     WorkerClaimed,
     WorkerClaimedData,
     WorkerRef,
     WorkerReleased,
     WorkerReleasedData,
     encode,
+    is_session,
 )
 from bus.publisher import RING, RING_S
 from bus.records import check_fit, instant, milliseconds
 from bus.redis.link import Argument, Link
 from bus.states import State, Trigger, next_state
 
-LEASE_S = 10.0
-"""Length of a lease in seconds, by default."""
+log = logging.getLogger("tidings.sessions")
+
 _RELEASES = frozenset({Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.PARK, Trigger.HAND_BACK})
 _LOOK = 16
 """Queued sessions that one attempt to claim looks at; other workers take some of them at the same moment."""
-ALL_READ = 2**53 - 1
-"""As ``Release.read``: whatever was said does not queue the session again (the largest whole number that Lua holds exactly)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A session held by a worker.
-
-    Attributes:
-        session: its id.
-        worker: who holds it.
-        token: fencing token; every write carries it.
-        epoch: identity of the session's logs.
-        version: version of the record when it was claimed.
-        parks: parks in a row before this claim.
-        lease_s: length of the lease in seconds.
-        lease_until: server time at which the lease ends if it is never renewed.
-        parent: session of which it is a child; None: of none.
-        name: what its parent calls it.
-        model: what its worker asks for the agent; None: not said.
-    """
-
-    session: str
-    worker: WorkerRef
-    token: int
-    epoch: str
-    version: int
-    parks: int
-    lease_s: float
-    lease_until: datetime
-    parent: str | None = None
-    name: str | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """The answer to a renewal.
-
-    Attributes:
-        held: whether the session is still this worker's.
-        nudge: how often it was resumed while held; more than before: end the wait now.
-        state: state of a session that is no longer held; None where it is held or gone.
-    """
-
-    held: bool
-    nudge: int = 0
-    state: State | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """How a worker lets a session go.
-
-    Attributes:
-        trigger: YIELD, FINISH, FAIL, PARK or HAND_BACK.
-        read: offset up to which the worker has read the events; a user message beyond it queues the session again.
-        parks: parks in a row, this one included; 0 after a success.
-        resume_at: when a parked session is queued again; None: a person must.
-        wait: what a parked session waits for.
-        reason: reason of a park or failure.
-        why: one line for a person.
-        notices: further notices to publish in the same step, before the new state.
-        awaits: children whose results the agent waits for. A child that ends its turn so has not done what it was asked yet, and
-            nothing is reported to its own parent.
-        failure: the call that failed for good; None: none did.
-        model: the model of the agent; None: that of the claim, else of the call that is parked or failed.
-    """
-
-    trigger: Trigger
-    read: int
-    parks: int = 0
-    resume_at: datetime | None = None
-    wait: Wait | None = None
-    reason: Reason | None = None
-    why: str = ""
-    notices: tuple[Notice, ...] = ()
-    awaits: int = 0
-    failure: Wait | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """What became of a released session."""
-
-    state: State
-    version: int
 
 
 def new_epoch() -> str:
@@ -154,10 +67,18 @@ def split_state(notice: SessionState) -> tuple[bytes, bytes]:
 
 def _refusal(session: str, answer: Any) -> TidingsError:
     """Return why the session named was not claimed."""
-    state = answer[1].decode()
+    state = answer[1].decode(errors="replace")
     if state == State.DELETED:
         return SessionDeleted(session)
     return SessionHeld(session, state) if state else UnknownSession(session)
+
+
+def _state_of(value: bytes) -> State | None:
+    """Return a state of a record, None for none and for what cannot be read."""
+    try:
+        return State(value.decode()) if value else None
+    except ValueError:
+        return None
 
 
 def _check_notices(session: str, notices: Sequence[Notice]) -> None:
@@ -182,6 +103,7 @@ class Sessions:
         self._link = link
         self._crowd = 1
         """Among how many of the longest waiting sessions a claim chooses."""
+        self._passed_over: set[str] = set()
 
     async def claim(
         self,
@@ -205,25 +127,30 @@ class Sessions:
             UnknownSession: there is no session of that name.
             SessionDeleted: the session named was deleted.
             SessionHeld: the session named does not want a worker now.
-            UnreadableRecord: the record of the session named cannot be read, or was written by a newer version.
+            UnreadableRecord: the record of the session named cannot be read, or was written with another schema.
             Unreachable: the server does not answer. If the claim was granted all the same, its lease runs out by itself.
         """
         if session is not None:
-            answer = await self._try(session, worker, lease_s, create, model)
+            answer, claim = await self._try(session, worker, lease_s, create, model)
             check_fit(session, answer)
-            if answer[0] != b"ok":
+            if claim is None:
                 raise _refusal(session, answer)
-            return self._claim(session, worker, lease_s, answer, model)
-        # Each candidate leaves ``ready``, whoever gets it, but those of a newer version: so this ends.
-        newer = 0
-        while candidates := await self._queued(newer):
+            return claim
+        # Each candidate leaves ``ready``, claimed by us or by others, but for those of another schema or without a record.
+        left_there = 0
+        while candidates := await self._queued(left_there):
             for candidate in self._in_turn(candidates):
-                answer = await self._try(candidate, worker, lease_s, False, model)
-                if answer[0] == b"ok":
+                try:
+                    answer, claim = await self._try(candidate, worker, lease_s, False, model)
+                except UnreadableRecord as error:
+                    self._pass_over(candidate, error)
+                    left_there += 1
+                    continue
+                if claim is not None:
                     self._crowd = max(1, self._crowd - 1)
-                    return self._claim(candidate, worker, lease_s, answer, model)
-                if answer[0] == b"newer":
-                    newer += 1
+                    return claim
+                if answer[0] == b"schema":
+                    left_there += 1
                 else:
                     self._crowd = min(_LOOK, self._crowd * 2)
         return None
@@ -239,11 +166,31 @@ class Sessions:
             yield left.pop(random.randrange(min(self._crowd, len(left))))
 
     async def _queued(self, first: int) -> list[str]:
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.zrange(self._link.names.ready, first, first + _LOOK - 1)
-        return [name.decode() for name in (await self._link.read(pipeline))[0]]
+        ready = self._link.names.ready
+        while True:
+            pipeline = self._link.pipeline(atomic=False)
+            pipeline.zrange(ready, first, first + _LOOK - 1)
+            found: list[bytes] = (await self._link.read(pipeline))[0]
+            names = [name.decode(errors="replace") for name in found]
+            strange = [member for member, name in zip(found, names, strict=True) if not is_session(name)]
+            if not strange:
+                return names
+            # No session can be called that; at the head of the queue they would keep workers from all others.
+            pipeline.zrem(ready, *strange)
+            await self._link.read(pipeline)
+            log.warning("ready.strange", extra={"count": len(strange)})
 
-    async def _try(self, session: str, worker: WorkerRef, lease_s: float, create: bool, model: str | None) -> Any:
+    def _pass_over(self, session: str, error: UnreadableRecord) -> None:
+        """Say once of a queued session that it has no record that could be claimed; the doctor names it."""
+        if session not in self._passed_over:
+            self._passed_over = {session, *list(self._passed_over)[:_LOOK]}
+            log.warning("ready.unreadable", extra={"session": session, "cause": error.cause})
+
+    async def _try(
+        self, session: str, worker: WorkerRef, lease_s: float, create: bool, model: str | None
+    ) -> tuple[Any, Claim | None]:
+        """Return the script's answer, and the claim where it was granted."""
+        lease = secrets.token_hex(8)
         names, now = self._link.names, self._link.clock.now()
         source = f"worker/{worker.name}"
         claimed = WorkerClaimed(subject=session, source=source, time=now, data=WorkerClaimedData(worker=worker))
@@ -256,22 +203,23 @@ class Sessions:
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
         args += [RING, int(RING_S * 1000), claimed.id, *_split_claimed(claimed), state.id, *split_state(state)]
-        args += [new_epoch() if create else "", Picture(model=model).model_dump_json()]
-        return await self._link.run("claim", keys, args)
-
-    def _claim(self, session: str, worker: WorkerRef, lease_s: float, answer: Any, model: str | None) -> Claim:
+        args += [new_epoch() if create else "", Picture(model=model).model_dump_json(), lease]
+        answer = await self._link.run("claim", keys, args)
+        if answer[0] != b"ok":
+            return answer, None
         _, token, version, epoch, parks, lease_until, parent, name = answer
-        return Claim(
+        return answer, Claim(
             session,
             worker,
             int(token),
+            lease,
             epoch.decode(),
             int(version),
             int(parks),
             lease_s,
             instant(int(lease_until)),
-            parent.decode() or None,
-            name.decode() or None,
+            parent.decode(errors="replace") or None,
+            name.decode(errors="replace") or None,
             model,
         )
 
@@ -286,11 +234,12 @@ class Sessions:
         """
         names = self._link.names
         keys = [names.record(claim.session), names.due]
-        args: list[Argument] = [claim.session, claim.token, int(claim.lease_s * 1000), picture.model_dump_json(), nudge]
+        args: list[Argument] = [claim.session, *claim.shown, int(claim.lease_s * 1000), picture.model_dump_json(), nudge]
         answer = await self._link.run_again("renew", keys, args)
         if answer[0] == b"ok":
-            return Renewal(held=True, nudge=int(answer[1] or 0))
-        return Renewal(held=False, state=State(answer[1].decode()) if answer[1] else None)
+            # A count that cannot be read is no answer to Lua.
+            return Renewal(held=True, nudge=int(answer[1] or 0) if len(answer) > 1 else 0)
+        return Renewal(held=False, state=_state_of(answer[1]))
 
     async def append(
         self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
@@ -310,7 +259,7 @@ class Sessions:
             TypeError: something other than an event was passed; notices never enter the history.
             ValueError: an event is of another session, or one id is there twice.
             LeaseLost: the session was taken away; nothing was written, unless by a try before whose answer was lost.
-            NewerRecord: a newer version has taken the record over.
+            SchemaMismatch: another version has written the record.
             SpoiledLog: something else wrote into the log; nothing was written.
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             OutcomeUnknown: the connection stayed broken; append the same events after the same offset again to know.
@@ -321,7 +270,7 @@ class Sessions:
             return ()
         names, session = self._link.names, claim.session
         keys = [names.record(session), names.log("events", session)]
-        args: list[Argument] = [claim.token, claim.epoch, names.channel("events", session), after]
+        args: list[Argument] = [*claim.shown, names.channel("events", session), after]
         for event in events:
             args += [event.id, encode(event, self._link.payload_limit)]
         answer = await self._patiently(lambda: self._link.run("append", keys, args), events, patience_s)
@@ -361,7 +310,7 @@ class Sessions:
             TypeError: something other than a notice is to be published.
             ValueError: the trigger does not release, or a notice is of another session.
             LeaseLost: it was taken away before; nothing was written.
-            NewerRecord: a newer version has taken the record over.
+            SchemaMismatch: another version has written the record.
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             Unreachable: the server does not answer; the lease runs out by itself.
         """
@@ -382,7 +331,7 @@ class Sessions:
         )
         state_id, head, tail, tail_queued = self._state(claim, to, release, rest.model, source, now)
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
-        args: list[Argument] = [session, claim.token, to.value, release.read, milliseconds(release.resume_at), release.parks]
+        args: list[Argument] = [session, *claim.shown, to.value, release.read, milliseconds(release.resume_at), release.parks]
         args += [picture.model_dump_json(), release.reason or "", release.why, names.channel("status", session)]
         args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued, release.awaits, rest.model_dump_json()]
         for notice in (*release.notices, released):
@@ -391,7 +340,10 @@ class Sessions:
         check_fit(session, answer)
         if answer[0] != b"ok":
             raise LeaseLost(session)
-        return Released(State(answer[1].decode()), int(answer[2]))
+        state = _state_of(answer[1]) if len(answer) > 2 else None
+        if state is None:
+            raise UnreadableRecord(session, "state: not a state")
+        return Released(state, int(answer[2]))
 
     def _state(
         self, claim: Claim, to: State, release: Release, model: str | None, source: str, now: datetime

@@ -8,10 +8,12 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from bus.decisions import OUTCOME_S
-from bus.errors import CommandExpired, CommandRefused, KeyReused, SessionDeleted, UnknownSession, Unreachable
+from bus.errors import CommandExpired, CommandRefused, InvalidMessage, KeyReused, SessionDeleted, UnknownSession, Unreachable
 from bus.listener import Listener
-from bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode
+from bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode, explain
 from bus.records import check_fit
 from bus.redis.link import Argument, Link
 from bus.sessions import new_epoch
@@ -70,7 +72,7 @@ class Steering:
             UnknownSession: there is no such session.
             SessionDeleted: it was deleted; deleting it once more is applied.
             KeyReused: the key is another command's.
-            NewerRecord: a newer version wrote its record; nothing was stored.
+            SchemaMismatch: another version wrote its record; nothing was stored.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
         """
@@ -104,7 +106,7 @@ class Steering:
             KeyReused: another command went by the key; this one was not stored.
             UnknownSession: there is no such session, and the command does not start one.
             CommandRefused: too many commands wait there already.
-            NewerRecord: a newer version wrote the record; nothing was stored.
+            SchemaMismatch: another version wrote the record; nothing was stored.
             Unreachable: the server does not answer; it may have been stored.
             PayloadTooLarge: it is over the limit.
         """
@@ -126,7 +128,7 @@ class Steering:
         if answer[0] == b"full":
             raise CommandRefused(command.id, f"{_WAITING} commands wait in this session already", "", ())
         if answer[0] == b"done":
-            return Outcome.model_validate_json(answer[1])
+            return _read(answer[1])
         if dropped := sum(answer[2:]):
             self.dropped += dropped
             log.warning("commands.dropped", extra={"session": session, "count": dropped})
@@ -151,7 +153,7 @@ class Steering:
             value = (await self._link.read(pipeline))[0]
         except Unreachable:
             return None
-        return Outcome.model_validate_json(value) if value else None
+        return _read(value) if value else None
 
     async def _withdraw(self, command: Command) -> Outcome:
         """Stop waiting: from here on nobody can apply the command, unless somebody just has.
@@ -166,10 +168,17 @@ class Steering:
         keys = [self._link.names.outcome(command.subject, command.id)]
         try:
             async with asyncio.timeout(_WITHDRAW_S):
-                return Outcome.model_validate_json(await self._link.run_again("withdraw", keys, args))
+                return _read(await self._link.run_again("withdraw", keys, args))
         except TimeoutError:
             address = self._link.connection.address
             raise Unreachable(f"{address} does not answer: look whether the server is well", address=address) from None
+
+
+def _read(value: bytes) -> Outcome:
+    try:
+        return Outcome.model_validate_json(value)
+    except ValidationError as error:
+        raise InvalidMessage(f"the outcome of the command cannot be read, something else wrote it: {explain(error)}") from None
 
 
 def _digest(key: str) -> str:

@@ -7,20 +7,23 @@ reader's own pace, so a slow reader costs nobody anything and loses nothing that
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
 from bus.channels import Channel
-from bus.errors import Closed, InvalidMessage, InvalidName, Unreachable
+from bus.errors import Closed, InvalidMessage, InvalidName, UnexpectedKey, Unreachable, UnreadableRecord
 from bus.listener import Listener
 from bus.logs import Logs, Page
 from bus.merge import Gap, Track
-from bus.messages import Cursor, Message, decode
+from bus.messages import Cursor, Message, decode, is_session
 from bus.redis.link import Link
 
 M = TypeVar("M", bound=Message)
+
+log = logging.getLogger("tidings.subscription")
 
 BUFFER = 1000
 """Live messages that wait for the reader, by default; more than that and the log is read instead."""
@@ -96,6 +99,7 @@ class Subscription(Generic[M]):
         self._scan_at: int | None = None
         self._seen: set[str] = set()
         self._attached = False
+        self._waits = False
         self._wake = asyncio.Event()
         self._acked = asyncio.Event()
         self._closed = False
@@ -200,6 +204,13 @@ class Subscription(Generic[M]):
                 self._take(*self._live.popleft())
             else:
                 await self._pause(self._reread_s)
+        except UnexpectedKey as error:
+            if not self._attached:
+                raise
+            if not self._waits:
+                log.warning("subscription.waits", extra={"channel": str(self._channel), "cause": str(error)})
+            self._waits = True
+            await self._pause(min(1.0, self._reread_s))
         except Unreachable:
             await self._pause(min(1.0, self._reread_s))
 
@@ -270,7 +281,14 @@ class Subscription(Generic[M]):
             return
         if track is None:
             track = self._tracks[session] = self._begin(session)
-        page = await self._logs.page(self._channel.plane, session, track.last)
+        try:
+            page = await self._logs.page(self._channel.plane, session, track.last)
+        except UnreadableRecord:
+            if not self._channel.is_pattern:
+                raise
+            # A key of the session is no log or no record: that is in nobody's way who looks at all of them.
+            self._invalid += 1
+            return
         self._resyncs += self._attached
         self._take_page(track, session, page)
         if not self._channel.is_pattern and session not in self._to_read:
@@ -339,7 +357,9 @@ class Subscription(Generic[M]):
         """Look at the next sessions: draw those that are new to the reader, read on those that moved."""
         if self._scan_at is None:
             self._scan_at, self._scan_wanted, self._seen = 0, False, set()
-        following, found = await self._logs.scan(self._scan_at)
+        following, every = await self._logs.scan(self._scan_at)
+        self._waits = False
+        found = [session for session in every if is_session(session)]
         known = [session for session in found if session in self._tracks]
         ends = await self._logs.ends(self._channel.plane, known)
         await self._draw([session for session in found if session not in self._tracks])

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bus.archive import Archive, Header, event_line
+from bus.archive import RESTORE_BYTES, RESTORE_EVENTS, Archive, Header, event_line
 from bus.errors import BadArchive, PayloadTooLarge, SessionDeleted, SessionExists, UnknownSession
 from bus.logs import PAGE
 from bus.messages import SessionState, SessionStateData, check_session
+from bus.messages.envelope import LOST
 from bus.publisher import RING, RING_S
-from bus.records import offset_of, salvage_record
+from bus.records import epoch_of, offset_of, salvage_record
 from bus.redis.link import Argument, Link
 from bus.sessions import new_epoch, split_state
 from bus.states import FINAL, State
 
-RESTORE_EVENTS = 50_000
-"""Most events of one session that are restored; it is one script, and the server does nothing else meanwhile."""
-RESTORE_BYTES = 32 * 1024 * 1024
-"""Most bytes of them."""
 _RESTING = FINAL - {State.DELETED} | {State.AWAITING_INPUT, State.PAUSED, State.ERROR}
 """States in which nothing happens by itself: a session is restored in the one that it had."""
 
@@ -77,7 +74,7 @@ class Transfer:
             raise UnknownSession(session, start=False)
         return Header(
             session=session,
-            epoch=record.epoch or "lost",
+            epoch=record.epoch or LOST,
             state=record.state,
             reason=record.reason,
             why=record.why,
@@ -85,11 +82,24 @@ class Transfer:
             paused_by=record.paused_by,
             pending=record.pending,
             exported_at=self._link.clock.now(),
-            events=record.events or await self._newest(session),
+            events=await self._end(session, record.events),
         )
 
+    async def _end(self, session: str, events: int) -> int:
+        """Return the offset at which the log ends, at most that of the record, where this says one.
+
+        A record is not believed beyond what an import takes, nor where the log does not hold what it says.
+        """
+        if 0 < events <= RESTORE_EVENTS:
+            pipeline = self._link.pipeline(atomic=False)
+            pipeline.xrange(self._link.names.log("events", session), min=f"{events}-0", max=f"{events}-0")
+            if (await self._link.read(pipeline))[0]:
+                return events
+        newest = await self._newest(session)
+        return min(newest, events) if events else newest
+
     async def _newest(self, session: str) -> int:
-        """Return the newest offset in the log, for a record that cannot tell it; not beyond a hole larger than an import."""
+        """Return the newest offset in the log; not beyond a hole larger than an import."""
         newest, raw = 0, [()]
         while raw:
             pipeline = self._link.pipeline(atomic=False)
@@ -110,10 +120,10 @@ class Transfer:
         (epoch, state), raw = await self._link.read(pipeline)
         if state == State.DELETED.value.encode():
             raise SessionDeleted(session)
-        if (epoch or b"lost").decode(errors="replace") != header.epoch:
+        if (epoch_of(epoch) or LOST) != header.epoch:
             raise BadArchive(f"the data of session {session!r} was lost while it was being exported: export it again")
         found = {offset_of(item): item[1].get(b"m") for item in raw}
-        return [event_line(offset, found.get(offset)) for offset in range(after + 1, until + 1)]
+        return [event_line(header.session, offset, found.get(offset)) for offset in range(after + 1, until + 1)]
 
     async def restore(self, archive: Archive, session: str | None = None) -> Restored:
         """Make a session out of an export, record and history in one step, whole or not at all.
@@ -151,11 +161,10 @@ class Transfer:
         return Restored(header.session, state, header.events, archive.left_out)
 
     def _check_size(self, archive: Archive) -> None:
-        size = sum(len(payload) for _, _, payload in archive.events)
-        if archive.header.events > RESTORE_EVENTS or size > RESTORE_BYTES:
+        if archive.too_large:
             name, events = archive.header.session, archive.header.events
             raise BadArchive(
-                f"session {name!r} has {events} events of {size} bytes; at most {RESTORE_EVENTS} of {RESTORE_BYTES} are "
+                f"session {name!r} has {events} events of {archive.size} bytes; at most {RESTORE_EVENTS} of {RESTORE_BYTES} are "
                 "restored, in one step: keep the file as an archive, and start a new session with what matters of it"
             )
         for _, _, payload in archive.events:

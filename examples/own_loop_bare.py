@@ -61,7 +61,7 @@ class Teller:
             self._picture = Picture(model=told.model)
             notice = LlmRecovered(subject=session, source="own-loop", time=at, data=told)
         # The picture goes along: it is what `tidings status` shows, and what controllers make the state from.
-        self._outbox.put(notice, Seat(self._claim.token, self._nudge, self._picture))
+        self._outbox.put(notice, Seat(self._claim, self._nudge, self._picture))
 
     async def keep_lease(self) -> None:
         """Say once a second that we are alive, and what we wait for; otherwise the session is taken away."""

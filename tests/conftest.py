@@ -79,7 +79,7 @@ def pytest_report_header() -> str:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests over each transport: those that only repeat what another transport shows are marked `full`."""
-    quick = REAL[:1] if metafunc.definition.path.is_relative_to(HERE / "bus") else ("memory",)
+    quick: tuple[str, ...] = REAL[:1] if metafunc.definition.path.is_relative_to(HERE / "bus") else ("memory",)
     if metafunc.definition.get_closest_marker("contract"):
         quick = ("memory", REAL[0])
     if "redis_url" in metafunc.fixturenames:

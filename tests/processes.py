@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.waiting import PATIENCE_S
-
-# What the console script does, whichever way the package is installed.
-_MAIN = "import sys; from workers.cli import main; sys.exit(main())"
+from workers.testing import processes
 
 
 @dataclass(frozen=True)
@@ -43,16 +40,7 @@ def environment(overrides: Mapping[str, str] | None = None) -> dict[str, str]:
 
 async def start_tidings(*arguments: str, env: Mapping[str, str] | None = None) -> Process:
     """Start `tidings ARGUMENTS` with its output in pipes; the caller ends it and waits for it."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        _MAIN,
-        *arguments,
-        env=environment(env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-    )
+    return await processes.start_tidings(*arguments, env=environment(env))
 
 
 async def run_tidings(

@@ -30,7 +30,7 @@ BUS_LAYERS = (
     ("messages",),
     ("channels",),
     ("roles",),
-    ("schema", "archive"),
+    ("archive", "lease"),
     ("records", "merge"),
     ("redis",),
     ("logs", "listener", "presence", "inspection", "children"),
@@ -42,11 +42,11 @@ BUS_LAYERS = (
 )
 WORKERS_LAYERS = (
     ("redaction",),
-    ("retry", "provider"),
+    ("retry", "provider", "log"),
     ("errors",),
     ("llm",),
     ("board",),
-    ("settings", "log"),
+    ("settings",),
     ("prompt", "family"),
     ("agent",),
     ("hold", "attendance", "doctor", "children"),

@@ -205,10 +205,11 @@ def _versions(facts: Facts) -> Iterator[Finding]:
 
 
 def _records(facts: Facts) -> Iterator[Finding]:
-    """Name the sessions that cannot be read or written; those that a newer version wrote are in order."""
-    broken = sorted(one.session for one in facts.unreadable if not (one.newer or one.spoiled))
+    """Name the sessions that cannot be read or written; those that another version wrote are in order."""
+    ours = [one for one in facts.unreadable if not (one.other_schema or one.spoiled or one.advice)]
+    broken = sorted(f"{one.session} ({one.cause})" for one in ours)
     spoiled = sorted(one.session for one in facts.unreadable if one.spoiled)
-    newer = sorted(one.session for one in facts.unreadable if one.newer)
+    others = sorted(one.session for one in facts.unreadable if one.other_schema)
     if broken:
         what = "record of 1 session" if len(broken) == 1 else f"records of {len(broken)} sessions"
         found = f"the {what} cannot be read: {_some(broken)}"
@@ -216,6 +217,8 @@ def _records(facts: Facts) -> Iterator[Finding]:
             "`tidings export SESSION` keeps a history, `tidings delete SESSION` takes the session away; both work all the same"
         )
         yield Finding("records", Level.PROBLEM, found, advice)
+    for one in sorted((one for one in facts.unreadable if one.advice), key=lambda one: one.session)[:_NAMED]:
+        yield Finding("records", Level.PROBLEM, f"session {one.session} cannot be read: {one.cause}", one.advice)
     if spoiled:
         found = f"something else wrote into the events logs of {len(spoiled)} sessions, nothing can be appended: {_some(spoiled)}"
         advice = (
@@ -223,10 +226,11 @@ def _records(facts: Facts) -> Iterator[Finding]:
             "`tidings delete SESSION` takes the session away"
         )
         yield Finding("records", Level.PROBLEM, found, advice)
-    if newer:
-        what = "1 session was" if len(newer) == 1 else f"{len(newer)} sessions were"
-        found = f"{what} written by a newer Tidings: {_some(newer)}"
-        yield Finding("records", Level.NOTE, found, "update this Tidings; older processes leave those sessions alone")
+    if others:
+        what = "1 session was" if len(others) == 1 else f"{len(others)} sessions were"
+        found = f"{what} written by another version of Tidings: {_some(others)}"
+        advice = "`tidings export SESSION` with that version, then `tidings import FILE` with this one"
+        yield Finding("records", Level.NOTE, found, advice)
     if not facts.unreadable:
         yield Finding("records", Level.OK, "every record can be read")
 

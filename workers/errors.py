@@ -5,6 +5,7 @@
     └── LlmRateLimited        waiting helps, but longer than a worker holds a session for
 
     BrokenAnswer              an answer came and is none; never raised to callers, only their ``__cause__``
+    └── AnswerTooLong         an answer goes on beyond what is taken in; asking again would bring the same
 
 Both kinds of `LlmError` have the provider's (or the library's) own error as ``__cause__``. Data is on
 attributes; the text says what to do. No text holds a secret: neither theirs nor, as far as it is text, their
@@ -86,3 +87,33 @@ class BrokenAnswer(Exception):
     def __init__(self, message: str, reason: Reason) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class AnswerTooLong(BrokenAnswer):
+    """The provider sends more than is taken in, or goes on for longer; its connection is closed.
+
+    Attributes:
+        action: what a person can do, in one sentence.
+    """
+
+    def __init__(self, message: str, reason: Reason, action: str) -> None:
+        super().__init__(message, reason)
+        self.action = action
+
+    @classmethod
+    def in_bytes(cls, most: int) -> AnswerTooLong:
+        """Make the error for an answer of more than this many bytes."""
+        return cls(
+            f"the answer is larger than {most} bytes",
+            Reason.SERVER_ERROR,
+            "Ask for a shorter answer or raise TIDINGS_MAX_ANSWER_BYTES, then resume.",
+        )
+
+    @classmethod
+    def in_seconds(cls, most: float) -> AnswerTooLong:
+        """Make the error for a stream that goes on for longer than this."""
+        return cls(
+            f"the answer is still coming after {most:g} s",
+            Reason.TIMEOUT,
+            "Ask for a shorter answer or raise TIDINGS_LLM_TIMEOUT_S, then resume.",
+        )

@@ -132,7 +132,7 @@ class Hold:
         else:
             self._waits.pop(data.llm, None)
             notice = self._recovered(data)
-        self._outbox.put(notice, Seat(self.claim.token, self._nudges, self.picture))
+        self._outbox.put(notice, Seat(self.claim, self._nudges, self.picture))
 
     def _recovered(self, data: LlmRecoveredData) -> LlmRecovered:
         return LlmRecovered(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)

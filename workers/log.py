@@ -25,7 +25,9 @@ FOREIGN_EVENT: Final = "log.message"
 """The event of a record that is not one of ours; its text is in the field ``message``."""
 
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
-_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_MARK: Final = "tidings_redacted"
+"""Attribute of a record that has been cleaned, at its logger for example: the secrets that it was cleaned of."""
+_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", _MARK}
 _OURS: Final = frozenset({"time", "level", "logger", "event", "message", "error", "traceback"})
 _LONGEST_VALUE: Final = 4_000
 _LONGEST_TRACEBACK: Final = 20_000
@@ -79,6 +81,9 @@ class Redaction(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Clean the record in place, so that no handler after this one sees more."""
+        done: frozenset[str] | None = record.__dict__.get(_MARK)
+        if done is not None and self._secrets <= done:
+            return True
         record.msg, record.args = self._text(_message(record)), None
         for name, value in _fields(record):
             del record.__dict__[name]
@@ -89,11 +94,11 @@ class Redaction(logging.Filter):
             record.exc_text = self._text(record.exc_text, _LONGEST_TRACEBACK)
         if record.stack_info:
             record.stack_info = self._text(record.stack_info, _LONGEST_TRACEBACK)
+        record.__dict__[_MARK] = self._secrets
         return True
 
     def _text(self, text: str, limit: int = _LONGEST_VALUE) -> str:
-        # Cut after the redaction: a secret that is cut in two would not be found.
-        return redact(text, self._secrets)[:limit]
+        return redact(text, self._secrets, limit)
 
     def _value(self, name: str, value: object, depth: int = 0) -> Any:
         """Return a value that JSON can carry, without secrets."""
@@ -102,7 +107,7 @@ class Redaction(logging.Filter):
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
         if isinstance(value, str):
-            return REDACTED if environment_secrets({name: value}) else self._text(str(value))
+            return REDACTED if environment_secrets({name: value[:_LONGEST_VALUE]}) else self._text(str(value))
         if isinstance(value, Mapping) and depth < _DEEPEST:
             return {self._text(str(key)): self._value(str(key), item, depth + 1) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset) and depth < _DEEPEST:

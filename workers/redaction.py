@@ -9,6 +9,7 @@ follows is bounded or cannot be scanned twice.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,13 @@ from urllib.parse import quote, unquote, urlsplit
 
 REDACTED: Final = "[redacted]"
 """What stands in the place of a secret."""
+
+_CUT_MARGIN: Final = 2_048
+"""Characters that are looked at beyond a limit. What has the shape of a secret is recognized by less of it: the longest is
+the user in an address, with 1,024."""
+
+EXCERPT: Final = 4_096
+"""Characters of a text from outside that are worth showing to people; a limit for `redact`."""
 
 _SECRET_NAME: Final = re.compile(r"(?:_|^)(?:KEY|TOKEN|SECRET|PASSWD|PAT|CREDENTIALS?)$|(?:API_?KEY|PASSWORD)$", re.IGNORECASE)
 _SHORTEST_SECRET: Final = 6
@@ -59,7 +67,7 @@ _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
+def redact(text: str, secrets: Iterable[str] = (), limit: int | None = None) -> str:
     """Replace every secret in `text` by `[redacted]`.
 
     What goes: the given values, also where they are written for a URL or inside JSON; and whatever has the
@@ -70,10 +78,29 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     Args:
         text: Anything. The work grows in proportion to its length, whatever it holds.
         secrets: Values to remove wherever they stand; `environment_secrets` collects those of a process.
+        limit: Most characters to return; None for all. What is beyond is hardly looked at, so that the work is bounded,
+            and of a secret that is cut in two there nothing is left: text from outside always gets one.
 
     Returns:
         The text without them. Redacting twice changes nothing more.
     """
+    if limit is None:
+        return _redact(text, secrets)
+    secrets = frozenset(secrets)
+    # Cut with a margin, redact, and cut again: a secret that crosses the limit is still whole when it is looked for.
+    # What crosses the end of the margin may not be recognized, but it is no longer than the margin, which goes.
+    margin = cut_margin(secrets)
+    head = text[: limit + margin]
+    clean = _redact(head, secrets)
+    return clean[:limit] if len(head) == len(text) else clean[: max(0, min(limit, len(clean) - margin))]
+
+
+def cut_margin(secrets: Iterable[str]) -> int:
+    """Return how many characters beyond a cut must be looked at, so that a secret that crosses it is found whole."""
+    return max((_CUT_MARGIN, *map(len, _spellings(frozenset(secrets)))))
+
+
+def _redact(text: str, secrets: Iterable[str]) -> str:
     text = _without_values(text, secrets)
     text = _PRIVATE_KEY.sub(REDACTED, text)
     text = _URL_USER.sub(f"{REDACTED}@", text)
@@ -123,7 +150,7 @@ def one_line(text: str, limit: int = 500) -> str:
 
 def _without_values(text: str, secrets: Iterable[str]) -> str:
     """Cut the given values out, also where two of them overlap."""
-    spans = sorted(span for value in _spellings(secrets) for span in _occurrences(text, value))
+    spans = sorted(span for value in _spellings(frozenset(secrets)) for span in _occurrences(text, value))
     pieces: list[str] = []
     end = 0
     for start, stop in spans:
@@ -133,13 +160,14 @@ def _without_values(text: str, secrets: Iterable[str]) -> str:
     return "".join((*pieces, text[end:]))
 
 
-def _spellings(secrets: Iterable[str]) -> set[str]:
+@functools.lru_cache(maxsize=16)
+def _spellings(secrets: frozenset[str]) -> frozenset[str]:
     """Give each value as it is, as in a URL and as inside a JSON string."""
     values = {value.strip() for value in secrets} - {""}
     quoted = {quote(value, safe="", errors="replace") for value in values}
     escaped = {json.dumps(value)[1:-1] for value in values}
     escaped |= {json.dumps(value, ensure_ascii=False)[1:-1] for value in values}
-    return values | quoted | escaped
+    return frozenset(values | quoted | escaped)
 
 
 def _occurrences(text: str, value: str) -> Iterator[tuple[int, int]]:

@@ -35,7 +35,7 @@ from workers.errors import LlmError, LlmRateLimited
 from workers.hold import Hold
 from workers.llm import Llm
 from workers.llm.secrets import scrub
-from workers.redaction import environment_secrets, one_line, redact
+from workers.redaction import environment_secrets, one_line
 from workers.settings import Settings
 
 log = logging.getLogger("tidings.run")
@@ -87,6 +87,7 @@ class Run:
             nudge=hold.nudge,
             now=bus.now,
             timeout_s=settings.llm_timeout_s,
+            max_answer_bytes=settings.max_answer_bytes,
             api_base=settings.api_base,
             **(llm_options or {}),
         )
@@ -150,10 +151,9 @@ class Run:
 
     async def _blame(self, error: BaseException) -> Release:
         """End the run with an error of the agent's own code."""
-        seen, kind, secrets = self._read, type(error).__name__, environment_secrets(os.environ)
-        scrub(error, secrets)
+        seen, kind = self._read, type(error).__name__
+        message = one_line(scrub(error, environment_secrets(os.environ)))
         log.error("run.agent_failed", extra={"session": self._claim.session, "kind": kind}, exc_info=error)
-        message = one_line(redact(str(error), secrets))
         await self._store([AgentErrorData(kind=kind, message=message)])
         why = one_line(f"the agent's own code failed: {kind}: {message}")
         return Release(Trigger.FAIL, read=seen, parks=self._parks(), reason=Reason.UNKNOWN, why=why)

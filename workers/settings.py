@@ -164,6 +164,12 @@ class Settings(BaseSettings):
     llm_timeout_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
         120.0, ge=0.05, le=6 * 3600, description="Most time that one request to a provider may take."
     )
+    max_answer_bytes: Annotated[int, Flag(_WORKER, "BYTES")] = Field(
+        64 * 1024 * 1024,
+        ge=1024,
+        le=1024 * 1024 * 1024,
+        description="Most bytes of the body of one answer, plain or streaming, decompressed; a longer one is an error.",
+    )
 
     attempts: Annotated[int, Flag(_RETRIES, "N")] = Field(6, ge=1, le=100, description="Requests of one run, the first included.")
     backoff_base_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
@@ -268,6 +274,16 @@ class Settings(BaseSettings):
         if token is not None and not re.fullmatch(_TOKEN, token.get_secret_value()):
             raise ValueError("a token has 16 to 512 letters, digits and ._~+/=-, such as `openssl rand -hex 24` prints")
         return token
+
+    @field_validator("api_base")
+    @classmethod
+    def _address_without_credentials(cls, address: str | None) -> str | None:
+        # Imported here, because it needs the whole bus and `tidings --help` needs these settings.
+        from workers.llm.request import check_address
+
+        if address is not None:
+            check_address(address)
+        return address
 
     @field_validator("allowed_origins")
     @classmethod

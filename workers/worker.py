@@ -26,13 +26,13 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
-from bus.sessions import ALL_READ
+from bus.lease import ALL_READ
 from workers.agent import AgentFactory, agent_for
 from workers.attendance import Attendance
 from workers.hold import Hold, Revoked
 from workers.llm import load_litellm
 from workers.llm.secrets import scrub
-from workers.redaction import environment_secrets, one_line, redact
+from workers.redaction import environment_secrets, one_line
 from workers.run import Run
 from workers.settings import Settings
 
@@ -206,10 +206,9 @@ class Worker:
 
     def _failed(self, claim: Claim, error: Exception) -> Release:
         """Make a release of an error that is not the agent's, or that kept the agent from being made."""
-        secrets = environment_secrets(os.environ)
-        scrub(error, secrets)
+        told = scrub(error, environment_secrets(os.environ))
         log.error("worker.run_failed", extra={"session": claim.session}, exc_info=error)
-        why = one_line(f"the worker failed: {type(error).__name__}: {redact(str(error), secrets)}")
+        why = one_line(f"the worker failed: {type(error).__name__}: {told}")
         return Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, reason=Reason.UNKNOWN, why=why)
 
     async def _let_go(self, hold: Hold, release: Release) -> None:

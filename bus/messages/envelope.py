@@ -20,6 +20,9 @@ MAX_INTEGER_BITS = 1024
 """Length of an integer in JSON. Most readers hold numbers as doubles, to which anything longer is infinity; beyond 4,300 digits
 Python and pydantic do not read back what they wrote."""
 
+LOST = "lost"
+"""The epoch of logs whose own is not known any more; the scripts write the same."""
+
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SESSION_RULE = "use 1 to 64 letters, digits, '_' and '-', starting with a letter or a digit"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -57,9 +60,13 @@ def _check_child_name(name: str) -> str:
 
 def _in_utc(when: datetime) -> datetime:
     try:
-        return when.astimezone(UTC)
+        there = when.astimezone(UTC)
     except OverflowError:
-        raise ValueError("the time lies outside the years 1 to 9999 in UTC") from None
+        there = datetime.min
+    # In the first and the last year the time of day in another time zone may be one that Python does not have.
+    if not 1 < there.year < 9999:
+        raise ValueError("the time lies outside the years 2 to 9998 in UTC")
+    return there
 
 
 def _clean_text(value: object) -> object:

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError, ResponseError
 
 from bus.channels import Names
-from bus.errors import Unreachable
+from bus.errors import TAKE_AWAY, TidingsError, UnexpectedKey, Unreachable, UnreadableRecord
 from bus.messages import PAYLOAD_LIMIT
 from bus.redis import scripts
 from bus.redis.connection import Connection
@@ -20,6 +21,9 @@ from bus.redis.connection import Connection
 T = TypeVar("T")
 
 Argument = str | bytes | int | float
+
+_KINDS = {kind: kind for kind in ("hash", "stream", "string", "list", "set")} | {"zset": "sorted set"}
+"""What a person calls the types of the server."""
 
 
 class Clock:
@@ -61,9 +65,16 @@ class Link:
         Raises:
             Unreachable: the connection broke; whether the script ran is not known.
             AccessDenied: the server refused it.
+            UnexpectedKey: a key that all sessions share holds another type of value.
+            UnreadableRecord: a key of the session does.
         """
         with self.connection.errors:
-            return await heeding(scripts.run(self.connection.commands, script, keys, args))
+            try:
+                return await heeding(scripts.run(self.connection.commands, script, keys, args))
+            except ResponseError as error:
+                if not _is_misplaced(error):
+                    raise
+        raise await self._misplaced(keys)
 
     async def run_again(
         self,
@@ -96,16 +107,55 @@ class Link:
 
         Raises:
             Unreachable: it broke again.
+            UnexpectedKey: a key that all sessions share holds another type of value.
+            UnreadableRecord: a key of a session does.
+        """
+        answers = await self.read_each(pipeline)
+        for answer in answers:
+            if isinstance(answer, TidingsError):
+                raise answer
+        return answers
+
+    async def read_each(self, pipeline: Pipeline) -> list[Any]:
+        """Run a pipeline of reads like ``read``; in the place of what a key of another type should have held stands the error.
+
+        Raises:
+            Unreachable: it broke again.
         """
         commands = list(pipeline.command_stack)
         try:
-            with self.connection.errors:
-                return await heeding(pipeline.execute())
+            answers = await self._execute(pipeline)
         except Unreachable:
             # redis-py forgets the commands of a pipeline that failed, unless it failed before it had a connection.
             pipeline.command_stack = commands
+            answers = await self._execute(pipeline)
+        for index, answer in enumerate(answers):
+            if isinstance(answer, ResponseError):
+                answers[index] = await self._misplaced([_text(commands[index][0][1])])
+        return answers
+
+    async def _execute(self, pipeline: Pipeline) -> list[Any]:
+        """Run a pipeline; of its errors those are among the answers that say that a key holds another type of value."""
+        with self.connection.errors:
+            answers: list[Any] = await heeding(pipeline.execute(raise_on_error=False))
+            for answer in answers:
+                if isinstance(answer, RedisError) and not _is_misplaced(answer):
+                    raise answer
+        return answers
+
+    async def _misplaced(self, keys: Sequence[str]) -> TidingsError:
+        """Return the error for the first of the keys that holds another type of value than we keep there."""
+        found, key = "value of another type", keys[0]
+        for one in keys:
             with self.connection.errors:
-                return await heeding(pipeline.execute())
+                kind = _text(await heeding(self.connection.commands.type(one)))
+            if kind not in (self.names.place(one)[0], "none"):
+                found, key = _KINDS.get(kind, kind), one
+                break
+        kept, session = self.names.place(key)
+        if session is None:
+            return UnexpectedKey(key, found, _KINDS[kept], address=self.connection.address)
+        return UnreadableRecord(session, f"the key {key} is a {found} and not a {_KINDS[kept]}", TAKE_AWAY)
 
     async def measure_clock(self) -> None:
         """Ask the server for its time.
@@ -117,6 +167,14 @@ class Link:
         with self.connection.errors:
             seconds, micros = await heeding(self.connection.commands.time())
         self.clock.set(seconds + micros / 1e6, before, time.monotonic())
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _is_misplaced(error: RedisError) -> bool:
+    return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
 
 
 async def heeding(call: Awaitable[T]) -> T:

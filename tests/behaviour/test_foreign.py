@@ -14,8 +14,8 @@ from bus import (
     CommandData,
     CommandRefused,
     Decision,
-    NewerRecord,
     Release,
+    SchemaMismatch,
     SessionDelete,
     SessionPause,
     SpoiledLog,
@@ -137,7 +137,7 @@ async def test_what_was_said_is_refused_and_the_rest_is_done(
         assert (await fleet.send(SessionPause(subject="s"))).state is State.PAUSED
         assert controller.presence().unreadable == 1
         [found] = [one async for one in fleet.bus.unreadable()]
-        assert (found.session, found.newer, found.spoiled) == ("s", False, True)
+        assert (found.session, found.other_schema, found.spoiled) == ("s", False, True)
         lines = [json.loads(line) async for line in fleet.bus.export("s")]
         assert len(lines) == 4
         assert controller.failed == 0
@@ -190,13 +190,13 @@ async def test_a_command_that_waits_survives_a_foreign_one(redis_url: str) -> No
         assert (await actors.snapshot(bus)).record.handled == 2
 
 
-async def test_a_newer_record_takes_no_command(redis_url: str) -> None:
-    """Who asks hears at once what to update, and nothing is stored."""
+async def test_a_record_of_another_schema_takes_no_command(redis_url: str) -> None:
+    """The answer comes at once and says how to bring it over; nothing is stored."""
     async with Bus.connect(redis_url) as bus, server(redis_url) as client:
         await actors.hold(bus)
         await client.hset(NAMES.record("s"), "schema", 99)
         before = await everything(client)
         for command in (SessionPause(subject="s"), SessionDelete(subject="s")):
-            with pytest.raises(NewerRecord, match="update this process"):
+            with pytest.raises(SchemaMismatch, match="`tidings export s` with that version"):
                 await bus.send(command, 0.5)
         assert await everything(client) == before

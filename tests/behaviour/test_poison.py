@@ -17,6 +17,8 @@ NAMES = Names()
 POISON = {
     "a count": {"version": "many"},
     "several counts": {"token": "x", "touched": "?", "commands": "-", "handled": "1.5", "status": "", "events": "many"},
+    "an epoch": {"epoch": 'a"b'},
+    "more events than can be": {"events": str(9 * 10**17)},
     "a state": {"state": "dreaming"},
     "a worker": {"worker": "{"},
     "the schema": {"schema": "new"},
@@ -57,7 +59,7 @@ async def test_a_record_that_cannot_be_read_is_set_aside(
         await fleet.start("good")
         await fleet.until("good", State.AWAITING_INPUT)
         [found] = [one async for one in fleet.bus.unreadable()]
-        assert (found.session, found.newer) == ("bad", False)
+        assert (found.session, found.other_schema) == ("bad", False)
         assert controller.failed == 0
     assert [record.getMessage() for record in caplog.records].count("controller.set_aside") == 1
 

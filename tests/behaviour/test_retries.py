@@ -7,7 +7,8 @@ import pytest
 from bus import LlmFailed as FailedNotice
 from bus import LlmRateLimited as RateLimitedNotice
 from bus import LlmRecovered, LlmRetry, Notice, Reason, State
-from bus.publisher import Outbox, Seat
+from bus.lease import Seat
+from bus.publisher import Outbox
 from tests.behaviour.agents import Condensing, Gate, Lingering, Witness
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S

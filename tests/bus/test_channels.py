@@ -190,3 +190,12 @@ def test_names_are_frozen() -> None:
     names: Any = Names()
     with pytest.raises(AttributeError):
         names.prefix = "other"
+
+
+def test_a_key_says_what_it_holds_and_whose_it_is() -> None:
+    """As the server's TYPE calls it; what all sessions share is of none."""
+    names = Names("team.")
+    of_one = [names.record("s"), names.log("events", "s"), names.outcome("s", "c.1"), names.key("s", "d"), names.children("s")]
+    assert [names.place(key) for key in of_one] == [(kind, "s") for kind in ("hash", "stream", "string", "string", "hash")]
+    shared = [names.ready, names.due, names.sessions, names.seen, names.presences]
+    assert [names.place(key) for key in shared] == [(kind, None) for kind in ("zset", "zset", "hash", "zset", "hash")]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -68,12 +69,12 @@ async def test_a_notice_has_a_limit(bus: Bus) -> None:
 async def test_a_seat_carries_the_picture(bus: Bus) -> None:
     """It is shown from then on, unless it was drawn before a nudge."""
     claim = await actors.hold(bus)
-    await publish_notice(bus._link, actors.retry("s"), Seat(claim.token, 0, actors.limited()))
+    await publish_notice(bus._link, actors.retry("s"), Seat(claim, 0, actors.limited()))
     assert (await bus.status("s")).picture == actors.limited()
-    await publish_notice(bus._link, actors.retry("s"), Seat(claim.token, 0))
+    await publish_notice(bus._link, actors.retry("s"), Seat(claim, 0))
     assert (await bus.status("s")).picture == actors.limited()
     with pytest.raises(LeaseLost):
-        await publish_notice(bus._link, actors.retry("s"), Seat(claim.token - 1))
+        await publish_notice(bus._link, actors.retry("s"), Seat(replace(claim, token=claim.token - 1)))
 
 
 @pytest.mark.parametrize("what", ["request", "reply"])
@@ -108,10 +109,10 @@ async def test_what_is_refused_does_not_stop_the_rest(bus: Bus, caplog: pytest.L
     caplog.set_level(logging.INFO)
     claim = await actors.hold(bus)
     outbox = bus.outbox()
-    outbox.put(actors.retry("s"), Seat(claim.token + 1))
+    outbox.put(actors.retry("s"), Seat(replace(claim, token=claim.token + 1)))
     outbox.put(actors.retry("nobody"))
     outbox.put(actors.retry("s").model_copy(update={"traceparent": "x" * m.PAYLOAD_LIMIT}))
-    outbox.put(actors.retry("s", 2), Seat(claim.token))
+    outbox.put(actors.retry("s", 2), Seat(claim))
     assert await outbox.drain(10)
     assert (outbox.published, outbox.refused, await told(bus)) == (1, 3, [2])
     causes = [record.__dict__["cause"] for record in caplog.records if record.getMessage() == "outbox.refused"]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus import messages as m
-from bus.errors import InvalidMessage, NewerRecord, UnreadableRecord
-from bus.records import Record, instant, milliseconds, parse_record, salvage_record
-from bus.schema import SCHEMA
+from bus.errors import InvalidMessage, SchemaMismatch, UnreadableRecord
+from bus.records import LAST_MS, SCHEMA, Record, instant, milliseconds, parse_record, salvage_record
+from bus.redis import scripts
 from bus.states import State
 from tests import strategies as draw
 
@@ -37,12 +37,16 @@ NUMBERS = (
 TIMES = ("since", "lease_until", "resume_at")
 OTHERS = ("state", "reason", "worker", "picture", "last")
 
-moments = st.integers(min_value=0, max_value=253_402_300_799_999).map(instant)
+moments = st.integers(min_value=0, max_value=LAST_MS - 1).map(instant)
 notices = st.sampled_from(m.NOTICES).flatmap(draw.of)
 
 
+def _raw(**fields: str) -> dict[bytes, bytes]:
+    return {name.encode(): value.encode() for name, value in {"epoch": "e1", "schema": str(SCHEMA), **fields}.items()}
+
+
 def _record(**fields: str) -> Record:
-    record = parse_record("demo", {name.encode(): value.encode() for name, value in {"epoch": "e1", **fields}.items()})
+    record = parse_record("demo", _raw(**fields))
     assert record is not None
     return record
 
@@ -51,7 +55,13 @@ def _fields(record: Record) -> dict[bytes, bytes]:
     """The hash that a record is read from."""
     text = {name: str(int(getattr(record, name))) for name in NUMBERS}
     text |= {name: milliseconds(getattr(record, name)) for name in TIMES}
-    text |= {"epoch": record.epoch, "why": record.why, "paused_by": record.paused_by or ""}
+    text |= {
+        "epoch": record.epoch,
+        "schema": str(record.schema),
+        "lease": record.lease,
+        "why": record.why,
+        "paused_by": record.paused_by or "",
+    }
     text |= {"state": record.state or "", "reason": record.reason or ""}
     text |= {"worker": record.worker.model_dump_json() if record.worker else ""}
     text |= {"picture": record.picture.model_dump_json()}
@@ -63,7 +73,7 @@ records = st.builds(
     Record,
     session=draw.sessions,
     state=st.none() | draw.states,
-    epoch=draw.ids,
+    epoch=draw.epochs,
     why=draw.texts,
     reason=st.none() | draw.reasons,
     worker=st.none() | draw.workers,
@@ -87,7 +97,7 @@ def test_no_hash_is_no_record() -> None:
     """Where there is no hash there is no session; one without an epoch is one that cannot be read."""
     assert parse_record("demo", {}) is None
     with pytest.raises(UnreadableRecord, match="epoch: missing"):
-        parse_record("demo", {b"status": b"3"})
+        parse_record("demo", {b"schema": str(SCHEMA).encode(), b"status": b"3"})
 
 
 def test_a_new_record_has_its_epoch_and_nothing_else() -> None:
@@ -120,10 +130,22 @@ def test_of_a_broken_record_the_rest_is_salvaged() -> None:
     assert (record.epoch, record.state, record.version, record.why, record.events) == ("e1", None, 0, "so", 7)
 
 
-def test_a_newer_record_is_not_an_unreadable_one() -> None:
+def test_a_record_of_another_schema_is_not_an_unreadable_one() -> None:
     """The error says what to do about it."""
-    with pytest.raises(NewerRecord):
+    with pytest.raises(SchemaMismatch):
         _record(schema=str(SCHEMA + 1))
+
+
+@pytest.mark.parametrize("schema", ["", "x", "-1", "0", "1.5", "9" * 30])
+def test_a_schema_that_is_none_is_told(schema: str) -> None:
+    """Such a record cannot be read, so it can be deleted; the value is not quoted."""
+    with pytest.raises(UnreadableRecord, match=r"schema: (not a number above 0|missing)"):
+        _record(schema=schema)
+
+
+def test_the_scripts_have_the_same_schema() -> None:
+    """Python and Lua cannot drift apart."""
+    assert f"\nlocal SCHEMA = {SCHEMA}\n" in scripts.source("claim")
 
 
 def test_records_do_not_share_their_picture() -> None:
@@ -163,14 +185,14 @@ def test_a_time_that_no_calendar_has_is_a_typed_error(name: str, value: str) -> 
 def test_bytes_that_are_no_text_are_a_typed_error(name: str) -> None:
     """What is not UTF-8 cannot be read either."""
     with pytest.raises(InvalidMessage, match=name):
-        parse_record("demo", {b"epoch": b"e1", name.encode(): b"\xff\xfe"})
+        parse_record("demo", _raw() | {name.encode(): b"\xff\xfe"})
 
 
 @given(st.dictionaries(st.sampled_from([*NUMBERS, *TIMES, *OTHERS]).map(str.encode), st.binary() | draw.texts.map(str.encode)))
 def test_garbage_is_read_or_refused(fields: dict[bytes, bytes]) -> None:
     """Whatever stands in the hash, the reader gets a record or the one typed error."""
     try:
-        assert isinstance(parse_record("demo", {b"epoch": b"e1"} | fields), Record)
+        assert isinstance(parse_record("demo", _raw() | fields), Record)
     except InvalidMessage as error:
         told = str(error)
         assert "cannot be read" in told

@@ -28,12 +28,14 @@ from bus import (
     UnknownSession,
     Unreachable,
     WorkerClaimed,
+    WorkerRef,
 )
 from bus import messages as m
 from bus.channels import Names
+from bus.lease import ALL_READ
 from bus.publisher import publish_notice
 from bus.redis.link import Link
-from bus.sessions import ALL_READ, split_state
+from bus.sessions import split_state
 from tests import actors, strategies
 from tests.conftest import MakeServer
 from tests.proxy import Proxy, What
@@ -191,7 +193,7 @@ async def _release(bus: Bus, claim: Claim) -> None:
 
 
 async def _publish(bus: Bus, claim: Claim) -> None:
-    await publish_notice(bus._link, actors.retry(claim.session), Seat(claim.token, 0, actors.limited()))
+    await publish_notice(bus._link, actors.retry(claim.session), Seat(claim, 0, actors.limited()))
 
 
 @pytest.mark.parametrize("write", [_append, _release, _publish])
@@ -455,6 +457,61 @@ async def test_a_release_and_a_renewal_over_a_broken_connection_happen_once(loss
     assert proxy.lost == 2
     assert (released.state, released.version) == (State.AWAITING_INPUT, 2)
     assert (after.version, after.token, after.status) == (2, claim.token + 1, record.status + 2)
+
+
+async def again(bus: Bus, who: WorkerRef) -> Claim:
+    """Claim the session when the server is there again."""
+
+    async def claim() -> Claim | None:
+        """The session is claimed."""
+        try:
+            return await actors.hold(bus, who=who)
+        except Unreachable:
+            return None
+
+    claimed = await eventually(claim)
+    assert claimed is not None
+    return claimed
+
+
+async def test_a_token_that_a_server_gives_twice_serves_one_worker(make_server: MakeServer) -> None:
+    """A server that has lost its last writes gives the number again: the first worker may neither renew nor write with it."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus:
+        await actors.queue(bus, "s")
+        server.command("SAVE")
+        first = await actors.hold(bus, who=actors.worker("w1"))
+        server.kill()
+        server.start()
+        second = await again(bus, actors.worker("w2"))
+        assert (second.token, second.epoch) == (first.token, first.epoch)
+        assert not (await bus.renew(first, Picture())).held
+        for refused in (
+            bus.append(first, [actors.answer("s", "of the first")], 0),
+            publish_notice(bus._link, actors.retry("s"), Seat(first)),
+            bus.release(first, actors.finished()),
+        ):
+            with pytest.raises(LeaseLost):
+                await refused
+        assert (await bus.renew(second, Picture())).held
+        await bus.append(second, [actors.answer("s", "of the second")], 0)
+        assert [event.data.text for event in await bus.history("s") if isinstance(event, m.AgentMessage)] == ["of the second"]
+
+
+async def test_a_worker_from_before_everything_was_lost_steers_no_other_session(make_server: MakeServer) -> None:
+    """A session of the same name that another worker holds is another one, whatever its token says."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus:
+        first = await actors.hold(bus, who=actors.worker("w1"))
+        server.flush()
+        second = await actors.hold(bus, who=actors.worker("w2"))
+        assert second.token == first.token
+        renewal = await bus.renew(first, actors.limited())
+        assert (renewal.held, renewal.state) == (False, None)
+        with pytest.raises(LeaseLost):
+            await bus.release(first, actors.finished())
+        record = await bus.status("s")
+        assert (record.worker, record.picture) == (second.worker, Picture())
 
 
 async def test_a_server_that_is_gone_is_told(make_server: MakeServer) -> None:

@@ -29,6 +29,7 @@ from bus import (
 )
 from bus.channels import Names
 from bus.publisher import RING
+from bus.records import SCHEMA
 from tests import actors
 from tests.readers import Writer, offsets, read_to, take
 from tests.waiting import PATIENCE_S, eventually
@@ -294,10 +295,11 @@ async def test_all_sessions_are_drawn_then_followed(bus: Bus) -> None:
 async def test_more_sessions_than_the_buffer_holds(bus: Bus, raw: Redis, names: Names) -> None:
     """They are drawn as the reader goes on, and those to come do not wait in memory."""
     sessions = [f"s{index}" for index in range(700)]
+    fields: Any = {"epoch": "e", "schema": SCHEMA, "state": "queued", "version": 1, "status": 4}
     pipeline = raw.pipeline(transaction=False)
     for session in sessions:
         pipeline.hset(names.sessions, session, "queued")
-        pipeline.hset(names.record(session), mapping={"epoch": "e", "state": "queued", "version": 1, "status": 4})
+        pipeline.hset(names.record(session), mapping=fields)
     await pipeline.execute()
     async with bus.subscribe("status.*", buffer=5) as notices:
         assert 5 <= notices.statistics().pending < 700

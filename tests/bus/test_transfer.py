@@ -22,11 +22,12 @@ from bus import (
     Trigger,
     UnknownSession,
     read_archives,
-    transfer,
 )
+from bus import archive as archives
 from bus.archive import Archive
 from bus.channels import Names
 from bus.logs import PAGE
+from bus.records import SCHEMA
 from tests import actors
 from tests.proxy import Proxy
 from tests.readers import offsets, take
@@ -76,7 +77,7 @@ async def test_a_session_comes_back_as_it_was(bus: Bus) -> None:
     assert {event.subject for event in new} == {"copy"}
     record = await bus.status("copy")
     assert record.epoch != (await bus.status("s")).epoch
-    assert (record.why, record.version, record.pending, record.schema) == ("the turn is over", 1, False, 2)
+    assert (record.why, record.version, record.pending, record.schema) == ("the turn is over", 1, False, SCHEMA)
     assert isinstance(record.last, SessionState)
     assert record.last.data.to is State.AWAITING_INPUT
 
@@ -192,7 +193,7 @@ async def test_what_is_too_large_is_refused_before_anything_is_written(
     archive = await exported(bus)
     for name in ("RESTORE_EVENTS", "RESTORE_BYTES"):
         with monkeypatch.context() as limits:
-            limits.setattr(transfer, name, 2)
+            limits.setattr(archives, name, 2)
             with pytest.raises(BadArchive, match="keep the file"):
                 await bus.restore(archive, "copy")
     async with Bus.connect(redis_url, payload_limit=20) as narrow:

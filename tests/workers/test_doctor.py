@@ -214,22 +214,22 @@ def test_judging_never_fails_and_bad_findings_say_what_to_do(facts: Facts) -> No
 
 
 def test_records_that_cannot_be_read_are_named() -> None:
-    """And what can still be done with them; those of a newer version are no fault."""
-    broken, newer = Unreadable("sea", "version: ValueError", False), Unreadable("sky", "newer", True)
-    finding = found(replace(WELL, unreadable=[broken, newer]), "records")
+    """And what can still be done with them; those of another version are no fault."""
+    broken, other = Unreadable("sea", "version: ValueError", False), Unreadable("sky", "schema", True)
+    finding = found(replace(WELL, unreadable=[broken, other]), "records")
     assert (finding.level, "sea" in finding.found, "sky" in finding.found) == (Level.PROBLEM, True, False)
     assert "tidings delete" in finding.advice
-    assert finding.found == "the record of 1 session cannot be read: sea"
-    finding = found(replace(WELL, unreadable=[newer]), "records")
-    assert (finding.level, "update" in finding.advice) == (Level.NOTE, True)
-    assert finding.found == "1 session was written by a newer Tidings: sky"
-    several = [Unreadable(name, "newer", True) for name in ("sky", "sun")]
+    assert finding.found == "the record of 1 session cannot be read: sea (version: ValueError)"
+    finding = found(replace(WELL, unreadable=[other]), "records")
+    assert (finding.level, "tidings import" in finding.advice) == (Level.NOTE, True)
+    assert finding.found == "1 session was written by another version of Tidings: sky"
+    several = [Unreadable(name, "schema", True) for name in ("sky", "sun")]
     assert found(replace(WELL, unreadable=several), "records").found.startswith("2 sessions were written by")
 
 
 def test_sessions_that_take_no_events_are_named() -> None:
     """And how their history goes on."""
-    finding = found(replace(WELL, unreadable=[Unreadable("sea", "its events log", newer=False, spoiled=True)]), "records")
+    finding = found(replace(WELL, unreadable=[Unreadable("sea", "its events log", other_schema=False, spoiled=True)]), "records")
     assert (finding.level, "sea" in finding.found, "tidings import" in finding.advice) == (Level.PROBLEM, True, True)
 
 
@@ -247,3 +247,11 @@ def test_messages_left_out_are_told_with_who_met_them() -> None:
     roll = (*ROLL, there(Role.WORKER, "w2", skipped=3), there(Role.WORKER, "w3", live=False, skipped=9))
     finding = found(replace(WELL, roll=roll), "messages")
     assert (finding.level, "w2 3" in finding.found, "w3" in finding.found) == (Level.NOTE, True, False)
+
+
+def test_what_is_no_record_has_an_advice_of_its_own() -> None:
+    """It can be neither exported nor deleted."""
+    other = Unreadable("sea", "the key k is a string and not a hash", other_schema=False, advice="rename it")
+    finding = found(replace(WELL, unreadable=[other]), "records")
+    assert finding.found == "session sea cannot be read: the key k is a string and not a hash"
+    assert finding.advice == "rename it"

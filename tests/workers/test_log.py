@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bus import State
-from workers.log import FOREIGN_EVENT, StderrHandler, configure_logging
+from workers.log import FOREIGN_EVENT, Redaction, StderrHandler, configure_logging
 
 KEY = "sk-planted-0123456789"
 
@@ -149,6 +149,21 @@ def test_a_secret_is_found_before_a_long_text_is_cut(capsys: pytest.CaptureFixtu
     (line,) = _lines(capsys)
     assert "sk-p" not in line["text"]
     assert len(line["text"]) <= 4000
+
+
+def test_a_record_is_cleaned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filter at its logger and one at the handler do the work of one; a filter that knows more secrets does it again."""
+    cleaned: list[str] = []
+
+    def redact(text: str, _: frozenset[str], limit: int) -> str:
+        cleaned.append(text)
+        return text[:limit]
+
+    monkeypatch.setattr("workers.log.redact", redact)
+    record = logging.makeLogRecord({"msg": "text " * 1000})
+    for known in ({"secret"}, {"secret"}, set(), {"secret", "another"}):
+        assert Redaction(frozenset(known)).filter(record)
+    assert [len(text) for text in cleaned] == [5000, 4000]
 
 
 def test_a_failure_carries_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,6 +166,51 @@ def test_many_beginnings_are_bounded_work(piece: str, size: int) -> None:
     assert len(one_line(redact(text))) <= 500
 
 
+SHAPED = (
+    "sk-abcd1234efgh5678ijkl",
+    JWT,
+    "Bearer abc.def-123456789",
+    "password='a b c d e f g h'",
+    "api_key=abcdefgh12345678",
+    "https://user:pass-word@host",
+    "-----BEGIN PRIVATE KEY-----\nMIIEabcdefgh\n-----END PRIVATE KEY-----",
+)
+
+
+@pytest.mark.parametrize("secret", [*SHAPED, "correct horse battery", "known-" * 600])
+def test_no_part_of_a_secret_is_left_at_a_limit(secret: str) -> None:
+    """Wherever the limit, or the end of what is looked at, falls into it: what is left is what whole redaction would leave."""
+    known = [secret] if secret not in SHAPED else []
+    margin = redaction.cut_margin(known)
+    for inside in {*range(1, min(len(secret), 70)), len(secret) - 1}:
+        for before in (1000 - inside, 1000 + margin - inside):
+            text = "x" * (before - 1) + " " + secret + " " + "y" * 10_000
+            assert redact(text, known).startswith(redact(text, known, 1000))
+
+
+@given(st.text(max_size=400), st.integers(0, 300), st.sampled_from(SHAPED))
+def test_a_limit_shows_the_beginning_of_what_is_shown_without_one(around: str, limit: int, secret: str) -> None:
+    """Never more, and never something else."""
+    text = f"{around} {secret} {around}"
+    assert redact(text, (), limit) == redact(text)[:limit]
+
+
+@pytest.mark.parametrize("size", [10_000, 1_000_000])
+def test_what_is_beyond_a_limit_is_not_looked_at(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """The work depends on the limit and on nothing else."""
+    touched: list[int] = []
+
+    class Counting:
+        def sub(self, _: object, text: str) -> str:
+            touched.append(len(text))
+            return text
+
+    for name in ("_PRIVATE_KEY", "_URL_USER", "_BEARER", "_JWT", "_TOKEN", "_NAMED"):
+        monkeypatch.setattr(redaction, name, Counting())
+    redact("x" * size, (), 500)
+    assert touched == [500 + redaction.cut_margin(())] * 6
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

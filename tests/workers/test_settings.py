@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bus.lease import LEASE_S
 from bus.messages import PAYLOAD_LIMIT
-from bus.sessions import LEASE_S
 from workers.retry import RetryPlan
 from workers.settings import (
     BadSetting,
@@ -122,12 +122,21 @@ def test_they_are_frozen() -> None:
 
 
 def test_no_credentials_are_shown() -> None:
-    """The passwords in both addresses stay out of repr, str and dumps of the one that must hold one."""
-    settings = load_settings({"redis_url": "redis://me:hunter2000@h/0", "api_base": "https://me:hunter3000@api/v1"})
+    """The password in the address of Redis and a key in a provider's stay out of repr, str and dumps."""
+    settings = load_settings({"redis_url": "redis://me:hunter2000@h/0", "api_base": "https://api/v1?key=hunter3000"})
     for shown in (repr(settings), str(settings)):
         assert "hunter" not in shown
         assert "api/v1" in shown
     assert "hunter2000" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize("address", ["https://me:hunter3000@api/v1", "https://hunter3000@api", "me:hunter3000@api/v1"])
+def test_an_address_of_a_provider_holds_no_credentials(address: str) -> None:
+    """The text names the setting, says where a key belongs, and does not repeat the address."""
+    with pytest.raises(BadSetting, match=r"--api-base \(TIDINGS_API_BASE\): .*OPENAI_API_KEY") as caught:
+        load_settings({"api_base": address})
+    assert "hunter" not in str(caught.value)
+    assert load_settings({"api_base": "https://api/v1/@scope?user=a@b"}).api_base
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -11,7 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bus import Archive, BadArchive, Bus, Restored, SessionDeleted, SessionExists, TidingsError, UnknownSession, read_archives
+from bus import (
+    Archive,
+    BadArchive,
+    Bus,
+    Restored,
+    SessionDeleted,
+    SessionExists,
+    TidingsError,
+    UnknownSession,
+    read_archives,
+    read_lines,
+)
 from workers.board import LOOKS
 from workers.cli.choice import Choice
 from workers.cli.connection import on_bus
@@ -117,7 +128,7 @@ def restore(settings: Settings, source: str, name: str | None = None, only: str 
     """
     with _from(source) as file:
         try:
-            archives = read_archives(file)
+            archives = read_archives(read_lines(file))
             if only is not None:
                 archives = iter([_chosen(archives, only)])
             elif name is not None:

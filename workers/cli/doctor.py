@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 from rich.text import Text
 
-from bus import AccessDenied, BadAddress, Bus, Role, TidingsError
+from bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
 from bus.redis.clients import installed_version
 from workers.cli.connection import open_bus
 from workers.cli.exits import Exit, UsageProblem
@@ -17,6 +18,8 @@ from workers.cli.view import View
 from workers.doctor import Facts, Finding, Level, examine
 from workers.redaction import environment_secrets, one_line, redact
 from workers.settings import Settings, spelling
+
+T = TypeVar("T")
 
 _SIGNS = {Level.OK: ("ok", "green"), Level.NOTE: ("note", "yellow"), Level.PROBLEM: ("PROBLEM", "bold red")}
 _HEARD_S = 2.0
@@ -58,7 +61,7 @@ async def _diagnose(settings: Settings, roles: list[Role], model_call: bool, as_
             findings = [
                 Finding("address", Level.OK, f"{bus.address} answers"),
                 await _hears(bus),
-                *await _examined(bus, settings, roles),
+                *await examined(bus, settings, roles),
             ]
     except BadAddress:
         raise
@@ -71,7 +74,7 @@ async def _diagnose(settings: Settings, roles: list[Role], model_call: bool, as_
     return Exit.FAILED if any(finding.level is Level.PROBLEM for finding in findings) else Exit.DONE
 
 
-async def _examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Finding]:
+async def examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Finding]:
     """Gather the facts and judge them; what cannot be read because of the user's rights is a finding of its own."""
     denied: dict[Role, tuple[str, ...]] = {}
     untried: list[Role] = []
@@ -80,14 +83,48 @@ async def _examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Fin
             denied[role] = await bus.denied(role)
         except AccessDenied:
             untried.append(role)
+    unexpected = _Unexpected()
     try:
-        server, roll, queues = await bus.inspect(), await bus.roll(), await bus.queues()
-        unreadable = [one async for one in bus.unreadable()]
+        server = await bus.inspect()
+        roll = await unexpected.or_else((), bus.roll(), "controllers", "workers", "versions", "undecided", "messages")
+        queues = await unexpected.or_else(Queues(Queue(0), Queue(0)), bus.queues(), "ready", "due")
+        unreadable = await unexpected.or_else([], _unreadable(bus), "records", "undecided")
     except AccessDenied as error:
         advice = "give the user the rights of its role, at least those of a viewer (docs/operations.md)"
         return [Finding("rights", Level.PROBLEM, str(error), advice)]
     facts = Facts(bus.now(), server, roll, queues, settings.lease_s, installed_version(), denied, untried, unreadable)
-    return examine(facts)
+    judged = [finding for finding in examine(facts) if finding.check not in unexpected.unknown]
+    return judged + unexpected.findings + _left_out(bus.left_out)
+
+
+async def _unreadable(bus: Bus) -> list[Unreadable]:
+    return [one async for one in bus.unreadable()]
+
+
+class _Unexpected:
+    """The keys that hold another type of value: a finding each, and what could not be judged because of them."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.unknown: set[str] = set()
+
+    async def or_else(self, nothing: T, asking: Awaitable[T], *checks: str) -> T:
+        """Return what is answered; where the key is another one, note that instead of the checks that rest on it."""
+        try:
+            return await asking
+        except UnexpectedKey as error:
+            advice = "until then processes wait, as for a server that is away; sessions stay as they are"
+            self.findings.append(Finding("keys", Level.PROBLEM, str(error), advice))
+            self.unknown |= {*checks}
+            return nothing
+
+
+def _left_out(count: int) -> list[Finding]:
+    if not count:
+        return []
+    found = f"entries of the list of processes that cannot be read, or are too many or too large: {count}"
+    advice = "end what writes into it (keys seen and presences): what is no process of ours is forgotten after a day"
+    return [Finding("processes", Level.NOTE, found, advice)]
 
 
 class _Heard:
@@ -145,7 +182,7 @@ async def ask_model(settings: Settings) -> Finding:
 
 def _tell(finding: Finding, *, as_json: bool) -> None:
     secrets = environment_secrets(os.environ)
-    found, advice = (one_line(redact(text, secrets), _LONGEST) for text in (finding.found, finding.advice))
+    found, advice = (one_line(redact(text, secrets, 2 * _LONGEST), _LONGEST) for text in (finding.found, finding.advice))
     if as_json:
         print_json(FindingView(check=finding.check, level=finding.level, found=found, advice=advice or None).line())
         return

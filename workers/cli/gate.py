@@ -59,8 +59,7 @@ async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:
     try:
         async with serve(bus, settings.host, settings.port, options, name=name) as served:
             log.info("gateway.started", extra={"gateway": served.gateway.name, "redis": bus.address, "url": served.url})
-            print(served.link if options.generated else served.url, flush=True)
-            code = await until_told(_until(told), told.set)
+            code = await until_told(_until(told, served.link if options.generated else served.url), told.set)
     except OSError as error:
         if isinstance(error, TidingsError):
             raise
@@ -69,5 +68,7 @@ async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:
     return code
 
 
-async def _until(told: asyncio.Event) -> None:
+async def _until(told: asyncio.Event, address: str) -> None:
+    # Only now: a gateway that was started by a program may be told to end as soon as this is read.
+    print(address, flush=True)
     await told.wait()

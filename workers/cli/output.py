@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from workers.redaction import environment_secrets, one_line, redact
+from workers.redaction import EXCERPT, environment_secrets, one_line, redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def print_json(line: str) -> None:
 
 def complain(text: str) -> None:
     """Write one line to stderr: what is wrong and what to do, without secrets."""
-    line = one_line(redact(text, environment_secrets(os.environ)), 1000)
+    line = one_line(redact(text, environment_secrets(os.environ), EXCERPT), 1000)
     print(f"tidings: {line}", file=sys.stderr, flush=True)
 
 

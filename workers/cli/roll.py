@@ -14,7 +14,7 @@ from bus import Attendant, Bus, Role
 from workers.board import duration
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit, Problem, UsageProblem
-from workers.cli.output import print_json, screen
+from workers.cli.output import complain, print_json, screen
 from workers.cli.view import View
 from workers.redaction import one_line
 from workers.settings import Settings
@@ -69,6 +69,8 @@ def list_processes(settings: Settings, *, as_json: bool) -> int:
                 print_json(ProcessView.of(one).line())
         else:
             _print(roll, bus.now())
+        if bus.left_out:
+            complain(f"{bus.left_out} of the list cannot be read, or are too much: ask tidings doctor")
         return Exit.DONE
 
     return on_bus(settings, act)

@@ -28,6 +28,7 @@ WORKER = (
     "poll_s",
     "grace_s",
     "llm_timeout_s",
+    "max_answer_bytes",
     "attempts",
     "backoff_base_s",
     "backoff_cap_s",

@@ -82,10 +82,15 @@ async def up(bus: Bus, agent_factory: AgentFactory, settings: Settings, workers:
     await asyncio.to_thread(load_litellm)
     crew = Crew(bus, agent_factory, settings, workers)
     async with _served(bus, settings) as served:
-        for line in welcome(bus, served, settings, workers, data):
-            print(line, flush=True)
+
+        async def run() -> None:
+            # Only now: what was started by a program may be told to end as soon as this is read.
+            for line in welcome(bus, served, settings, workers, data):
+                print(line, flush=True)
+            await crew.run()
+
         try:
-            return await until_told(crew.run(), crew.drain)
+            return await until_told(run(), crew.drain)
         finally:
             await close_litellm()
 

@@ -49,7 +49,7 @@ async def show(bus: Bus, channel: str, *, as_json: bool, timeout_s: float = 10.0
     parsed, out = Channel.parse(channel), screen()
     if as_json or parsed.plane != "status":
         await _print_messages(bus, channel, as_json=as_json)
-    elif _is_whole(out):
+    elif is_whole(out):
         # Imported here: whoever reads lines does not need a whole screen.
         from workers.terminal import watch_live
 
@@ -58,11 +58,11 @@ async def show(bus: Bus, channel: str, *, as_json: bool, timeout_s: float = 10.0
             bus, parsed.session, by=this_user(), timeout_s=timeout_s, tell=lambda item: list(told(item)), ascii_only=ascii_only
         )
     else:
-        await _print_changes(bus, parsed.session, out)
+        await print_changes(bus, parsed.session, out)
     return Exit.DONE
 
 
-def _is_whole(out: Console) -> bool:
+def is_whole(out: Console) -> bool:
     """Return whether there is a terminal to read keys from and to draw on; textual draws on stderr."""
     return out.is_terminal and not out.is_dumb_terminal and sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -76,8 +76,8 @@ async def _print_messages(bus: Bus, channel: str, *, as_json: bool) -> None:
                 print_item(item, as_json=False)
 
 
-async def _print_changes(bus: Bus, session: str, out: Console) -> None:
-    """Print one line whenever something changes for a session; what only counts down does not."""
+async def print_changes(bus: Bus, session: str, out: Console) -> None:
+    """Print one line whenever something changes for a session, or any where it is ``*``; what only counts down does not."""
     shown: dict[str, str] = {}
     board = Board()
     async with bus.notices(session) as notices, _told_when_lost(bus):

@@ -6,14 +6,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from bus import Bus, NewerRecord, Snapshot, UnreadableRecord
+from bus import Bus, SchemaMismatch, Snapshot, UnreadableRecord
 
 log = logging.getLogger("tidings.controller")
 
 ASIDE_S = 60.0
 """When a record that cannot be read is looked at again; a command for the session brings it up at once."""
-NEWER_S = 1.0
-"""The same for one that a newer version wrote: newer controllers take turns with us, and must not wait for long."""
+OTHER_SCHEMA_S = 1.0
+"""The same for one that another version wrote: its controllers take turns with us, and must not wait for long."""
 KEEP_S = 10 * ASIDE_S
 """For how long a session counts after it was last looked at: controllers take turns, and another one may have seen its end."""
 _MOST = 10_000
@@ -55,10 +55,15 @@ class Aside:
             Unreachable: the server does not answer.
         """
         self.note(session, error.cause)
-        if isinstance(error, NewerRecord):
-            await self._bus.set_aside(session, NEWER_S)
+        if isinstance(error, SchemaMismatch):
+            await self._bus.set_aside(session, OTHER_SCHEMA_S)
             return None
-        snapshot = await self._bus.salvage(session)
+        try:
+            snapshot = await self._bus.salvage(session)
+        except UnreadableRecord:
+            # A key of the session holds another type of value: there are not even commands to answer.
+            await self._bus.set_aside(session, ASIDE_S)
+            return None
         if snapshot is not None and snapshot.basis is not None and not snapshot.commands:
             await self._bus.set_aside(session, ASIDE_S, snapshot.basis[2])
             return None

@@ -17,9 +17,9 @@ from datetime import datetime, timedelta
 from bus import (
     Bus,
     Decision,
-    NewerRecord,
     Presence,
     Role,
+    SchemaMismatch,
     Snapshot,
     StaleDecision,
     State,
@@ -194,7 +194,7 @@ class Controller:
             try:
                 decision = await self._errands.run(snapshot, decide(snapshot, self._rules()))
                 await self._bus.decide(snapshot, decision)
-            except NewerRecord as error:
+            except SchemaMismatch as error:
                 await self._aside.look(session, error)
                 return
             except UnreadableRecord as error:

@@ -112,7 +112,7 @@ class Errands:
     async def _send(self, command: Command) -> bool:
         """Send a command; returns False where it has to be sent again. A session that is gone needs to hear nothing.
 
-        One that a newer version wrote hears of it when a newer controller looks at the sender.
+        One that another version wrote hears of it when a controller of that version looks at the sender.
         """
         try:
             await self._bus.submit(command)

@@ -1,10 +1,9 @@
 """The demo: a fleet meets rate limits on one machine, live, and what it tells is held against what the provider recorded.
 
-Its own Redis, its own provider, real controllers and workers as processes of their own. `cast` says who plays and what is said,
-`stage` runs the processes, `story` is what happens, `witness` hears what is told, `evidence` is what each source says, `checks`
-compares (pure), `summary` says whether all of it is true.
+Its own Redis, its own provider, and a `workers.testing.Fleet` of real processes. `scenario` says who and what there is, `script`
+is what happens, `summary` compares what each source says (pure), `runner` puts it up, shows it and takes it down.
 """
 
-from workers.demo.performance import run_demo
+from workers.demo.runner import run_demo
 
 __all__ = ["run_demo"]

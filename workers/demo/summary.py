@@ -1,15 +1,56 @@
-"""The summary: what was counted, and whether all of it is true."""
+"""The summary: what the provider recorded, what was told and what the histories hold, and whether these agree. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from bus import AgentMessage, LlmRateLimited, LlmRetry, Notice
-from workers.demo import checks
-from workers.demo.evidence import Evidence
+from bus import (
+    AgentMessage,
+    Event,
+    LlmFailed,
+    LlmRateLimited,
+    LlmRetry,
+    Notice,
+    SessionState,
+    State,
+    UserMessage,
+    WorkerClaimed,
+    WorkerLost,
+    WorkerReleased,
+)
+from bus.messages import NOTICES
+from workers.demo.scenario import expected_answer
+from workers.provider import RequestRecord
+
+_SHORTEST_TRACE = 8
+"""Shorter texts of a notice ("yield") are words that a person may say."""
+_AT_REST = frozenset({State.AWAITING_INPUT, State.FINISHED, State.ERROR})
+"""States in which nothing is under way: what was said before must have its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the summary rests on, each from a source of its own.
+
+    Attributes:
+        requests: what the provider recorded.
+        notices: what was told, by session, in the order told.
+        histories: the events of every session.
+        states: the state of every session at the end.
+        said: what the demo said in its sessions, in order.
+        killed: the worker that was killed; '': it did not come to that.
+    """
+
+    requests: Sequence[RequestRecord] = ()
+    notices: Mapping[str, Sequence[Notice]] = field(default_factory=dict)
+    histories: Mapping[str, Sequence[Event]] = field(default_factory=dict)
+    states: Mapping[str, State | None] = field(default_factory=dict)
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    killed: str = ""
 
 
 class Summary(BaseModel):
@@ -22,7 +63,7 @@ class Summary(BaseModel):
         refused: of those, answered with 429.
         retries_told: failures told with a wait before the next attempt.
         parked: times that a session was parked.
-        resumed: times that somebody brought a parked one back.
+        resumed: times that a parked one was resumed by a person or the demo.
         taken_over: times that another worker took a session up whose own was lost.
         answers: answers in the histories of these sessions.
         history_complete: whether every history is without holes and doubles and has its answers.
@@ -60,28 +101,29 @@ class Summary(BaseModel):
             failures: what went wrong while the evidence was made.
         """
         told = [notice for notices in evidence.notices.values() for notice in notices]
-        histories, found = list(checks.check_histories(evidence)), list(checks.check_notices_in_prompts(evidence))
-        problems = [*failures, *histories, *found, *_never_happened(evidence)]
-        for check in (checks.check_records, checks.check_told, checks.check_cleared, checks.check_prompts):
-            problems += check(evidence)
+        histories = [problem for session in evidence.histories for problem in _wrong_history(evidence, session)]
+        found, strange = _not_said(evidence)
+        counts = {
+            "refused": sum(request.status == 429 for request in evidence.requests),
+            "retries_told": sum(isinstance(notice, LlmRetry) for notice in told),
+            "parked": sum(isinstance(notice, LlmRateLimited) for notice in told),
+            "resumed": len(resumptions(told)),
+            "taken_over": sum(_taken_over(notices) for notices in evidence.notices.values()),
+        }
+        never = [f"{name.replace('_', ' ')}: it never happened" for name, count in counts.items() if not count]
+        problems = [*failures, *never, *_untold(evidence), *histories, *found, *strange]
+        if not any(_taken_over(notices, evidence.killed) for notices in evidence.notices.values()):
+            problems.append("no session of a killed worker went on elsewhere")
         return cls(
             duration_s=round(duration_s, 1),
             sessions=len(evidence.said),
-            calls=evidence.received,
-            refused=sum(request.status == 429 for request in evidence.requests),
-            retries_told=_count(told, LlmRetry),
-            parked=_count(told, LlmRateLimited),
-            resumed=len(checks.resumptions(told)),
-            taken_over=sum(map(checks.taken_over, evidence.notices.values())),
-            answers=_answers(evidence),
+            calls=len(evidence.requests),
+            answers=sum(isinstance(event, AgentMessage) for name in evidence.said for event in evidence.histories.get(name, ())),
             history_complete=bool(evidence.said) and not histories,
             notices_in_prompts=len(found),
             problems=tuple(problems),
+            **counts,
         )
-
-    def line(self) -> str:
-        """Return it as one JSON object on one line."""
-        return self.model_dump_json()
 
     def lines(self) -> Iterator[str]:
         """Yield it as people read it."""
@@ -102,25 +144,108 @@ class Summary(BaseModel):
         yield f"{verdict}; it took {self.duration_s:.1f} s"
 
 
-def _never_happened(evidence: Evidence) -> Iterator[str]:
-    """Yield what the demo is there to show and did not."""
-    told = [notice for notices in evidence.notices.values() for notice in notices]
-    if not any(request.outcome == "refused" for request in evidence.requests):
-        yield "the provider's limit was never hit"
-    if not _count(told, LlmRetry):
-        yield "no retry was told"
-    if not _count(told, LlmRateLimited):
-        yield "no session was parked"
-    if not checks.resumptions(told):
-        yield "no parked session was resumed"
-    if not any(checks.taken_over(notices, evidence.killed) for notices in evidence.notices.values() if evidence.killed):
-        yield "no session of a killed worker went on elsewhere"
+def resumptions(told: Iterable[Notice]) -> list[SessionState]:
+    """Return the changes of state by which a parked session was brought back on purpose."""
+    return [
+        notice
+        for notice in told
+        if isinstance(notice, SessionState)
+        and (notice.data.from_, notice.data.to) == (State.RATE_LIMITED, State.QUEUED)
+        and notice.data.by is not None
+    ]
 
 
-def _count(told: Sequence[Notice], kind: type[Notice]) -> int:
-    return sum(isinstance(notice, kind) for notice in told)
+def _taken_over(notices: Sequence[Notice], worker: str | None = None) -> int:
+    """Return how often a session lost its worker, or this one, and another took it up."""
+    count, lost = 0, ""
+    for notice in notices:
+        if isinstance(notice, WorkerLost):
+            lost = notice.data.worker.name if notice.data.worker else ""
+        elif isinstance(notice, WorkerClaimed) and lost:
+            count += notice.data.worker.name != lost and worker in (None, lost)
+            lost = ""
+    return count
 
 
-def _answers(evidence: Evidence) -> int:
-    events = (event for session in evidence.said for event in evidence.histories.get(session, ()))
-    return sum(isinstance(event, AgentMessage) for event in events)
+def _untold(evidence: Evidence) -> Iterator[str]:
+    """Compare the failures that the provider answered with those that were told: each once.
+
+    A turn that was cut (its worker killed, or its session taken away by a pause) may have been answered and not have come to
+    telling it: at most one failure for each such turn. A call that hung had no answer, so there is nothing to tell.
+    """
+    notices = [notice for told in evidence.notices.values() for notice in told]
+    failed = sum(request.status is not None and request.status >= 400 for request in evidence.requests)
+    told = sum(
+        isinstance(notice, LlmRateLimited) or (isinstance(notice, LlmRetry | LlmFailed) and notice.data.status_code is not None)
+        for notice in notices
+    )
+    claimed = sum(isinstance(notice, WorkerClaimed) for notice in notices)
+    cut = claimed - sum(isinstance(notice, WorkerReleased) and notice.data.why != "hand_back" for notice in notices)
+    if not told <= failed <= told + cut:
+        yield f"the provider recorded {failed} failures, {told} were told and {cut} turns were cut"
+
+
+def _wrong_history(evidence: Evidence, session: str) -> Iterator[str]:
+    """Say what is wrong with a history: a hole, something twice, a line of ours without its answer, an answer to nothing."""
+    events = evidence.histories[session]
+    if [event.offset for event in events] != list(range(1, len(events) + 1)):
+        yield f"{session}: the offsets of its history are not 1 to {len(events)} without a hole"
+    if len({event.id for event in events}) != len(events):
+        yield f"{session}: an event is in its history twice"
+    asked = [event for event in events if isinstance(event, UserMessage)]
+    unanswered = list(asked)
+    for event in events:
+        if isinstance(event, AgentMessage):
+            # What was said after an answer had read the history is for the next one.
+            known = [line for line in unanswered if (line.offset or 0) <= (event.data.read or event.offset or 0)]
+            unanswered = [line for line in unanswered if line not in known]
+            if not known or event.data.text != expected_answer(known[-1].data.text):
+                yield f"{session}: {event.data.text!r} is not the answer to what was said before"
+        elif not isinstance(event, UserMessage):
+            yield f"{session}: {event.type} is in its history"
+    texts, lines = [line.data.text for line in asked], evidence.said.get(session, ())
+    yield from (f"{session}: {line!r} is in its history {texts.count(line)} times" for line in lines if texts.count(line) != 1)
+    if unanswered and evidence.states.get(session) in _AT_REST:
+        yield f"{session}: {unanswered[-1].data.text!r} has no answer"
+    elif texts == list(lines) and len(asked) * 2 - len(unanswered) != len(events):
+        # The demo asks when the answer before is there; only guests are quicker.
+        yield f"{session}: {len(asked)} questions have {len(events) - len(asked)} answers"
+
+
+def _not_said(evidence: Evidence) -> tuple[list[str], list[str]]:
+    """Look in every prompt for what was not said: what only notices have (ids, types, sources, texts), and anything else."""
+    traces = sorted(_traces(notice for told in evidence.notices.values() for notice in told))
+    spoken = {_text(event) for events in evidence.histories.values() for event in events}
+    notices, strange = [], []
+    for request in evidence.requests:
+        for text in {text for text in _strings(request.messages) if text not in spoken}:
+            held = [trace for trace in traces if trace in text]
+            notices += [f"the prompt of request {request.number} holds {trace!r}, which is of a notice" for trace in held]
+            if not held and text not in ("role", "content", "user", "assistant"):
+                strange.append(f"the prompt of request {request.number} holds {text!r}, which is in no history")
+    return notices, strange
+
+
+def _traces(notices: Iterable[Notice]) -> set[str]:
+    """Return the texts by which a notice would be known."""
+    traces = {str(model.model_fields["type"].default) for model in NOTICES}
+    for notice in notices:
+        traces |= {notice.id, notice.type, notice.source, *_strings(notice.model_dump(mode="json")["data"])}
+    return {trace for trace in traces if len(trace) >= _SHORTEST_TRACE}
+
+
+def _text(event: Event) -> str:
+    return event.data.text if isinstance(event, UserMessage | AgentMessage) else ""
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

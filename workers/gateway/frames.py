@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic_core import to_json
 
+LIMIT = 1024 * 1024
+"""About how many bytes one frame or one answer has at most: it ends after the object with which it exceeds them."""
 RETRY_MS = 1000
 """What browsers are told to wait before they connect again."""
 
@@ -13,6 +16,19 @@ RETRY_MS = 1000
 def as_json(value: Any) -> bytes:
     """Return a value as JSON in UTF-8; instants as ISO 8601 in UTC."""
     return to_json(value)
+
+
+def batches(objects: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
+    """Group objects for one frame or one answer each: at most so many, and not many more bytes than `LIMIT`."""
+    batch, size = list[bytes](), 0
+    for one in objects:
+        batch.append(one)
+        size += len(one)
+        if len(batch) == most or size >= LIMIT:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def frame(event: str, data: bytes, place: str = "") -> bytes:

@@ -102,6 +102,8 @@ class Gateway:
             docs_url=None,
             redoc_url=None,
             openapi_url=None,
+            # It would lead to the host that the request names, whichever that is.
+            redirect_slashes=False,
             lifespan=self._lifespan,
         )
         ways_in = admission(self.tokens)

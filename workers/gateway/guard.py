@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -21,7 +22,7 @@ POLICY: Final = (
 )
 """Content-Security-Policy: nothing but our own files, no script or style inside the page, in nobody's frame."""
 
-_ALWAYS: Final = (
+ALWAYS: Final = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -29,6 +30,7 @@ _ALWAYS: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+"""Headers of every answer."""
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 _CALLER: Final = "tidings.caller"
@@ -139,10 +141,15 @@ def caller_of(request: Request) -> Caller | None:
     return caller
 
 
+def is_known(scope: Mapping[str, object]) -> bool:
+    """Return whether a request came with a token."""
+    return scope.get(_CALLER) is not None
+
+
 def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [*message["headers"], *_ALWAYS]
+            headers = [*message["headers"], *ALWAYS]
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append(_NO_STORE)
             message = {**message, "headers": headers}

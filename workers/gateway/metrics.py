@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from bus import State
 from workers.gateway.hub import Hub
+from workers.gateway.tokens import Rank
 
 
 class HubCollector(Collector):
@@ -30,13 +31,22 @@ class HubCollector(Collector):
         viewers.add_metric(["fleet"], len(hub.fleet_viewers))
         viewers.add_metric(["session"], len(hub.session_viewers))
         yield viewers
+        streams = GaugeMetricFamily("tidings_gateway_streams", "Streams that are open, by whose token.", labels=["role"])
+        for rank in Rank:
+            streams.add_metric([rank.value], counts.streams[rank])
+        yield streams
+        refused = "Streams that were refused because too many were open."
+        yield _counter("tidings_gateway_streams_refused", refused, "role", counts.streams_refused)
         yield _counter("tidings_gateway_frames", "Frames given to streams.", "stream", counts.frames)
         told = "Viewers that fell behind what is kept for all, and read the log or began anew."
         yield _counter("tidings_gateway_overflows", told, "stream", counts.overflows)
         yield CounterMetricFamily("tidings_gateway_gaps", "Gaps told to viewers: events that are lost.", counts.gaps)
         missed = "Notices that a slow viewer was not sent."
         yield CounterMetricFamily("tidings_gateway_notices_missed", missed, counts.notices_missed)
-        yield CounterMetricFamily("tidings_gateway_stalled", "Streams closed because nobody read them.", counts.stalled)
+        yield CounterMetricFamily("tidings_gateway_stalled", "Answers ended because nobody read them.", counts.stalled)
+        yield GaugeMetricFamily("tidings_gateway_connections", "Connections that are open.", counts.connections)
+        ended = "Connections that were ended: limit, malformed, idle, head, body, reader."
+        yield _counter("tidings_gateway_connections_ended", ended, "why", counts.connections_ended)
         commands = CounterMetricFamily("tidings_gateway_commands", "Commands by what became of them.", labels=["type", "result"])
         for (kind, result), count in sorted(counts.commands.items()):
             commands.add_metric([kind, result], count)

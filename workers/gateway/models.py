@@ -143,14 +143,15 @@ class RowPage(_Model):
 
     rows: list[RowView]
     total: int = Field(description="How many match in all.")
-    next: str | None = Field(description="Give it as `after` for the next page.")
+    next: str | None = Field(description="Give it as `after` for the next page, which may begin before `limit`: 1 MiB at a time.")
 
 
 class SessionView(_Model):
     """One session with its place in the history."""
 
     row: RowView
-    children: list[RowView]
+    children: list[RowView] = Field(description="At most 200, the most urgent first; the stream has them all.")
+    children_total: int = Field(description="How many there are.")
     cursor: str = Field(description="`<epoch>-<offset>` of the newest event: where a stream can begin.")
 
 
@@ -160,7 +161,8 @@ class Process(_Model):
     name: str
     host: str
     version: str
-    sessions: list[str] = Field(description="Those that it holds.")
+    held: int = Field(description="How many sessions it holds.")
+    sessions: list[str] = Field(description="The first ten of them.")
     concurrency: int
     model: str | None
     live: bool
@@ -188,6 +190,7 @@ class FleetView(_Model):
     workers: list[Process]
     controllers: list[Process]
     gateways: list[Process]
+    left_out: int = Field(description="Processes that are too many to be listed; those that live come first.")
     charts: ChartsView
     sessions: int
 
@@ -198,13 +201,16 @@ class HistoryPage(_Model):
     epoch: str
     end: int = Field(description="Offset of the newest event.")
     events: list[dict[str, Any]] = Field(description="As on the wire (docs/wire.md).", examples=[[EVENT]])
-    next: int | None = Field(description="Give it as `after` for the next page; null at the end.")
+    next: int | None = Field(
+        description="Give it as `after` for the next page, which may begin before `limit`: 1 MiB at a time. Null at the end."
+    )
 
 
 class NoticeList(_Model):
     """The notices that are retained, oldest first."""
 
     notices: list[dict[str, Any]]
+    left_out: int = Field(description="Older ones that are too large to be listed with these.")
 
 
 class OutcomeView(_Model):

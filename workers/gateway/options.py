@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Self
 
+from workers.gateway.descriptors import connection_limit
 from workers.gateway.hub import HEARTBEAT_S
 from workers.settings import Settings
 
@@ -25,7 +26,9 @@ class GatewayOptions:
         payload_limit: bytes of one message.
         heartbeat_s: how often a stream says that it is alive.
         most_viewers: streams that may be open at a time.
-        send_timeout_s: how long a stream may be blocked by who does not read it; after that it is closed.
+        most_connections: connections that may be open at a time, streams among them; see ``descriptors.connection_limit``.
+        request_timeout_s: how long the head of a request may take to arrive, and then its body.
+        send_timeout_s: how long an answer may be blocked by who does not read it; after that the connection is ended.
     """
 
     token: str = field(repr=False)
@@ -37,7 +40,19 @@ class GatewayOptions:
     payload_limit: int = 256 * 1024
     heartbeat_s: float = HEARTBEAT_S
     most_viewers: int = 10_000
+    most_connections: int = field(default_factory=connection_limit)
+    request_timeout_s: float = 20.0
     send_timeout_s: float = 60.0
+
+    @property
+    def most_streams(self) -> int:
+        """Streams that may be open at a time: a quarter of the connections is left for what else is asked."""
+        return max(1, min(self.most_viewers, self.most_connections * 3 // 4))
+
+    @property
+    def most_streams_per_token(self) -> int:
+        """Streams that may be open with one token: three quarters of all, so that another one always has some."""
+        return max(1, self.most_streams * 3 // 4) if self.viewer_token else self.most_streams
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

@@ -29,6 +29,8 @@ TYPES: Final = {
 _LOOKING: Final = ["GET", "HEAD"]
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the folder."""
+_LONGEST_NAME: Final = 200
+"""File systems take 255 bytes and end a longer name with an error of their own."""
 _STRANGER: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tidings: a token is needed</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
@@ -81,7 +83,7 @@ def page_file(name: str) -> Response:
         Problem: there is none of that name.
     """
     path = FOLDER / name
-    if not _NAME.fullmatch(name) or path.suffix not in TYPES or not path.is_file():
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name) or path.suffix not in TYPES or not path.is_file():
         raise Problem("not-found")
     # Asked for anew each time: the files change with the version of Tidings, and a token is needed for them.
     return Response(path.read_bytes(), 200, {"Cache-Control": "no-cache"}, TYPES[path.suffix])

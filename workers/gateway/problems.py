@@ -61,6 +61,7 @@ KINDS: Final = MappingProxyType(
         ),
         "not-found": Kind(404, "There is nothing here", "There is no such session, or nothing at this address."),
         "wrong-method": Kind(405, "This cannot be done here", "This address takes other methods.", "`Allow` names them."),
+        "too-slow": Kind(408, "The request did not arrive in time", "Nothing was done. Send the request again, in one go."),
         "refused": Kind(
             409,
             "A controller refused the command",
@@ -87,6 +88,15 @@ KINDS: Final = MappingProxyType(
             "Nothing was done: too many commands were sent with this token.",
             "`Retry-After` says in how many seconds there may be another one.",
         ),
+        "too-many-streams": Kind(
+            429,
+            "Too many streams are open with this token",
+            "Too many streams are open with this token. Close what is not looked at, or try again in a few seconds.",
+            "`Retry-After` says in how many.",
+        ),
+        "head-too-large": Kind(
+            431, "The head of the request is too large", "Nothing was done. Send fewer and shorter headers, or a shorter address."
+        ),
         "broken": Kind(500, "Something broke inside", "What it was stands in the log of the gateway."),
         "unreadable": Kind(
             500,
@@ -101,8 +111,8 @@ KINDS: Final = MappingProxyType(
         ),
         "full": Kind(
             503,
-            "Too many streams are open",
-            "Too many streams are open on this gateway. Try again in a few seconds.",
+            "Too much is open here",
+            "Too many streams or connections are open on this gateway. Try again in a few seconds.",
             "`Retry-After` says in how many.",
         ),
         "not-answered": Kind(

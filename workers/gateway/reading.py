@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request
 from pydantic_core import from_json
 from sse_starlette import EventSourceResponse
-from sse_starlette.sse import SendTimeoutError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -19,14 +17,14 @@ from bus.messages import as_stored, is_session
 from bus.redis.clients import installed_version
 from workers.board import Row
 from workers.gateway.description import LOOKING, ONE_SESSION, problems
-from workers.gateway.frames import as_json
+from workers.gateway.frames import LIMIT, as_json, batches
 from workers.gateway.guard import caller_of
 from workers.gateway.hub import Hub
 from workers.gateway.ledger import Key
 from workers.gateway.models import FLEET_STREAM, SESSION_STREAM, FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
 from workers.gateway.options import GatewayOptions
 from workers.gateway.problems import Problem, later
-from workers.gateway.streams import SessionStream, fleet_stream, hello
+from workers.gateway.streams import PAGE, ROWS, SessionStream, fleet_stream, hello
 from workers.gateway.tokens import Rank
 from workers.gateway.viewers import Counts
 from workers.gateway.views import row_view
@@ -34,6 +32,8 @@ from workers.gateway.views import row_view
 _RING: Final = 1000
 """More notices than are ever retained of one session."""
 _FULL_S: Final = 5.0
+_FURTHEST: Final = 10**15 - 1
+"""The largest offset that may be named: Redis counts to 2**64 and JavaScript, which reads offsets, to 2**53."""
 
 After = Annotated[str, Query(max_length=100, description="A place to begin after: `<epoch>-<offset>`, or an offset alone.")]
 LastEventId = Annotated[str, Header(alias="Last-Event-ID", max_length=100, description="What browsers send after a break.")]
@@ -42,16 +42,37 @@ LastEventId = Annotated[str, Header(alias="Last-Event-ID", max_length=100, descr
 class Stream(EventSourceResponse):
     """A stream of frames. Signs of life are frames of its own, so no task and no timer pings for each viewer."""
 
-    def __init__(self, frames: AsyncIterator[bytes], counts: Counts, send_timeout_s: float) -> None:
-        super().__init__(frames, ping=0, send_timeout=send_timeout_s)
-        self._counts = counts
+    def __init__(self, frames: AsyncIterator[bytes], rank: Rank, counts: Counts, options: GatewayOptions) -> None:
+        super().__init__(frames, ping=0)
+        self._rank, self._counts, self._options = rank, counts, options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until either side ends; who does not read for too long is let go."""
+        """Send until either side ends.
+
+        Raises:
+            Problem: too many are open already, in all or with this token.
+        """
+        counts = self._counts
+        # Here, not where the answer is made: nothing else runs between the look and the counting.
+        self._check_room()
+        counts.streams[self._rank] += 1
         try:
             await super().__call__(scope, receive, send)
-        except SendTimeoutError:
-            self._counts.stalled += 1
+        finally:
+            counts.streams[self._rank] -= 1
+
+    def _check_room(self) -> None:
+        counts, options, rank = self._counts, self._options, self._rank
+        problem = None
+        if counts.streams.total() >= options.most_streams:
+            problem = later("full", _FULL_S, "Too many streams are open on this gateway. Try again in {wait} s.")
+        elif counts.streams[rank] >= options.most_streams_per_token:
+            share = options.most_streams_per_token
+            detail = f"{share} streams are open with the token of {rank}s, and no more may be. Close what is not looked at, or "
+            problem = later("too-many-streams", _FULL_S, detail + "try again in {wait} s.")
+        if problem is not None:
+            counts.streams_refused[rank] += 1
+            raise problem
 
 
 class Reading:
@@ -74,16 +95,9 @@ class Reading:
             raise SessionDeleted(session)
         return record
 
-    def stream(self, frames: AsyncIterator[bytes]) -> Stream:
-        """Return an answer that goes on for ever.
-
-        Raises:
-            Problem: too many are open already.
-        """
-        hub = self.hub
-        if len(hub.fleet_viewers) + len(hub.session_viewers) >= self._options.most_viewers:
-            raise later("full", _FULL_S, "Too many streams are open on this gateway. Try again in {wait} s.")
-        return Stream(frames, hub.counts, self._options.send_timeout_s)
+    def stream(self, request: Request, frames: AsyncIterator[bytes]) -> Stream:
+        """Return an answer that goes on for ever."""
+        return Stream(frames, _rank(request), self.hub.counts, self._options)
 
     def rows(self, state: State | None, text: str, limit: int, after: str | None) -> bytes:
         """Return a page of rows as JSON."""
@@ -93,39 +107,52 @@ class Reading:
             return (state is None or row.state is state) and all(word in _searched(row) for word in words)
 
         entries, total, following = self.hub.ledger.page(wanted, _read_key(after) if after else None, limit)
-        rows = b",".join(entry.json for entry in entries)
-        return b'{"rows":[%b],"total":%d,"next":%b}' % (rows, total, as_json(_written_key(following)))
+        rows = next(batches((entry.json for entry in entries), limit), [])
+        if len(rows) < len(entries):
+            following = entries[len(rows) - 1].key
+        return b'{"rows":[%b],"total":%d,"next":%b}' % (b",".join(rows), total, as_json(_written_key(following)))
 
     async def session(self, session: str) -> bytes:
         """Return one session as JSON."""
         record = await self.record(session)
-        row = row_view(self.hub.learn(record), record.events)
+        row = as_json(row_view(self.hub.learn(record), record.events))
         children = self.hub.ledger.children(session)
-        cursor = f"{record.epoch}-{record.events}"
-        return as_json({"row": row, "children": [row_view(child.row) for child in children], "cursor": cursor})
+        rows = b",".join(next(batches((child.json for child in children), ROWS), []))
+        cursor = as_json(f"{record.epoch}-{record.events}")
+        return b'{"row":%b,"children":[%b],"children_total":%d,"cursor":%b}' % (row, rows, len(children), cursor)
 
     async def history(self, session: str, after: int, limit: int) -> bytes:
-        """Return a piece of a history as JSON."""
+        """Return a piece of a history as JSON: so many events, or as many as go into one answer."""
         await self.record(session)
-        page = await self.bus.page(f"events.{session}", after, limit)
-        last = page.entries[-1][0] if page.entries else page.end
-        events = b",".join(as_stored(event).encode() for _, event in page.entries if event is not None)
-        following = as_json(last if last < page.end else None)
-        return b'{"epoch":%b,"end":%d,"events":[%b],"next":%b}' % (as_json(page.epoch), page.end, events, following)
+        events, size = list[bytes](), 0
+        while True:
+            page = await self.bus.page(f"events.{session}", after, min(limit, PAGE))
+            for offset, event in page.entries:
+                after, limit = offset, limit - 1
+                if event is not None:
+                    events.append(as_stored(event).encode())
+                    size += len(events[-1])
+                if size >= LIMIT:
+                    break
+            if not page.entries or after >= page.end or not limit or size >= LIMIT:
+                break
+        following = as_json(after if page.entries and after < page.end else None)
+        return b'{"epoch":%b,"end":%d,"events":[%b],"next":%b}' % (as_json(page.epoch), page.end, b",".join(events), following)
 
     async def notices(self, session: str) -> bytes:
-        """Return the retained notices as JSON."""
+        """Return the retained notices as JSON: the newest ones that go into one answer, oldest first."""
         await self.record(session)
         page = await self.bus.page(f"status.{session}", 0, _RING)
-        found = (as_stored(notice).encode() for _, notice in page.entries if isinstance(notice, Notice))
-        return b'{"notices":[%b]}' % b",".join(found)
+        found = [as_stored(notice).encode() for _, notice in page.entries if isinstance(notice, Notice)]
+        listed = next(batches(reversed(found), _RING), [])[::-1]
+        return b'{"notices":[%b],"left_out":%d}' % (b",".join(listed), len(found) - len(listed))
 
-    async def follow(self, session: str, after: str) -> Stream:
+    async def follow(self, request: Request, session: str, after: str) -> Stream:
         """Return the stream of one session."""
         epoch, offset = _read_place(after)
         record = await self.record(session)
         row = row_view(self.hub.learn(record), record.events)
-        return self.stream(SessionStream(self.hub, session, epoch, offset, hello(self.hub, row=row)).frames())
+        return self.stream(request, SessionStream(self.hub, session, epoch, offset, hello(self.hub, row=row)).frames())
 
 
 def reading_routes(reading: Reading) -> APIRouter:
@@ -135,10 +162,10 @@ def reading_routes(reading: Reading) -> APIRouter:
     @router.get("/me", response_model=Me, responses=problems(*LOOKING))
     async def me(request: Request) -> Response:
         """Say who asks."""
-        caller = caller_of(request)
-        role = caller.rank if caller else Rank.VIEWER
         return _json(
-            as_json({"role": role, "version": installed_version(), "now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s})
+            as_json(
+                {"role": _rank(request), "version": installed_version(), "now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s}
+            )
         )
 
     @router.get("/fleet", response_model=FleetView, responses=problems(*LOOKING))
@@ -163,7 +190,7 @@ def reading_routes(reading: Reading) -> APIRouter:
 
     @router.get("/sessions/{session}/history", response_model=HistoryPage, responses=problems(*ONE_SESSION, 422))
     async def history(
-        session: str, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
+        session: str, after: Annotated[int, Query(ge=0, le=_FURTHEST)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
     ) -> Response:
         """Read what was said and done."""
         return _json(await reading.history(session, after, limit))
@@ -176,18 +203,23 @@ def reading_routes(reading: Reading) -> APIRouter:
     @router.get(
         "/sessions/{session}/stream",
         response_class=EventSourceResponse,
-        responses=_stream(SESSION_STREAM) | problems(*ONE_SESSION, 422),
+        responses=_stream(SESSION_STREAM) | problems(*ONE_SESSION, 422, 429),
     )
-    async def session_stream(session: str, last: LastEventId = "", after: After = "") -> Response:
+    async def session_stream(request: Request, session: str, last: LastEventId = "", after: After = "") -> Response:
         """Follow one session: its history, its state, its notices."""
-        return await reading.follow(session, last or after)
+        return await reading.follow(request, session, last or after)
 
-    @router.get("/stream", response_class=EventSourceResponse, responses=_stream(FLEET_STREAM) | problems(*LOOKING, 503))
-    async def stream() -> Response:
+    @router.get("/stream", response_class=EventSourceResponse, responses=_stream(FLEET_STREAM) | problems(*LOOKING, 429, 503))
+    async def stream(request: Request) -> Response:
         """Follow the whole fleet."""
-        return reading.stream(fleet_stream(hub))
+        return reading.stream(request, fleet_stream(hub))
 
     return router
+
+
+def _rank(request: Request) -> Rank:
+    caller = caller_of(request)
+    return caller.rank if caller else Rank.VIEWER
 
 
 def _stream(example: str) -> dict[int | str, dict[str, Any]]:
@@ -211,7 +243,7 @@ def _read_place(text: str) -> tuple[str | None, int]:
     epoch, _, offset = text.rpartition("-")
     if not text:
         return None, 0
-    if not (offset.isascii() and offset.isdigit() and len(offset) < 16):
+    if not (offset.isascii() and offset.isdigit() and len(offset) <= len(str(_FURTHEST))):
         raise Problem("invalid", "Last-Event-ID, after: write <epoch>-<offset>, as the id of a frame says it, or an offset.")
     return epoch or None, int(offset)
 
@@ -221,8 +253,15 @@ def _written_key(key: Key | None) -> str | None:
 
 
 def _read_key(text: str) -> Key:
+    """Read what `_written_key` has written.
+
+    Raises:
+        Problem: it is anything else.
+    """
     try:
-        urgency, since, session = from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error):
-        raise Problem("invalid", "after: give what the page before calls next.") from None
-    return int(urgency), str(since), str(session)
+        match from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))):
+            case [int(urgency), str(since), str(session)]:
+                return urgency, since, session
+    except ValueError:
+        pass
+    raise Problem("invalid", "after: give what the page before calls next, or leave it out to begin with the first page.")

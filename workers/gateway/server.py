@@ -7,13 +7,14 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import cast
 from urllib.parse import quote
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from bus import Bus
+from workers.gateway.connections import Connections
+from workers.gateway.descriptors import accepted_at_once
 from workers.gateway.gateway import Gateway
 from workers.gateway.options import GatewayOptions, is_loopback, new_token
 
@@ -48,13 +49,6 @@ class ServedGateway:
         return self.gateway.options.token
 
 
-class _Silent(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # it is a class, chosen by what is installed
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Addresses of requests hold tokens. uvicorn's own switch writes them all the same as soon as its logger has a handler.
-        self.access_log = False
-
-
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -64,6 +58,9 @@ class _Server(uvicorn.Server):
         """Begin, and say so."""
         try:
             await super().startup(sockets)
+            for listener in sockets or ():
+                # asyncio has one number for those that it accepts at a time and for those that wait; it is the first.
+                listener.listen(_BACKLOG)
         finally:
             self.listening.set()
 
@@ -97,8 +94,10 @@ async def serve(
     listener = _listen(host, port)
     try:
         async with Gateway(bus, options, name) as gateway:
-            server = _Server(_config(gateway))
+            connections = Connections(gateway.options, gateway.hub.counts)
+            server = _Server(_config(gateway, connections))
             task = asyncio.create_task(server.serve([listener]), name="tidings-gateway-http")
+            watch = asyncio.create_task(connections.watch(), name="tidings-gateway-connections")
             try:
                 await server.listening.wait()
                 if not server.started:
@@ -108,22 +107,25 @@ async def serve(
                 await gateway.hub.aclose()
                 server.should_exit = True
                 await asyncio.wait([task])
+                watch.cancel()
+                await asyncio.wait([watch])
     finally:
         listener.close()
 
 
-def _config(gateway: Gateway) -> uvicorn.Config:
+def _config(gateway: Gateway, connections: Connections) -> uvicorn.Config:
     # Our own logging takes what uvicorn has to say.
     return uvicorn.Config(
         gateway.app,
-        http=_Silent,
+        # uvicorn asks for a class and only calls it.
+        http=cast("type[asyncio.Protocol]", connections.protocol),
         lifespan="off",
         log_config=None,
         access_log=False,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
-        backlog=_BACKLOG,
+        backlog=accepted_at_once(),
     )
 
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, Iterable
 from bus import Gap, Message, Unreachable
 from bus.merge import Track
 from workers.gateway.feed import Feed, Stored, event_frame, place
-from workers.gateway.frames import as_json, first_frame, frame
+from workers.gateway.frames import as_json, batches, first_frame, frame
 from workers.gateway.hub import Hub
 from workers.gateway.ledger import gone_frame
 from workers.gateway.viewers import Viewer
 
 ROWS = 200
-"""Rows in one frame at the beginning of a stream of the fleet."""
+"""Most rows in one frame at the beginning of a stream."""
 PAGE = 50
 """Events that are read from the log at a time."""
 CHUNK = 64 * 1024
@@ -58,11 +58,9 @@ async def fleet_stream(hub: Hub) -> AsyncGenerator[bytes, None]:
 async def _whole_fleet(hub: Hub) -> AsyncGenerator[bytes, None]:
     """Yield every session there is. A second ``hello`` in a stream says that what was told before is to be forgotten."""
     yield hello(hub)
-    names = hub.ledger.names()
-    for at in range(0, len(names), ROWS):
-        entries = (hub.ledger.get(name) for name in names[at : at + ROWS])
-        rows = b",".join(entry.json for entry in entries if entry is not None)
-        yield frame("rows", b'{"rows":[%b]}' % rows)
+    entries = (hub.ledger.get(name) for name in hub.ledger.names())
+    for rows in batches((entry.json for entry in entries if entry is not None), ROWS):
+        yield frame("rows", b'{"rows":[%b]}' % b",".join(rows))
     yield _READY + hub.fleet[0]
 
 
@@ -152,11 +150,16 @@ class SessionStream:
         return [entry.status if entry is not None else gone_frame(self._session)]
 
     def _family(self) -> list[bytes]:
-        """Return all children at first, then those that have changed and the names of those that are gone."""
+        """Return all children at first, then those that have changed and the names of those that are gone.
+
+        Those that are too many for one frame follow it one by one, as if they had changed.
+        """
         children, known = self._hub.ledger.children(self._session), self._children
         self._children = {child.row.session: child.change for child in children}
         if known is None:
-            return [frame("children", b'{"rows":[%b]}' % b",".join(child.json for child in children))]
+            rows = next(batches((child.json for child in children), ROWS), [])
+            first = frame("children", b'{"rows":[%b]}' % b",".join(rows))
+            return [first, *(child.child for child in children[len(rows) :])]
         changed = [child.child for child in children if child.change != known.get(child.row.session)]
         return changed + [gone_frame(session) for session in known if session not in self._children]
 

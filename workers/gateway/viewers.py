@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -41,7 +42,11 @@ class Counts:
     overflows: dict[str, int] = field(default_factory=lambda: {"fleet": 0, "session": 0})
     gaps: int = 0
     notices_missed: int = 0
+    streams: Counter[str] = field(default_factory=Counter)
+    streams_refused: Counter[str] = field(default_factory=Counter)
     stalled: int = 0
+    connections: int = 0
+    connections_ended: Counter[str] = field(default_factory=Counter)
     retries: int = 0
     refused: int = 0
     commands: dict[tuple[str, str], int] = field(default_factory=dict)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from bus import Attendant, Role, State, Wait
 from bus.states import legal_commands
 from workers.board import Row
+from workers.gateway.frames import as_json, batches
 
 UNKNOWN_URGENCY = 5
 """Where a session without a state is sorted; as in `workers.board.urgency`."""
+
+TEXT = 2000
+"""Characters of a text of others in a row; the whole of it stands in the history or in the notices."""
+WAITS = 8
+"""Waits that a row lists."""
+SESSIONS = 10
+"""Sessions that a process names; each session names its worker in any case."""
 
 Json = dict[str, Any]
 
@@ -32,22 +41,27 @@ def row_view(row: Row, events: int | None = None) -> Json:
         "needs_you": row.needs_you,
         "parked": row.parked,
         "since": row.since,
-        "why": row.why,
+        "why": bounded(row.why),
         "reason": row.reason,
         "reason_word": row.reason_word,
         "wait": _wait_view(wait) if wait else None,
-        "waits": [_wait_view(one) for one in row.waits.values()],
+        "waits": [_wait_view(one) for one in islice(row.waits.values(), WAITS)],
         "resume_at": row.resume_at,
-        "model": row.model,
-        "worker": row.worker,
-        "message": row.message,
-        "action": row.action,
-        "by": row.by or None,
-        "parent": row.parent or None,
-        "name": row.name or None,
+        "model": bounded(row.model),
+        "worker": bounded(row.worker),
+        "message": bounded(row.message),
+        "action": bounded(row.action),
+        "by": bounded(row.by) or None,
+        "parent": bounded(row.parent) or None,
+        "name": bounded(row.name) or None,
         "legal": legal_commands(row.state),
         "events": events,
     }
+
+
+def bounded(text: str) -> str:
+    """Return a text, or as much of it as a row holds."""
+    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
 
 
 def urgency_of(row: Row) -> int:
@@ -57,15 +71,15 @@ def urgency_of(row: Row) -> int:
 
 def _wait_view(wait: Wait) -> Json:
     return {
-        "llm": wait.llm,
-        "model": wait.model or "",
+        "llm": bounded(wait.llm),
+        "model": bounded(wait.model or ""),
         "reason": wait.reason,
         "attempt": wait.attempt,
         "max_attempts": wait.max_attempts,
         "wait_s": wait.wait_s,
         "retry_at": wait.retry_at,
-        "message": wait.message,
-        "action": wait.action,
+        "message": bounded(wait.message),
+        "action": bounded(wait.action),
     }
 
 
@@ -73,12 +87,13 @@ def process_view(one: Attendant) -> Json:
     """Return a process as JSON."""
     it = one.presence
     return {
-        "name": it.name,
-        "host": it.host,
-        "version": it.version,
-        "sessions": it.sessions,
+        "name": bounded(it.name),
+        "host": bounded(it.host),
+        "version": bounded(it.version),
+        "held": len(it.sessions),
+        "sessions": it.sessions[:SESSIONS],
         "concurrency": it.concurrency,
-        "model": it.model,
+        "model": bounded(it.model) if it.model is not None else None,
         "live": one.live,
         "starting": it.starting,
         "draining": it.draining,
@@ -87,14 +102,16 @@ def process_view(one: Attendant) -> Json:
 
 
 def fleet_view(now: datetime, by_state: Mapping[State, int], roll: Iterable[Attendant], charts: Json) -> Json:
-    """Return the whole fleet as JSON; states in which nobody is are left out."""
-    roll = tuple(roll)
+    """Return the whole fleet as JSON; states in which nobody is are left out, and so are processes beyond the size of a frame."""
+    roll = sorted(roll, key=lambda one: not one.live)
+    listed = roll[: len(next(batches((as_json(process_view(one)) for one in roll), len(roll)), []))]
     return {
         "now": now,
         "by_state": {state.value: count for state, count in by_state.items() if count},
-        "workers": [process_view(one) for one in roll if one.presence.role is Role.WORKER],
-        "controllers": [process_view(one) for one in roll if one.presence.role is Role.CONTROLLER],
-        "gateways": [process_view(one) for one in roll if one.presence.role is Role.GATEWAY],
+        "workers": [process_view(one) for one in listed if one.presence.role is Role.WORKER],
+        "controllers": [process_view(one) for one in listed if one.presence.role is Role.CONTROLLER],
+        "gateways": [process_view(one) for one in listed if one.presence.role is Role.GATEWAY],
+        "left_out": len(roll) - len(listed),
         "charts": charts,
         "sessions": sum(by_state.values()),
     }

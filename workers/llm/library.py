@@ -12,6 +12,10 @@ import threading
 import warnings
 from typing import Any
 
+from workers.llm.bounds import bound_transports
+from workers.log import Redaction
+from workers.redaction import environment_secrets
+
 log = logging.getLogger("tidings.llm")
 
 CLOSE_S = 2.0
@@ -106,11 +110,29 @@ def _prepared() -> Any:
     # Read when it is imported, and the only switch that reaches a client that Azure's route has cached.
     os.environ["DEFAULT_MAX_RETRIES"] = "0"
     library: Any = importlib.import_module("litellm")
+    _redact_once()
     _quiet(library)
     _drop_callbacks(library)
     _send_once()
     _let_gemini_end()
+    bound_transports()
     return library
+
+
+def _redact_once() -> None:
+    """Switch off litellm's own redaction, which held the loop for 6 s a megabyte of error text; ours stands before its loggers.
+
+    Its variable, LITELLM_DISABLE_REDACT_SECRETS, is read when it is imported, which somebody may have done before us, and would
+    be inherited by programs that we start.
+    """
+    for name in ("litellm._logging", "litellm.litellm_core_utils.exception_mapping_utils"):
+        module: Any = importlib.import_module(name)
+        module._ENABLE_SECRET_REDACTION = False
+    redaction = Redaction(environment_secrets(os.environ))
+    for name in _ITS_LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(given, Redaction) for given in logger.filters):
+            logger.addFilter(redaction)
 
 
 def _quiet(library: Any) -> None:

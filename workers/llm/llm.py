@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import copy
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from workers.errors import AnswerTooLong
 from workers.llm import library
 from workers.llm.answers import (
     Assembly,
@@ -23,6 +25,7 @@ from workers.llm.answers import (
     read_tokens,
     stream_tokens,
 )
+from workers.llm.bounds import ANSWER_BYTES, bounded
 from workers.llm.gate import Gate, GuardedGate
 from workers.llm.nudge import Nudge
 from workers.llm.request import (
@@ -37,6 +40,9 @@ from workers.llm.run import Path, Run
 from workers.llm.telling import Teller, Told
 from workers.llm.usage import Usage
 from workers.retry import RetryPlan
+
+STREAM_TIMEOUTS = 30
+"""Time-outs that a stream is waited for in all, an hour by default: a long answer takes minutes, a trickle has no end."""
 
 
 def _utc_now() -> datetime:
@@ -65,8 +71,9 @@ class Llm:
         nudge: ends the waits under way when it is set.
         now: server time (`bus.Bus.now`), for the instants that are told.
         timeout_s: how long an attempt may go without its answer: a plain one until the answer is complete, a
-            stream until the next piece of it.
-        api_base: where the provider is, if not where litellm thinks.
+            stream until the next piece of it. In all a stream is waited for `STREAM_TIMEOUTS` times as long.
+        max_answer_bytes: of the body of one answer, plain or streaming, decompressed; a longer one is given up.
+        api_base: where the provider is, if not where litellm thinks; without a user and a password in it.
         rng: gives 0 to 1, for the jitter.
         sleep: waits the seconds given.
         gate: paces attempts and learns from them; None for no pacing.
@@ -74,7 +81,7 @@ class Llm:
 
     Raises:
         TypeError: a parameter is one of those that are not passed on, or ``tell`` is async.
-        ValueError: ``name`` or ``timeout_s`` is none.
+        ValueError: ``name``, ``timeout_s`` or ``max_answer_bytes`` is none, or a user and a password are in ``api_base``.
     """
 
     def __init__(
@@ -88,6 +95,7 @@ class Llm:
         nudge: Nudge | None = None,
         now: Callable[[], datetime] = _utc_now,
         timeout_s: float = 120.0,
+        max_answer_bytes: int = ANSWER_BYTES,
         api_base: str | None = None,
         rng: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -96,12 +104,15 @@ class Llm:
     ) -> None:
         if not timeout_s > 0:
             raise ValueError(f"timeout_s is {timeout_s}: give the seconds that an attempt may take")
-        self._timeout_s = timeout_s
+        if not max_answer_bytes > 0:
+            raise ValueError(f"max_answer_bytes is {max_answer_bytes}: give the bytes that an answer may have")
+        self._timeout_s, self._max_answer_bytes = timeout_s, max_answer_bytes
+        params = params if api_base is None else {**params, "api_base": api_base}
         check_params(params)
         self._path = Path(
             name=checked_name(name),
             model=model,
-            params=params if api_base is None else {**params, "api_base": api_base},
+            params=params,
             plan=plan or RetryPlan(),
             nudge=nudge or Nudge(),
             tell=Teller(tell),
@@ -236,7 +247,7 @@ class Llm:
 
     async def _ask(self, request: Mapping[str, Any], attempt: int) -> Completion:
         """Make one attempt at a plain call."""
-        async with self._in_time("no complete answer"):
+        async with self._bounded("no complete answer"):
             response = await library.ask(**request)
         try:
             return read_completion(response, model=self.model, attempts=attempt)
@@ -249,10 +260,17 @@ class Llm:
         assembly = Assembly()
         stream: Any = None
         completion: Completion | None = None
+        waited_s = 0.0
         try:
-            async with self._in_time("no answer began"):
+            async with self._bounded("no answer began"):
                 stream = await library.ask(**request)
-            while (chunk := await self._next(stream)) is not None:
+            while True:
+                asked_at = time.monotonic()
+                if (chunk := await self._next(stream)) is None:
+                    break
+                waited_s += time.monotonic() - asked_at
+                if waited_s > STREAM_TIMEOUTS * self._timeout_s:
+                    raise AnswerTooLong.in_seconds(STREAM_TIMEOUTS * self._timeout_s)
                 if text := assembly.add(chunk):
                     yield Delta(text)
             completion = assembly.completion(stream, model=self.model, attempts=attempt)
@@ -264,7 +282,7 @@ class Llm:
 
     async def _next(self, stream: Any) -> Any:
         """Return the next chunk, None at the end."""
-        async with self._in_time("the answer stood still: nothing came"):
+        async with self._bounded("the answer stood still: nothing came"):
             try:
                 return await anext(stream, None)
             except Exception as error:
@@ -273,12 +291,13 @@ class Llm:
                 raise
 
     @contextlib.asynccontextmanager
-    async def _in_time(self, what: str) -> AsyncIterator[None]:
-        """Bound what happens inside: litellm's own time-outs are per read, and a trickle never meets them."""
+    async def _bounded(self, what: str) -> AsyncIterator[None]:
+        """Bound what happens inside in time and bytes: litellm's own time-outs are per read, and a trickle never meets them."""
         timer = asyncio.timeout(self._timeout_s)
         try:
-            async with timer:
-                yield
+            with bounded(self._max_answer_bytes):
+                async with timer:
+                    yield
         except TimeoutError:
             if timer.expired():
                 raise TimeoutError(f"{what} within {self._timeout_s:g} s") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,16 +30,35 @@ _RESERVED: Mapping[str, str] = {
 }
 """Parameters of litellm's that would hide requests, waits or models from those who watch."""
 
+_ADDRESSES = ("api_base", "base_url", "azure_endpoint")
+
 
 def check_params(params: Mapping[str, Any]) -> None:
     """Refuse what must not be passed on.
 
     Raises:
         TypeError: there is such a parameter; the text says what to do instead.
+        ValueError: a user and a password are in the address of the provider.
     """
-    for name in params:
+    for name, value in params.items():
         if name in _RESERVED:
             raise TypeError(f"{name} is not passed on to litellm: {_RESERVED[name]}")
+        if name in _ADDRESSES and isinstance(value, str):
+            check_address(value)
+
+
+def check_address(address: str) -> None:
+    """Refuse an address of a provider with credentials in it: the libraries put it into errors, logs and the names of caches.
+
+    Raises:
+        ValueError: a user or a password is in it; the text says where a key belongs, and does not repeat the address.
+    """
+    behind_scheme = re.sub(r"^\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]+", "", address)
+    if "@" in re.split(r"[/?#\\]", behind_scheme, maxsplit=1)[0]:
+        raise ValueError(
+            "the address of the provider holds a user or a password: give it without them, the key in the provider's "
+            "variable (OPENAI_API_KEY, ...) or as api_key, and what else a proxy wants as extra_headers"
+        )
 
 
 def check_prompt(messages: Messages) -> None:

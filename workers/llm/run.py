@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Self
 from tenacity import AsyncRetrying, RetryCallState
 
 from bus.messages import LlmRecoveredData, LlmRetryData, Reason
-from workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
+from workers.errors import AnswerTooLong, BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
 from workers.llm.answers import Completion
 from workers.llm.gate import GuardedGate
 from workers.llm.nudge import Nudge
@@ -22,6 +22,7 @@ from workers.llm.telling import Teller, Told
 from workers.llm.usage import Usage
 from workers.redaction import one_line
 from workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict, classify
+from workers.retry.evidence import causes
 
 _MODEL_LIMIT = 200
 """Characters of a model's name in a notice."""
@@ -124,6 +125,10 @@ class Run:
         return True
 
     def _judge(self, error: Exception) -> Failure:
+        # The libraries wrap what is raised while they read an answer.
+        for cause in causes(error):
+            if isinstance(cause, AnswerTooLong):
+                return Failure(cause.reason, False, None, None, one_line(str(cause)), None, cause.action)
         if isinstance(error, BrokenAnswer):
             return Failure(error.reason, True, None, None, one_line(str(error)), None, _BROKEN_ACTION)
         return classify(error, now=self._path.now(), secrets=known_secrets(self._params))

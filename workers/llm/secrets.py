@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from workers.redaction import environment_secrets, redact
+from workers.redaction import EXCERPT, environment_secrets, redact
+from workers.retry.evidence import text_of
 
 _DEPTH = 16
-_REPR_LIMIT = 65_536
 
 
 def known_secrets(params: Mapping[str, Any]) -> frozenset[str]:
@@ -19,21 +20,27 @@ def known_secrets(params: Mapping[str, Any]) -> frozenset[str]:
     return environment_secrets(os.environ) | environment_secrets(named) | authorizations
 
 
-def scrub(error: BaseException, secrets: Iterable[str]) -> None:
-    """Take secrets out of the text of an exception and of what caused it, in place.
+def scrub(error: BaseException, secrets: Iterable[str]) -> str:
+    """Take secrets out of the text of an exception and of what caused it, in place, and bound those texts.
 
     Providers repeat the key that they were given, litellm passes that on verbatim, and a traceback prints the
     whole chain. Attributes that nobody prints (the response with its request's headers) are left alone.
+
+    Returns:
+        The exception's own text as it is now, at most `EXCERPT` characters.
     """
-    secrets = tuple(secrets)
+    secrets = frozenset(secrets)
+    # litellm and the SDKs hand one text from exception to exception: each is looked at once.
+    clean = functools.cache(lambda text: redact(text, secrets, EXCERPT))
     for link in _chain(error):
-        link.args = tuple(_clean(arg, secrets) for arg in link.args)
+        link.args = tuple(_clean(arg, clean) for arg in link.args)
         message = getattr(link, "message", None)
         if isinstance(message, str):
-            _set(link, "message", redact(message, secrets))
+            _set(link, "message", clean(message))
         notes = getattr(link, "__notes__", None)
         if isinstance(notes, list):
-            notes[:] = [_clean(note, secrets) for note in notes]
+            notes[:] = [_clean(note, clean) for note in notes]
+    return clean(text_of(error))
 
 
 def _texts(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -44,17 +51,17 @@ def _texts(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from ((str(inner), text) for inner, text in value.items() if isinstance(text, str))
 
 
-def _clean(value: object, secrets: tuple[str, ...]) -> object:
+def _clean(value: object, clean: Callable[[str], str]) -> object:
     if isinstance(value, str):
-        return redact(value, secrets)
+        return clean(value)
     if isinstance(value, int | float | None):
         return value
     try:
-        shown = repr(value)[:_REPR_LIMIT]
+        shown = repr(value)
     except Exception:
         return value
-    clean = redact(shown, secrets)
-    return value if clean == shown else clean
+    cleaned = clean(shown)
+    return value if cleaned == shown else cleaned
 
 
 def _set(link: BaseException, name: str, value: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic_core import from_json
+
 TEXT_LIMIT: Final = 16_384
 """Characters of a provider's text that are looked at; what matters stands at the beginning."""
 
@@ -98,6 +100,14 @@ def _parse(body: object) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        return _beginning(text)
+
+
+def _beginning(text: str) -> object:
+    """Parse JSON that was cut; codes and message stand at its beginning. Other text is returned as it is."""
+    try:
+        return from_json(text, allow_partial="trailing-strings") or text
+    except ValueError:
         return text
 
 

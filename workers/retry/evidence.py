@@ -76,7 +76,7 @@ def gather(error: BaseException) -> Evidence:
     """Walk from an exception to its causes until one of them knows what happened; never raises."""
     evidence = Evidence()
     in_library = False
-    for link in _chain(error):
+    for link in causes(error):
         in_library = in_library or _is_library(link)
         if in_library:
             evidence.texts.append(text_of(link))
@@ -171,7 +171,7 @@ def _transport(link: BaseException, names: frozenset[str]) -> Reason | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and its causes, nearest first; never one twice, and not without end."""
     link: BaseException | None = error
     seen: set[int] = set()

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from bus.messages import Reason
-from workers.redaction import one_line, redact
+from workers.redaction import EXCERPT, one_line, redact
 from workers.retry import advice
 from workers.retry.answer import TEXT_LIMIT, Answer, read_answer
 from workers.retry.evidence import Evidence, gather, is_cancellation, text_of
@@ -185,7 +185,7 @@ def _failure(
     action: str | None = None,
 ) -> Failure:
     secrets = tuple(secrets)
-    message = redact(_SSL_OBJECT.sub("", message[: TEXT_LIMIT * 4]), secrets)
+    message = redact(_SSL_OBJECT.sub("", message[:TEXT_LIMIT]), secrets, EXCERPT)
     return Failure(
         reason=reason,
         retryable=reason in RETRYABLE,

@@ -5,5 +5,6 @@ widgets of textual, which only who opens the view imports.
 """
 
 from workers.terminal.app import WatchApp, watch_live
+from workers.terminal.commentary import Commentary
 
-__all__ = ["WatchApp", "watch_live"]
+__all__ = ["Commentary", "WatchApp", "watch_live"]

@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.worker import WorkerFailed
 
 from bus import Bus
+from workers.terminal.commentary import Commentary
 from workers.terminal.feed import Feed
 from workers.terminal.fleet import FleetScreen
 from workers.terminal.session import SessionScreen
@@ -42,6 +43,7 @@ class WatchApp(App[int]):
     #connection, #counts, #columns, #hints { height: 1; }
     SessionTable, Conversation { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
     Conversation { margin: 1 0 0 0; }
+    #commentary { margin: 0; border-bottom: solid ansi_bright_black; border-subtitle-align: left; }
     #detail { height: 3; padding: 1 0 0 2; }
     #status { height: 4; border-top: solid ansi_bright_black; }
     Prompt { height: 1; }
@@ -79,7 +81,9 @@ class WatchApp(App[int]):
 
     def _look(self) -> None:
         """Have the screen drawn if something changed, or if the time has to be."""
-        feed = self._post.feed
+        feed, commentary = self._post.feed, self._post.commentary
+        if commentary is not None and commentary.over:
+            self.exit(0)
         if feed.reading.done():
             self.exit(1)
         loop = asyncio.get_running_loop()
@@ -100,7 +104,16 @@ class WatchApp(App[int]):
         self._close_messages_no_wait()
 
 
-async def watch_live(bus: Bus, session: str, *, by: str, timeout_s: float, tell: Tell, ascii_only: bool = False) -> int:
+async def watch_live(
+    bus: Bus,
+    session: str,
+    *,
+    by: str,
+    timeout_s: float,
+    tell: Tell,
+    ascii_only: bool = False,
+    commentary: Commentary | None = None,
+) -> int:
     """Show sessions on the terminal until a person ends it; returns the exit code.
 
     Args:
@@ -109,14 +122,15 @@ async def watch_live(bus: Bus, session: str, *, by: str, timeout_s: float, tell:
         timeout_s: how long a command waits for its outcome.
         tell: gives the lines in which a person reads an event.
         ascii_only: whether the terminal has no other signs.
+        commentary: what is said beside all sessions. It may have addresses to copy, so the mouse is left to the terminal.
 
     Raises:
         Exception: a defect; the terminal is as it was.
     """
     async with Feed(bus, session) as feed:
-        app = WatchApp(Post(bus, feed, by, timeout_s, tell, ascii_only), session)
+        app = WatchApp(Post(bus, feed, by, timeout_s, tell, ascii_only, commentary), session)
         with _quiet(), _ended_by_a_signal(app):
-            code = await app.run_async()
+            code = await app.run_async(mouse=commentary is None)
         if app.failure is not None:
             raise app.failure
         if feed.reading.done():

@@ -23,7 +23,12 @@ LONGEST = 20_000
 
 
 class Conversation(ScrollView, can_focus=True):
-    """Shows what was said and done, the newest at the bottom; stays there until somebody scrolls up."""
+    """Shows what was said and done, the newest at the bottom; stays there until somebody scrolls up.
+
+    Args:
+        spaced: whether there is an empty line below each event.
+        hang: columns by which the rest of a line that does not fit is set in, if not as far as the line itself.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_up", show=False),
@@ -32,8 +37,9 @@ class Conversation(ScrollView, can_focus=True):
         Binding("end,G", "scroll_end", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, spaced: bool = True, hang: int = 0, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._spaced, self._hang = spaced, hang
         self._items: deque[tuple[Text, ...]] = deque(maxlen=ITEMS)
         self._wrapped: deque[tuple[Strip, ...]] = deque(maxlen=ITEMS)
         self._lines: list[Strip] | None = None
@@ -74,14 +80,16 @@ class Conversation(ScrollView, can_focus=True):
         return (lines[index] if index < len(lines) else Strip([])).adjust_cell_length(width, _PLAIN)
 
     def _wrap(self, lines: tuple[Text, ...]) -> tuple[Strip, ...]:
-        """Wrap the lines of one event, and leave an empty line below it."""
+        """Wrap the lines of one event, and leave an empty line below it where they are spaced."""
         console, width = self.app.console, max(1, self._width - 1)
         strips: list[Strip] = []
         for line in lines:
             indent = len(line.plain) - len(line.plain.lstrip(" "))
-            for part in line[indent:].wrap(console, max(1, width - indent), tab_size=4) if line.plain.strip() else (Text(),):
+            hang = indent if line.cell_len <= width else max(indent, self._hang)
+            for part in line[indent:].wrap(console, max(1, width - hang), tab_size=4) if line.plain.strip() else (Text(),):
                 strips.append(Strip([Segment(" " * indent, _PLAIN), *part.render(console, end="")]))
-        return (*strips, Strip([]))
+                indent = hang
+        return (*strips, Strip([])) if self._spaced else tuple(strips)
 
 
 def _bounded(line: Text) -> Text:

@@ -11,6 +11,8 @@ from textual.widgets import Static
 
 from workers.board import Row
 from workers.terminal.arrangement import arrange, count
+from workers.terminal.commentary import Commentary
+from workers.terminal.conversation import Conversation
 from workers.terminal.heading import connection, counts
 from workers.terminal.session import SessionScreen
 from workers.terminal.steering import Post, SteeringScreen
@@ -34,9 +36,14 @@ class FleetScreen(SteeringScreen):
         self._columns = Static(markup=False, id="columns")
         self.table = SessionTable(post.moment)
         self._detail = Static(markup=False, id="detail")
+        hang = post.commentary.hang if post.commentary is not None else 0
+        self._commentary = Conversation(spaced=False, hang=hang, id="commentary")
+        self._said, self._selected = 0, ""
 
     def compose(self) -> ComposeResult:
-        """Put heading, table, what is known of the selected session, prompt and keys below each other."""
+        """Put heading, table, what is known of the selected session, prompt and keys below each other; a commentary above."""
+        if self.post.commentary is not None:
+            yield self._commentary
         yield self._connection
         yield self._counts
         yield self._columns
@@ -67,6 +74,18 @@ class FleetScreen(SteeringScreen):
         else:
             self.table.redraw()
         self._tell_selected()
+        if post.commentary is not None:
+            self._comment(post.commentary)
+
+    def _comment(self, commentary: Commentary) -> None:
+        """Show what was said since the last time, and select what was asked for."""
+        fresh, self._said = commentary.lines[self._said :], len(commentary.lines)
+        if fresh:
+            self._commentary.add([Text(line)] for line in fresh)
+        self._commentary.border_subtitle = Text(commentary.hint, "bold")
+        if commentary.selected != self._selected:
+            self._selected = commentary.selected
+            self.table.select(self._selected)
 
     def _arrange(self) -> None:
         board = self.post.feed.board

@@ -15,6 +15,7 @@ from bus import Bus, Gap, Message
 from bus.states import legal_commands
 from workers.board import Row, clock
 from workers.terminal.asking import Wish, ask
+from workers.terminal.commentary import Commentary
 from workers.terminal.feed import Feed
 from workers.terminal.layout import Moment
 from workers.terminal.prompt import Prompt
@@ -32,6 +33,7 @@ class Post:
         timeout_s: how long a command waits for its outcome.
         tell: gives the lines in which a person reads an event.
         ascii_only: whether the terminal has no other signs.
+        commentary: what is said beside the sessions; None where nothing is.
     """
 
     bus: Bus
@@ -40,6 +42,7 @@ class Post:
     timeout_s: float
     tell: Tell
     ascii_only: bool = False
+    commentary: Commentary | None = None
 
     def moment(self) -> Moment:
         """Return the moment of now."""

@@ -75,6 +75,12 @@ class SessionTable(ScrollView, can_focus=True):
         self._chosen = self.row.session if self.row else None
         return self.row
 
+    def select(self, session: str) -> None:
+        """Select a session, also one that comes only later."""
+        self._chosen = session
+        self._find_chosen()
+        self.post_message(self.Selected())
+
     def show_rows(self, rows: Sequence[Placed], longest_name: int) -> None:
         """Show these rows in this order."""
         moved = len(rows) != len(self._rows)

@@ -10,7 +10,7 @@
 The fixtures are a pytest plugin (`workers.testing.plugin`) that is there once Tidings is installed with the extra ``testing``;
 the names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
 
-What it does not promise: one process and no durability; Redis' own expiry, and what a request takes, pass in real time.
+What it does not promise: durability; Redis' own expiry, and what a request takes, pass in real time, and in other processes all.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
     from workers.testing.fixtures import StartFleet
     from workers.testing.fleet import Fleet
     from workers.testing.memory import memory_bus
+    from workers.testing.processes import Processes, ProcessLost
     from workers.testing.replies import reply
     from workers.testing.report import NotInTime
 
-__all__ = ["Clock", "Fleet", "NotInTime", "StartFleet", "memory_bus", "reply"]
+__all__ = ["Clock", "Fleet", "NotInTime", "ProcessLost", "Processes", "StartFleet", "memory_bus", "reply"]
 
 _MODULES = {
     "Clock": "workers.testing.clock",
     "Fleet": "workers.testing.fleet",
     "NotInTime": "workers.testing.report",
+    "ProcessLost": "workers.testing.processes",
+    "Processes": "workers.testing.processes",
     "StartFleet": "workers.testing.fixtures",
     "memory_bus": "workers.testing.memory",
     "reply": "workers.testing.replies",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import pytest_asyncio
@@ -92,7 +92,7 @@ async def tidings_fleet(tidings_bus: Bus, tidings_provider: Provider, tidings_cl
             *,
             workers: int = 1,
             timeout_s: float = TIMEOUT_S,
-            **settings: object,
+            **settings: Any,
         ) -> Fleet:
             if started:
                 raise RuntimeError("a test has one fleet: the workers of a second one would take the sessions of the first")

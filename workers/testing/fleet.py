@@ -37,6 +37,7 @@ from workers.testing.clock import Clock, check_move
 from workers.testing.crew import Crew, fleet_settings
 from workers.testing.heard import Heard, N
 from workers.testing.lookout import TIMEOUT_S, Lookout
+from workers.testing.processes import APART, Processes
 from workers.testing.report import NotInTime, at_rest, children_begun
 
 T = TypeVar("T")
@@ -48,23 +49,26 @@ _PAGE = 500
 
 
 class Fleet:
-    """One controller and some workers on one bus, in this process; an async context manager.
+    """Controllers and workers on one bus, in this process or in others; an async context manager.
 
-    Its waits are bounded in real time and end with `NotInTime`, whose text shows each session. Jitter is at its upper bound, so
-    that back-offs are the same in every run. The environment's ``TIDINGS_*`` does not count.
+    Its waits are bounded in real time and end with `NotInTime`, whose text shows each session. In this process jitter is at its
+    upper bound, so that back-offs are the same in every run. The environment's ``TIDINGS_*`` does not count.
 
     Args:
         bus: where the sessions are, best one of `memory_bus`.
         provider: what the agent's models are; it must be running.
         agent: the agent's class (with ``from_settings``, that makes it), a function that makes one, or one that serves every run.
         clock: moves the time of that bus and of the waits; None: both pass in real time.
-        workers: how many work.
+        workers: how many work in this process, beside one controller.
+        crew: `Processes` that work in place of these; the agent must then be a class that they can import.
+        by: who the commands are from.
         timeout_s: how long each wait may last.
-        settings: fields of `workers.settings.Settings`, over `workers.testing.crew.QUICK`.
+        settings: fields of `workers.settings.Settings`, over `workers.testing.crew.QUICK` or `workers.testing.processes.APART`.
 
     Raises:
         BadSetting: there is no such setting, or its value cannot be used.
         TypeError: the agent is none.
+        ValueError: processes have a clock of their own, and cannot reach a bus in memory.
     """
 
     def __init__(
@@ -75,14 +79,23 @@ class Fleet:
         *,
         clock: Clock | None = None,
         workers: int = 1,
+        crew: Processes | None = None,
+        by: str = BY,
         timeout_s: float = TIMEOUT_S,
         **settings: object,
     ) -> None:
         self.bus, self.provider, self.clock = bus, provider, clock
-        self.settings = fleet_settings({"api_base": provider.base_url, **settings})
-        self._timeout_s = timeout_s
+        self.settings = fleet_settings({**({} if crew is None else APART), "api_base": provider.base_url, **settings})
+        self._by, self._timeout_s = by, timeout_s
         self._heard = Heard()
-        self._crew = Crew(bus, agent, self.settings, clock, workers)
+        self._crew: Crew | Processes
+        if crew is None:
+            self._crew = Crew(bus, agent, self.settings, clock, workers)
+        elif clock is not None:
+            raise ValueError("the time of other processes cannot be moved: leave the clock away")
+        else:
+            crew.join(bus, agent, self.settings)
+            self._crew = crew
         self._lookout = Lookout(bus, provider, self._crew, self._heard, clock, timeout_s)
 
     async def __aenter__(self) -> Self:
@@ -112,23 +125,23 @@ class Fleet:
         Raises:
             CommandRefused: the controller refused; the error says what would be legal. So do the others.
         """
-        return await self._send(SessionStart(subject=session, data=StartData(by=BY, text=text)))
+        return await self._send(SessionStart(subject=session, data=StartData(by=self._by, text=text)))
 
     async def say(self, session: str, text: str) -> Outcome:
         """Say something to the agent."""
-        return await self._send(SessionSay(subject=session, data=SayData(by=BY, text=text)))
+        return await self._send(SessionSay(subject=session, data=SayData(by=self._by, text=text)))
 
     async def resume(self, session: str) -> Outcome:
         """Go on with what was interrupted, or end a wait now."""
-        return await self._send(SessionResume(subject=session, data=CommandData(by=BY)))
+        return await self._send(SessionResume(subject=session, data=CommandData(by=self._by)))
 
     async def pause(self, session: str) -> Outcome:
         """Stop work on a session until it is resumed."""
-        return await self._send(SessionPause(subject=session, data=CommandData(by=BY)))
+        return await self._send(SessionPause(subject=session, data=CommandData(by=self._by)))
 
     async def stop(self, session: str) -> Outcome:
         """End a session for good."""
-        return await self._send(SessionStop(subject=session, data=CommandData(by=BY)))
+        return await self._send(SessionStop(subject=session, data=CommandData(by=self._by)))
 
     async def _send(self, command: Command) -> Outcome:
         try:
@@ -324,7 +337,7 @@ class Fleet:
             NotInTime: no worker held it.
         """
         __tracebackhide__ = True
-        rules = Rules(f"controller/{self._crew.controller.name}", reap=True, loss_limit=self.settings.loss_limit)
+        rules = Rules(f"controller/{self._by}", reap=True, loss_limit=self.settings.loss_limit)
 
         async def lost() -> bool:
             seen = await self.bus.snapshot(session)

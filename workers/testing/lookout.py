@@ -14,6 +14,7 @@ from workers.testing.clock import Clock
 from workers.testing.crew import Crew
 from workers.testing.heard import Heard
 from workers.testing.patience import stretch
+from workers.testing.processes import Processes
 from workers.testing.report import NotInTime, describe
 
 T = TypeVar("T")
@@ -39,7 +40,9 @@ class Lookout:
         timeout_s: how long a wait may last.
     """
 
-    def __init__(self, bus: Bus, provider: Provider, crew: Crew, heard: Heard, clock: Clock | None, timeout_s: float) -> None:
+    def __init__(
+        self, bus: Bus, provider: Provider, crew: Crew | Processes, heard: Heard, clock: Clock | None, timeout_s: float
+    ) -> None:
         self._bus, self._provider, self._crew, self._heard = bus, provider, crew, heard
         self._clock, self._timeout_s = clock, timeout_s
 

@@ -2,6 +2,8 @@
 -- KEYS: 1 seen (processes by the time at which they were last heard of)  2 presences (what they said)
 -- ARGV: 1 role and name  2 what it says, as JSON; '' when it leaves  3 how long a silent process is kept, in ms
 -- Returns 1
+local wrong = misplaced('zset', KEYS[1]) or misplaced('hash', KEYS[2])
+if wrong then return wrong end
 local now = now_ms()
 if ARGV[2] == '' then
   redis.call('ZREM', KEYS[1], ARGV[1])

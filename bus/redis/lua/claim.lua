@@ -1,10 +1,13 @@
--- claim.lua: take a queued session: out of ready, a lease, the next fencing token, RUNNING.
+-- claim.lua: take a queued session: out of ready, a lease with the next fencing token and a random part, RUNNING.
 -- KEYS: 1 record  2 ready  3 due  4 ring of the status plane  5 sessions
 -- ARGV: 1 session  2 worker as JSON  3 length of the lease in ms  4 status channel  5 length of the ring  6 life of the ring in ms
 --       7 id, 8 head and 9 tail of worker.claimed, the token belongs in between  10 id, 11 head and 12 tail of session.state
 --       13 epoch for a session that is made by this claim, '' when it must exist  14 picture as JSON
+--       15 random part of the lease
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name} | {'no', state ('' when there is no such session)}
---   | {'newer'}: written by a newer Tidings, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
+--   | {'schema', number}: written with another schema, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
+local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
+if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')
 if unable then
   if unable[1] == 'unreadable' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then
@@ -21,19 +24,19 @@ elseif state ~= 'queued' then
   return {'no', state}
 end
 local now = now_ms()
-local lease = text(now + ARGV[3])
+local lease_until = text(now + ARGV[3])
 local token = redis.call('HINCRBY', KEYS[1], 'token', 1)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease_until', lease, 'picture', ARGV[14], 'nudge', 0,
+redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease', ARGV[15], 'lease_until', lease_until, 'picture', ARGV[14], 'nudge', 0,
   'resume_at', '', 'reason', '', 'by', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1, 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], 'running')
 redis.call('ZREM', KEYS[2], ARGV[1])
 notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], ARGV[8] .. text(token) .. ARGV[9], ARGV[5], ARGV[6])
 notify(KEYS[1], KEYS[4], ARGV[4], ARGV[10], state_payload(KEYS[1], ARGV[11], state, 'running', version, ARGV[12]), ARGV[5], ARGV[6])
-local due = lease
+local due = lease_until
 local seen = redis.call('HMGET', KEYS[1], 'commands', 'handled', 'parent', 'name')
 -- A child is looked at at once: a controller shows its parent's people that somebody works on it.
 if tonumber(seen[1] or 0) > tonumber(seen[2] or 0) or seen[3] then due = text(now) end
 redis.call('ZADD', KEYS[3], due, ARGV[1])
-return {'ok', token, version, redis.call('HGET', KEYS[1], 'epoch'), tonumber(redis.call('HGET', KEYS[1], 'parks') or 0), lease,
+return {'ok', token, version, redis.call('HGET', KEYS[1], 'epoch'), tonumber(redis.call('HGET', KEYS[1], 'parks') or 0), lease_until,
   seen[3] or '', seen[4] or ''}

@@ -5,15 +5,18 @@
 --       6 life of a record that no controller has decided yet, in ms  7 most commands that may wait
 --       8 '1' for a command that is accepted of a deleted session as well  9 how long a key stays taken, in ms, with KEYS 5
 -- Returns {'ok', offset} | {'ok', offset, entries dropped} | {'done', outcome} | {'unknown'} no such session | {'full'} too many wait
---   | {'deleted'} the session was deleted | {'reused'} the key is another command's | {'newer'} | {'unreadable'}
+--   | {'deleted'} the session was deleted | {'reused'} the key is another command's | {'schema', number} | {'unreadable'}
 -- The id is looked for among those that wait: a command sent twice, by whomever, is stored once.
--- What lies beyond the count is nobody's command. It is dropped where it is in the way: nothing but a newer version may keep a session
+-- What lies beyond the count is nobody's command. It is dropped where it is in the way: nothing but another schema may keep a session
 -- from being deleted.
+local wrong = misplaced('stream', KEYS[2]) or misplaced('zset', KEYS[3])
+if wrong then return wrong end
 local taken = KEYS[5] and redis.call('GET', KEYS[5])
 if taken and taken ~= ARGV[3] then return {'reused'} end
 local outcome = redis.call('GET', KEYS[4])
 if outcome then return {'done', outcome} end
-if newer(KEYS[1]) then return {'newer'} end
+local other = other_schema(KEYS[1])
+if other then return other end
 if redis.call('HGET', KEYS[1], 'state') == 'deleted' and ARGV[8] ~= '1' then return {'deleted'} end
 if redis.call('HEXISTS', KEYS[1], 'epoch') == 0 then
   if ARGV[5] ~= '' then

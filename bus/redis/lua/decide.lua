@@ -5,21 +5,27 @@
 --       5 handled offset after it  6 new state, '' when it stays  7 '1' to raise the token (revoke)  8 '1' to put it into ready
 --       9 next due time in ms, '' for none  10 events channel  11 status channel  12 channel that wakes workers  13 channel of outcomes
 --       14 length of the ring  15 life of the ring in ms  16 life of an outcome in ms  17 id, 18 head, 19 tail of session.state, '' for none
---       20 epoch on which the decision rests
---       21 n, then n times field, value of the record
+--       20 epoch, 21 state and 22 random part of the lease on which the decision rests; '' for none
+--       23 n, then n times field, value of the record
 --       n, then n times id, payload of events
 --       n, then n times id, payload of notices
 --       n, then n times outcome as JSON, expiry of its command in ms ('' for none)
 --       0 | 1, then id and payload of child.state, status channel of the parent, what is known of the child as JSON
--- Returns {'ok', version}, or that nothing was written: {'stale'} the record or a command is not what the decision rests on | {'newer'}
+-- Returns {'ok', version}, or that nothing was written: {'stale'} the record or a command is not what the decision rests on
+--   | {'schema', number} the record was written with another schema
 --   | {'unreadable'} a count in the record is none | {'spoiled'} the log of events is not what the record says
 -- The state 'deleted' takes the logs and all of the record but a tombstone away. It must not rest on the record's being readable.
-if newer(KEYS[1]) then return {'newer'} end
-local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch')
+local wrong = misplaced('stream', KEYS[4]) or misplaced('zset', KEYS[5], KEYS[6]) or misplaced('hash', KEYS[7])
+if wrong then return wrong end
+local other = other_schema(KEYS[1])
+if other then return other end
+local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch', 'lease')
 if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or (held[5] or '') ~= ARGV[20] then return {'stale'} end
+-- A server that has lost its last writes gives a version a second time.
+if (held[4] or '') ~= ARGV[21] or (held[6] or '') ~= ARGV[22] then return {'stale'} end
 local now = now_ms()
 
-local at = 21
+local at = 23
 local function pairs_at()
   local count = tonumber(ARGV[at])
   local list = {}
@@ -29,11 +35,13 @@ local function pairs_at()
 end
 local fields, messages, notices, outcomes = pairs_at(), pairs_at(), pairs_at(), pairs_at()
 local child = tonumber(ARGV[at]) == 1 and {ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]}
+local lost = child and misplaced('hash', KEYS[10 + #outcomes])
+if lost then return lost end
 local over = child and redis.call('HGET', KEYS[8 + #outcomes], 'state') or 'gone'
 local born = child and not held[4] and ARGV[6] ~= ''
 local aloof = child and unfit(KEYS[8 + #outcomes], 'status', 'children')
--- A newer version must know of each child of its sessions: it is left to one.
-if born and aloof and aloof[1] == 'newer' then return {'stale'} end
+-- The version that wrote the parent must know of each of its children: the start is left to that one.
+if born and aloof and aloof[1] == 'schema' then return {'stale'} end
 -- In one step with the look at the parent: whoever stops that either finds this child among its children, or the child is refused.
 if born and (over == 'gone' or over == 'stopped' or over == 'finished' or over == 'deleted') then return {'stale'} end
 
@@ -47,7 +55,7 @@ local counts = not deleted and (ARGV[6] ~= '' or ARGV[7] == '1' or #messages + #
 local unable = counts and unfit(KEYS[1], 'token', 'version', 'status', 'events')
 if unable then return unable end
 if deleted then
-  if not held[5] then redis.call('HSET', KEYS[1], 'epoch', 'lost') end
+  if not (held[5] and is_epoch(held[5])) then redis.call('HSET', KEYS[1], 'epoch', 'lost') end
   for _, field in ipairs({'token', 'version', 'status', 'events', 'commands'}) do
     if not countable(redis.call('HGET', KEYS[1], field)) then redis.call('HSET', KEYS[1], field, 0) end
   end
@@ -98,7 +106,7 @@ for index, outcome in ipairs(outcomes) do
 end
 
 if deleted then
-  local kept = {'epoch', 'state', 'version', 'since', 'token', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema',
+  local kept = {'epoch', 'state', 'version', 'since', 'token', 'lease', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema',
     'parent', 'name', 'children', 'shown', 'reported'}
   local tombstone = redis.call('HMGET', KEYS[1], unpack(kept))
   for index = 1, 3 do redis.call('DEL', KEYS[index]) end

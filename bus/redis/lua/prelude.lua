@@ -11,34 +11,58 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- The schema of records that these scripts write (bus/schema.py has the same).
-local SCHEMA = 2
+-- The schema of records that these scripts read and write (bus/records.py has the same).
+local SCHEMA = 3
 
--- Whether a schema is that of a newer Tidings.
-local function ahead(schema)
-  local number = tonumber(schema or 1)
-  return number ~= nil and number > SCHEMA
+-- Whether a record was written with another schema, so that nothing of it may be touched, as the answer of a script; nil where not.
+-- What is no number is no schema: such a record cannot be read.
+local function mismatch(schema)
+  if schema and schema ~= text(SCHEMA) and string.match(schema, '^[1-9]%d*$') and #schema < 10 then return {'schema', schema} end
 end
 
--- Whether a record was written by a newer Tidings, so that nothing of it may be touched.
-local function newer(record)
-  return ahead(redis.call('HGET', record, 'schema'))
+-- The same, of a record.
+local function other_schema(record)
+  return mismatch(redis.call('HGET', record, 'schema'))
 end
 
--- Whether a field holds a count that Redis can add to; one that is not there counts as 0.
+-- Whether a writer holds the session: token, random part of the lease and epoch are those of the record. The number alone does not tell:
+-- a server that has lost its last writes gives one a second time.
+local function holds(record, token, lease, epoch)
+  local held = redis.call('HMGET', record, 'token', 'lease', 'epoch')
+  return held[1] == token and held[2] == lease and held[3] == epoch
+end
+
+-- Whether a field holds a count (bus/records.py has the same rule); one that is not there counts as 0. Beyond
+-- 2^53 neither Lua nor readers of JSON hold every number.
 local function countable(value)
-  return not value or (#value < 19 and string.match(value, '^%d+$') ~= nil)
+  return not value or (#value < 17 and string.match(value, '^%d+$') ~= nil and tonumber(value) < 2 ^ 53)
 end
 
--- Why a record must not be added to, as the answer of a script; nil where it may be: a newer Tidings wrote it, or one of the counts
--- named is none. To be asked before the first write: Redis does not roll a script back.
+-- Whether this is an epoch, which is put into JSON as it is (bus/records.py has the same rule).
+local function is_epoch(value)
+  return #value <= 64 and string.match(value, '^[%w_-]+$') ~= nil
+end
+
+-- The error for keys that hold another type of value than is kept there; nil where none does. To be asked before the first write of a
+-- script that works on several keys: Redis does not roll a script back.
+local function misplaced(kind, ...)
+  for _, key in ipairs({...}) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= kind and found ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found) end
+  end
+end
+
+-- Why a record must not be added to, as the answer of a script; nil where it may be: another schema wrote it, it has a state and no
+-- schema or epoch, or one of the counts named is none. To be asked before the first write: Redis does not roll a script back.
 local function unfit(record, ...)
   local held = redis.call('HMGET', record, 'schema', 'state', 'epoch', ...)
-  if ahead(held[1]) then return {'newer'} end
-  if held[2] and not held[3] then return {'unreadable'} end
+  local other = mismatch(held[1])
+  if other then return other end
+  if held[2] and not (held[1] and held[3]) then return {'unreadable'} end
   for index = 4, #held do
     if not countable(held[index]) then return {'unreadable'} end
   end
+  if held[3] and not is_epoch(held[3]) then return {'unreadable'} end
 end
 
 -- Take the next offset of a plane, append the message under it and publish the same bytes.
@@ -49,7 +73,7 @@ local function store(record, log, channel, plane, id, payload)
   local held = redis.call('HMGET', record, plane, 'epoch')
   if not countable(held[1]) or not held[2] then return false end
   local offset = tonumber(held[1] or 0) + 1
-  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. held[2] .. '"}'
+  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. (is_epoch(held[2]) and held[2] or 'lost') .. '"}'
   local added = redis.pcall('XADD', log, text(offset) .. '-0', 'id', id, 'm', message)
   if type(added) == 'table' and added.err then
     for _, words in ipairs({'equal or smaller', 'exhausted', 'WRONGTYPE'}) do

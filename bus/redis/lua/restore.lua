@@ -5,6 +5,8 @@
 --       12 n, then n times field, value of the record
 --       then offset, id, payload for each event; an offset that is left out is told to readers as a hole
 -- Returns {'ok', version} | {'exists', state ('' while a start is not decided)}
+local wrong = misplaced('hash', KEYS[4])
+if wrong then return wrong end
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if epoch == ARGV[2] then return {'ok', tonumber(redis.call('HGET', KEYS[1], 'version'))} end
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'exists', redis.call('HGET', KEYS[1], 'state') or ''} end

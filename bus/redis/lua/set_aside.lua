@@ -2,6 +2,8 @@
 -- KEYS: 1 record  2 due
 -- ARGV: 1 session  2 in how many ms  3 touched count on which that rests, '*' for whichever
 -- Returns 1
+local wrong = misplaced('zset', KEYS[2])
+if wrong then return wrong end
 local now = now_ms()
 local touched = redis.pcall('HGET', KEYS[1], 'touched')
 if type(touched) ~= 'string' then touched = '0' end

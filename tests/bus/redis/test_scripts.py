@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from bus import Bus, Release, SessionStart, StartData, State, Trigger
 from bus.channels import Names
+from bus.records import SCHEMA
 from bus.redis import open_connection, scripts
 from tests import actors
 from tests.conftest import MakeServer
@@ -26,6 +27,8 @@ RING, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "c
 CHANNEL, WAKE = N.channel("status", "s"), N.wake
 LENGTH, TTL_MS = 3, 60_000
 HEAD, TAIL = '{"id":"n","data":{', '"why":"told"}}'
+LEASE = "r1"
+"""The random part of a lease."""
 FAR = 10**15 + 1
 """A number that Lua's own tostring would write as 1e+15."""
 
@@ -39,32 +42,53 @@ class Scripts:
     async def run(self, name: str, keys: list[str], *args: Any) -> Any:
         return await scripts.run(self.client, name, keys, args)
 
-    async def claim(self, *, lease_ms: int = 10_000, epoch: str = "e1") -> Any:
+    async def claim(self, *, lease_ms: int = 10_000, epoch: str = "e1", lease: str = LEASE) -> Any:
         state = ("n2", HEAD, TAIL)
         claimed = ("n1", '{"id":"n1","data":{"token":', "}}")
         keys = [RECORD, READY, DUE, RING, SESSIONS]
         return await self.run(
-            "claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch, "{}"
+            "claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch, "{}", lease
         )
 
     async def publish(
-        self, ident: str = "p", *, token: str = "", picture: str = "", nudge: int = 0, again: str = "0", payload: str = '{"k":1}'
+        self,
+        ident: str = "p",
+        *,
+        token: str = "",
+        lease: str = LEASE,
+        epoch: str = "e1",
+        picture: str = "",
+        nudge: int = 0,
+        again: str = "0",
+        payload: str = '{"k":1}',
     ) -> Any:
-        args = ("s", CHANNEL, ident, payload, token, picture, nudge, LENGTH, TTL_MS, again)
+        shown = (token, lease, epoch) if token else ("", "", "")
+        args = ("s", CHANNEL, ident, payload, *shown, picture, nudge, LENGTH, TTL_MS, again)
         return await self.run("publish", [RECORD, RING, DUE], *args)
 
-    async def append(self, *idents: str, token: int = 1, epoch: str = "e1", after: int = 0) -> Any:
+    async def append(self, *idents: str, token: int = 1, lease: str = LEASE, epoch: str = "e1", after: int = 0) -> Any:
         pairs = [item for ident in idents for item in (ident, json.dumps({"id": ident}))]
-        return await self.run("append", [RECORD, EVENTS], token, epoch, N.channel("events", "s"), after, *pairs)
+        return await self.run("append", [RECORD, EVENTS], token, lease, epoch, N.channel("events", "s"), after, *pairs)
 
-    async def renew(self, *, token: int = 1, picture: str = "{}", nudge: int = 0, lease_ms: int = 10_000) -> Any:
-        return await self.run("renew", [RECORD, DUE], "s", token, lease_ms, picture, nudge)
+    async def renew(
+        self,
+        *,
+        token: int = 1,
+        lease: str = LEASE,
+        epoch: str = "e1",
+        picture: str = "{}",
+        nudge: int = 0,
+        lease_ms: int = 10_000,
+    ) -> Any:
+        return await self.run("renew", [RECORD, DUE], "s", token, lease, epoch, lease_ms, picture, nudge)
 
     async def release(
         self,
         to: str = "awaiting_input",
         *,
         token: int = 1,
+        lease: str = LEASE,
+        epoch: str = "e1",
         read: int = 0,
         resume_at: int | str = "",
         awaits: int = 0,
@@ -72,7 +96,25 @@ class Scripts:
     ) -> Any:
         told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits, '{"m":1}')
         rest = [item for ident in notices for item in (ident, json.dumps({"id": ident}))]
-        args = ("s", token, to, read, resume_at, 1, '{"p":1}', "rate_limit", "over", CHANNEL, LENGTH, TTL_MS, WAKE, *told, *rest)
+        args = (
+            "s",
+            token,
+            lease,
+            epoch,
+            to,
+            read,
+            resume_at,
+            1,
+            '{"p":1}',
+            "rate_limit",
+            "over",
+            CHANNEL,
+            LENGTH,
+            TTL_MS,
+            WAKE,
+            *told,
+            *rest,
+        )
         return await self.run("release", [RECORD, READY, DUE, RING, SESSIONS], *args)
 
     async def command(self, ident: str = "c1", *, epoch: str = "", life_ms: int = TTL_MS, most: int = 10) -> Any:
@@ -91,6 +133,8 @@ class Scripts:
         ready: int = 0,
         due: int | str = "",
         epoch: str = "e1",
+        state: str | None = None,
+        lease: str | None = None,
         fields: dict[str, str] | None = None,
         messages: tuple[str, ...] = (),
         notices: tuple[str, ...] = (),
@@ -101,7 +145,8 @@ class Scripts:
         settled = outcomes or {}
         keys = [RECORD, EVENTS, RING, COMMANDS, READY, DUE, SESSIONS, *(N.outcome("s", ident) for ident in settled)]
         channels = (N.channel("events", "s"), CHANNEL, WAKE, N.outcomes("s"))
-        state = ("n4", HEAD, TAIL) if to else ("", "", "")
+        told = ("n4", HEAD, TAIL) if to else ("", "", "")
+        basis = [await self.field(name) or "" if given is None else given for name, given in (("state", state), ("lease", lease))]
         groups: list[dict[str, Any]] = [
             fields or {},
             {ident: json.dumps({"id": ident}) for ident in messages},
@@ -109,7 +154,24 @@ class Scripts:
             {json.dumps({"outcome": ident}): expiry for ident, expiry in settled.items()},
         ]
         lists = [item for group in groups for item in (len(group), *(part for pair in group.items() for part in pair))]
-        head = ("s", version, handled, touched, after, to, revoke, ready, due, *channels, LENGTH, TTL_MS, TTL_MS, *state, epoch)
+        head = (
+            "s",
+            version,
+            handled,
+            touched,
+            after,
+            to,
+            revoke,
+            ready,
+            due,
+            *channels,
+            LENGTH,
+            TTL_MS,
+            TTL_MS,
+            *told,
+            epoch,
+            *basis,
+        )
         if not parent:
             return await self.run("decide", keys, *head, *lists, 0)
         keys += [N.record(parent), N.log("status", parent), N.children(parent)]
@@ -166,7 +228,8 @@ def test_scripts_build_no_keys() -> None:
     keyless = {"TIME", "PUBLISH"}
     for name in scripts.NAMES:
         for command, first in re.findall(r"redis\.call\('(\w+)'(?:, ([^,)]+))?", scripts.source(name)):
-            assert command in keyless or first.startswith("KEYS[") or first in {"record", "log", "ring"}, (name, command, first)
+            given = first.startswith("KEYS[") or first in {"record", "log", "ring", "key"}
+            assert command in keyless or given, (name, command, first)
 
 
 def test_all_keys_of_a_session_share_one_hash_tag() -> None:
@@ -338,9 +401,9 @@ async def test_append_twice_stores_once(lua: Scripts) -> None:
     assert [entry["id"] for entry in await lua.stored(EVENTS)] == ["a", "b", "said"]
 
 
-@pytest.mark.parametrize("wrong", [{"token": 0}, {"token": 2}, {"epoch": "other"}])
+@pytest.mark.parametrize("wrong", [{"token": 0}, {"token": 2}, {"lease": "r2"}, {"epoch": "other"}])
 async def test_append_by_a_stranger_writes_nothing(lua: Scripts, wrong: dict[str, Any]) -> None:
-    """Token and epoch must be those of the claim."""
+    """Token, random part and epoch must be those of the claim."""
     await lua.claim()
     assert await lua.append("a", **wrong) == [b"stale"]
     assert await lua.stored(EVENTS) == []
@@ -468,13 +531,49 @@ async def test_release_frees_the_session(lua: Scripts) -> None:
 
 
 async def test_release_twice_is_one(lua: Scripts) -> None:
-    """The second answer is the first one; another token's is stale."""
+    """The second answer is the first one; another lease's is stale."""
     await lua.claim()
     first = await lua.release()
     told = await lua.stored(RING)
     assert await lua.release() == first
     assert await lua.stored(RING) == told
-    assert await lua.release(token=0) == [b"stale"]
+    assert await lua.release(token=0, lease="r2") == [b"stale"]
+
+
+async def test_a_token_given_a_second_time_is_not_the_first_ones(lua: Scripts) -> None:
+    """The server has lost the end of the first lease: the next worker gets the same number, and the first one writes nothing."""
+    await lua.claim(lease="first")
+    await lua.set(token=0, version=0, state="queued")
+    assert (await lua.claim(lease="second"))[1] == 1
+    before = await lua.client.hgetall(RECORD), await lua.stored(RING)
+    assert await lua.renew(lease="first") == [b"stale", b"running"]
+    assert await lua.append("a", lease="first") == [b"stale"]
+    assert await lua.publish(token="1", lease="first") == [b"stale"]
+    assert await lua.release(lease="first") == [b"stale"]
+    assert await lua.decide(version=1, to="paused", revoke=1, lease="first") == [b"stale"]
+    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RING))
+    assert await lua.append("b", lease="second") == [b"ok", 1]
+
+
+async def test_a_lease_of_lost_data_is_worth_nothing(lua: Scripts) -> None:
+    """A session of the same name, made after everything was lost, is another one; its state is not said of the first."""
+    await lua.claim(epoch="e1")
+    await lua.client.flushall()
+    await lua.claim(epoch="e2")
+    before = await lua.client.hgetall(RECORD), await lua.stored(RING)
+    assert await lua.renew(epoch="e1") == [b"stale", b""]
+    assert await lua.append("a", epoch="e1") == [b"stale"]
+    assert await lua.publish(token="1", epoch="e1") == [b"stale"]
+    assert await lua.release(epoch="e1") == [b"stale"]
+    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RING))
+
+
+async def test_a_version_given_a_second_time_is_not_what_a_decision_rests_on(lua: Scripts) -> None:
+    """The server has lost a transition, and another one has taken its number."""
+    await lua.claim()
+    await lua.decide(version=1, to="paused", revoke=1)
+    assert await lua.decide(version=2, state="stopped", to="queued") == [b"stale"]
+    assert await lua.decide(version=2, state="paused", to="queued") == [b"ok", 3]
 
 
 async def test_release_after_a_revoke_is_stale(lua: Scripts) -> None:
@@ -715,12 +814,19 @@ async def test_take_due_hides_what_it_takes(lua: Scripts) -> None:
     """The longest due first, as many as asked for; a session that is due later stays."""
     now = await lua.now_ms()
     await lua.client.zadd(DUE, {"late": now + 60_000, "b": now - 20, "a": now - 30, "c": now - 10})
-    time, *taken = await lua.run("take_due", [DUE], 5000, 2)
-    assert taken == [b"a", b"b"]
+    time, strange, *taken = await lua.run("take_due", [DUE], 5000, 2)
+    assert (strange, taken) == (0, [b"a", b"b"])
     assert now <= int(time) <= await lua.now_ms()
-    assert (await lua.run("take_due", [DUE], 5000, 10))[1:] == [b"c"]
-    assert (await lua.run("take_due", [DUE], 5000, 10))[1:] == []
+    assert (await lua.run("take_due", [DUE], 5000, 10))[2:] == [b"c"]
+    assert (await lua.run("take_due", [DUE], 5000, 10))[2:] == []
     assert now + 5000 <= (await lua.client.zscore(DUE, "a") or 0) <= await lua.now_ms() + 5000
+
+
+async def test_take_due_takes_out_what_is_no_session(lua: Scripts) -> None:
+    """What no session can be called would come up for ever."""
+    await lua.client.zadd(DUE, {b"a": 1, b"": 2, b"a b": 3, b"x" * 65: 4, b"\xff": 5, b"-a": 6, b"z_-": 7})
+    assert (await lua.run("take_due", [DUE], 5000, 10))[1:] == [5, b"a", b"z_-"]
+    assert await lua.client.zrange(DUE, 0, -1) == [b"a", b"z_-"]
 
 
 async def test_forget_due_leaves_what_exists(lua: Scripts) -> None:
@@ -782,7 +888,7 @@ async def test_restore_writes_over_nothing(raw: Redis) -> None:
     assert [entry[0] for entry in stored] == [b"1-0", b"3-0"]
     assert stored[1][1][b"m"] == b'{"id":"b","offset":3,"epoch":"e7"}'
     before = await raw.hgetall(RECORD)
-    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"2")
+    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"3")
     assert await restore("e7") == [b"ok", 1]
     assert await restore("e8") == [b"exists", b"paused"]
     assert await raw.hgetall(RECORD) == before
@@ -808,7 +914,7 @@ async def test_set_aside_moves_only_what_is_due_and_was_not_asked(raw: Redis, to
 async def _child(lua: Scripts, state: str | None = "running") -> Any:
     """Start `s` as a child of `p`, which is in a state, or not there."""
     if state:
-        await lua.client.hset(N.record("p"), mapping={"epoch": "e0", "state": state})
+        await lua.client.hset(N.record("p"), mapping={"epoch": "e0", "state": state, "schema": SCHEMA})
     await lua.command("c0", epoch="e1")
     fields = {"parent": "p", "name": "helper"}
     return await lua.decide(touched=1, to="queued", after=1, ready=1, fields=fields, outcomes={"c0": ""}, parent="p")

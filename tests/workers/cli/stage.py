@@ -59,5 +59,5 @@ async def retry(bus: Bus, claim: Claim, attempt: int) -> None:
     wait = waiting(bus.now(), attempt=attempt)
     outbox = bus.outbox()
     notice = LlmRetry(subject=claim.session, data=LlmRetryData(**wait.model_dump()))
-    outbox.put(notice, Seat(claim.token, 0, Picture(model="openai/x", waits={"agent": wait})))
+    outbox.put(notice, Seat(claim, 0, Picture(model="openai/x", waits={"agent": wait})))
     assert await outbox.drain(5)

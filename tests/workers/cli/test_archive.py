@@ -144,3 +144,10 @@ async def test_events_that_are_missing_are_told(server_bus: Bus, tidings: Tiding
     path.write_text("\n".join(lines) + "\n")
     done = await tidings("import", str(path), "--as", "copy")
     assert done.stdout == "copy: imported with 2 events, 1 of them missing, the session is paused\n"
+
+
+async def test_a_file_without_an_end_is_refused(server_bus: Bus, tidings: Tidings) -> None:
+    """Its first line is not read as a whole."""
+    done = await tidings("import", "/dev/zero")
+    assert (done.code, done.stdout) == (2, "")
+    assert "/dev/zero: line 1: this line has more than 33554432 bytes" in done.stderr

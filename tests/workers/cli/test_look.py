@@ -67,7 +67,7 @@ async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: p
     wait = waiting(bus.now())
     outbox = bus.outbox()
     retry = LlmRetry(subject="demo", data=LlmRetryData(**wait.model_dump()))
-    outbox.put(retry, Seat(claim.token, 0, Picture(model="openai/x", waits={"agent": wait})))
+    outbox.put(retry, Seat(claim, 0, Picture(model="openai/x", waits={"agent": wait})))
     assert await outbox.drain(5)
     record = await bus.status("demo")
     held = type(record)(**{name: getattr(record, name) for name in record.__slots__} | {"state": State.RATE_LIMITED})

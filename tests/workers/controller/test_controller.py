@@ -230,15 +230,33 @@ async def test_a_session_that_asks_for_nothing_is_not_tried_without_an_end(
         assert (await memory.status("s")).failures == 0
 
 
-async def test_what_can_neither_be_decided_nor_noted_is_set_aside(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
-    """A log that is none: after five times it is looked at once a minute."""
+async def test_what_can_neither_be_decided_nor_noted_is_set_aside(
+    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After five times it is looked at once a minute."""
+    redis: Any = memory._link.connection.commands
+    await actors.hold(memory, lease_s=60)
+
+    async def broken(*_: object) -> int:
+        raise RuntimeError("no decision can be written")
+
+    monkeypatch.setattr(memory, "decide", broken)
+    async with controlled(memory) as controller:
+        await redis.zadd(memory._link.names.due, {"s": 1})
+        await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
+    assert messages(caplog).count("controller.failure_not_noted") == TRIES
+
+
+async def test_a_log_that_is_none_is_set_aside_at_once(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """There are no commands to be answered, and nothing fails because of it."""
     redis: Any = memory._link.connection.commands
     await actors.hold(memory, lease_s=60)
     await redis.set(memory._link.names.log("commands", "s"), "text")
     async with controlled(memory) as controller:
         await redis.zadd(memory._link.names.due, {"s": 1})
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
-    assert messages(caplog).count("controller.failure_not_noted") == TRIES
+        assert controller.failed == 0
+    assert messages(caplog) == ["controller.set_aside"]
 
 
 async def test_a_count_below_nothing_is_set_aside(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,10 +21,10 @@ from bus import (
     CommandRefused,
     Decision,
     Event,
-    NewerRecord,
     Outcome,
     Release,
     Result,
+    SchemaMismatch,
     SessionReport,
     SessionStart,
     SessionStop,
@@ -146,10 +146,10 @@ async def test_what_cannot_be_told_now_is_told_later() -> None:
         assert (decision.due - snapshot.now).total_seconds() == AGAIN_S
 
 
-async def test_a_parent_of_a_newer_version_is_told_by_newer_controllers() -> None:
-    """It is their record; nothing is noted, and who was decided is not taken for newer itself."""
+async def test_a_parent_of_another_version_is_told_by_its_controllers() -> None:
+    """It is their record; nothing is noted, and the child is not taken for one of that version itself."""
     async with family("one") as (_, sent, snapshot):
-        sent.error = NewerRecord("p")
+        sent.error = SchemaMismatch("p", 99)
         decision = await _errands(sent).run(snapshot, decide(snapshot, RULES))
         assert "reported" not in decision.fields
         assert decision.due is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -136,6 +137,25 @@ class Caller:
                 await asyncio.wait([reading])
                 if not reading.cancelled():
                     reading.result()
+
+
+async def open_wire(served: ServedGateway) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to say on it what no client would; the system keeps little of what is not read from it."""
+    plug = socket.socket()
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plug.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(plug, ("127.0.0.1", int(served.url.rpartition(":")[2])))
+    return await asyncio.open_connection(sock=plug)
+
+
+async def wire(served: ServedGateway, sent: bytes) -> tuple[int, Any]:
+    """Send bytes, and read until the gateway closes; returns the status (0 for no answer) and the problem."""
+    reader, writer = await open_wire(served)
+    writer.write(sent)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return (int(head.split()[1]), json.loads(body)) if answer else (0, None)
 
 
 @asynccontextmanager

@@ -39,11 +39,11 @@ async def test_each_path_says_what_it_may_answer() -> None:
         "/metrics": looking,
         "/api/me": looking,
         "/api/fleet": looking,
-        "/api/stream": looking | {"503"},
+        "/api/stream": looking | {"429", "503"},
         "/api/sessions/{session}": looking | one,
         "/api/sessions/{session}/notices": looking | one,
         "/api/sessions/{session}/history": looking | one | {"422"},
-        "/api/sessions/{session}/stream": looking | one | {"422"},
+        "/api/sessions/{session}/stream": looking | one | {"422", "429"},
     }
     async with Bus.connect("memory://") as bus, gateway_and_caller(bus) as (_, caller):
         described = await caller.json("/openapi.json")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.gateway.calling import parsed
-from workers.gateway.frames import as_json, first_frame, frame
+from workers.gateway.frames import LIMIT, as_json, batches, first_frame, frame
 
 
 @given(st.text())
@@ -36,3 +36,16 @@ def test_the_first_frame_says_when_to_connect_again() -> None:
 def test_instants_are_in_utc() -> None:
     """ISO 8601 with a Z."""
     assert json.loads(as_json(datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC))) == "2026-11-23T01:02:03Z"
+
+
+_SIZES = (b"", b"x", b"x" * (LIMIT // 3), b"x" * LIMIT)
+
+
+@given(st.lists(st.sampled_from(_SIZES)), st.integers(1, 5))
+def test_batches_have_all_of_it_in_order_and_are_bounded(objects: list[bytes], most: int) -> None:
+    """By number and by size: without its last object none is as large as the limit."""
+    found = list(batches(objects, most))
+    assert [one for batch in found for one in batch] == objects
+    for batch in found:
+        assert 1 <= len(batch) <= most
+        assert sum(map(len, batch[:-1])) < LIMIT

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
-from bus import Bus, State
+from bus import Bus, LlmRetry, LlmRetryData, Reason, State
 from tests import actors
 from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
 from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
+from workers.board import Row
+from workers.gateway import frames, reading
 from workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
 
 ODD = "<script>alert(1)</script> & \u202egnp.exe \x1b[31m \x00 \u2028 e\u0301 \U0001f600 " + "w" * 500
@@ -93,6 +96,14 @@ async def test_the_fleet_and_who_asks(bus: Bus) -> None:
         ("/api/sessions?state=sad", 422, "invalid"),
         ("/api/sessions?after=~", 422, "invalid"),
         ("/api/sessions?after=WzFd", 422, "invalid"),
+        ("/api/sessions?after=bnVsbA", 422, "invalid"),
+        ("/api/sessions?after=MQ", 422, "invalid"),
+        ("/api/sessions?after=W251bGwsIiIsIiJd", 422, "invalid"),
+        ("/api/sessions?after=W0luZmluaXR5LCIiLCIiXQ", 422, "invalid"),
+        ("/api/sessions?after=%C3%A9", 422, "invalid"),
+        ("/api/sessions/sea/history?after=20000000000000000000", 422, "invalid"),
+        ("/api/sessions/", 404, "not-found"),
+        (f"/static/{'a' * 300}.js", 404, "not-found"),
         ("/api/sessions/sea/history?after=-1", 422, "invalid"),
         ("/api/sessions/sea/stream?after=x", 422, "invalid"),
         ("/api/sessions/sea/stream?after=e-1x", 422, "invalid"),
@@ -144,6 +155,64 @@ async def test_no_more_streams_than_are_allowed(bus: Bus) -> None:
         await eventually(lambda: not served.gateway.hub.fleet_viewers)
         async with caller.follow("/api/stream") as second:
             await second.until("ready")
+
+
+async def test_what_is_too_much_for_one_answer_comes_in_pieces(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows, children, events and notices; each is given once, and what is left out is counted."""
+    monkeypatch.setattr(frames, "LIMIT", 2000)
+    monkeypatch.setattr(reading, "LIMIT", 2000)
+    claim = await hold(bus, "sea")
+    await bus.append(claim, [actors.answer("sea", str(number) * 700) for number in range(7)], 0)
+    for number in range(30):
+        retry = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=2, message=str(number))
+        await bus.publish(LlmRetry(subject="sea", data=retry))
+    async with gateway_and_caller(bus) as (served, caller):
+        ledger = served.gateway.hub.ledger
+        for number in range(9):
+            ledger.put(Row(f"child-{number}", state=State.QUEUED, parent="sea", why="w" * 300), "e", 1)
+        for path, rows in (("/api/sessions/sea/history", "events"), ("/api/sessions", "rows")):
+            met, pages, following = list[str](), 0, ""
+            while following is not None:
+                page = await caller.json(path + (f"?after={following}" if following else ""))
+                met += [row["id"] if "id" in row else row["session"] for row in page[rows]]
+                pages, following = pages + 1, page["next"]
+            assert (len(set(met)), len(met)) == ((7, 7) if rows == "events" else (10, 10))
+            assert pages > 1
+        view = await caller.json("/api/sessions/sea")
+        assert view["children_total"] == 9 > len(view["children"]) > 0
+        found = NoticeList.model_validate(await caller.json("/api/sessions/sea/notices"))
+        assert found.left_out > 0
+        assert found.notices[-1]["data"]["message"] == "29"
+        async with caller.follow("/api/sessions/sea/stream") as stream:
+            await stream.until("child", count=9 - len(view["children"]))
+            told = [row["session"] for row in stream.of("children")[0]["rows"]]
+            assert sorted(told + [data["row"]["session"] for data in stream.of("child")]) == sorted(
+                f"child-{number}" for number in range(9)
+            )
+
+
+async def test_one_token_cannot_take_every_stream() -> None:
+    """Viewers have three quarters of them and are told so; operators still get in, and both are counted."""
+    async with (
+        Bus.connect("memory://") as bus,
+        gateway_and_caller(bus, most_viewers=4) as (served, caller),
+        calling(served.url, VIEWER) as viewer,
+        AsyncExitStack() as open_streams,
+    ):
+        for _ in range(3):
+            await open_streams.enter_async_context(viewer.follow("/api/stream"))
+        answer = await viewer.get("/api/stream")
+        assert (answer.status_code, answer.json()["type"]) == (429, "/api#too-many-streams")
+        assert answer.headers["retry-after"] == "5"
+        assert answer.json()["detail"].startswith("3 streams are open with the token of viewers, and no more may be.")
+        await open_streams.enter_async_context(caller.follow("/api/stream"))
+        assert (await caller.get("/api/stream")).status_code == 503
+        numbers = (await caller.get("/metrics")).text.splitlines()
+        assert 'tidings_gateway_streams{role="viewer"} 3.0' in numbers
+        assert 'tidings_gateway_streams{role="operator"} 1.0' in numbers
+        assert 'tidings_gateway_streams_refused_total{role="viewer"} 1.0' in numbers
+        await open_streams.aclose()
+        await eventually(lambda: not served.gateway.hub.counts.streams.total())
 
 
 async def test_who_does_not_read_is_let_go_at_last(bus: Bus) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bus import Attendant, LlmRetryData, Presence, Reason, Role, State, Wait
 from workers.board import Row
 from workers.gateway.charts import Charts
-from workers.gateway.frames import as_json
+from workers.gateway.frames import LIMIT, as_json
 from workers.gateway.models import FleetView, RowView
-from workers.gateway.views import fleet_view, row_view
+from workers.gateway.views import SESSIONS, TEXT, WAITS, fleet_view, row_view
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -94,3 +94,28 @@ def test_the_fleet_is_as_described() -> None:
     assert [one.name for one in (*view.workers, *view.controllers, *view.gateways)] == ["worker-1", "controller-1", "gateway-1"]
     assert view.sessions == 2
     assert view.charts.retries == [None] * 14 + [0]
+
+
+def test_however_many_processes_there_are_the_fleet_fits_into_a_frame() -> None:
+    """Those that live come first, those that are left out are counted; a process names some of its sessions."""
+    held = tuple(f"session-{number:04}" for number in range(1000))
+    false = [
+        Attendant(Presence(role=Role.WORKER, name=f"false-{number}" + "x" * 3000, sessions=held), NOW, live=False)
+        for number in range(1000)
+    ]
+    true = Attendant(Presence(role=Role.CONTROLLER, name="c1"), NOW, live=True)
+    fleet = fleet_view(NOW, {}, [*false, true], Charts(NOW).view(NOW))
+    view = FleetView.model_validate_json(as_json(fleet))
+    assert len(as_json(fleet)) < LIMIT + 10_000
+    assert [one.name for one in view.controllers] == ["c1"]
+    assert view.left_out == 1000 - len(view.workers) > 0
+    assert (view.workers[0].held, view.workers[0].sessions) == (1000, list(held[:SESSIONS]))
+
+
+def test_a_row_has_no_more_of_a_text_than_people_read() -> None:
+    """Whatever a provider or a person has written, and however many waits there are."""
+    waits = {str(number): Wait(llm=str(number), reason=Reason.RATE_LIMIT, message="y" * 10_000) for number in range(100)}
+    row = Row("a", why="x" * 1_000_000, message="z" * TEXT, by="b" * (TEXT + 1), waits=waits)
+    view = RowView.model_validate_json(as_json(row_view(row)))
+    assert (view.why, view.message, view.by) == ("x" * (TEXT - 1) + "…", "z" * TEXT, "b" * (TEXT - 1) + "…")
+    assert (len(view.waits), len(view.waits[0].message)) == (WAITS, TEXT)

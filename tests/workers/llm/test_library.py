@@ -79,6 +79,18 @@ def test_loading_quiets_its_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (logger.level, chatty.level) == (logging.WARNING, logging.WARNING)
 
 
+def test_only_our_redaction_is_at_work() -> None:
+    """It stands before litellm's loggers, whoever imported that first; its own, which held the loop for seconds, is off here."""
+    code = (
+        "import litellm, logging, os, sys, workers.llm; sys.stderr = sys.stdout; workers.llm.load_litellm();"
+        "from litellm._logging import redact_string; from litellm.litellm_core_utils import exception_mapping_utils as mapping;"
+        "logging.basicConfig(format='%(message)s');"
+        f"[logging.getLogger(name).warning('no: %s', '{KEY}') for name in ('LiteLLM', 'LiteLLM Router')];"
+        f"print(redact_string('{KEY}'), mapping._ENABLE_SECRET_REDACTION, os.environ.get('LITELLM_DISABLE_REDACT_SECRETS'))"
+    )
+    assert python(code).splitlines() == ["no: [redacted]", "no: [redacted]", f"{KEY} False None"]
+
+
 def test_who_wants_to_debug_litellm_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """LITELLM_LOG keeps the level that it asks for, and a level that was set for httpx stays."""
     logger, chatty = logging.getLogger("LiteLLM"), logging.getLogger("httpx")

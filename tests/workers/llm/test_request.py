@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from workers.llm import Llm
 from workers.llm.request import build_request, check_params, check_prompt, checked_name
 
 PROMPT = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
@@ -53,3 +54,22 @@ def test_a_name_fits_into_a_notice() -> None:
     assert checked_name("x" * 64) == "x" * 64
     with pytest.raises(ValueError, match="64"):
         checked_name("x" * 65)
+
+
+@pytest.mark.parametrize("name", ["api_base", "base_url", "azure_endpoint"])
+@pytest.mark.parametrize(
+    "address", ["https://me:hunter2@host/v1", "http://hunter2@host", "me:hunter2@host/v1", "//:hunter2@host"]
+)
+def test_an_address_with_credentials_is_refused(name: str, address: str) -> None:
+    """In the constructor and with a call; the text says where the key belongs, and does not repeat the address."""
+    params: dict[str, Any] = {name: address}
+    for refused in (lambda: Llm("openai/x", **params), lambda: check_params(params)):
+        with pytest.raises(ValueError, match=r"OPENAI_API_KEY.*api_key.*extra_headers") as caught:
+            refused()
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["https://host/v1", "http://[::1]:80/v1/@scope", "https://host?user=a@b", "host#a@b", ""])
+def test_other_addresses_are_taken(address: str) -> None:
+    """An @ elsewhere is none of a user."""
+    check_params({"api_base": address})

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from workers import redaction
+from workers.llm import secrets
 from workers.llm.secrets import known_secrets, scrub
 
 SECRET = "Tr0ub4dor-and-3"
@@ -75,3 +77,24 @@ def test_an_error_that_resists_does_no_harm() -> None:
     scrub(error, [SECRET])
     assert error.args[0] == "[redacted]"
     assert isinstance(error.args[1], Unspeakable)
+
+
+def test_each_text_is_looked_at_once_and_no_longer_than_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Litellm hands a provider's words from exception to exception, and says them twice in each."""
+    looked_at: list[str] = []
+
+    def redact(text: str, secrets: frozenset[str], limit: int) -> str:
+        looked_at.append(text)
+        return redaction.redact(text, secrets, limit)
+
+    monkeypatch.setattr(secrets, "redact", redact)
+    words = f"key {SECRET} is wrong. " + "More of it. " * 100_000
+    outer = error = RuntimeError(words, words)
+    for _ in range(12):
+        cause = RuntimeError(words)
+        cause.add_note(words)
+        error.__cause__, error = cause, cause
+    told = scrub(outer, [SECRET])
+    assert looked_at == [words, str(outer)]
+    assert told.startswith("('key [redacted] is wrong.")
+    assert redaction.EXCERPT - 10 < len(outer.args[0]) <= redaction.EXCERPT

@@ -1,4 +1,4 @@
-"""A server of which each byte is chosen: answers that end in the middle, and connections that are reset."""
+"""A server of which each byte is chosen: answers that end in the middle or never, and connections that are reset."""
 
 from __future__ import annotations
 
@@ -21,16 +21,25 @@ class Reply:
         sent: each byte.
         reset: the connection is reset, and not closed.
         read: only when something of it has arrived, which a reset may overtake.
+        endless: sent again and again after that, until the client leaves.
+        pause_s: waited between two of those.
     """
 
     sent: bytes = b""
     reset: bool = False
     read: bool = False
+    endless: bytes = b""
+    pause_s: float = 0.0
 
 
 def whole(body: Any, status: int = 200) -> Reply:
     """Answer with a body, all of it."""
     return Reply(_head(status, "application/json", f"Content-Length: {len(_json(body))}") + _json(body))
+
+
+def sending(status: int, body: bytes = b"", *headers: str, kind: str = "application/json", endless: bytes = b"") -> Reply:
+    """Answer with these bytes; the end of the connection is that of the body."""
+    return Reply(_head(status, kind, "\r\n".join(("X-Test: 1", *headers))) + body, endless=endless)
 
 
 def cut(body: Any, *, reset: bool = False) -> Reply:
@@ -62,6 +71,8 @@ class Wire:
     replies: list[Reply]
     paths: list[str] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    heads: list[str] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,8 +82,18 @@ class Wire:
         await reader.readexactly(int(length[1]) if length else 0)
         reply = self.replies[min(len(self.paths), len(self.replies) - 1)]
         self.paths.append(head.split(" ")[1])
-        writer.write(reply.sent)
-        await writer.drain()
+        self.heads.append(head)
+        try:
+            writer.write(reply.sent)
+            await writer.drain()
+            while reply.endless:
+                writer.write(reply.endless)
+                await writer.drain()
+                await asyncio.sleep(reply.pause_s)
+        except ConnectionError:  # the client has read enough
+            self.left.set()
+            writer.close()
+            return
         if reply.read:
             await self.arrived.wait()
         if reply.reset:

@@ -98,3 +98,13 @@ def test_anything_may_be_wrapped(inner: object) -> None:
     text = json.dumps(inner)
     for body in ({"error": {"message": text}}, {"error": {"metadata": {"raw": text}}}, {"detail": inner}, {"error": inner}):
         assert read_answer(500, None, body).status == 500
+
+
+def test_an_answer_that_was_cut_is_read_as_far_as_it_goes() -> None:
+    """Codes and the beginning of the message stand before the cut; what is not JSON is text as before."""
+    body = '{"error": {"code": "insufficient_quota", "message": "You exceeded your cur'
+    answer = read_answer(429, None, body)
+    assert (answer.code, answer.message) == ("insufficient_quota", "You exceeded your cur")
+    for text in ("{not JSON", "[1, 2", "{", '[{"error": {"code": 1'):
+        assert isinstance(read_answer(500, None, text).message, str)
+    assert read_answer(500, None, "{not JSON").message == "{not JSON"

@@ -16,6 +16,7 @@ from workers.cli.history import told
 from workers.controller import Controller
 from workers.settings import Settings
 from workers.terminal.app import WatchApp
+from workers.terminal.commentary import Commentary
 from workers.terminal.feed import Feed
 from workers.terminal.steering import Post
 
@@ -62,11 +63,17 @@ class Watching:
 
 @asynccontextmanager
 async def watch(
-    bus: Bus, session: str = "*", *, size: tuple[int, int] = (120, 24), timeout_s: float = 5.0
+    bus: Bus,
+    session: str = "*",
+    *,
+    size: tuple[int, int] = (120, 24),
+    timeout_s: float = 5.0,
+    commentary: Commentary | None = None,
 ) -> AsyncIterator[Watching]:
     """Open the live view on a bus."""
     async with Feed(bus, session) as feed:
-        app = WatchApp(Post(bus, feed, by="ann@here", timeout_s=timeout_s, tell=lambda item: list(told(item))), session)
+        post = Post(bus, feed, "ann@here", timeout_s, tell=lambda item: list(told(item)), commentary=commentary)
+        app = WatchApp(post, session)
         async with app.run_test(size=size) as pilot:
             yield Watching(app, pilot, feed)
 

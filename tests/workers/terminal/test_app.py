@@ -28,7 +28,8 @@ async def live(bus: Bus, person: Person, monkeypatch: pytest.MonkeyPatch) -> int
     """Open the live view without a terminal, with somebody at the keys, and return its exit code."""
     run = WatchApp.run_async
 
-    async def run_headless(app: WatchApp) -> Any:
+    async def run_headless(app: WatchApp, *, mouse: bool) -> Any:
+        assert mouse
         return await run(app, headless=True, size=(80, 24), auto_pilot=person)
 
     monkeypatch.setattr(WatchApp, "run_async", run_headless)

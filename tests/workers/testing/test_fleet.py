@@ -37,6 +37,7 @@ from workers.agent import Agent, ChatAgent, Next, Step, answer, open_children, t
 from workers.llm import Llm, LlmError
 from workers.provider import Fault, Limit, Provider, ProviderSettings
 from workers.testing import Clock, Fleet, NotInTime, StartFleet, memory_bus, reply
+from workers.testing.crew import Crew
 
 
 class Gate:
@@ -465,6 +466,7 @@ async def test_a_failing_test_is_not_covered_up_by_a_crash(tidings_bus: Bus, tid
 
     async def failing() -> None:
         async with Fleet(tidings_bus, tidings_provider) as fleet:
+            assert isinstance(fleet._crew, Crew)
             fleet._crew._tasks["w1"].cancel()
             await asyncio.sleep(0)
             raise ZeroDivisionError

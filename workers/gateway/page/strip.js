@@ -4,7 +4,7 @@ import { drawChart } from "./chart.js";
 import { el, show, write } from "./element.js";
 import { many, oneLine } from "./wording.js";
 
-const held = (worker) => (Array.isArray(worker.sessions) ? worker.sessions.length : (worker.sessions ?? 0));
+const held = (worker) => worker.held ?? 0;
 const alive = (processes) => processes.filter((process) => process.live);
 
 function drawWorkers(parts, workers) {
