@@ -189,11 +189,11 @@ class Noting(Bus):
         self._answered(call, outcome)
         return outcome
 
-    async def submit(self, command: Command, *, key: str = "") -> Outcome | None:
+    async def submit(self, command: Command, *, key: str = "", when_full: bool = False) -> Outcome | None:
         """Send a command and wait for nothing."""
         call = self._asked(command, None)
         try:
-            outcome = await super().submit(command, key=key)
+            outcome = await super().submit(command, key=key, when_full=when_full)
         except BaseException as error:
             self.recorder.note(record.AskFailed(call=call, error=type(error).__name__))
             raise
