@@ -158,7 +158,7 @@ def _untold_loss(place: _Place, final: Final, log: tuple[Text, ...]) -> Iterator
 
 
 def _spliced(trail: Trail, place: _Place) -> Iterator[Violation]:
-    """Before what is in the log at the end nothing was given in the same run that is not: a loss in between is told by a reset."""
+    """What was given before an entry of the final log is in that log too: a loss in between is told by a reset."""
     final = trail.finals.get(place.session)
     if final is None or place.reader.plane != "events":
         return

@@ -217,7 +217,7 @@ async def test_what_a_server_answers_otherwise_is_an_error_of_ours(link: Link) -
         await link.run_again("take_due", KEY, [1000, "many"])
     for atomic in (True, False):
         pipeline = link.pipeline(atomic=atomic)
-        pipeline.execute_command("NOSUCH", "a")  # type: ignore[no-untyped-call]
+        pipeline.execute_command("NOSUCH", "a")
         with pytest.raises(UnexpectedReply, match="unknown command"):
             await link.read(pipeline)
 
