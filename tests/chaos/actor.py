@@ -388,10 +388,15 @@ async def _take_turn(bus: Noting, claim: Claim, chance: random.Random, told: asy
         await _tell(bus, claim, chance)
 
 
+_MANY = 80
+"""Notices: more than a log of status retains."""
+
+
 async def _tell(bus: Noting, claim: Claim, chance: random.Random) -> None:
     """Renew, with a picture that shows a wait now and then, and a notice of it."""
     waiting = chance.random() < 0.3
-    if waiting:
+    # Now and then more of them than are retained.
+    for _ in range(chance.choices((1, _MANY), (20, 1))[0] if waiting else 0):
         data = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
         await bus.publish(LlmRetry(subject=claim.session, source=f"worker/{claim.worker.name}", data=data))
     renewal = await bus.renew(claim, Picture(model="none", waits={"agent": _waiting()} if waiting else {}))
@@ -429,6 +434,12 @@ async def _ask(bus: Noting, order: Order, told: asyncio.Event) -> None:
     chance = random.Random(order.seed)
     people = [random.Random(chance.random()) for _ in range(_PEOPLE)]
     await asyncio.gather(*(_person(bus, f"{order.name}-{index}", own, told) for index, own in enumerate(people)))
+    # There is work for all after the last command, so that what holds a session then is seen to hold it.
+    for session in SESSIONS:
+        resume = build(SessionResume, id=f"{order.name}-{session}-resume", subject=session, data=CommandData(by=order.name))
+        say = build(SessionSay, id=f"{order.name}-{session}-say", subject=session, data=SayData(by=order.name, text="5 numbers"))
+        await _send(bus, resume, 2.0, "")
+        await _send(bus, say, 2.0, "")
 
 
 async def _person(bus: Noting, name: str, chance: random.Random, told: asyncio.Event) -> None:
@@ -509,8 +520,9 @@ class _Reader:
         while not told.is_set():
             leave_s = self._chance.uniform(0.5, 6.0)
             await self._follow(told, leave_s)
-            if self._chance.random() < 0.3:
-                await _wait(told, self._chance.uniform(0.0, 0.5))
+            # Away for a moment, or for so long that a log may have been lost and written again, or trimmed.
+            away_s = self._chance.choices((0.0, 0.5, 5.0), (6, 2, 2))[0]
+            await _wait(told, self._chance.uniform(0.0, away_s))
 
     async def _follow(self, told: asyncio.Event, leave_s: float) -> None:
         """Read on from the cursor; leave after a while, at the latest when the end is reached after being told."""

@@ -25,7 +25,6 @@ from tests.proxy import Proxy
 from tests.servers import RunningServer
 
 _AGAIN_S = 0.2
-_KILL_S = 10.0
 
 
 def prepare() -> ForkServerContext:

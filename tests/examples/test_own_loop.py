@@ -131,6 +131,7 @@ async def test_a_session_that_is_over_is_not_begun_again(bus: Bus, controller: C
     assert len(provider.requests) == 3
 
 
+@pytest.mark.full
 @pytest.mark.process
 async def test_it_runs_as_its_page_says(url: str, controller: Controller, provider: Provider) -> None:
     """The command of its docstring prints the drafts."""

@@ -56,6 +56,7 @@ def test_importing_us_does_not_import_litellm() -> None:
     assert python("import sys, workers.llm; print('litellm' in sys.modules)") == "False"
 
 
+@pytest.mark.full
 def test_loading_sets_the_switches_before_the_import() -> None:
     """No price list is fetched unless one is wanted, nothing is repeated, and nothing is printed."""
     code = (

@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 
 import workers.testing
+from tests.waiting import PATIENCE_S
 from workers.testing import fixtures
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-LOADED = ("-p", "no:tidings", "-p", "no:valkey", "-p", "workers.testing.plugin", "--timeout=30")
+LOADED = (
+    "--disable-plugin-autoload",
+    "-p",
+    "asyncio",
+    "-p",
+    "timeout",
+    "-p",
+    "workers.testing.plugin",
+    f"--timeout={PATIENCE_S:g}",
+)
 """Also where Tidings was installed before it had a plugin, and where it is installed as it is now."""
 INI = """
 [pytest]
