@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -24,6 +25,7 @@ from typing import Any
 
 import workers.worker
 from bus import (
+    AccessDenied,
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -265,15 +267,17 @@ def open_files() -> list[str]:
 async def _act(order: Order, recorder: record.Recorder) -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    while not told.is_set():
-        try:
-            async with Noting.connect(order.url, heartbeat_s=0.5) as bus:
+    async with AsyncExitStack() as stack:
+        while not told.is_set():
+            try:
+                bus = await stack.enter_async_context(Noting.connect(order.url, heartbeat_s=0.5))
+            except (Unreachable, AccessDenied):
+                # At its start it may be told so; what comes later must be outlasted.
+                await _wait(told, 0.2)
+            else:
                 bus.recorder = recorder  # type: ignore[attr-defined]
                 await _PARTS[order.role](bus, order, told)  # type: ignore[arg-type]
-            break
-        except Unreachable:
-            # At its start, so that there is nothing yet that goes on without it.
-            await _wait(told, 0.2)
+                break
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     if tasks:
         recorder.note(record.Left(kind="task", count=len(tasks), what=", ".join(task.get_name() for task in tasks)))

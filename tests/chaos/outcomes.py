@@ -154,9 +154,9 @@ def _passed_over(trail: Trail) -> Iterator[Violation]:
 
 
 def _decided(trail: Trail, stored: Stored) -> Told | None:
-    """Return the outcome of a command that a controller published."""
+    """Return what a controller published of a command since it was stored; before that it was lost, and sent again."""
     asking = trail.commands.get(stored.command)
-    told = asking.told if asking else []
+    told = [one for one in asking.told if one.at >= stored.at] if asking else []
     return next((one for one in told if isinstance(one.entry, Outcome) and one.entry.how == "channel"), None)
 
 

@@ -83,7 +83,7 @@ async def _play(plan: Plan, server: ChaosServer, recorder: record.Recorder) -> N
     hearing = asyncio.create_task(hear_outcomes(server.running.url, recorder), name="chaos-outcomes")
     try:
         seed = f"{plan.seed}/{plan.durability}/{plan.family}"
-        async with Cast(PLACES, server.running, PASSWORD, seed, plan.folder, recorder) as cast:
+        async with Cast(PLACES, server.running, server.login, seed, plan.folder, recorder) as cast:
             async with redis.Redis.from_url(server.running.url, socket_timeout=5.0) as client:
                 await until(lambda: attended(client, 4), REST_S)
             injector = Injector(plan.chance("crashes"), server, cast, recorder)

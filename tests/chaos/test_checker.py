@@ -293,6 +293,7 @@ LOST: list[Change] = [
     *appended(9.0, "k10", FIFTH),
 ]
 """The last event was lost, and two were written since."""
+SENT_AGAIN: list[Change] = [Stored(at=9.5, session="s", command="r", offset=9)]
 TRIMMED = Gap(at=7.9, reader="r2", session="s", why="trimmed", first=6, last=6)
 THIRD = Subscribed(at=0.5, reader="r3", channel="events.s")
 FLUSHED: list[Change] = [crash(9.0, 0.0), final(epoch="e2", version=6, token=2, events=0, status=0, history=(), ring=())]
@@ -652,6 +653,11 @@ COMMANDS: dict[str, Case] = {
         "command.order",
         [*behind(4), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0)],
         [*behind(6), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0)],
+    ),
+    "passed over by one that was decided before a loss": (
+        "command.order",
+        [*behind(4), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0), *SENT_AGAIN, outcome(9.6, "r", version=4)],
+        [*behind(6), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0), *SENT_AGAIN, crash(9.3, 7.0)],
     ),
     "passed over when its time had come": (
         "command.order",
