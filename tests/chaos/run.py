@@ -24,6 +24,7 @@ from workers.testing.patience import stretch
 PLACES = ("controller-1", "controller-2", "worker-1", "worker-2", "writer-1", "writer-2", "reader-1", "person-1")
 """The actors of a run."""
 MORTAL = PLACES[:6]
+WRITERS = PLACES[4:6]
 PASSWORD = "Vx7-planted-Qm2rLk"
 CLOCK_S = 3.0
 """How wrong an actor may be about the server's time: half of what its question took, and a black hole lasts 2.5 s."""
@@ -104,8 +105,9 @@ async def _play(plan: Plan, server: ChaosServer, recorder: record.Recorder) -> N
 
 
 async def _end(client: redis.Redis, cast: Cast, recorder: record.Recorder) -> None:
-    """Let people go, wait for rest, note what is there, let the others go, and note what they leave behind."""
-    await cast.dismiss(["person-1"], REST_S)
+    """Let people and writers go, wait for rest, note what is there, let the others go, and note what they leave behind."""
+    # Writers go too: one that has lost its session tells notices to the end of its turn all the same.
+    await cast.dismiss(["person-1", *WRITERS], REST_S)
     if not await until(lambda: at_rest(client), REST_S):
         what = f"{REST_S:g} s after the last fault there are sessions that are queued, held, due or wait for a controller"
         recorder.note(record.Left(kind="movement", count=1, what=what))
@@ -113,7 +115,7 @@ async def _end(client: redis.Redis, cast: Cast, recorder: record.Recorder) -> No
     await note_final(client, recorder, SESSIONS, workers)
     await note_outcomes(client, recorder)
     await cast.dismiss(["reader-1"], REST_S)
-    await cast.dismiss(MORTAL, REST_S)
+    await cast.dismiss([place for place in MORTAL if place not in WRITERS], REST_S)
 
     async def alone() -> bool:
         return len(await connections(client)) <= 1  # the listener of the outcomes
