@@ -99,6 +99,10 @@ chaos: $(VENV)/.installed-all ## Runs with faults on a real server, checked; SEC
 soak: $(VENV)/.installed-all ## Whether a worker and a controller grow over 2,000 sessions (two minutes)
 	$(BIN)/python -m bench.soak
 
+.PHONY: bench-provider
+bench-provider: $(VENV)/.installed-all ## How long a provider's error holds a worker's event loop, from 1 kB to 10 MB
+	$(BIN)/python -m bench.provider_bodies
+
 .PHONY: bench-gateway
 bench-gateway: $(VENV)/.installed-all ## How quickly the gateway tells 1,000 viewers, beside a bare stream (three minutes)
 	$(BIN)/python -m bench.viewers

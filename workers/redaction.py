@@ -50,8 +50,7 @@ _TOKEN: Final = re.compile(
 _NAMED: Final = re.compile(
     r"""
     (?<![A-Za-z0-9])
-    ( (?: [a-z0-9]{1,20} [-_] ){0,3}
-      (?: api[-_]?key | access[-_]?key | secret[-_]?key | (?:access|auth|refresh|session|id)[-_]?token
+    ( (?: api[-_]?key | access[-_]?key | secret[-_]?key | (?:access|auth|refresh|session|id)[-_]?token
         | (?:client[-_]?)?secret | password | passwd | authorization | (?<=[?&])(?:key|token|sig|signature) )
       \\?["']? \s{0,5} [:=] \s{0,5} )
     (?! (?:\\?["'])? (?:(?:bearer|basic)\s{1,5})? \[redacted\] )

@@ -15,6 +15,7 @@ from tests.waiting import PATIENCE_S
 from workers.cli.exits import Exit
 from workers.cli.wait import Waiting
 from workers.llm import LlmFailed, LlmRateLimited
+from workers.provider import Fault
 
 
 async def test_one_refusal_then_success(redis_url: str) -> None:
@@ -28,6 +29,23 @@ async def test_one_refusal_then_success(redis_url: str) -> None:
         (recovered,) = await fleet.until_told("s", LlmRecovered)
         assert recovered.data.attempt == 2
         assert len(fleet.of("s", LlmRetry)) == 1
+
+
+async def test_a_huge_error_costs_no_lease(redis_url: str) -> None:
+    """A megabyte of a provider's words is one failure like another: the worker that met it goes on, in the same claim."""
+    async with Fleet(redis_url) as fleet:
+        huge = Fault(
+            kind="status", status=429, times=2, body="slow down, api_key=abcdef " * 40_000, headers={"Retry-After": "0.1"}
+        )
+        fleet.provider.script(huge)
+        await fleet.start("s", "hello")
+        record = await fleet.until("s", State.AWAITING_INPUT)
+        told = [notice.data for notice in fleet.of("s", LlmRetry)]
+        assert [(data.attempt, data.reason, data.retry_after_s) for data in told] == [
+            (1, Reason.RATE_LIMIT, 0.1),
+            (2, Reason.RATE_LIMIT, 0.1),
+        ]
+        assert record.token == 2  # raised by one claim and one release
 
 
 async def test_each_retry_is_a_notice_of_its_own(redis_url: str) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from workers.redaction import EXCERPT, environment_secrets, redact
+from workers.redaction import EXCERPT, cut_margin, environment_secrets, redact
 from workers.retry.evidence import text_of
 
 _DEPTH = 16
@@ -31,7 +31,12 @@ def scrub(error: BaseException, secrets: Iterable[str]) -> str:
     """
     secrets = frozenset(secrets)
     # litellm and the SDKs hand one text from exception to exception: each is looked at once.
-    clean = functools.cache(lambda text: redact(text, secrets, EXCERPT))
+    once = functools.cache(lambda beginning: redact(beginning, secrets, EXCERPT))
+    enough = EXCERPT + cut_margin(secrets) + 1
+
+    def clean(text: str) -> str:
+        return once(text[:enough])
+
     for link in _chain(error):
         link.args = tuple(_clean(arg, clean) for arg in link.args)
         message = getattr(link, "message", None)
