@@ -317,9 +317,9 @@ class Bus:
         """
         return await self._steering.send(command, timeout_s, key)
 
-    async def submit(self, command: Command, *, key: str = "") -> Outcome | None:
+    async def submit(self, command: Command, *, key: str = "", when_full: bool = False) -> Outcome | None:
         """Store a command and wait for nothing; see ``Steering.submit``."""
-        return await self._steering.submit(command, key)
+        return await self._steering.submit(command, key, when_full=when_full)
 
     async def children(self, session: str) -> tuple[Child, ...]:
         """Return what is known of the children of a session, by name; see ``read_children``."""

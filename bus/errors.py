@@ -2,9 +2,13 @@
 
     TidingsError
     ├── BadAddress            the address of the server cannot be used as written
-    ├── Unreachable           nothing answered, or the connection was lost
+    ├── Unreachable           nothing answered, the connection was lost, or the server cannot serve us now: try again later
+    │   ├── LoginRefused      the server refuses our name or password, and has taken them before
+    │   ├── NotPrimary        the server that answers takes no writes; another one may stand behind the address by now
+    │   ├── ServerFull        the server has no memory left for what was to be stored; nothing was written
     │   └── UnexpectedKey     a key that all sessions share holds another type of value; nothing works until it is taken away
     ├── AccessDenied          the server answered, and refused our name, password or rights
+    ├── UnexpectedReply       the server answered with an error that belongs to none of the others
     ├── UnsupportedServer     the server is too old
     ├── InvalidMessage        the content cannot be put on the wire, or what came from it cannot be read
     │   ├── InvalidName       a session id or a channel is not written as the rules say
@@ -25,8 +29,8 @@
     ├── KeyReused             another command was sent to the session under the same key
     └── Closed                the bus or the subscription was closed by us
 
-Lower errors (redis-py, the operating system) are mapped in ``bus.redis.connection`` and nowhere else. Data is on attributes; the
-text says what to do. No text ever holds credentials.
+Lower errors (redis-py, the operating system) are mapped in ``bus.redis.failures``, all of them, and nowhere else. Data is on
+attributes; the text says what to do. No text ever holds credentials.
 """
 
 from __future__ import annotations
@@ -51,11 +55,26 @@ class BadAddress(TidingsError, ValueError):
 
 
 class Unreachable(TidingsError, ConnectionError):
-    """Nothing answered at the address, or the connection was lost."""
+    """Nothing answered at the address, the connection was lost, or the server that answered cannot serve us now.
+
+    It is an absence, and ends by itself or by a person's hand: what outlives an outage outlives this.
+    """
 
     def __init__(self, message: str, *, address: str = "") -> None:
         super().__init__(message)
         self.address = address
+
+
+class LoginRefused(Unreachable):
+    """The server refuses our name or password now, and has taken them before: they may just be being changed."""
+
+
+class NotPrimary(Unreachable):
+    """The server that answers takes no writes; after a failover another one may stand behind the address by now."""
+
+
+class ServerFull(Unreachable):
+    """The server has no memory left (``maxmemory``) for what was to be stored; nothing was written."""
 
 
 class UnexpectedKey(Unreachable):
@@ -80,6 +99,22 @@ class AccessDenied(TidingsError, PermissionError):
     def __init__(self, message: str, *, address: str = "") -> None:
         super().__init__(message)
         self.address = address
+
+
+class UnexpectedReply(TidingsError):
+    """The server answered with an error that belongs to none of the others.
+
+    There is a key of another type where one of ours belongs, or it does not know a command.
+
+    Attributes:
+        address: where the server is.
+        reply: its words, without secrets, on one line, bounded.
+    """
+
+    def __init__(self, message: str, *, address: str = "", reply: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+        self.reply = reply
 
 
 class UnsupportedServer(TidingsError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
 from bus.records import LAST_MS, instant
 from bus.redis.link import Link
@@ -193,6 +193,9 @@ async def _refusal(connection: Any) -> RedisError | None:
         await connection.read_response()
     except NoPermissionError as error:
         return error
+    except OutOfMemoryError:
+        # A full server queues nothing; it has looked at the rights before.
+        return None
     return None
 
 

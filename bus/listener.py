@@ -65,7 +65,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
         self._closed = False
-        self._told = False
+        self._told: type | None = None
         self.connected = False
         self.reconnects = 0
 
@@ -177,14 +177,15 @@ class Listener:
                 delay = min(RECONNECT_CAP_S, delay * 2)
 
     def _lost(self, error: Exception) -> bool:
-        """Note that there is no connection, and tell it once per episode; returns whether there was one."""
+        """Note that there is no connection, and tell it once per episode and kind of error; returns whether there was one."""
         stood, self.connected = self.connected, False
         self.reconnects += stood
-        if not isinstance(error, RedisError | OSError):
+        ours = self._link.connection.errors.translate(error)
+        if ours is None:
             log.error("listener.failed", exc_info=error)
-        elif not self._told:
-            log.warning("listener.disconnected", extra={"cause": type(error).__name__})
-        self._told = True
+        elif type(ours) is not self._told:
+            log.warning("listener.disconnected", extra={"cause": str(ours)})
+        self._told = type(ours)
         return stood
 
     async def _session(self) -> None:
@@ -254,7 +255,7 @@ class Listener:
             self._unconfirmed[name] = left
         if left > 0 or not (name in self._asked or name == self._asked_pattern):
             return
-        self.connected, self._told = True, False
+        self.connected, self._told = True, None
         self._acked.add(name)
         sinks = [*self._exact.get(name, ()), *(sink for _, sink in self._planes if name == self._asked_pattern)]
         for sink in sinks:

@@ -13,6 +13,7 @@ from typing import Any
 from bus.errors import (
     LeaseLost,
     OutcomeUnknown,
+    ServerFull,
     SessionDeleted,
     SessionHeld,
     TidingsError,
@@ -246,7 +247,7 @@ class Sessions:
     ) -> tuple[Event, ...]:
         """Append the events of one step to the history, all or none.
 
-        While the connection is broken it waits and tries again with the same ids, which stores one copy.
+        While the connection is broken or the server is full it waits and tries again with the same ids, which stores one copy.
 
         Args:
             after: offset up to which the caller has read; its own events, if stored already, lie beyond it.
@@ -262,6 +263,7 @@ class Sessions:
             SchemaMismatch: another version has written the record.
             SpoiledLog: something else wrote into the log; nothing was written.
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
+            ServerFull: the server has no memory left; nothing was written.
             OutcomeUnknown: the connection stayed broken; append the same events after the same offset again to know.
             PayloadTooLarge: an event is over the limit; nothing was written.
         """
@@ -293,12 +295,18 @@ class Sessions:
 
     async def _patiently(self, call: Callable[[], Any], events: Sequence[Event], patience_s: float) -> Any:
         loop = asyncio.get_running_loop()
-        end, delay = loop.time() + patience_s, 0.05
+        end, delay, told = loop.time() + patience_s, 0.05, False
         while True:
             try:
                 return await call()
             except Unreachable as error:
+                if isinstance(error, ServerFull) and not told:
+                    told = True
+                    log.warning("append.waits", extra={"session": events[0].subject, "cause": str(error)})
                 if loop.time() + delay > end:
+                    if isinstance(error, ServerFull):
+                        # Known all the same: the script looks for the ids first, and is refused where it writes.
+                        raise
                     raise OutcomeUnknown(tuple(event.id for event in events)) from error
             await asyncio.sleep(delay)
             delay = min(1.0, delay * 2)

@@ -73,6 +73,7 @@ class Steering:
             SessionDeleted: it was deleted; deleting it once more is applied.
             KeyReused: the key is another command's.
             SchemaMismatch: another version wrote its record; nothing was stored.
+            ServerFull: the server has no memory left, and it is not a deletion; nothing was stored.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
         """
@@ -93,7 +94,7 @@ class Steering:
             await self._listener.forget(answer)
         return _raise_unless_applied(outcome)
 
-    async def submit(self, command: Command, key: str = "") -> Outcome | None:
+    async def submit(self, command: Command, key: str = "", *, when_full: bool = False) -> Outcome | None:
         """Store a command and wait for nothing; returns its outcome when it has one already.
 
         It does not expire. The same id again, within 24 h of its outcome, stores nothing.
@@ -101,12 +102,15 @@ class Steering:
         Args:
             key: what the sender calls this command; for 24 h after it was stored no command of the session with another id goes
                 by the same key. '' for none.
+            when_full: store it also where the server is full, as a deletion always is: for controllers, without whose commands
+                what is being deleted would not come to its end.
 
         Raises:
             KeyReused: another command went by the key; this one was not stored.
             UnknownSession: there is no such session, and the command does not start one.
             CommandRefused: too many commands wait there already.
             SchemaMismatch: another version wrote the record; nothing was stored.
+            ServerFull: the server has no memory left; nothing was stored.
             Unreachable: the server does not answer; it may have been stored.
             PayloadTooLarge: it is over the limit.
         """
@@ -117,7 +121,8 @@ class Steering:
         payload = encode(command, self._link.payload_limit)
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
         args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command, SessionDelete)), int(OUTCOME_S * 1000)]
-        answer = await self._link.run_again("command", keys, args)
+        script = "command_when_full" if when_full or isinstance(command, SessionDelete) else "command"
+        answer = await self._link.run_again(script, keys, args)
         check_fit(session, answer)
         if answer[0] == b"reused":
             raise KeyReused(session)

@@ -349,6 +349,9 @@ class Subscription(Generic[M]):
                 continue
             track = self._tracks[session] = self._new_track(session)
             track.epoch, track.last, track.stale = record.epoch, record.status, False
+            if record.last is not None and record.last.offset == record.status:
+                # What the picture stands for in the log, to be held against it.
+                track.last_id = record.last.id
             self._out.append(cast(M, picture))
 
     # looking at all sessions

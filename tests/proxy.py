@@ -92,6 +92,10 @@ class Proxy:
         self.slow(0)
         self.thaw()
 
+    def redirect(self, server: RunningServer) -> None:
+        """Lead new connections to another server; those that stand still lead where they led."""
+        self._target = server.port
+
     def cut(self) -> None:
         """Break every connection."""
         for writer in tuple(self._writers):

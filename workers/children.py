@@ -80,7 +80,7 @@ class Children:
         data = event.data
         result = ChildResultData(child=data.child or event.subject, name=data.name, state=State.ERROR, why=why)
         told = ChildResult(subject=event.subject, source=self._source, time=self._bus.now(), data=result)
-        await self._bus.append(self._claim, [told], event.offset or 0, patience_s=self._claim.lease_s)
+        await patiently(lambda: self._bus.append(self._claim, [told], event.offset or 0))
 
 
 def check_children(history: Sequence[Event]) -> None:

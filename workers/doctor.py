@@ -154,7 +154,11 @@ def _memory(server: Server) -> Iterator[Finding]:
     if server.memory is not None and server.maxmemory:
         used = server.memory / server.maxmemory
         level = Level.PROBLEM if used >= 1 else Level.NOTE if used >= FULL else Level.OK
-        advice = "" if level is Level.OK else "raise maxmemory: a full server refuses every write"
+        advice = (
+            "delete sessions (tidings delete --older-than 30d) or raise maxmemory: "
+            "a full server lets sessions be deleted and kept, and refuses all else"
+        )
+        advice = "" if level is Level.OK else advice
         yield Finding("memory", level, f"{used:.0%} of maxmemory is used", advice)
 
 

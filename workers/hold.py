@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from bus import (
+    AccessDenied,
     Bus,
     Claim,
     LlmRecovered,
@@ -178,7 +179,7 @@ class Hold:
         try:
             async with asyncio.timeout_at(end):
                 renewal = await self._bus.renew(self.claim, self.picture, self._nudges)
-        except (Unreachable, TimeoutError):
+        except (AccessDenied, Unreachable, TimeoutError):
             self._pause_s = self._margin_s / 2
             if loop.time() + self._pause_s >= end:
                 log.warning("hold.lease_ends", extra={"session": self.claim.session})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,8 @@ SPREAD = 0.1
 """Parked sessions come back a little later than they could, by up to a tenth of the wait: not all at the same moment."""
 IDLE_STEPS = 100
 """Steps in a row that may add nothing; more is an agent that turns in a circle."""
+PATIENCE_S = math.inf
+"""How long to try to append: what was made was paid for. The end of the lease ends this too; on a full server it is renewed."""
 
 _MODEL_LIMIT = 200
 """Characters of a model's name in a wait."""
@@ -189,7 +192,7 @@ class Run:
             _AgentFailed: it cannot be stored: it is too large.
         """
         try:
-            await self._bus.append(self._claim, events, self._read, patience_s=self._claim.lease_s)
+            await self._bus.append(self._claim, events, self._read, patience_s=PATIENCE_S)
         except InvalidMessage as error:
             raise _AgentFailed(error) from error
         self._added = self._added or bool(events)
@@ -198,7 +201,7 @@ class Run:
     async def _store(self, events: Sequence[EventData]) -> None:
         """Append something that is ours to say."""
         made = [as_event(data, self._claim.session, self._source) for data in events]
-        await self._bus.append(self._claim, made, self._read, patience_s=self._claim.lease_s)
+        await self._bus.append(self._claim, made, self._read, patience_s=PATIENCE_S)
 
     async def _settle_open_calls(self) -> None:
         """Give an outcome to tool calls that another run left open: nobody knows how far the tool got.

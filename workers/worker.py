@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from bus import (
+    AccessDenied,
     Bus,
     Claim,
     LeaseLost,
@@ -86,7 +87,10 @@ class Worker:
         self._wake = _Wake()
         self._started_at: datetime | None = None
         self._draining = False
-        self._away = False
+        self._away: type[Exception] | None = None
+        """What was told of an absence of the server that lasts."""
+        self._served = False
+        """Whether the server has ever let us claim."""
         self._runs: dict[asyncio.Task[None], Hold | None] = {}
         self.claimed = 0
         """Sessions claimed so far."""
@@ -102,10 +106,13 @@ class Worker:
         return len(self._runs)
 
     async def run(self) -> None:
-        """Work until drained; outlasts any absence of the server.
+        """Work until drained; outlasts any absence of the server, and rights that are taken away meanwhile.
 
         litellm takes seconds to import, so it is imported before the first claim: a lease does not wait for it. Meanwhile the
         worker says that it is starting.
+
+        Raises:
+            AccessDenied: we may not claim, and never could.
         """
         async with Attendance(self._bus, self.presence) as attendance:
             await asyncio.to_thread(load_litellm)
@@ -150,12 +157,14 @@ class Worker:
         while not self._draining and len(self._runs) < self._settings.concurrency:
             try:
                 claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model)
-            except Unreachable as error:
-                if not self._away:
+            except (AccessDenied, Unreachable) as error:
+                if isinstance(error, AccessDenied) and not self._served:
+                    raise
+                if type(error) is not self._away:
                     log.warning("worker.unreachable", extra={"cause": str(error)})
-                self._away = True
+                self._away = type(error)
                 return
-            self._away = False
+            self._away, self._served = None, True
             if claim is None:
                 return
             self.claimed += 1

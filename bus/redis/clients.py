@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ from typing import Any
 
 import redis.asyncio as redis
 from redis.asyncio import connection as lower
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
@@ -135,6 +136,16 @@ def subscriber_client(address: Address, timeouts: Timeouts) -> redis.Redis:
         **_where(address),
     )
     return redis.Redis.from_pool(pool)
+
+
+class Reads(Pipeline):
+    """A pipeline whose errors are in the server's words, as everywhere else.
+
+    redis-py writes the command and its number before them, and then no error can be told by its code.
+    """
+
+    def annotate_exception(self, exception: Exception, number: int, command: Iterable[object]) -> None:
+        """Leave the words as they are."""
 
 
 class Subscriptions(PubSub):

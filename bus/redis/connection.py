@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Self
 
 import redis.asyncio as redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import Pipeline, PubSub
 from redis.exceptions import RedisError
 
 from bus.redis import memory
 from bus.redis.address import Address
-from bus.redis.clients import Subscriptions, Timeouts, check_tls, command_client, subscriber_client
+from bus.redis.clients import Reads, Subscriptions, Timeouts, check_tls, command_client, subscriber_client
 from bus.redis.failures import Failures, errors
 from bus.redis.handshake import greet
 
@@ -49,7 +49,7 @@ class Connection:
         self.address = address.text
         self.url = address.url
         self.commands = commands
-        self.errors = Failures(address)
+        self.errors = Failures(address, greeted=True)
         self.memory = address.scheme == "memory"
         self._subscriber = subscriber
         self._resources = resources
@@ -72,6 +72,18 @@ class Connection:
         if self.memory:
             return memory.MemoryPubSub(self._subscriber.connection_pool)
         return Subscriptions(self._subscriber.connection_pool)
+
+    def pipeline(self, *, atomic: bool) -> Pipeline:
+        """Return a pipeline; ``atomic`` where the answers must belong together."""
+        return Reads(self.commands.connection_pool, self.commands.response_callbacks, atomic, None)
+
+    async def drop_idle(self) -> None:
+        """Close the connections that no command is under way on, so that the next command makes a new one."""
+        await _disconnect(self.commands, in_use=False)
+
+    async def drop_pubsub(self) -> None:
+        """Close the Pub/Sub connection; its owner notices, and opens another one."""
+        await _disconnect(self._subscriber, in_use=True)
 
     async def aclose(self) -> None:
         """Close both clients and end the embedded server, if there is one. Does nothing the second time."""
@@ -132,6 +144,12 @@ async def _start(address: Address, resources: AsyncExitStack) -> Address:
 
     server = await resources.enter_async_context(EmbeddedServer(address.location or None))
     return Address.parse(server.url)
+
+
+async def _disconnect(client: redis.Redis, *, in_use: bool) -> None:
+    # What cannot be closed politely is closed all the same.
+    with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+        await client.connection_pool.disconnect(inuse_connections=in_use)
 
 
 async def _close(client: redis.Redis) -> None:

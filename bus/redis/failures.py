@@ -11,7 +11,16 @@ from types import TracebackType
 
 from redis import exceptions as lower
 
-from bus.errors import AccessDenied, TidingsError, Unreachable, UnsupportedServer
+from bus.errors import (
+    AccessDenied,
+    LoginRefused,
+    NotPrimary,
+    ServerFull,
+    TidingsError,
+    UnexpectedReply,
+    Unreachable,
+    UnsupportedServer,
+)
 from bus.redis.address import Address
 
 OLDEST_VERSION = (7, 0)
@@ -23,9 +32,14 @@ _RIGHTS = (lower.NoPermissionError, lower.AuthorizationError)
 # How Redis and Valkey word it when a script meets a command that its user may not run.
 _RIGHTS_IN_SCRIPT = ("the user executing the script can't", "acl failure in script")
 _LOST = (lower.ConnectionError, lower.TimeoutError, lower.InvalidResponse, OSError)
-_UNABLE = (lower.OutOfMemoryError, lower.ReadOnlyError)
-# Replies of a server that is there and cannot serve now; redis-py has no class for them.
-_UNABLE_CODES = ("BUSY ", "CLUSTERDOWN ", "MASTERDOWN ", "MISCONF ", "NOREPLICAS ")
+# Replies of a server that is there and cannot serve now. redis-py has classes for some, and takes the code out of their texts.
+_UNABLE = (lower.ClusterDownError, lower.TryAgainError)
+_UNABLE_CODES = ("BUSY", "MISCONF")
+_UNABLE_IN_SCRIPT = "script killed by user"
+_NOT_PRIMARY = (lower.ReadOnlyError, lower.MasterDownError)
+_NOT_PRIMARY_CODES = ("NOREPLICAS",)
+# Protected mode: a server that is open to all, as one is that was started without its configuration.
+_DENIED_CODES = ("DENIED",)
 _NO_HELLO = re.compile(r"unknown command\W+hello\b", re.IGNORECASE)
 # Wording of redis-py where it replaces an OSError; that one is then the immediate context.
 _MADE_FROM_OSERROR = "Error "
@@ -36,21 +50,30 @@ _QUOTED_ARGUMENTS = ", with args beginning with"
 class Failures:
     """A context to send commands in: what fails comes out as an error of ours that says where and what to do.
 
-    Errors of ours, cancellation, and what is a mistake of the caller (a wrong type, a broken script) pass
-    unchanged. Only commands belong inside: any OSError is taken for one of the connection. One object may be
-    entered any number of times, also at once.
+    Errors of ours, cancellation, and what neither redis-py nor the operating system raised pass unchanged. Only commands belong
+    inside: any OSError is taken for one of the connection. One object may be entered any number of times, also at once.
+
+    Args:
+        address: Where the commands go.
+        greeted: Whether the server has taken our name and password before. When it refuses them later it is a server without its
+            configuration, or a password that is just being changed: an absence to be outlasted, no reason to end.
 
     Raises:
         AccessDenied: Wrong user or password, none given where one is needed, or no right to the command.
         UnsupportedServer: The server is so old that it does not understand our greeting.
-        Unreachable: Nothing answered in time, the connection was lost, or the server cannot serve now (it is
-            loading, read-only, out of memory). Whether a write was applied is not known.
+        ServerFull: The server has no memory left for what was to be stored.
+        NotPrimary: The server is read-only, or cut off from its primary or its replicas.
+        LoginRefused: The server refuses the user or the password, and has taken them before.
+        Unreachable: Nothing answered in time, the connection was lost, or the server cannot serve now: it is loading, busy, or
+            cannot write to its disk. Whether a write was applied is not known.
+        UnexpectedReply: Any other error of the server.
     """
 
-    __slots__ = ("address",)
+    __slots__ = ("address", "greeted")
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, greeted: bool = False) -> None:
         self.address = address
+        self.greeted = greeted
 
     def __repr__(self) -> str:
         return f"<Failures of {self.address}>"
@@ -75,21 +98,26 @@ class Failures:
         if isinstance(error, TidingsError) or not isinstance(error, (lower.RedisError, OSError)):
             return None
         links = list(_chain(error))
-        return self._denied(links) or self._outdated(links) or self._lost(links)
+        return self._denied(links) or self._outdated(links) or self._lost(links) or self._unexpected(links[0])
 
-    def _denied(self, links: list[BaseException]) -> AccessDenied | None:
+    def _denied(self, links: list[BaseException]) -> AccessDenied | Unreachable | None:
         for link in links:
             reason = self.reason(link)
-            if isinstance(link, _AUTHENTICATION) and self.address.options.keys() & {"username", "password"}:
-                return self._access_denied(f"refuses the user name or the password ({reason}): correct them in the address")
-            if isinstance(link, _AUTHENTICATION):
-                return self._access_denied(
-                    f"asks for a password ({reason}): "
-                    "put it into the address, as in redis://:password@host or redis://user:password@host"
-                )
+            if isinstance(link, _AUTHENTICATION) or _code(link) in _DENIED_CODES:
+                advice = self._greeting_denied(reason)
+                if self.greeted:
+                    return LoginRefused(f"{self.address} {advice}; it is tried again", address=self.address.text)
+                return self._access_denied(advice)
             if isinstance(link, _RIGHTS) or str(link).lower().startswith(_RIGHTS_IN_SCRIPT):
                 return self._access_denied(f"does not let us do that ({reason}): ask for the right (ACL SETUSER)")
         return None
+
+    def _greeting_denied(self, reason: str) -> str:
+        if self.address.options.keys() & {"username", "password"}:
+            return f"refuses the user name or the password ({reason}): correct them in the address"
+        return (
+            f"asks for a password ({reason}): put it into the address, as in redis://:password@host or redis://user:password@host"
+        )
 
     def _access_denied(self, text: str) -> AccessDenied:
         return AccessDenied(f"{self.address} {text}", address=self.address.text)
@@ -101,11 +129,27 @@ class Failures:
 
     def _lost(self, links: list[BaseException]) -> Unreachable | None:
         error = links[0]
+        if isinstance(error, lower.OutOfMemoryError):
+            return ServerFull(
+                f"the server is full: {self.address} has no memory left ({self.reason(error)}); "
+                "delete sessions (tidings delete), or raise its maxmemory",
+                address=self.address.text,
+            )
+        if _is(error, _NOT_PRIMARY, _NOT_PRIMARY_CODES):
+            return NotPrimary(
+                f"{self.address} takes no writes now, as a primary would: {self.reason(error)}", address=self.address.text
+            )
         told = next((text for link in links if (text := self._particular(link))), None)
         # A reply that quotes our credentials is one to our greeting, whatever its words.
-        if told is None and not isinstance(error, _LOST) and not any(map(self._holds_secret, links)):
+        if told is None and not isinstance(error, _LOST) and not any(map(self._quotes_us, links)):
             return None
         return Unreachable(told or self._general(error), address=self.address.text)
+
+    def _unexpected(self, error: BaseException) -> UnexpectedReply:
+        reply = self.reason(error) or type(error).__name__
+        return UnexpectedReply(
+            f"{self.address} answers with an error that was not expected: {reply}", address=self.address.text, reply=reply
+        )
 
     def _particular(self, link: BaseException) -> str | None:
         """Return the text for a failure that has an advice of its own."""
@@ -114,7 +158,7 @@ class Failures:
             return f"{self.address} is still loading its data: try again in a while"
         if isinstance(link, lower.InvalidResponse):
             return f"{self.address} answers, but not as a Redis server does ({reason}): correct the address"
-        if isinstance(link, _UNABLE) or str(link).startswith(_UNABLE_CODES):
+        if _is(link, _UNABLE, _UNABLE_CODES) or _UNABLE_IN_SCRIPT in str(link).lower():
             return f"{self.address} cannot take the command now: {reason}"
         if isinstance(link, ssl.SSLCertVerificationError):
             return (
@@ -133,8 +177,11 @@ class Failures:
         return f"{self.address} cannot be reached: {reason}"
 
     def _holds_secret(self, error: BaseException) -> bool:
+        return _QUOTED_ARGUMENTS in f"{error} {error.args!r}" or self._quotes_us(error)
+
+    def _quotes_us(self, error: BaseException) -> bool:
         shown = f"{error} {error.args!r}"
-        return _QUOTED_ARGUMENTS in shown or self.address.without_secrets(shown) != shown
+        return self.address.without_secrets(shown) != shown
 
     def reason(self, error: BaseException) -> str:
         """Return the text of `error` without secrets, on one line, bounded."""
@@ -177,6 +224,15 @@ def unsupported(address: Address, found: str) -> UnsupportedServer:
         found=found,
         needed=needed,
     )
+
+
+def _is(error: BaseException, classes: tuple[type[BaseException], ...], codes: tuple[str, ...]) -> bool:
+    return isinstance(error, classes) or _code(error) in codes
+
+
+def _code(error: BaseException) -> str:
+    """Return the first word of a reply for which redis-py has no class: the server's code for it."""
+    return str(error).partition(" ")[0]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,7 +14,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from bus.errors import BadAddress, Unreachable
+from bus.errors import BadAddress, UnexpectedReply, Unreachable
 from bus.redis.address import Address
 from bus.redis.failures import OLDEST_VERSION, Failures, unsupported
 
@@ -44,8 +44,8 @@ async def greet(client: redis.Redis, address: Address, limit_s: float) -> None:
                 with contextlib.suppress(NoPermissionError):
                     await client.ping()
                 found, version = await _identify(client)
-    except ResponseError as error:
-        raise _unexpected(failures.reason(error), address) from error
+    except UnexpectedReply as error:
+        raise _unexpected(error.reply, address) from error
     except TimeoutError:
         raise Unreachable(
             f"{address} did not answer within {limit_s:g} s: is that the address of a Redis, and can it be reached from here?",

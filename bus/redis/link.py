@@ -13,7 +13,16 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
 from bus.channels import Names
-from bus.errors import TAKE_AWAY, TidingsError, UnexpectedKey, Unreachable, UnreadableRecord
+from bus.errors import (
+    TAKE_AWAY,
+    NotPrimary,
+    ServerFull,
+    TidingsError,
+    UnexpectedKey,
+    UnexpectedReply,
+    Unreachable,
+    UnreadableRecord,
+)
 from bus.messages import PAYLOAD_LIMIT
 from bus.redis import scripts
 from bus.redis.connection import Connection
@@ -24,6 +33,9 @@ Argument = str | bytes | int | float
 
 _KINDS = {kind: kind for kind in ("hash", "stream", "string", "list", "set")} | {"zset": "sorted set"}
 """What a person calls the types of the server."""
+_MISPLACED = "WRONGTYPE"
+"""With what the server's words begin where a key holds another type of value."""
+_READINGS = 5
 
 
 class Clock:
@@ -50,7 +62,7 @@ class Clock:
         return datetime.fromtimestamp(self._server, tz=UTC) + timedelta(seconds=monotonic - self._ours)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Link:
     """One Redis, as the parts of the bus see it."""
 
@@ -58,22 +70,27 @@ class Link:
     names: Names
     payload_limit: int = PAYLOAD_LIMIT
     clock: Clock = field(default_factory=Clock)
+    _led_astray: bool = field(default=False, init=False)
+    """Whether a server that is no primary has answered since a script last ran."""
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run one script once.
 
         Raises:
-            Unreachable: the connection broke; whether the script ran is not known.
+            ServerFull: the server has no memory left for what the script stores.
+            Unreachable: the connection broke, or the server cannot serve now; whether the script ran is not known.
             AccessDenied: the server refused it.
             UnexpectedKey: a key that all sessions share holds another type of value.
             UnreadableRecord: a key of the session does.
         """
-        with self.connection.errors:
-            try:
-                return await heeding(scripts.run(self.connection.commands, script, keys, args))
-            except ResponseError as error:
-                if not _is_misplaced(error):
-                    raise
+        try:
+            answer = await self._ask(scripts.run(self.connection.commands, script, keys, args))
+        except UnexpectedReply as error:
+            if not error.reply.startswith(_MISPLACED):
+                raise
+        else:
+            await self._follow_primary()
+            return answer
         raise await self._misplaced(keys)
 
     async def run_again(
@@ -91,22 +108,27 @@ class Link:
             again: arguments of the second time, where they differ (a flag that says: look first whether it is there).
 
         Raises:
-            Unreachable: it broke again.
+            ServerFull: the server has no memory left for what the script stores.
+            Unreachable: it broke again, or the server still cannot serve.
+            AccessDenied: the server refused it.
         """
         try:
             return await self.run(script, keys, args)
+        except ServerFull:
+            raise
         except Unreachable:
             return await self.run(script, keys, args if again is None else again)
 
     def pipeline(self, *, atomic: bool) -> Pipeline:
         """Return a pipeline for reading; ``atomic`` where the answers must belong together."""
-        return self.connection.commands.pipeline(transaction=atomic)
+        return self.connection.pipeline(atomic=atomic)
 
     async def read(self, pipeline: Pipeline) -> list[Any]:
         """Run a pipeline of reads, a second time at once when the connection broke.
 
         Raises:
-            Unreachable: it broke again.
+            Unreachable: it broke again, or the server still cannot serve.
+            AccessDenied: the server refused it.
             UnexpectedKey: a key that all sessions share holds another type of value.
             UnreadableRecord: a key of a session does.
         """
@@ -124,31 +146,46 @@ class Link:
         """
         commands = list(pipeline.command_stack)
         try:
-            answers = await self._execute(pipeline)
+            answers = await self._execute(pipeline, commands)
         except Unreachable:
             # redis-py forgets the commands of a pipeline that failed, unless it failed before it had a connection.
-            pipeline.command_stack = commands
-            answers = await self._execute(pipeline)
+            answers = await self._execute(pipeline, commands)
         for index, answer in enumerate(answers):
             if isinstance(answer, ResponseError):
                 answers[index] = await self._misplaced([_text(commands[index][0][1])])
         return answers
 
-    async def _execute(self, pipeline: Pipeline) -> list[Any]:
-        """Run a pipeline; of its errors those are among the answers that say that a key holds another type of value."""
-        with self.connection.errors:
-            answers: list[Any] = await heeding(pipeline.execute(raise_on_error=False))
-            for answer in answers:
-                if isinstance(answer, RedisError) and not _is_misplaced(answer):
-                    raise answer
-        return answers
+    async def _execute(self, pipeline: Pipeline, commands: list[Any]) -> list[Any]:
+        pipeline.command_stack = list(commands)
+        try:
+            return await self._ask(_answers(pipeline))
+        except ServerFull:
+            return await self._read_unchanged(commands)
+
+    async def _read_unchanged(self, commands: list[Any]) -> list[Any]:
+        """Read what belongs together from a full server, which refuses every transaction, also one that only reads.
+
+        It is read twice: what was the same both times was so at the moment in between.
+
+        Raises:
+            ServerFull: it changed each time.
+        """
+        count = len(commands)
+        for _ in range(_READINGS):
+            pipeline = self.pipeline(atomic=False)
+            pipeline.command_stack = commands * 2
+            answers = await self._ask(_answers(pipeline))
+            pairs = zip(commands, answers[:count], answers[count:], strict=True)
+            if all(_same(first, second) for (words, _), first, second in pairs if words[0] != "TIME"):
+                return answers[:count]
+        address = self.connection.address
+        raise ServerFull(f"the server is full: {address} reads nothing as a whole: try again", address=address)
 
     async def _misplaced(self, keys: Sequence[str]) -> TidingsError:
         """Return the error for the first of the keys that holds another type of value than we keep there."""
         found, key = "value of another type", keys[0]
         for one in keys:
-            with self.connection.errors:
-                kind = _text(await heeding(self.connection.commands.type(one)))
+            kind = _text(await self._ask(self.connection.commands.type(one)))
             if kind not in (self.names.place(one)[0], "none"):
                 found, key = _KINDS.get(kind, kind), one
                 break
@@ -164,17 +201,45 @@ class Link:
             Unreachable: it does not answer.
         """
         before = time.monotonic()
-        with self.connection.errors:
-            seconds, micros = await heeding(self.connection.commands.time())
+        seconds, micros = await self._ask(self.connection.commands.time())
         self.clock.set(seconds + micros / 1e6, before, time.monotonic())
+
+    async def _follow_primary(self) -> None:
+        """Have the Pub/Sub connection made anew when a script ran after a server had answered that is no primary."""
+        if self._led_astray:
+            self._led_astray = False
+            await self.connection.drop_pubsub()
+
+    async def _ask(self, call: Awaitable[T]) -> T:
+        """Await a command. When a server answers that is no primary, no connection to it is used again.
+
+        After a failover behind one address the connections that stand still lead to the server that was the primary before.
+        """
+        try:
+            with self.connection.errors:
+                return await heeding(call)
+        except NotPrimary:
+            self._led_astray = True
+            await self.connection.drop_idle()
+            raise
 
 
 def _text(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _is_misplaced(error: RedisError) -> bool:
-    return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
+async def _answers(pipeline: Pipeline) -> list[Any]:
+    """Run a pipeline; of its errors those are among the answers that say that a key holds another type of value."""
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, RedisError) and not (isinstance(answer, ResponseError) and str(answer).startswith(_MISPLACED)):
+            raise answer
+    return answers
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two answers are alike; errors are compared by their words."""
+    return bool(first == second) or (isinstance(first, ResponseError) and repr(first.args) == repr(getattr(second, "args", None)))
 
 
 async def heeding(call: Awaitable[T]) -> T:

@@ -96,6 +96,8 @@ def _connection_class() -> type[FakeAsyncRedisConnection]:
         nothing else run, be it a time-out, a cancellation or whoever listens.
         """
 
+        plain_scripts = True
+
         async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
             await super().send_packed_command(command, check_health)
             try:

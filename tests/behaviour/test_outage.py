@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import logging
+from collections.abc import Iterator
 
-from bus import LlmRetry, State, WorkerLost
+import pytest
+import redis
+
+from bus import AccessDenied, Bus, LlmRetry, LoginRefused, State, WorkerLost
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
-from tests.waiting import eventually
+from tests.servers import RunningServer
+from tests.waiting import PATIENCE_S, eventually
+from workers.agent import ChatAgent
+from workers.controller import Controller
 from workers.provider import ProviderSettings
+from workers.worker import Worker
 
 
 async def test_a_frozen_bus_delays_no_call(make_server: MakeServer) -> None:
@@ -60,3 +69,76 @@ async def test_a_session_outlasts_an_absence_that_is_longer_than_its_lease(make_
         await fleet.until_requests(2)
         assert await fleet.said("s") == ["user: hello"]
         await fleet.stop("s")
+
+
+@pytest.fixture
+def guarded(make_server: MakeServer) -> RunningServer:
+    """A server with a password, and a user who may change it."""
+    return make_server(password="right-word", acl=["admin on >admin-word ~* &* +@all"])
+
+
+@pytest.fixture
+def admin(guarded: RunningServer) -> Iterator[redis.Redis]:
+    """The one who changes passwords and rights meanwhile."""
+    with redis.Redis(unix_socket_path=str(guarded.socket), username="admin", password="admin-word") as client:
+        yield client
+
+
+async def until_logged(caplog: pytest.LogCaptureFixture, event: str, words: str) -> None:
+    """Wait until an event of the log has told a cause in such words."""
+
+    def logged() -> bool:
+        told = [record.__dict__["cause"] for record in caplog.records if record.message == event]
+        return any(words in cause for cause in told)
+
+    await eventually(logged, PATIENCE_S, f"{event}: {words}")
+
+
+async def test_a_wrong_password_for_a_while_is_outlasted(
+    guarded: RunningServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that was let in before waits, says what is wrong, and goes on with the right one; a newcomer is told at once."""
+    caplog.set_level(logging.WARNING)
+    async with Fleet(guarded.url) as fleet:
+        await fleet.start("s")
+        await fleet.until("s", State.AWAITING_INPUT)
+        admin.acl_setuser("default", enabled=True, reset_passwords=True, passwords=["+another-word"])
+        for kind in ("normal", "pubsub"):
+            admin.client_kill_filter(_type=kind, skipme=True)
+        for event in ("worker.unreachable", "controller.unreachable", "listener.disconnected"):
+            await until_logged(caplog, event, "correct them in the address; it is tried again")
+        with pytest.raises(LoginRefused):
+            await fleet.say("s", "while it is wrong")
+        with pytest.raises(AccessDenied):
+            async with Bus.connect(guarded.url):
+                pass
+        admin.acl_setuser("default", enabled=True, reset_passwords=True, passwords=["+right-word"])
+        await eventually(lambda: fleet.bus.connected, PATIENCE_S)
+        await fleet.say("s", "again")
+        await eventually(lambda: fleet.said("s"), PATIENCE_S)
+        await fleet.until_requests(2)
+        await fleet.until("s", State.AWAITING_INPUT)
+        assert (await fleet.said("s"))[2:] == ["user: again", "agent: You said: again"]
+        assert not any(running.task.done() for running in (*fleet.workers, *fleet.controllers))
+
+
+async def test_rights_that_are_taken_away_for_a_while_are_missed(
+    guarded: RunningServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker and a controller that could do their work wait until they can again; those that never could end with an error."""
+    caplog.set_level(logging.WARNING)
+    async with Fleet(guarded.url) as fleet:
+        await fleet.start("s")
+        await fleet.until("s", State.AWAITING_INPUT)
+        admin.acl_setuser("default", enabled=True, commands=["-eval", "-evalsha", "-zrange"])
+        for event in ("worker.unreachable", "controller.unreachable"):
+            await until_logged(caplog, event, "ask for the right")
+        async with Bus.connect(guarded.url) as bus:
+            for late in (Controller(bus, fleet.settings(), "late"), Worker(bus, ChatAgent, fleet.settings(), "late")):
+                with pytest.raises(AccessDenied):
+                    await late.run()
+        admin.acl_setuser("default", enabled=True, categories=["+@all"])
+        await fleet.say("s", "again")
+        await fleet.until_requests(2)
+        await fleet.until("s", State.AWAITING_INPUT)
+        assert (await fleet.said("s"))[2:] == ["user: again", "agent: You said: again"]

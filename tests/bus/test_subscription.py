@@ -504,6 +504,22 @@ async def test_data_lost_and_written_over_under_the_same_epoch(bus: Bus, raw: Re
         assert [getattr(item, "id", "") for item in seen[3:]] == ["other3", "other4"]
 
 
+async def test_status_lost_and_written_over_since_the_picture(bus: Bus, raw: Redis, names: Names) -> None:
+    """A reader that has nothing but the picture is told as well: the record says which notice stood at its offset."""
+    await fill(bus, 1)
+    async with bus.subscribe("status.s", reread_s=0.02) as notices:
+        [picture] = await take(notices, 1)
+        assert offsets([picture]) == [2]
+        pipeline = raw.pipeline(transaction=True)
+        pipeline.delete(names.log("status", "s"))
+        for offset in (1, 2, 3):
+            other = actors.retry("s", id=f"other{offset}").model_dump_json(exclude={"offset", "epoch"})
+            pipeline.xadd(names.log("status", "s"), {"id": f"other{offset}", "m": other}, id=f"{offset}-0")
+        pipeline.hset(names.record("s"), "status", 3)
+        await pipeline.execute()
+        assert offsets(await take(notices, 4)) == [("reset", 3, 2), 1, 2, 3]
+
+
 async def test_what_was_never_heard_is_found_in_silence(bus: Bus, raw: Redis, names: Names) -> None:
     """The last message before a silence cannot be missed by counting."""
     await fill(bus, 1)

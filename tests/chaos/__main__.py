@@ -23,7 +23,7 @@ from tests.chaos.server import Durability
 from tests.servers import redis_binary, valkey_binary
 
 SECONDS = 8.0
-_GRACE_S = 120.0
+_GRACE_S = 240.0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -24,6 +25,7 @@ from typing import Any
 
 import workers.worker
 from bus import (
+    AccessDenied,
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -189,11 +191,11 @@ class Noting(Bus):
         self._answered(call, outcome)
         return outcome
 
-    async def submit(self, command: Command, *, key: str = "") -> Outcome | None:
+    async def submit(self, command: Command, *, key: str = "", when_full: bool = False) -> Outcome | None:
         """Send a command and wait for nothing."""
         call = self._asked(command, None)
         try:
-            outcome = await super().submit(command, key=key)
+            outcome = await super().submit(command, key=key, when_full=when_full)
         except BaseException as error:
             self.recorder.note(record.AskFailed(call=call, error=type(error).__name__))
             raise
@@ -265,15 +267,17 @@ def open_files() -> list[str]:
 async def _act(order: Order, recorder: record.Recorder) -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    while not told.is_set():
-        try:
-            async with Noting.connect(order.url, heartbeat_s=0.5) as bus:
+    async with AsyncExitStack() as stack:
+        while not told.is_set():
+            try:
+                bus = await stack.enter_async_context(Noting.connect(order.url, heartbeat_s=0.5))
+            except (Unreachable, AccessDenied):
+                # At its start it may be told so; what comes later must be outlasted.
+                await _wait(told, 0.2)
+            else:
                 bus.recorder = recorder  # type: ignore[attr-defined]
                 await _PARTS[order.role](bus, order, told)  # type: ignore[arg-type]
-            break
-        except Unreachable:
-            # At its start, so that there is nothing yet that goes on without it.
-            await _wait(told, 0.2)
+                break
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     if tasks:
         recorder.note(record.Left(kind="task", count=len(tasks), what=", ".join(task.get_name() for task in tasks)))
@@ -388,10 +392,15 @@ async def _take_turn(bus: Noting, claim: Claim, chance: random.Random, told: asy
         await _tell(bus, claim, chance)
 
 
+_MANY = 80
+"""Notices: more than a log of status retains."""
+
+
 async def _tell(bus: Noting, claim: Claim, chance: random.Random) -> None:
     """Renew, with a picture that shows a wait now and then, and a notice of it."""
     waiting = chance.random() < 0.3
-    if waiting:
+    # Now and then more of them than are retained.
+    for _ in range(chance.choices((1, _MANY), (20, 1))[0] if waiting else 0):
         data = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
         await bus.publish(LlmRetry(subject=claim.session, source=f"worker/{claim.worker.name}", data=data))
     renewal = await bus.renew(claim, Picture(model="none", waits={"agent": _waiting()} if waiting else {}))
@@ -429,6 +438,12 @@ async def _ask(bus: Noting, order: Order, told: asyncio.Event) -> None:
     chance = random.Random(order.seed)
     people = [random.Random(chance.random()) for _ in range(_PEOPLE)]
     await asyncio.gather(*(_person(bus, f"{order.name}-{index}", own, told) for index, own in enumerate(people)))
+    # There is work for all after the last command, so that what holds a session then is seen to hold it.
+    for session in SESSIONS:
+        resume = build(SessionResume, id=f"{order.name}-{session}-resume", subject=session, data=CommandData(by=order.name))
+        say = build(SessionSay, id=f"{order.name}-{session}-say", subject=session, data=SayData(by=order.name, text="5 numbers"))
+        await _send(bus, resume, 2.0, "")
+        await _send(bus, say, 2.0, "")
 
 
 async def _person(bus: Noting, name: str, chance: random.Random, told: asyncio.Event) -> None:
@@ -509,8 +524,9 @@ class _Reader:
         while not told.is_set():
             leave_s = self._chance.uniform(0.5, 6.0)
             await self._follow(told, leave_s)
-            if self._chance.random() < 0.3:
-                await _wait(told, self._chance.uniform(0.0, 0.5))
+            # Away for a moment, or for so long that a log may have been lost and written again, or trimmed.
+            away_s = self._chance.choices((0.0, 0.5, 5.0), (6, 2, 2))[0]
+            await _wait(told, self._chance.uniform(0.0, away_s))
 
     async def _follow(self, told: asyncio.Event, leave_s: float) -> None:
         """Read on from the cursor; leave after a while, at the latest when the end is reached after being told."""

@@ -46,6 +46,7 @@ RULES = {
     "command.kept": "an outcome is kept for a day",
     "command.true": "an outcome says what was done",
     "command.late": "nothing is applied after its expiry",
+    "command.order": "the commands of a session are decided in their order",
     "command.answered": "each call comes back",
     "state.version": "a version has one state, and follows the one before",
     "state.legal": "states change as the table says",

@@ -16,6 +16,7 @@ def check_deliveries(trail: Trail) -> Iterator[Violation]:
             place = _Place(reader, session)
             for item in items:
                 yield from place.take(item)
+            yield from _spliced(trail, place)
             if reader.ended:
                 yield from _at_end(trail, place)
     yield from _contents(trail)
@@ -32,6 +33,7 @@ class _Place:
         gap: the newest item, if that was a gap.
         offsets: where the messages lay that it was given since it was told of a reset, by their ids.
         before: the newest item.
+        runs: what it was given in its earlier runs.
     """
 
     reader: Reader
@@ -43,6 +45,7 @@ class _Place:
     gap: Gap | None = None
     offsets: dict[str, int] = field(default_factory=dict)
     before: Delivered | Gap | None = None
+    runs: list[list[Text]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         begun = self.reader.begun
@@ -54,6 +57,12 @@ class _Place:
         elif self.reader.plane == "events":
             self.last = 0
 
+    @property
+    def given(self) -> list[Text]:
+        """What it was given in its present run, and before that the message that it began after, where that is known."""
+        begun = [self.cursor] if self.cursor is not None and self.cursor.id else []
+        return begun + [item.message for item in self.run]
+
     def take(self, item: Delivered | Gap) -> Iterator[Violation]:
         """Take the next item, and say what is wrong with it here."""
         if self.gap is not None and self.gap.why == "deleted":
@@ -63,6 +72,7 @@ class _Place:
 
     def _take_gap(self, gap: Gap) -> Iterator[Violation]:
         if gap.why == "reset":
+            self.runs.append(self.given)
             self.epoch, self.last, self.run, self.cursor = "", 0, [], None
             self.offsets.clear()
         elif gap.why == "trimmed":
@@ -137,10 +147,7 @@ def _untold_loss(place: _Place, final: Final, log: tuple[Text, ...]) -> Iterator
     """What a reader was given since it was last told of a reset is in the log, and what it began after too."""
     at = {text.offset: text for text in log}
     retained = min(at, default=final.status + 1) if place.reader.plane == "status" else 1
-    given = [item.message for item in place.run]
-    if place.cursor is not None and place.cursor.id:
-        given.insert(0, place.cursor)
-    for message in given:
+    for message in place.given:
         there = at.get(message.offset)
         if message.offset < retained and message.epoch == final.epoch:
             continue
@@ -148,6 +155,26 @@ def _untold_loss(place: _Place, final: Final, log: tuple[Text, ...]) -> Iterator
             what = f"a gap (reset): it was given {message.id} at {message.epoch} {message.offset}, there is {there and there.id}"
             yield _untold(place, final, what)
             return
+
+
+def _spliced(trail: Trail, place: _Place) -> Iterator[Violation]:
+    """What was given before an entry of the final log is in that log too: a loss in between is told by a reset."""
+    final = trail.finals.get(place.session)
+    if final is None or place.reader.plane != "events":
+        return
+    at = {(text.epoch, text.offset): text.id for text in final.history}
+    for run in (*place.runs, place.given):
+        there = [at.get((message.epoch, message.offset)) == message.id for message in run]
+        kept = [index for index, found in enumerate(there) if found and not _again(trail, place.session, run[index])]
+        if kept and not all(there[: kept[-1]]):
+            gone = run[there.index(False)]
+            yield _untold(place, final, f"a gap (reset) between {gone}, which was lost, and {run[kept[-1]]}")
+
+
+def _again(trail: Trail, session: str, message: Text) -> bool:
+    """Return whether a message may have been written once more, so that it lay at its place in a log that was lost as well."""
+    written = trail.written.get((session, message.id))
+    return written is None or written.tries != 1
 
 
 def _untold(place: _Place, final: Final, expected: str) -> Violation:

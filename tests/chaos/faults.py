@@ -69,6 +69,7 @@ _KINDS: dict[Family, tuple[_Kind, ...]] = {
     ),
     Family.SERVER: (
         _Kind("crash", 4, (0.05, 1.0)),
+        _Kind("crash-unseen", 1, (1.0, 3.0)),
         _Kind("freeze", 2, (0.3, 2.0)),
         _Kind("kill-clients", 2),
         _Kind("kill-subscribers", 2),
@@ -79,6 +80,7 @@ _KINDS: dict[Family, tuple[_Kind, ...]] = {
         _Kind("read-only", 2, (0.1, 0.6)),
         _Kind("no-replicas", 1, (0.2, 1.0)),
         _Kind("no-disk", 1, (0.3, 1.0)),
+        _Kind("wrong-password", 1, (0.3, 1.5)),
         _Kind("flush-all", 1),
     ),
     Family.PROCESS: (

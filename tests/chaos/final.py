@@ -123,16 +123,23 @@ def _outcome(payload: bytes | str, how: str) -> record.Outcome:
     )
 
 
+def _stored(payload: bytes) -> record.Stored:
+    raw = json.loads(payload)
+    return record.Stored(session=raw["subject"], command=raw["id"], offset=raw["offset"])
+
+
 async def hear_outcomes(url: str, recorder: record.Recorder) -> None:
-    """Note every outcome that is published, until cancelled; what is said while the server is away is not heard."""
+    """Note every command and outcome that is published, until cancelled; what is said while the server is away is not heard."""
+    commands, outcomes = _NAMES.channel("commands", "*"), _NAMES.outcomes("*")
     while True:
         with contextlib.suppress(RedisError, OSError):
             async with redis.Redis.from_url(url) as client, client.pubsub() as pubsub:
-                await pubsub.psubscribe(_NAMES.outcomes("*"))
+                await pubsub.psubscribe(commands, outcomes)
                 while True:
                     message = await pubsub.get_message(timeout=1.0)
                     if message is not None and message["type"] == "pmessage":
-                        recorder.note(_outcome(message["data"], "channel"))
+                        ours = message["pattern"].decode() == commands
+                        recorder.note(_stored(message["data"]) if ours else _outcome(message["data"], "channel"))
         await asyncio.sleep(0.02)
 
 

@@ -55,6 +55,7 @@ class Injector:
         ):
             await self._server.command(*words)
         await self._server.find_disk()
+        await self._server.let_in()
 
     async def _carry_out(self, fault: Planned) -> None:
         at, taken = time.monotonic(), None
@@ -115,9 +116,25 @@ class Injector:
 
     async def _server_crash(self, fault: Planned) -> tuple[float | None, float]:
         """Have it crash; returns up to when it kept everything, and when it was dead."""
+        return await self._crash(fault.lasts_s)
+
+    async def _server_crash_unseen(self, fault: Planned) -> tuple[float | None, float]:
+        """Have it crash while the readers are stopped; they go on when what was lost may have been written anew."""
+        readers = [actor for place, actor in self._cast.alive.items() if place.startswith("reader")]
+        for actor in readers:
+            actor.send(signal.SIGSTOP)
+        try:
+            taken = await self._crash(0.0)
+            await asyncio.sleep(fault.lasts_s)
+        finally:
+            for actor in readers:
+                actor.send(signal.SIGCONT)
+        return taken
+
+    async def _crash(self, down_s: float) -> tuple[float | None, float]:
         async with self._server_lock:
             keeps, until = await self._server.crash(self._chance), time.monotonic()
-            await asyncio.sleep(fault.lasts_s)
+            await asyncio.sleep(down_s)
             await self._server.start()
         return keeps, until
 
@@ -159,6 +176,11 @@ class Injector:
         await self._server.lose_disk()
         await asyncio.sleep(fault.lasts_s)
         await self._server.find_disk()
+
+    async def _server_wrong_password(self, fault: Planned) -> None:
+        await self._server.lock_out()
+        await asyncio.sleep(fault.lasts_s)
+        await self._server.let_in()
 
     async def _server_read_only(self, fault: Planned) -> None:
         """Make it a replica of nothing for a moment, as one that failed over behind its address."""

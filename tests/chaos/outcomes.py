@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 from bus.states import COMMANDS, TABLE, Trigger
-from tests.chaos.record import AskFailed, Claimed, Delivered, Entry, Final, Outcome, Text
+from tests.chaos.record import AskFailed, Claimed, Delivered, Entry, Final, Outcome, Stored, Text
 from tests.chaos.trail import Asking, Told, Trail, Violation
 
 _MEANINGS = {
@@ -36,6 +37,7 @@ def check_outcomes(trail: Trail) -> Iterator[Violation]:
         yield from _over(trail, final)
         yield from _resumed(trail, final)
     yield from _unknown(trail)
+    yield from _passed_over(trail)
     for entry in trail.unfinished:
         yield Violation("command.answered", getattr(entry, "session", ""), "an end of each call", "none was noted", (entry,))
 
@@ -131,6 +133,31 @@ def _events(trail: Trail) -> dict[tuple[str, str], list[tuple[Text, Entry]]]:
         for text in final.history:
             found.setdefault((final.session, text.id), []).append((text, final))
     return found
+
+
+def _passed_over(trail: Trail) -> Iterator[Violation]:
+    """A controller handles the commands of a session in order: none is left for its time-out when a later one is decided."""
+    for commands in trail.stored.values():
+        decided = [(stored, told) for stored in commands if (told := _decided(trail, stored)) is not None]
+        for stored in commands:
+            asking = trail.commands.get(stored.command)
+            if asking is None or any(told.result != "expired" for told in asking.told):
+                continue
+            until = min((asked.expires or math.inf for asked, _ in asking.asks), default=math.inf) - trail.run.clock_s
+            for later, told in decided:
+                passed = later.offset > stored.offset and later.at > stored.at and told.entry.wall < until
+                answered = any(own.at <= told.at for own in asking.told)
+                if passed and not answered and not trail.parted(stored.at, told.at):
+                    seen = f"{later.command} at offset {later.offset} was decided, and this at {stored.offset} was not"
+                    yield _violation("command.order", asking, "commands decided in their order", seen, stored, later, told.entry)
+                    break
+
+
+def _decided(trail: Trail, stored: Stored) -> Told | None:
+    """Return what a controller published of a command since it was stored; before that it was lost, and sent again."""
+    asking = trail.commands.get(stored.command)
+    told = [one for one in asking.told if one.at >= stored.at] if asking else []
+    return next((one for one in told if isinstance(one.entry, Outcome) and one.entry.how == "channel"), None)
 
 
 def _unknown(trail: Trail) -> Iterator[Violation]:

@@ -25,7 +25,6 @@ from tests.proxy import Proxy
 from tests.servers import RunningServer
 
 _AGAIN_S = 0.2
-_KILL_S = 10.0
 
 
 def prepare() -> ForkServerContext:
@@ -99,16 +98,16 @@ class Cast:
     Args:
         places: what there is, as `worker-1`; one that was lost is followed by another in the same place.
         server: what the proxies relay to.
-        password: of the server.
+        login: of the actors, `user:password`.
         seed: what the actors draw from.
         folder: where they note.
         recorder: notes their ends.
     """
 
     def __init__(
-        self, places: Sequence[str], server: RunningServer, password: str, seed: str, folder: Path, recorder: record.Recorder
+        self, places: Sequence[str], server: RunningServer, login: str, seed: str, folder: Path, recorder: record.Recorder
     ) -> None:
-        self._places, self._server, self._password, self._seed = places, server, password, seed
+        self._places, self._server, self._login, self._seed = places, server, login, seed
         self._folder, self._recorder = folder, recorder
         self._context = prepare()
         self._stack = AsyncExitStack()
@@ -175,7 +174,7 @@ class Cast:
         """Start a process in a place."""
         self._counts[place] += 1
         name = f"{place}.{self._counts[place]}"
-        url = self.proxies[place].url.replace("://", f"://:{self._password}@")
+        url = self.proxies[place].url.replace("://", f"://{self._login}@")
         order = Order(place.partition("-")[0], name, f"{self._seed}/{name}", url, self._folder)
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=main, args=(order, theirs), name=name, daemon=True)

@@ -271,6 +271,20 @@ class Outcome(Entry):
     version: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored(Entry):
+    """A command was stored, as a listener that no fault meets was told by its channel.
+
+    Attributes:
+        session, command: which.
+        offset: its place among the commands of the session.
+    """
+
+    session: str
+    command: str
+    offset: int
+
+
 # readers
 
 
@@ -448,7 +462,21 @@ class Output(Entry):
 KINDS = {
     kind.__name__: kind
     for kind in (
-        *(Run, Fault, Claimed, Renewed, AppendBegun, Appended, AppendFailed, Released, Asked, Answered, AskFailed, Outcome),
+        *(
+            Run,
+            Fault,
+            Claimed,
+            Renewed,
+            AppendBegun,
+            Appended,
+            AppendFailed,
+            Released,
+            Asked,
+            Answered,
+            AskFailed,
+            Outcome,
+            Stored,
+        ),
         *(Subscribed, Delivered, Gap, Ceased, Polled, Final, Left, Ended, Output),
     )
 }

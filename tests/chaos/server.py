@@ -19,6 +19,7 @@ _SAMPLE_S = 0.05
 _FSYNC_S = 1.0
 _SNAPSHOT_S = 1.5
 _UNUSABLE = "a-folder.rdb"
+_USER = "actor"
 
 
 class Durability(StrEnum):
@@ -50,13 +51,18 @@ class ChaosServer:
         password: of its clients.
 
     Attributes:
+        login: user and password of the actors.
         saved_at: (monotonic) time before which all is in the newest snapshot.
     """
 
     def __init__(self, binary: Path, durability: Durability, password: str) -> None:
         self.durability = durability
         extra = [*durability.lines(), "busy-reply-threshold 100", "enable-protected-configs local"]
-        self.running = RunningServer(binary, ServerOptions(password=password, extra=extra))
+        # Theirs is another user than ours, so that it can be locked out.
+        user = f"{_USER} on >{password} ~* &* +@all"
+        self.running = RunningServer(binary, ServerOptions(password=password, acl=[user], extra=extra))
+        self._password = password
+        self.login = f"{_USER}:{password}"
         self._sizes: deque[tuple[float, int]] = deque()
         self._loaded = 0
         self.saved_at = 0.0
@@ -110,6 +116,15 @@ class ChaosServer:
     async def find_disk(self) -> None:
         """Let it write again."""
         await self.command("CONFIG", "SET", "dbfilename", "dump.rdb", "save", "")
+
+    async def lock_out(self) -> None:
+        """Take no password of the actors from now on, and close their connections."""
+        await self.command("ACL", "SETUSER", _USER, "resetpass")
+        await self.command("CLIENT", "KILL", "USER", _USER)
+
+    async def let_in(self) -> None:
+        """Take their password again."""
+        await self.command("ACL", "SETUSER", _USER, f">{self._password}")
 
     async def close(self) -> None:
         """End it and remove its folder."""

@@ -32,6 +32,7 @@ from tests.chaos.record import (
     Released,
     Renewed,
     Run,
+    Stored,
     Subscribed,
     Text,
 )
@@ -285,6 +286,14 @@ UNDONE = without(lambda entry: isinstance(entry, Appended) and entry.call == "k2
 UNENDED = without(lambda entry: isinstance(entry, Ceased) and entry.reader == "r1")
 UNKEPT = without(lambda entry: isinstance(entry, Outcome) and entry.how == "key" and entry.at == 20.1)
 UNKNOWN = AppendFailed(at=30.0, call="k9", error="OutcomeUnknown")
+FIFTH = event(5, "b1")
+LOST: list[Change] = [
+    *(UNREAD, UNRELEASED, ends(*ANEW, FIFTH), crash(7.0, 3.2)),
+    *appended(8.0, "k9", OTHER),
+    *appended(9.0, "k10", FIFTH),
+]
+"""The last event was lost, and two were written since."""
+SENT_AGAIN: list[Change] = [Stored(at=9.5, session="s", command="r", offset=9)]
 TRIMMED = Gap(at=7.9, reader="r2", session="s", why="trimmed", first=6, last=6)
 THIRD = Subscribed(at=0.5, reader="r3", channel="events.s")
 FLUSHED: list[Change] = [crash(9.0, 0.0), final(epoch="e2", version=6, token=2, events=0, status=0, history=(), ring=())]
@@ -307,9 +316,9 @@ def taken(at: float) -> list[Change]:
     return [UNREAD, UNPOLLED, UNRELEASED, *told, held(Renewed, at), final(state="paused")]
 
 
-def fate(command_id: str, kind: str, at: float, result: str, text: str | None = None) -> list[Change]:
+def fate(command_id: str, kind: str, at: float, result: str, text: str | None = None, timeout_s: float = 1.0) -> list[Change]:
     """Return a command that was refused or has expired within a second; '': nobody knows."""
-    begun = asked(at, command_id, kind, text)
+    begun = asked(at, command_id, kind, text, timeout_s)
     if not result:
         return [begun, AskFailed(at=at + 1, call=f"call-{command_id}", error="Unreachable")]
     return [begun, answered(at + 1, command_id, result), outcome(20.2, command_id, result, "key")]
@@ -320,6 +329,13 @@ def more_said(*changes: Change, made: float = 1.4, read: int = 5) -> list[Change
     answer = event(6, "a9", read=read)
     history = (*HISTORY, replace(said(5, "c2", "more"), made=WALL + made), answer)
     return [UNREAD, UNRELEASED, *appended(11.0, "k9", answer), ends(*history), *changes]
+
+
+def behind(offset: int) -> list[Change]:
+    """Return the changes that a command was decided at offset 5, while another waits at an offset."""
+    other = command(8.2, "r", "session.resume", "queued", 4)
+    stored = (Stored(at=8.1, session="s", command="q", offset=offset), Stored(at=8.25, session="s", command="r", offset=5))
+    return [*other, *stored, outcome(8.3, "r", state="queued", version=4)]
 
 
 def until(end: float) -> list[Change]:
@@ -545,6 +561,11 @@ READERS: dict[str, Case] = {
             *(given(8.0 + text.offset / 10, "r1", text) for text in HISTORY[:3]),
         ],
     ),
+    "a loss in between that was not told": (
+        "reader.end",
+        [*LOST, Subscribed(at=8.5, reader="r3", channel="events.s", epoch="e1", offset=4, id="a3"), given(10.0, "r3", FIFTH)],
+        [*LOST, Subscribed(at=8.5, reader="r3", channel="events.s", epoch="e1", offset=4, id="a9"), given(10.0, "r3", FIFTH)],
+    ),
     "a loss behind a cursor that was not told": (
         "reader.end",
         [ends(*ANEW), *appended(8.0, "k9", OTHER), crash(7.0, 3.2), without(of_reader("r1")), *from_cursor("a3")],
@@ -627,6 +648,21 @@ COMMANDS: dict[str, Case] = {
         "command.true",
         paused(*RESUME, final(version=5), UNREAD),
         paused(*RESUME, final(version=6), UNREAD, *command(9.5, "p2", "session.pause", "paused", 6)),
+    ),
+    "passed over": (
+        "command.order",
+        [*behind(4), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0)],
+        [*behind(6), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0)],
+    ),
+    "passed over by one that was decided before a loss": (
+        "command.order",
+        [*behind(4), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0), *SENT_AGAIN, outcome(9.6, "r", version=4)],
+        [*behind(6), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0), *SENT_AGAIN, crash(9.3, 7.0)],
+    ),
+    "passed over when its time had come": (
+        "command.order",
+        [*behind(4), *fate("q", "session.resume", 8.0, "", timeout_s=3.0)],
+        [*behind(4), *fate("q", "session.resume", 8.0, "", timeout_s=1.0)],
     ),
     "published late": (
         "command.late",

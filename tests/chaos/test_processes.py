@@ -32,7 +32,7 @@ async def main():
     server = RunningServer(redis_binary() or valkey_binary())
     server.start()
     folder = Path(sys.argv[1])
-    async with Cast(["controller-1"], server, "", "seed", folder, record.Recorder(folder / "run.jsonl", "run")) as cast:
+    async with Cast(["controller-1"], server, ":", "seed", folder, record.Recorder(folder / "run.jsonl", "run")) as cast:
         print(cast.actors["controller-1"].pid, server.pid, flush=True)
         await asyncio.sleep(600)
 
@@ -50,7 +50,7 @@ def server(make_server: MakeServer) -> RunningServer:
 async def cast(server: RunningServer, tmp_path: Path) -> AsyncIterator[Cast]:
     """One controller."""
     recorder = record.Recorder(tmp_path / "run.jsonl", "run")
-    async with Cast(["controller-1"], server, "secret", "seed", tmp_path, recorder) as cast:
+    async with Cast(["controller-1"], server, ":secret", "seed", tmp_path, recorder) as cast:
         yield cast
     recorder.close()
 

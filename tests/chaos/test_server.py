@@ -7,6 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+import redis.asyncio as redis
+from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as LowerConnectionError
+
 from tests.chaos.server import ChaosServer, Durability
 from tests.servers import redis_binary, valkey_binary
 from tests.waiting import eventually
@@ -106,3 +111,18 @@ async def test_a_lost_disk_keeps_it_from_writing() -> None:
         await eventually(refused)
         await server.find_disk()
         assert await server.command("SET", "k", "v") is True
+
+
+async def test_who_is_locked_out_comes_back_in() -> None:
+    """The actors' user is refused and its connections are closed; ours is not."""
+    async with running(Durability.NONE) as server:
+        url = server.running.tcp_url.replace(":secret", server.login)
+        async with redis.Redis.from_url(url) as client:
+            assert await client.ping()
+            await server.lock_out()
+            with pytest.raises(LowerConnectionError):
+                await client.ping()
+            with pytest.raises(AuthenticationError):
+                await client.ping()
+            await server.let_in()
+            assert await client.ping()

@@ -31,6 +31,7 @@ from tests.chaos.record import (
     Lease,
     Outcome,
     Run,
+    Stored,
     Subscribed,
     Text,
     merged,
@@ -87,6 +88,7 @@ class Written:
         began: when the first call began.
         acks: when it was acknowledged.
         entries: what it is known from.
+        tries: how often it was sent.
     """
 
     type: str
@@ -94,6 +96,7 @@ class Written:
     began: float
     acks: list[float] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,14 @@ class Trail:
             asking.told.sort(key=lambda told: told.at)
         return found
 
+    @cached_property
+    def stored(self) -> dict[str, list[Stored]]:
+        """The commands that were heard to be stored, by session, in the order of time."""
+        found: dict[str, list[Stored]] = defaultdict(list)
+        for stored in self.all(Stored):
+            found[stored.session].append(stored)
+        return found
+
     def asked(self, session: str, kind: str) -> list[Asking]:
         """Return the commands of a kind for a session."""
         return [asking for asking in self.commands.values() if asking.session == session and asking.kind == kind]
@@ -306,6 +317,7 @@ class Trail:
             for write in writes:
                 for event in write.begun.events:
                     one = found.setdefault((session, event.id), Written(event.type, event.body, write.begun.at))
+                    one.tries += 1
                     one.acks += [write.done.at] if write.done else []
                     one.entries += [write.begun, write.done] if write.done else [write.begun]
         for asking in self.commands.values():
@@ -314,7 +326,7 @@ class Trail:
                 applied = [told for told in asking.told if told.result == "applied"]
                 entries: list[Entry] = [asking.asks[0][0], *(told.entry for told in applied[:1])]
                 acks = [told.at for told in applied]
-                found[asking.session, asking.said] = Written(kind, asking.text, asking.began, acks, entries)
+                found[asking.session, asking.said] = Written(kind, asking.text, asking.began, acks, entries, len(asking.asks))
         return found
 
     def acked(self, one: Written) -> float:

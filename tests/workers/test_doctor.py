@@ -76,7 +76,7 @@ def test_a_well_installation_has_nothing_to_be_done() -> None:
         ({"maxmemory_policy": "allkeys-lru"}, "eviction", Level.PROBLEM, "noeviction"),
         ({"maxmemory_policy": None}, "eviction", Level.NOTE, "INFO"),
         ({"memory": 95}, "memory", Level.NOTE, "maxmemory"),
-        ({"memory": 100}, "memory", Level.PROBLEM, "maxmemory"),
+        ({"memory": 100}, "memory", Level.PROBLEM, "tidings delete"),
         ({"latency_s": 0.2}, "latency", Level.NOTE, "nearer"),
         ({"clock_s": -60.0}, "clock", Level.NOTE, "NTP"),
     ],

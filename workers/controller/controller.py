@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bus import (
+    AccessDenied,
     Bus,
     Decision,
     Presence,
@@ -43,7 +44,7 @@ TRIES = 5
 before its first command is refused."""
 
 _MOST = 10_000
-"""Sessions whose failures are counted here, because they cannot be counted in their records."""
+"""Sessions of which something is kept in mind here, because it cannot be kept in their records."""
 
 
 class _Wake:
@@ -81,6 +82,11 @@ class Controller:
         self._stopping = False
         self._reap_at = 0.0
         self._reconnects = 0
+        self._served_at: float | None = None
+        self._served_s = 0.0
+        """For how long the server was there for us, all in all."""
+        self._overdue: dict[str, tuple[datetime, float]] = {}
+        """Leases that were seen to have run out while none was reaped: their ends, and `_served_s` at the first look."""
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._aside = Aside(bus)
         self._unnoted: dict[str, int] = {}
@@ -94,7 +100,11 @@ class Controller:
         self._wake.event.set()
 
     async def run(self) -> None:
-        """Decide until stopped; outlasts any absence of the server."""
+        """Decide until stopped; outlasts any absence of the server, and rights that are taken away meanwhile.
+
+        Raises:
+            AccessDenied: we may not do what a controller does, and never could.
+        """
         self._hold_off()
         self._started_at = self._bus.now()
         async with Attendance(self._bus, self.presence):
@@ -105,14 +115,18 @@ class Controller:
                 await self._bus.forget(self._wake)
 
     async def _decide_all(self) -> None:
-        delay = 0.05
+        delay, told = 0.05, None
         while not self._stopping:
             try:
                 await self._round()
-                delay = 0.05
-            except Unreachable as error:
-                if delay == 0.05:
+                delay, told = 0.05, None
+            except (AccessDenied, Unreachable) as error:
+                if isinstance(error, AccessDenied) and not self._served_s:
+                    raise
+                if type(error) is not told:
                     log.warning("controller.unreachable", extra={"cause": str(error)})
+                told = type(error)
+                self._served_at = None
                 self._hold_off()
                 await self._pause(delay)
                 delay = min(1.0, delay * 2)
@@ -131,7 +145,10 @@ class Controller:
         )
 
     def _hold_off(self) -> None:
-        """Reap nothing for one lease time: while the server was away (or nobody decided) the workers could not renew."""
+        """Reap nothing for one lease time: while the server was away (or nobody decided) the workers could not renew.
+
+        Where the connection is lost again and again this has no end, but `_may_reap` has.
+        """
         self._reap_at = asyncio.get_running_loop().time() + self._lease_s
 
     async def _round(self) -> None:
@@ -151,7 +168,11 @@ class Controller:
 
     def _notice_absence(self, asked_at: float) -> None:
         """Hold off when the server was away meanwhile: its connection was lost, or it took long to answer."""
-        slow = asyncio.get_running_loop().time() - asked_at > self._lease_s / 4
+        now = asyncio.get_running_loop().time()
+        # Between two answers more is not believed: this process or the server may have stood still.
+        self._served_s += min(now - (self._served_at or asked_at), self._lease_s / 4)
+        self._served_at = now
+        slow = now - asked_at > self._lease_s / 4
         if slow or self._bus.reconnects != self._reconnects:
             self._reconnects = self._bus.reconnects
             self._hold_off()
@@ -192,7 +213,7 @@ class Controller:
                 return
             snapshot = _narrowed(snapshot, alone=alone)
             try:
-                decision = await self._errands.run(snapshot, decide(snapshot, self._rules()))
+                decision = await self._errands.run(snapshot, decide(snapshot, self._rules(snapshot)))
                 await self._bus.decide(snapshot, decision)
             except SchemaMismatch as error:
                 await self._aside.look(session, error)
@@ -237,8 +258,28 @@ class Controller:
             told, before = decision.state.data, snapshot.record.state
             log.info("session.state", extra={"session": snapshot.record.session, "from": before, "to": told.to, "why": told.why})
 
-    def _rules(self) -> Rules:
-        reap = asyncio.get_running_loop().time() >= self._reap_at
+    def _may_reap(self, snapshot: Snapshot) -> bool:
+        """Whether a lease that ran out means a lost worker: nothing holds us off, or the worker had its time all the same.
+
+        That is a whole lease in which the server was there for us, all in all, after we saw that the lease had run out. A worker
+        that lives has renewed it then, however often connections break.
+        """
+        lease_until, session = snapshot.record.lease_until, snapshot.record.session
+        if asyncio.get_running_loop().time() >= self._reap_at:
+            self._overdue.clear()
+            return True
+        if lease_until is None or lease_until > snapshot.now:
+            return False
+        if len(self._overdue) >= _MOST:
+            self._overdue.clear()
+        seen, served_s = self._overdue.get(session, (None, 0.0))
+        if seen != lease_until:
+            self._overdue[session] = lease_until, self._served_s
+            return False
+        return self._served_s - served_s >= self._lease_s
+
+    def _rules(self, snapshot: Snapshot) -> Rules:
+        reap = self._may_reap(snapshot)
         return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit, ASIDE_S)
 
     async def _note_failure(self, session: str) -> None:

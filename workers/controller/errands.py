@@ -115,7 +115,7 @@ class Errands:
         One that another version wrote hears of it when a controller of that version looks at the sender.
         """
         try:
-            await self._bus.submit(command)
+            await self._bus.submit(command, when_full=True)
         except UnknownSession:
             log.info("controller.nobody_to_tell", extra={"session": command.subject, "command": command.type})
         except (CommandRefused, UnreadableRecord) as error:

@@ -16,7 +16,7 @@ _PROBLEM: Final[dict[str, Any]] = {"model": ProblemView, "content": {MEDIA_TYPE:
 LOOKING: Final = (401, 403)
 """What meets whoever asks for anything but the health checks."""
 ONE_SESSION: Final = (*LOOKING, 404, 410, 503)
-SENDING: Final = (400, *LOOKING, 409, 410, 411, 413, 415, 422, 429, 503, 504)
+SENDING: Final = (400, *LOOKING, 409, 410, 411, 413, 415, 422, 429, 503, 504, 507)
 
 
 def admission(tokens: Tokens) -> list[Depends]:

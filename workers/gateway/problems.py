@@ -17,6 +17,7 @@ from bus.errors import (
     InvalidMessage,
     KeyReused,
     PayloadTooLarge,
+    ServerFull,
     SessionDeleted,
     TidingsError,
     UnknownSession,
@@ -115,6 +116,11 @@ KINDS: Final = MappingProxyType(
             "Too many streams or connections are open on this gateway. Try again in a few seconds.",
             "`Retry-After` says in how many.",
         ),
+        "no-room": Kind(
+            507,
+            "The server is full",
+            "Nothing was done: Redis has no memory left. Delete sessions, which it lets you do, or raise its maxmemory.",
+        ),
         "not-answered": Kind(
             504,
             "No controller answered in time",
@@ -192,6 +198,8 @@ def of_error(error: TidingsError) -> Problem:
         return Problem("too-large", str(error))
     if isinstance(error, InvalidMessage):
         return Problem("invalid", str(error))
+    if isinstance(error, ServerFull):
+        return Problem("no-room")
     if isinstance(error, AccessDenied):
         return Problem(
             "unreachable", "Redis does not let the gateway do that: see the rights of the role gateway in docs/operations.md."

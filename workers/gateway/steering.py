@@ -18,6 +18,7 @@ from bus import (
     CommandRefused,
     Outcome,
     SayData,
+    ServerFull,
     SessionDelete,
     SessionPause,
     SessionResume,
@@ -92,7 +93,7 @@ class Steering:
             outcome = await self._bus.send(command, self._timeout_s, key=key)
         except TidingsError as error:
             self._counts.command(command.type, _result(error))
-            if isinstance(error, Unreachable):
+            if isinstance(error, Unreachable) and not isinstance(error, ServerFull):
                 raise self._in_doubt(command) from error
             raise
         self._counts.command(command.type, outcome.result.value)

@@ -10,11 +10,12 @@ if wrong then return wrong end
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if epoch == ARGV[2] then return {'ok', tonumber(redis.call('HGET', KEYS[1], 'version'))} end
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'exists', redis.call('HGET', KEYS[1], 'state') or ''} end
-redis.call('DEL', KEYS[2])
-redis.call('DEL', KEYS[3])
 local count = tonumber(ARGV[12])
 for index = 13, 12 + 2 * count, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'state', ARGV[3], 'version', 1, 'since', text(now_ms()), 'schema', SCHEMA)
+-- Not before the first write that takes memory: a full server refuses a script there, and no later than at its first write.
+redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[3])
 local message
 for index = 13 + 2 * count, #ARGV, 3 do
   message = string.sub(ARGV[index + 2], 1, -2) .. ',"offset":' .. ARGV[index] .. ',"epoch":"' .. ARGV[2] .. '"}'

@@ -8,7 +8,18 @@ from collections.abc import Iterator
 import pytest
 from redis import exceptions as lower
 
-from bus.errors import AccessDenied, BadAddress, CommandExpired, TidingsError, Unreachable, UnsupportedServer
+from bus.errors import (
+    AccessDenied,
+    BadAddress,
+    CommandExpired,
+    LoginRefused,
+    NotPrimary,
+    ServerFull,
+    TidingsError,
+    UnexpectedReply,
+    Unreachable,
+    UnsupportedServer,
+)
 from bus.redis.address import Address
 from bus.redis.failures import Failures, errors
 from tests.conftest import MakeServer
@@ -58,10 +69,27 @@ def wrapped(cause: Exception) -> lower.ConnectionError:
         (lower.MaxConnectionsError("Too many connections"), Unreachable, "Too many connections"),
         (lower.BusyLoadingError("loading"), Unreachable, "still loading"),
         (lower.InvalidResponse('got "H"'), Unreachable, "not as a Redis server does"),
-        (lower.OutOfMemoryError("command not allowed"), Unreachable, "cannot take the command now"),
-        (lower.ReadOnlyError("a read only replica"), Unreachable, "a read only replica"),
+        (lower.OutOfMemoryError("command not allowed"), ServerFull, "the server is full"),
+        (lower.ReadOnlyError("a read only replica"), NotPrimary, "a read only replica"),
+        (lower.MasterDownError("Link with MASTER is down"), NotPrimary, "Link with MASTER is down"),
+        (lower.ResponseError("NOREPLICAS Not enough good replicas"), NotPrimary, "Not enough good replicas"),
+        (lower.ClusterDownError("Hash slot not served"), Unreachable, "Hash slot not served"),
+        (lower.TryAgainError("Multiple keys"), Unreachable, "Multiple keys"),
         (lower.ResponseError("MISCONF Errors writing to the AOF"), Unreachable, "Errors writing"),
         (lower.ResponseError("BUSY Redis is busy running a script"), Unreachable, "busy running"),
+        (lower.ResponseError("Error running script: Script killed by user with SCRIPT KILL"), Unreachable, "killed by user"),
+        (lower.ResponseError("DENIED Redis is running in protected mode"), AccessDenied, "protected mode"),
+        (lower.ResponseError("WRONGTYPE Operation against a key"), UnexpectedReply, "WRONGTYPE"),
+        (lower.ExecAbortError("Transaction discarded"), UnexpectedReply, "Transaction discarded"),
+        (lower.NoScriptError("no matching script"), UnexpectedReply, "no matching script"),
+        (lower.MovedError("866 127.0.0.1:7001"), UnexpectedReply, "127.0.0.1:7001"),
+        (
+            lower.ResponseError("user_script:7: attempt to index a nil value, on @user_script:7."),
+            UnexpectedReply,
+            "attempt to index",
+        ),
+        (lower.DataError("invalid input"), UnexpectedReply, "invalid input"),
+        (lower.RedisError(), UnexpectedReply, "RedisError"),
         (
             made_from(ConnectionRefusedError(111, "refused")),
             Unreachable,
@@ -85,12 +113,37 @@ def test_lower_errors_become_ours(error: Exception, ours: type[TidingsError], sa
     assert result.__cause__ is error
 
 
+def _all_of_redis_py(kind: type[Exception] = lower.RedisError) -> Iterator[type[Exception]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _all_of_redis_py(below)
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+def test_no_error_of_redis_py_comes_out(greeted: bool) -> None:
+    """Whatever class it has, and whatever the server said: callers know errors of ours alone."""
+    for kind in set(_all_of_redis_py()):
+        error = kind.__new__(kind, "some words")
+        ours = Failures(HERE, greeted=greeted).translate(error)
+        assert isinstance(ours, TidingsError), kind
+
+
 @pytest.mark.parametrize(
     "error",
     [
-        lower.ResponseError("WRONGTYPE Operation against a key"),
-        lower.NoScriptError("no matching script"),
-        lower.DataError("invalid input"),
+        lower.AuthenticationError("invalid username-password pair"),
+        lower.ResponseError("DENIED Redis is running in protected mode"),
+    ],
+)
+def test_a_password_that_was_taken_before_and_is_refused_now_is_an_absence(error: Exception) -> None:
+    """It may be in the midst of being changed; the text says what to mend if it is not."""
+    with pytest.raises(LoginRefused, match="correct them in the address; it is tried again"), Failures(HERE, greeted=True):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
         ValueError("a mistake"),
         asyncio.CancelledError(),
         CommandExpired("some-id"),

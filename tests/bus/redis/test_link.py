@@ -1,21 +1,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bus import Bus, WorkerRef
 from bus.channels import Names
-from bus.errors import Unreachable
+from bus.errors import UnexpectedReply, Unreachable
 from bus.redis import open_connection
 from bus.redis.link import Clock, Link
 from tests.conftest import MakeServer
 from tests.proxy import What, proxy_to
-from tests.servers import RunningServer
+from tests.servers import RunningServer, free_port
 from tests.waiting import PATIENCE_S
 
 KEY = ["{0}:due"]
@@ -142,6 +148,103 @@ async def test_a_restart_is_not_news_to_a_crowd(make_server: MakeServer) -> None
             server.stop()
             server.start()
         await asyncio.gather(*(link.run_again("take_due", KEY, [1000, 10]) for _ in range(40)))
+
+
+def no_replicas(server: RunningServer) -> None:
+    """Have a server refuse writes because no replica follows it."""
+    server.command("CONFIG", "SET", "min-replicas-to-write", 1)
+
+
+def master_down(server: RunningServer) -> None:
+    """Have a server follow one that is not there, and say nothing meanwhile."""
+    server.command("CONFIG", "SET", "replica-serve-stale-data", "no")
+    server.command("REPLICAOF", "127.0.0.1", free_port())
+
+
+def read_only(server: RunningServer) -> None:
+    """Have a server follow one that is not there, and go on reading."""
+    server.command("REPLICAOF", "127.0.0.1", free_port())
+
+
+def misconfigured(server: RunningServer) -> None:
+    """Have a server fail to write its snapshot."""
+    server.command("CONFIG", "SET", "save", "3600 1")
+    shutil.rmtree(server.data)
+    server.command("BGSAVE")
+    while server.command("INFO", "persistence")["rdb_last_bgsave_status"] == "ok":
+        time.sleep(0.01)
+
+
+def busy(server: RunningServer) -> None:
+    """Have a server run a script without an end."""
+    server.command("CONFIG", "SET", "lua-time-limit", 1)
+    threading.Thread(target=_run_for_ever, args=[server], daemon=True).start()
+    while True:
+        try:
+            server.command("PING")
+        except redis.ResponseError:
+            return
+
+
+def _run_for_ever(server: RunningServer) -> None:
+    with contextlib.suppress(redis.RedisError):
+        server.command("EVAL", "while true do end", 0)
+
+
+@pytest.mark.parametrize("trouble", [no_replicas, master_down, read_only, misconfigured, busy])
+async def test_a_server_that_cannot_serve_now_is_unreachable(
+    make_server: MakeServer, trouble: Callable[[RunningServer], None]
+) -> None:
+    """For a script and in both kinds of pipeline, where redis-py puts words of its own before the server's."""
+    server = make_server()
+    async with linked(server.url) as link:
+        await asyncio.to_thread(trouble, server)
+        with pytest.raises(Unreachable) as by_script:
+            await link.run_again("take_due", KEY, [1000, 10])
+        for atomic in (True, False):
+            pipeline = link.pipeline(atomic=atomic)
+            pipeline.set("a", "1")
+            with pytest.raises(Unreachable) as by_pipeline:
+                await link.read(pipeline)
+            assert "of pipeline" not in str(by_pipeline.value)
+            assert type(by_pipeline.value) is type(by_script.value)
+    server.kill()
+
+
+async def test_what_a_server_answers_otherwise_is_an_error_of_ours(link: Link) -> None:
+    """What a script cannot do, and a command that it does not know."""
+    with pytest.raises(UnexpectedReply, match="not an integer"):
+        await link.run_again("take_due", KEY, [1000, "many"])
+    for atomic in (True, False):
+        pipeline = link.pipeline(atomic=atomic)
+        pipeline.execute_command("NOSUCH", "a")
+        with pytest.raises(UnexpectedReply, match="unknown command"):
+            await link.read(pipeline)
+
+
+async def _read_on(pubsub: PubSub) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            await pubsub.get_message(timeout=5)
+
+
+async def test_a_failover_behind_one_address_is_followed_at_once(make_server: MakeServer) -> None:
+    """The connections that stand lead to what is a replica now: the first refusal closes them, and the next try succeeds."""
+    old, new = make_server(), make_server()
+    async with proxy_to(old) as proxy, linked(proxy.url) as link:
+        await asyncio.gather(*(link.run_again("take_due", KEY, [1000, 10]) for _ in range(5)))
+        pubsub = link.connection.pubsub()
+        await pubsub.subscribe("news")
+        assert await pubsub.get_message(timeout=5)
+        old.command("REPLICAOF", "127.0.0.1", new.port)
+        proxy.redirect(new)
+        assert await link.run_again("take_due", KEY, [1000, 10])
+        pipeline = link.pipeline(atomic=False)
+        pipeline.role()
+        assert (await link.read(pipeline))[0][0] == b"master"
+        with pytest.raises(redis.ConnectionError):
+            await _read_on(pubsub)
+        await pubsub.aclose()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("reading", [False, True], ids=["script", "pipeline"])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from bus import (
     WorkerRef,
 )
 from tests import actors
+from tests.conftest import MakeServer
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
 from workers.controller import TRIES, Controller
@@ -341,19 +343,54 @@ async def test_an_absence_of_the_server_is_outlasted(
 async def test_nothing_is_reaped_before_the_workers_could_renew(memory: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """For one lease time after the start, after a lost connection, and after an answer that took long."""
     controller = Controller(memory, QUICK.model_copy(update={"lease_s": 60.0}), "c1")
+    await actors.hold(memory)
+    seen = await actors.snapshot(memory)
     now = asyncio.get_running_loop().time()
-    assert controller._rules().reap
+    assert controller._may_reap(seen)
     controller._hold_off()
-    assert not controller._rules().reap
+    assert not controller._may_reap(seen)
     controller._reap_at = now
     controller._notice_absence(now)
-    assert controller._rules().reap
+    assert controller._may_reap(seen)
     controller._notice_absence(now - 16)
-    assert not controller._rules().reap
+    assert not controller._may_reap(seen)
     controller._reap_at = now
     monkeypatch.setattr(memory._listener, "reconnects", 1)
     controller._notice_absence(asyncio.get_running_loop().time())
-    assert not controller._rules().reap
+    assert not controller._may_reap(seen)
+
+
+async def test_only_time_in_which_the_server_was_there_counts(memory: Bus) -> None:
+    """Held off without an end, a lease that was seen to have run out is reaped after one lease of such time."""
+    controller = Controller(memory, QUICK.model_copy(update={"lease_s": 60.0}), "c1")
+    await actors.hold(memory, lease_s=0.0)
+    lost = await actors.snapshot(memory)
+    controller._hold_off()
+    assert not controller._may_reap(lost)
+    for answers in range(4):
+        assert not controller._may_reap(lost), answers
+        # An hour between two answers: nothing is known of it, so no more than a quarter of a lease counts.
+        controller._served_at = asyncio.get_running_loop().time() - 3600
+        controller._notice_absence(asyncio.get_running_loop().time())
+    controller._hold_off()
+    assert controller._may_reap(lost)
+    renewed = replace(lost, record=replace(lost.record, lease_until=lost.now))
+    assert not controller._may_reap(renewed)
+
+
+async def test_a_connection_that_breaks_again_and_again_keeps_no_lost_worker(make_server: MakeServer) -> None:
+    """The Pub/Sub connections are cut more often than once a lease, and its session is queued all the same."""
+    server = make_server()
+    async with Bus.connect(server.url) as bus, controlled(bus):
+        await eventually(lambda: bus.connected, PATIENCE_S)
+        await actors.hold(bus, lease_s=QUICK.lease_s)
+
+        async def queued() -> bool:
+            await asyncio.to_thread(server.command, "CLIENT", "KILL", "TYPE", "pubsub")
+            return (await bus.status("s")).state is State.QUEUED
+
+        await eventually(queued, PATIENCE_S)
+        assert bus.reconnects > 1
 
 
 async def test_a_lost_worker_is_noticed_without_anybody_s_help(redis_url: str) -> None:

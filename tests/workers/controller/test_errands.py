@@ -49,8 +49,9 @@ class Sent:
         self.commands: list[Command] = []
         self.error: Exception | None = None
 
-    async def submit(self, command: Command) -> None:
+    async def submit(self, command: Command, *, when_full: bool) -> None:
         """Keep it."""
+        assert when_full, "a full server must not keep what is deleted from its end"
         if self.error is not None:
             raise self.error
         self.commands.append(command)

@@ -32,7 +32,7 @@ async def test_the_description_says_how_to_come_in() -> None:
 async def test_each_path_says_what_it_may_answer() -> None:
     """Its own problems and no others', each as the problem that it is."""
     looking, one = {"200", "401", "403", "default"}, {"404", "410", "503"}
-    sending = (looking - {"200"}) | {"400", "409", "410", "411", "413", "415", "422", "429", "503", "504"}
+    sending = (looking - {"200"}) | {"400", "409", "410", "411", "413", "415", "422", "429", "503", "504", "507"}
     expected: dict[str, set[str]] = {
         "/healthz": {"200"},
         "/readyz": {"200", "503"},

@@ -13,6 +13,7 @@ from bus import (
     InvalidName,
     KeyReused,
     PayloadTooLarge,
+    ServerFull,
     SessionDeleted,
     TidingsError,
     UnknownSession,
@@ -36,6 +37,7 @@ from workers.gateway.problems import KINDS, Kind, Problem, later, of_error, of_s
         (InvalidName("no"), "invalid"),
         (AccessDenied("no"), "unreachable"),
         (Unreachable("away"), "unreachable"),
+        (ServerFull("full"), "no-room"),
         (TidingsError("new"), "broken"),
     ],
 )
