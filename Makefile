@@ -41,11 +41,11 @@ demo: $(VENV)/.installed-demo ## A fleet, its controllers and a provider with a 
 # Side by side, each process with servers of its own.
 .PHONY: test
 test: $(VENV)/.installed-all ## Every behaviour once, with coverage (four minutes on two cores)
-	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses auto --maxprocesses 6 --dist worksteal
 
 .PHONY: test-all
 test-all: $(VENV)/.installed-all ## Every test: each transport, large inputs, many examples, looks of the page
-	$(BIN)/python -m pytest --full --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --full --numprocesses auto --maxprocesses 6 --dist worksteal
 
 .PHONY: test-litellm-newest
 test-litellm-newest: $(NEWEST)/.installed ## What calls models and reads their errors, on the newest litellm

@@ -43,7 +43,7 @@ KEY = "Kq8-planted-Zr5vX2m"
 """The key that every worker calls with; it has no shape that redaction would know."""
 QUICK: dict[str, Any] = {
     "model": "openai/x",
-    "lease_s": 4.0,
+    "lease_s": 20.0,
     "renew_s": 0.1,
     "poll_s": 0.05,
     "grace_s": 5.0,

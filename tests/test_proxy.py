@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as LowerTimeoutError
 from tests.conftest import MakeServer
 from tests.proxy import Proxy, Way, proxy_to
 from tests.servers import RunningServer
+from tests.waiting import PATIENCE_S
 
 SHORT_S = 0.3
 """How long a reply that does not come is waited for."""
@@ -88,5 +89,5 @@ async def test_it_outlasts_its_server(proxy: Proxy, client: redis.Redis, server:
     with pytest.raises((LowerConnectionError, LowerTimeoutError)):
         await client.ping()
     server.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await client.ping()

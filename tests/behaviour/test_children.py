@@ -310,7 +310,7 @@ async def _has_result(fleet: Fleet, session: str) -> bool:
 
 async def test_a_child_is_started_by_whoever_takes_over(redis_url: str) -> None:
     """A worker that is lost between writing ``child.start`` and asking for the child leaves that to the next."""
-    async with Fleet(redis_url, workers=0, agent=Team) as fleet:
+    async with Fleet(redis_url, workers=0, agent=Team, reap_at_once=True) as fleet:
         lost = await fleet.add_worker()
         asked = asyncio.Event()
 

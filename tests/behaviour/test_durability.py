@@ -69,7 +69,7 @@ class Machine:
         elif self.mode == "failover":
             self.replica = self.make_server()
             self.replica.command("REPLICAOF", "127.0.0.1", self.server.port)
-            await eventually(self._caught_up, 20.0)
+            await eventually(self._caught_up)
             self.replica.command("REPLICAOF", "NO", "ONE")
 
     def _caught_up(self) -> bool:
@@ -239,6 +239,6 @@ async def test_a_session_that_is_there_has_a_holder(machine: Machine, bus: Bus) 
             """Another worker takes the session over."""
             return await patiently(lambda: bus.claim(WorkerRef(name="w2")))
 
-        claim = await eventually(claimed, 20.0)
+        claim = await eventually(claimed)
         assert claim is not None
         assert claim.session == "s"

@@ -342,7 +342,7 @@ async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
         [finding] = [one for one in await examined(bus, Settings(), [Role.VIEWER]) if one.check == "keys"]
         assert (finding.level, key in finding.found) == (Level.PROBLEM, True)
         with contextlib.suppress(UnexpectedKey):
-            async with asyncio.timeout(5), bus.notices():
+            async with asyncio.timeout(PATIENCE_S), bus.notices():
                 assert what != "sessions"
         await swap_back(client, key)
         assert (await bus.release(claim, actors.finished())).state is State.FINISHED

@@ -64,7 +64,7 @@ async def test_a_session_outlasts_an_absence_that_is_longer_than_its_lease(make_
         await fleet.start("s")
         await fleet.until_requests(1)
         server.kill()
-        await eventually(lambda: fleet.provider.requests[0].outcome == "abandoned", 20)
+        await eventually(lambda: fleet.provider.requests[0].outcome == "abandoned")
         server.start()
         await fleet.until_requests(2)
         assert await fleet.said("s") == ["user: hello"]

@@ -57,6 +57,7 @@ async def test_a_killed_worker_is_followed_by_another(make_server: MakeServer, s
         assert len(fleet.provider.requests) == 3
 
 
+@pytest.mark.full
 async def test_sigterm_hands_back_what_only_waits(make_server: MakeServer, spawn_tidings: SpawnTidings) -> None:
     """It claims no more, ends with 0, and another worker goes on at once, without a lost lease."""
     server = make_server()
@@ -77,6 +78,7 @@ async def test_sigterm_hands_back_what_only_waits(make_server: MakeServer, spawn
         assert fleet.of("s", WorkerLost) == []
 
 
+@pytest.mark.full
 async def test_sigterm_lets_a_request_in_flight_end(make_server: MakeServer, spawn_tidings: SpawnTidings) -> None:
     """Within the grace time the turn ends as if nothing had been said."""
     server = make_server()

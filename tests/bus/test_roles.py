@@ -100,10 +100,10 @@ async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: p
             async with viewer.notices("demo") as seen, viewer.notices():
                 await person.send(SessionStart(subject="demo", data=StartData(by="ann", text="hello")), 20)
                 assert isinstance(await anext(seen), Notice)
-                await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT), 20, "the session is answered")
+                await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT), message="the session is answered")
             assert [event.type for event in await viewer.history("demo")] == ["user.message", "agent.message"]
             await person.send(SessionSay(subject="demo", data=SayData(by="ann", text="more")), 20)
-            await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT, events=4), 20, "it is answered again")
+            await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT, events=4), message="it is answered again")
             await person.send(SessionPause(subject="demo", data=CommandData(by="ann")), 20, key="lunch")
             assert (await viewer.status("demo")).state is State.PAUSED
             roll = await viewer.roll()
@@ -127,11 +127,11 @@ async def test_a_family_works_with_the_least_rights(open_as: Open, monkeypatch: 
         controller, worker = Controller(c, settings, name="c1"), Worker(w, _Parent, settings, name="w1")
         async with _running(controller.run, controller.stop), _running(worker.run, worker.drain):
             await person.send(SessionStart(subject="demo", data=StartData(by="ann", text="hello")), 20)
-            await eventually(lambda: _is(person, "demo", State.AWAITING_INPUT, events=3), 20, "the child has reported")
+            await eventually(lambda: _is(person, "demo", State.AWAITING_INPUT, events=3), message="the child has reported")
             async with open_as(Role.VIEWER) as viewer:
                 (child,) = await viewer.children("demo")
             await person.send(SessionStop(subject="demo", data=CommandData(by="ann")), 20)
-            await eventually(lambda: _is(person, child.child, State.STOPPED), 20, "the child is stopped too")
+            await eventually(lambda: _is(person, child.child, State.STOPPED), message="the child is stopped too")
     types = ["user.message", "child.start", "child.result"]
     assert [event.type for event in await _history(open_as, "demo")][:3] == types
 

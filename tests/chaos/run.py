@@ -19,6 +19,7 @@ from tests.chaos.final import at_rest, attended, connections, hear_outcomes, not
 from tests.chaos.injector import Injector
 from tests.chaos.processes import Cast, prepare
 from tests.chaos.server import ChaosServer, Durability
+from tests.waiting import PATIENCE_S
 from workers.testing.patience import stretch
 
 PLACES = ("controller-1", "controller-2", "worker-1", "worker-2", "writer-1", "writer-2", "reader-1", "person-1")
@@ -85,7 +86,7 @@ async def _play(plan: Plan, server: ChaosServer, recorder: record.Recorder) -> N
     try:
         seed = f"{plan.seed}/{plan.durability}/{plan.family}"
         async with Cast(PLACES, server.running, server.login, seed, plan.folder, recorder) as cast:
-            async with redis.Redis.from_url(server.running.url, socket_timeout=5.0) as client:
+            async with redis.Redis.from_url(server.running.url, socket_timeout=PATIENCE_S) as client:
                 await until(lambda: attended(client, 4), REST_S)
             injector = Injector(plan.chance("crashes"), server, cast, recorder)
             try:
@@ -93,7 +94,7 @@ async def _play(plan: Plan, server: ChaosServer, recorder: record.Recorder) -> N
             finally:
                 await injector.heal()
             await cast.settle(REST_S)
-            async with redis.Redis.from_url(server.running.url, socket_timeout=5.0) as client:
+            async with redis.Redis.from_url(server.running.url, socket_timeout=PATIENCE_S) as client:
                 await _end(client, cast, recorder)
                 names = sorted(path.stem for path in plan.folder.glob("*.log"))
                 for name in names:

@@ -62,7 +62,7 @@ async def test_everysec_loses_the_last_second() -> None:
             written.append(time.monotonic())
             return written[-1] - written[0] > 2.5
 
-        await eventually(write_on, 20)
+        await eventually(write_on)
         keeps = await crash(server)
         assert keeps is not None
         left = await server.command("LRANGE", "log", 0, -1)
@@ -82,7 +82,7 @@ async def test_rdb_loses_what_came_after_the_snapshot() -> None:
             """A snapshot was taken since."""
             return server.saved_at > began
 
-        await eventually(saved, 20)
+        await eventually(saved)
         await server.command("SET", "k", "new")
         keeps = await crash(server)
         assert keeps == server.saved_at
@@ -108,7 +108,7 @@ async def test_a_lost_disk_keeps_it_from_writing() -> None:
             """A write is refused."""
             return "MISCONF" in str(await server.command("SET", "k", "v"))
 
-        await eventually(refused, 20)
+        await eventually(refused)
         await server.find_disk()
         assert await server.command("SET", "k", "v") is True
 

@@ -365,7 +365,7 @@ async def test_the_health_check_of_redis_asks_redis(stage: Stage) -> None:
     """It is bad while nothing listens and with a wrong password, and good when the server answers."""
     assert not await stage.healthy("redis")
     await stage.start("redis")
-    await eventually(stage.answers, 10, "redis answers")
+    await eventually(stage.answers, message="redis answers")
     assert await stage.healthy("redis")
     assert not await stage.healthy("redis", REDISCLI_AUTH="wrong")
 
@@ -376,14 +376,14 @@ async def test_the_health_check_of_redis_asks_redis(stage: Stage) -> None:
 async def test_every_service_starts_from_the_file_and_a_session_goes_through(stage: Stage) -> None:
     """Everything with the environment of the file: health checks turn good, a session is answered and seen over HTTP."""
     await stage.start("redis")
-    await eventually(stage.answers, 10, "redis answers")
+    await eventually(stage.answers, message="redis answers")
     assert (stage.folder / "data" / "appendonlydir").is_dir()
     assert not await stage.healthy("worker")
     assert not await stage.healthy("provider")
     for name in ("provider", "controller", "worker", "gateway"):
         await stage.start(name)
     for name in ("provider", *_OURS):
-        await eventually(partial(stage.healthy, name), 40, f"{name} is healthy")
+        await eventually(partial(stage.healthy, name), message=f"{name} is healthy")
     await stage.tidings("start", "sea", "--message", "Why is the sea salt?")
     await stage.tidings("wait", "sea", "--timeout", "40")
     history = [json.loads(line) for line in (await stage.tidings("history", "sea", "--json")).splitlines()]

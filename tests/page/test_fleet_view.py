@@ -112,7 +112,7 @@ async def test_a_row_stays_where_it_is_while_it_waits_and_runs(house: House, scr
     async def moved() -> bool:
         return bool(await names.evaluate_all(PLACES) == ["bee", "ant"])
 
-    await eventually(moved, 20)
+    await eventually(moved)
 
 
 async def test_who_comes_back_finds_the_session_selected(house: House, screens: Screens) -> None:

@@ -26,7 +26,7 @@ async def test_a_gateway_that_comes_back(house: House, screens: Screens) -> None
     await expect(page.locator(".link")).to_have_text("offline")
     for text in ("two", "three"):
         await house.fleet.say("sea", text)
-        await eventually(partial(_answered, house, text), 20)
+        await eventually(partial(_answered, house, text))
     await house.open_gateway()
     await expect(page.locator(".event.agent").last).to_contain_text("You said: three")
     await expect(page.locator(".banner")).to_be_hidden()
@@ -91,7 +91,7 @@ async def test_who_comes_while_the_gateway_has_no_redis(make_server: MakeServer,
     await house.fleet.start("sea", "one")
     await house.fleet.until("sea", State.AWAITING_INPUT)
     server.kill()
-    await eventually(lambda: not house.gateway.gateway.hub.bus.connected, 20)
+    await eventually(lambda: not house.gateway.gateway.hub.bus.connected)
     pages = [await screens.open(address) for address in (house.at("/"), house.session("sea"))]
     for page in pages:
         await expect(page.locator(".banner")).to_contain_text("The gateway has lost its Redis.")
@@ -158,9 +158,9 @@ async def test_a_page_that_nobody_looks_at_lets_its_connection_go(house: House, 
     page = await screens.open(house.session("sea"), script=hide)
     await expect(page.locator(".event.agent")).to_have_count(1)
     await page.evaluate("look(true)")
-    await eventually(lambda: not house.gateway.gateway.hub.session_viewers, 20)
+    await eventually(lambda: not house.gateway.gateway.hub.session_viewers)
     await house.fleet.say("sea", "two")
-    await eventually(partial(_answered, house, "two"), 20)
+    await eventually(partial(_answered, house, "two"))
     await page.evaluate("look(false)")
     await expect(page.locator(".event.agent").last).to_contain_text("You said: two")
     assert await offsets(page) == [1, 2, 3, 4]

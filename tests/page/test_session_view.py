@@ -179,7 +179,7 @@ async def test_what_becomes_of_a_child_before_the_stream_begins_is_shown(open_ho
     house = await open_house(agent=Parent, concurrency=3)
     house.fleet.script("429:retry-after=50,contains=do sources")
     await house.fleet.start("team", "find out")
-    child = await eventually(partial(_waiting_child, house), 20)
+    child = await eventually(partial(_waiting_child, house))
     held, going_on = asyncio.Event(), asyncio.Event()
 
     async def hold(route: Route) -> None:
@@ -211,9 +211,9 @@ async def test_events_that_are_gone_leave_a_line(house: House, screens: Screens)
     """What was taken out of the log is said to be missing, in its place."""
     await house.fleet.start("sea", "one")
     for count, text in enumerate(("two", "three"), 1):
-        await eventually(partial(_answered, house, 2 * count), 20)
+        await eventually(partial(_answered, house, 2 * count))
         await house.fleet.say("sea", text)
-    await eventually(partial(_answered, house, 6), 20)
+    await eventually(partial(_answered, house, 6))
     link = house.fleet.bus._link
     log = link.names.log("events", "sea")
     await link.connection.commands.xdel(log, "4-0")

@@ -110,7 +110,7 @@ async def test_workers_and_controllers_attend(bus: Bus, monkeypatch: pytest.Monk
         roll = await bus.roll()
         return len(roll) == 2 and not any(one.presence.starting for one in roll)
 
-    await eventually(both, 20, "both are on the roll")
+    await eventually(both, message="both are on the roll")
     one, other = (attendant.presence for attendant in await bus.roll())
     assert (one.role, one.name, one.concurrency, one.model) == (Role.CONTROLLER, "c1", 0, None)
     assert (other.role, other.name, other.concurrency, other.model) == (Role.WORKER, "w1", 3, "openai/x")

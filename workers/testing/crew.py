@@ -14,6 +14,7 @@ from workers.controller import Controller
 from workers.llm import close_litellm
 from workers.settings import Settings, load_settings
 from workers.testing.clock import Clock
+from workers.testing.patience import stretch
 from workers.testing.warmup import API_KEY, warm_up
 from workers.worker import Worker
 
@@ -27,7 +28,7 @@ QUICK: Mapping[str, object] = {
     "controller_poll_s": 0.05,
     "visibility_s": 0.5,
     "grace_s": 0.5,
-    "llm_timeout_s": 5.0,
+    "llm_timeout_s": 5.0 * stretch(),
 }
 """Settings of a fleet where they differ from the defaults; the plan of the retries does not."""
 

@@ -231,7 +231,7 @@ async def terminal(server_bus: Bus, request: pytest.FixtureRequest) -> AsyncIter
 @pytest.mark.process
 async def test_a_terminal_gets_a_view_over_the_whole_screen(terminal: Terminal) -> None:
     """It draws the sessions, quits at a key, and leaves the terminal as it was."""
-    await eventually(lambda: terminal.shows("needs you"), 20)
+    await eventually(lambda: terminal.shows("needs you"))
     assert terminal.shows("\x1b[?1049h")
     terminal.press("q")
     assert await asyncio.wait_for(terminal.process.wait(), PATIENCE_S) == 0
@@ -245,7 +245,7 @@ async def test_a_view_that_is_interrupted_leaves_the_terminal_as_it_was(
     terminal: Terminal, number: signal.Signals | None, code: int
 ) -> None:
     """The exit code says by what."""
-    await eventually(lambda: terminal.shows("needs you"), 20)
+    await eventually(lambda: terminal.shows("needs you"))
     if number is None:
         terminal.press("\x03")
     else:
@@ -258,6 +258,6 @@ async def test_a_view_that_is_interrupted_leaves_the_terminal_as_it_was(
 @pytest.mark.parametrize("terminal", [signal.SIG_DFL, signal.SIG_IGN], ids=["by-itself", "under-nohup"], indirect=True)
 async def test_a_view_ends_with_its_terminal(terminal: Terminal) -> None:
     """A window that is closed leaves no process behind, also where SIGHUP was ignored by who opened it."""
-    await eventually(lambda: terminal.shows("needs you"), 20)
+    await eventually(lambda: terminal.shows("needs you"))
     terminal.hang_up()
     assert await asyncio.wait_for(terminal.process.wait(), PATIENCE_S) == -signal.SIGHUP

@@ -108,4 +108,4 @@ async def test_numbers(bus: Bus) -> None:
                 assert line in text, line
             return 'tidings_gateway_frames_total{stream="fleet"}' in text
 
-        await eventually(counted, 10)
+        await eventually(counted)

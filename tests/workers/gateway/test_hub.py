@@ -101,7 +101,7 @@ async def test_what_could_not_be_read_is_read_later(hub: Hub, bus: Bus, monkeypa
     await hub._read("idle")
     assert hub._unread == {"idle"}
     monkeypatch.setattr(bus, "status", status)
-    await eventually(lambda: not hub._unread, 10)
+    await eventually(lambda: not hub._unread)
     await hub._read("nobody")
     assert hub.ledger.get("nobody") is None
 

@@ -77,7 +77,7 @@ async def test_the_fleet_and_who_asks(bus: Bus) -> None:
             assert fleet.gateways
             return fleet
 
-        fleet = await eventually(with_gateway, 10)
+        fleet = await eventually(with_gateway)
         assert (fleet.by_state, fleet.sessions) == ({State.AWAITING_INPUT: 1}, 1)
         assert fleet.gateways[0].name == "g1"
     assert [one.presence.name for one in await bus.roll()] == []
@@ -141,7 +141,7 @@ async def test_while_redis_is_away(make_server: MakeServer) -> None:
         async def back() -> bool:
             return (await caller.get("/api/sessions/sea")).status_code == 200
 
-        await eventually(back, 10)
+        await eventually(back)
 
 
 async def test_no_more_streams_than_are_allowed(bus: Bus) -> None:
@@ -234,5 +234,5 @@ async def test_who_does_not_read_is_let_go_at_last(bus: Bus) -> None:
             await eventually(lambda: hub.counts.stalled)
             assert hub.counts.stalled == 1
             await eventually(lambda: len(hub.session_viewers) == 1)
-            await eventually(lambda: reader.offsets == list(range(1, offset + 1)), 20)
+            await eventually(lambda: reader.offsets == list(range(1, offset + 1)))
             writer.close()

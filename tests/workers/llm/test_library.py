@@ -79,6 +79,7 @@ def test_loading_quiets_its_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (logger.level, chatty.level) == (logging.WARNING, logging.WARNING)
 
 
+@pytest.mark.full
 def test_only_our_redaction_is_at_work() -> None:
     """It stands before litellm's loggers, whoever imported that first; its own, which held the loop for seconds, is off here."""
     code = (

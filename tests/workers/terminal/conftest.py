@@ -50,7 +50,7 @@ class Watching:
             assert without is None or without not in self.text, self.text
             return True
 
-        await eventually(seen, 10)
+        await eventually(seen)
 
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other."""
