@@ -348,10 +348,10 @@ async def test_a_report_is_made_once_whatever_becomes_of_the_controller(redis_ur
             reached.set()
             await asyncio.Event().wait()
 
-        async def submitting(command: object) -> object:
+        async def submitting(command: object, **more: object) -> object:
             if before == "the report":
                 await hang()
-            return await submit(command)
+            return await submit(command, **more)
 
         async def deciding(snapshot: object, decision: object) -> object:
             if "reported" in getattr(decision, "fields"):  # noqa: B009 - an object is all that the signature promises
