@@ -259,7 +259,8 @@ class Sessions:
         Raises:
             TypeError: something other than an event was passed; notices never enter the history.
             ValueError: an event is of another session, or one id is there twice.
-            LeaseLost: the session was taken away; nothing was written, unless by a try before whose answer was lost.
+            LeaseLost: the session was taken away, or the server has lost what was read; nothing was written, unless by a try
+                before whose answer was lost.
             SchemaMismatch: another version has written the record.
             SpoiledLog: something else wrote into the log; nothing was written.
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
@@ -317,7 +318,7 @@ class Sessions:
         Raises:
             TypeError: something other than a notice is to be published.
             ValueError: the trigger does not release, or a notice is of another session.
-            LeaseLost: it was taken away before; nothing was written.
+            LeaseLost: it was taken away before, or the server has lost what was read; nothing was written.
             SchemaMismatch: another version has written the record.
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             Unreachable: the server does not answer; the lease runs out by itself.

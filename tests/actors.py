@@ -30,6 +30,7 @@ from bus import (
     Wait,
     WorkerRef,
 )
+from bus.lease import ALL_READ
 from tests.waiting import eventually
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
@@ -135,4 +136,4 @@ async def revoke(bus: Bus, session: str = "s", to: State = State.PAUSED) -> None
 
 def finished() -> Release:
     """Return the release of an agent that is done."""
-    return Release(Trigger.FINISH, read=10**9)
+    return Release(Trigger.FINISH, read=ALL_READ)

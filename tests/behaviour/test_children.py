@@ -348,7 +348,7 @@ async def test_a_report_is_made_once_whatever_becomes_of_the_controller(redis_ur
             reached.set()
             await asyncio.Event().wait()
 
-        async def submitting(command: object, **more: bool) -> object:
+        async def submitting(command: object, **more: object) -> object:
             if before == "the report":
                 await hang()
             return await submit(command, **more)

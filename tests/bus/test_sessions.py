@@ -196,6 +196,14 @@ async def _publish(bus: Bus, claim: Claim) -> None:
     await publish_notice(bus._link, actors.retry(claim.session), Seat(claim, 0, actors.limited()))
 
 
+async def _append_after_3(bus: Bus, claim: Claim) -> None:
+    await bus.append(claim, [actors.answer("s")], 3)
+
+
+async def _release_after_3(bus: Bus, claim: Claim) -> None:
+    await bus.release(claim, Release(Trigger.YIELD, read=3))
+
+
 @pytest.mark.parametrize("write", [_append, _release, _publish])
 async def test_a_stale_worker_writes_nothing(bus: Bus, write: Callable[[Bus, Claim], Awaitable[None]]) -> None:
     """Not after a revoke, and not after another worker has taken over."""
@@ -213,6 +221,24 @@ async def test_a_stale_worker_writes_nothing(bus: Bus, write: Callable[[Bus, Cla
     assert await bus.status("s") == before
     await write(bus, heir)
     assert await bus.status("s") != before
+
+
+@pytest.mark.parametrize("write", [_append_after_3, _release_after_3])
+async def test_nothing_is_added_to_a_log_that_lost_what_was_read(
+    bus: Bus, raw: Redis, names: Names, write: Callable[[Bus, Claim], Awaitable[object]]
+) -> None:
+    """A server that lost its last writes may have kept the lease: the worker's work rests on what is in no history any more."""
+    claim = await actors.hold(bus)
+    await bus.append(claim, [actors.answer("s", id=f"e{number}") for number in (1, 2, 3)], 0)
+    kept: Any = await raw.xrange(names.log("events", "s"), count=1)
+    await raw.delete(names.log("events", "s"))
+    await raw.xadd(names.log("events", "s"), kept[0][1], id=kept[0][0])
+    await raw.hset(names.record("s"), "events", 1)
+    before = await bus.status("s")
+    with pytest.raises(LeaseLost):
+        await write(bus, claim)
+    assert await bus.status("s") == before
+    assert (await bus.release(claim, Release(Trigger.HAND_BACK, read=ALL_READ))).state is State.QUEUED
 
 
 # appending

@@ -59,9 +59,10 @@ class Actor:
                 os.kill(self.pid, number)
 
     def end(self, number: signal.Signals) -> None:
-        """Have it end."""
-        self.wanted = True
-        self.send(number)
+        """Have it end. It is told once: a second SIGTERM may meet what cannot take it any more."""
+        told, self.wanted = self.wanted, True
+        if not told or number is not signal.SIGTERM:
+            self.send(number)
 
     def close(self) -> int:
         """Let go of it after its end; returns its exit code."""

@@ -7,6 +7,8 @@
 local why = unfit(KEYS[1], 'events')
 if why then return why end
 if not holds(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then return {'stale'} end
+-- The server has lost what its writer has read and kept the lease: what rests on that must not follow the rest.
+if tonumber(ARGV[5]) > tonumber(redis.call('HGET', KEYS[1], 'events') or 0) then return {'stale'} end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. ARGV[5] .. '-0', '+')) do
   if entry[2][2] == ARGV[6] then return {'ok', tonumber(string.match(entry[1], '^%d+'))} end
 end

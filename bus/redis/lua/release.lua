@@ -6,18 +6,22 @@
 --       15 channel that wakes workers  16 id, 17 head, 18 tail of session.state
 --       19 tail to use when somebody spoke meanwhile and the session is queued again  20 children that the agent waits for
 --       21 picture without what is waited for or has failed  then id, payload for each further notice
--- Returns {'ok', state, version} | {'stale'} | {'schema', number} | {'unreadable'}
+-- Returns {'ok', state, version} | {'stale'}: it is not held so, or its events end before what was read | {'schema', number} | {'unreadable'}
 local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
 if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'status', 'said', 'commands', 'handled', 'children')
 if unable then return unable end
-local held = redis.call('HMGET', KEYS[1], 'lease', 'released', 'state', 'said', 'commands', 'handled', 'version', 'parent', 'children')
+local held = redis.call('HMGET', KEYS[1], 'lease', 'released', 'state', 'said', 'commands', 'handled', 'version', 'parent', 'children',
+  'events')
 if not holds(KEYS[1], ARGV[2], ARGV[3], ARGV[4]) then
   if held[1] == ARGV[3] and held[2] == ARGV[3] then return {'ok', held[3], tonumber(held[7])} end
   return {'stale'}
 end
+-- The server has lost what the worker has read: what is said under those offsets is not read. 2^53 - 1 is all that there is.
+local read, last = tonumber(ARGV[6]), countable(held[10]) and tonumber(held[10] or 0) or math.huge
+if read < 2 ^ 53 - 1 and read > last then return {'stale'} end
 local now, to, tail, why = now_ms(), ARGV[5], ARGV[18], ARGV[11]
-local unread = tonumber(held[4] or 0) > tonumber(ARGV[6])
+local unread = tonumber(held[4] or 0) > read
 if unread and (to == 'awaiting_input' or to == 'finished' or to == 'error') then
   to, tail, why = 'queued', ARGV[19], 'somebody spoke while the run was closing'
 end

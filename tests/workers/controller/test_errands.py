@@ -35,6 +35,7 @@ from bus import (
     UnknownSession,
     WorkerRef,
 )
+from bus.lease import ALL_READ
 from workers.controller.decision import Rules, decide
 from workers.controller.errands import AGAIN_S, Errands, fitting
 
@@ -71,7 +72,7 @@ async def family(*said: str) -> AsyncIterator[tuple[Bus, Sent, Snapshot]]:
         assert (claim.parent, claim.name) == ("p", "helper")
         events: Sequence[Event] = [AgentMessage(subject="c", data=AgentMessageData(text=text)) for text in said]
         await bus.append(claim, events, 1)
-        await bus.release(claim, Release(Trigger.YIELD, read=99, why="the turn is over"))
+        await bus.release(claim, Release(Trigger.YIELD, read=ALL_READ, why="the turn is over"))
         snapshot = await bus.snapshot("c")
         assert snapshot is not None
         yield bus, Sent(bus), snapshot

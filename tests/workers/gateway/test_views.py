@@ -100,7 +100,7 @@ def test_however_many_processes_there_are_the_fleet_fits_into_a_frame() -> None:
     """Those that live come first, those that are left out are counted; a process names some of its sessions."""
     held = tuple(f"session-{number:04}" for number in range(1000))
     false = [
-        Attendant(Presence(role=Role.WORKER, name=f"false-{number}" + "x" * 3000, sessions=held), NOW, live=False)
+        Attendant(Presence(role=Role.WORKER, name=f"false-{number}" + "x" * 150, sessions=held), NOW, live=False)
         for number in range(1000)
     ]
     true = Attendant(Presence(role=Role.CONTROLLER, name="c1"), NOW, live=True)
