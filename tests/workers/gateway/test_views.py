@@ -101,14 +101,14 @@ def test_however_many_processes_there_are_the_fleet_fits_into_a_frame() -> None:
     held = tuple(f"session-{number:04}" for number in range(1000))
     false = [
         Attendant(Presence(role=Role.WORKER, name=f"false-{number}" + "x" * 150, sessions=held), NOW, live=False)
-        for number in range(1000)
+        for number in range(3000)
     ]
     true = Attendant(Presence(role=Role.CONTROLLER, name="c1"), NOW, live=True)
     fleet = fleet_view(NOW, {}, [*false, true], Charts(NOW).view(NOW))
     view = FleetView.model_validate_json(as_json(fleet))
     assert len(as_json(fleet)) < LIMIT + 10_000
     assert [one.name for one in view.controllers] == ["c1"]
-    assert view.left_out == 1000 - len(view.workers) > 0
+    assert view.left_out == 3000 - len(view.workers) > 0
     assert (view.workers[0].held, view.workers[0].sessions) == (1000, list(held[:SESSIONS]))
 
 
