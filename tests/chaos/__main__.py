@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from tests.chaos.faults import Family
 from tests.chaos.run import Plan, run
 from tests.chaos.server import Durability
 from tests.servers import redis_binary, valkey_binary
+from workers.testing.tied import end_with
 
 SECONDS = 8.0
 _GRACE_S = 240.0
@@ -29,6 +32,8 @@ _GRACE_S = 240.0
 def main(arguments: Sequence[str]) -> int:
     """Do the runs that are asked for; returns 0 where none found anything."""
     options = _parser().parse_args(arguments)
+    if options.tied:
+        threading.Thread(target=end_with, args=(0,), name="chaos-tie", daemon=True).start()
     if options.runs == 1 and len(options.mode) == 1 and len(options.family) == 1:
         return _one(options)
     return _many(options)
@@ -50,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--valkey", action="store_true", help="on Valkey in place of redis-server")
     parser.add_argument("--folder", type=Path, default=None, help="where runs are recorded")
+    parser.add_argument("--tied", action="store_true", help="end when standard input does")
     return parser
 
 
@@ -111,21 +117,25 @@ def _many(options: argparse.Namespace) -> int:
     first = random.randrange(10**6) if options.seed is None else options.seed
     plans = [(mode, family, first + index) for index, mode, family in product(range(options.runs), options.mode, options.family)]
     found: Counter[tuple[str, bool]] = Counter()
+    # Each run reads from this, and ends when we do, however that is.
+    tie, ours = os.pipe()
     with ThreadPoolExecutor(options.jobs) as pool:
-        for (mode, family, _), failed in zip(plans, pool.map(lambda plan: _apart(options, *plan), plans), strict=True):
+        for (mode, family, _), failed in zip(plans, pool.map(lambda plan: _apart(options, tie, *plan), plans), strict=True):
             found[f"{mode} {family}", failed] += 1
+    os.close(tie)
+    os.close(ours)
     for name in sorted({name for name, _ in found}):
         print(f"{name:20} {found[name, False] + found[name, True]:4} runs, {found[name, True]:4} with violations")
     return int(any(failed for _, failed in found))
 
 
-def _apart(options: argparse.Namespace, mode: Durability, family: Family, seed: int) -> bool:
+def _apart(options: argparse.Namespace, tie: int, mode: Durability, family: Family, seed: int) -> bool:
     """Do one run in a process of its own; returns whether it found something."""
     words = [sys.executable, "-m", "tests.chaos", f"--seconds={options.seconds}", f"--seed={seed}", f"--mode={mode}"]
-    words += [f"--family={family}", *(["--valkey"] if options.valkey else [])]
+    words += ["--tied", f"--family={family}", *(["--valkey"] if options.valkey else [])]
     words += [f"--folder={options.folder}"] if options.folder else []
     try:
-        ended = subprocess.run(words, capture_output=True, text=True, timeout=options.seconds + _GRACE_S, check=False)
+        ended = subprocess.run(words, stdin=tie, capture_output=True, text=True, timeout=options.seconds + _GRACE_S, check=False)
     except subprocess.TimeoutExpired:
         print(f"SEED={seed} MODE={mode} FAMILY={family}: did not end", flush=True)
         return True

@@ -75,6 +75,7 @@ from workers.controller import Controller
 from workers.llm import Llm
 from workers.log import configure_logging
 from workers.settings import Settings
+from workers.testing.tied import end_with
 from workers.worker import Worker
 
 LEASE = 1.5
@@ -230,7 +231,7 @@ def _lease(claim: Claim) -> dict[str, Any]:
 
 def main(order: Order, tie: Connection) -> None:
     """Run one actor until it is told to end (SIGTERM); its exit code is 1 where it ends by itself."""
-    threading.Thread(target=_end_with, args=(tie,), name="chaos-tie", daemon=True).start()
+    threading.Thread(target=end_with, args=(tie.fileno(),), name="chaos-tie", daemon=True).start()
     log = os.open(order.folder / f"{order.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)
@@ -243,13 +244,6 @@ def main(order: Order, tie: Connection) -> None:
     gc.collect()
     if left := [file for file in open_files() if file not in before]:
         recorder.note(record.Left(kind="file", count=len(left), what=", ".join(left)))
-
-
-def _end_with(tie: Connection) -> None:
-    """Wait for the other end of the tie to close, and end this process there and then."""
-    with contextlib.suppress(EOFError, OSError):
-        tie.recv_bytes()
-    os._exit(1)
 
 
 def open_files() -> list[str]:
@@ -399,8 +393,8 @@ _MANY = 80
 async def _tell(bus: Noting, claim: Claim, chance: random.Random) -> None:
     """Renew, with a picture that shows a wait now and then, and a notice of it."""
     waiting = chance.random() < 0.3
-    # Now and then more of them than are retained.
-    for _ in range(chance.choices((1, _MANY), (20, 1))[0] if waiting else 0):
+    # Enough of them that an answer to one is lost, and now and then more than are retained.
+    for _ in range(chance.choices((3, _MANY), (50, 1))[0]):
         data = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
         await bus.publish(LlmRetry(subject=claim.session, source=f"worker/{claim.worker.name}", data=data))
     renewal = await bus.renew(claim, Picture(model="none", waits={"agent": _waiting()} if waiting else {}))

@@ -49,3 +49,13 @@ def test_what_is_promised_is_kept_by_each_server(mode: str, seed: int) -> None:
     """What is lost is a whole tail, and is told; of a flushed server too."""
     ended = chaos("--seconds=5", f"--seed={seed}", f"--mode={mode}")
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.full
+@pytest.mark.process
+@pytest.mark.timeout(LONGEST_S)
+@pytest.mark.parametrize("seed", [901, 902])
+def test_a_loss_between_reading_and_writing_is_met(seed: int) -> None:
+    """A worker goes on with what the server has lost meanwhile (901), a reader with a picture of it (902): both were found so."""
+    ended = chaos("--seconds=8", f"--seed={seed}", "--mode=rdb", "--family=server")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
