@@ -577,6 +577,9 @@ class _Reader:
             note(record.Delivered(reader=name, session=message.subject, message=record.Text.of(message), picture=picture))
             self._places[message.subject] = (message.epoch or "", message.offset or 0)
             self._cursor = message.cursor
+            if self._chance.random() < 0.02:
+                # So slow that more may come meanwhile than waits for it.
+                await asyncio.sleep(0.4)
 
 
 _PARTS: dict[str, Callable[[Noting, Order, asyncio.Event], Coroutine[Any, Any, None]]] = {

@@ -27,6 +27,7 @@ RULES = {
     "history.kept": "an acknowledged event is there, as far as the durability promises",
     "history.place": "an acknowledged event is at the offset that was acknowledged, and alone there",
     "history.tail": "what a fault takes of a history is its tail",
+    "history.read": "an answer has read what lies before it, and nothing that was lost",
     "history.order": "what was acknowledged before something else was begun lies before it",
     "history.step": "the events of a step are there together or not at all",
     "history.deleted": "of a deleted session no log is left",

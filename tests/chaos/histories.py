@@ -20,6 +20,7 @@ def check_histories(trail: Trail) -> Iterator[Violation]:
             continue
         history = _History(trail, final)
         yield from history.log()
+        yield from history.read()
         yield from history.written()
         yield from history.kept()
         yield from history.order()
@@ -51,6 +52,15 @@ class _History:
             if count > 1:
                 places = [text.offset for text in final.history if text.id == id_]
                 yield self._violation("history.once", f"event {id_} once", f"it lies at {places}", *self._of(id_))
+
+    def read(self) -> Iterator[Violation]:
+        """No answer has read what lies at its own place or beyond it: that was another log."""
+        for text in self._final.history:
+            read = data_of(text).get("read") if text.type == "agent.message" else None
+            if isinstance(read, int) and read >= text.offset:
+                yield self._violation(
+                    "history.read", f"an answer to what lies before offset {text.offset}", f"{text}", *self._of(text.id)
+                )
 
     def written(self) -> Iterator[Violation]:
         """Nothing is in the history that was not written, and it says what was written."""

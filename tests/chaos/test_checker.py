@@ -426,6 +426,11 @@ HISTORIES: dict[str, Case] = {
         between(3.4),
         between(3.25),
     ),
+    "read in a log that was lost": (
+        "history.read",
+        [UNREAD, UNRELEASED, *appended(9.0, "k9", event(5, "a9", read=5)), ends(*HISTORY, event(5, "a9", read=5))],
+        [UNREAD, UNRELEASED, *appended(9.0, "k9", event(5, "a9", read=4)), ends(*HISTORY, event(5, "a9", read=4))],
+    ),
     "half a step": (
         "history.step",
         [*queued(ready=True), ends(*HISTORY[:2]), crash(4.5, 3.0)],
