@@ -154,4 +154,4 @@ class SessionTable(ScrollView, can_focus=True):
         """Scroll as far as it takes to have the selected row in sight."""
         top, height = self.scroll_offset.y, max(1, self.size.height)
         if not top <= self._index < top + height:
-            self.scroll_to(y=self._index if self._index < top else self._index - height + 1, animate=False)
+            self.scroll_to(y=self._index if self._index < top else self._index - height + 1, animate=False, force=True)

@@ -16,6 +16,7 @@ from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park, retry
 from tests.workers.terminal.conftest import watch
 from workers.board import Row
+from workers.terminal.table import SessionTable
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 
@@ -231,6 +232,18 @@ async def test_thousands_of_sessions_stay_usable(memory_bus: Bus, count: int) ->
         await view.sees(f"s{count - 10:04}", without=last)
         await view.press("home", "pagedown")
         await view.sees("s0010")
+
+
+async def test_the_end_is_in_sight_however_early_it_is_asked_for(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the table has no scrollbar yet: it gets one when the screen is laid out for the rows that came."""
+    monkeypatch.setattr(SessionTable, "allow_vertical_scroll", False)
+    async with watch(memory_bus) as view:
+        for number in range(50):
+            view.feed.board.put(Row(f"s{number:04}", state=State.AWAITING_INPUT))
+        view.feed.changes += 1
+        await view.sees("50 sessions", "s0000")
+        await view.press("end")
+        await view.sees("› s0049")
 
 
 async def test_a_lost_connection_is_said_and_repairs_itself(make_server: MakeServer) -> None:
