@@ -313,9 +313,9 @@ def _read(fields: Mapping[bytes, bytes], name: str, convert: Callable[[str], T])
         raise InvalidMessage(f"{name}: {explain(error)}") from None
     except InvalidMessage as error:
         raise InvalidMessage(f"{name}: {error}") from None
-    except (ValueError, OverflowError, OSError) as error:
+    except (ValueError, OverflowError, OSError):
         # These quote the value, which may be anything; so neither their text nor they go along.
-        raise InvalidMessage(f"{name}: {type(error).__name__}") from None
+        raise InvalidMessage(f"{name}: cannot be read") from None
 
 
 def _name(value: str) -> str:

@@ -110,6 +110,15 @@ class AnswerTooLong(BrokenAnswer):
         )
 
     @classmethod
+    def in_parts(cls, most: int) -> AnswerTooLong:
+        """Make the error for an answer of more objects, lists or lines than can be read at once."""
+        return cls(
+            f"the answer has more than {most} objects and lists, or too many lines, to be read at once",
+            Reason.SERVER_ERROR,
+            "Ask for a shorter answer or raise TIDINGS_MAX_ANSWER_BYTES, then resume.",
+        )
+
+    @classmethod
     def in_seconds(cls, most: float) -> AnswerTooLong:
         """Make the error for a stream that goes on for longer than this."""
         return cls(

@@ -168,7 +168,8 @@ class Settings(BaseSettings):
         64 * 1024 * 1024,
         ge=1024,
         le=1024 * 1024 * 1024,
-        description="Most bytes of the body of one answer, plain or streaming, decompressed; a longer one is an error.",
+        description="Most bytes of one answer, decompressed; a plain one, and each event of a stream, may have an eighth."
+        " A longer one is an error.",
     )
 
     attempts: Annotated[int, Flag(_RETRIES, "N")] = Field(6, ge=1, le=100, description="Requests of one run, the first included.")

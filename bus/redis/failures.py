@@ -115,8 +115,10 @@ class Failures:
     def _greeting_denied(self, reason: str) -> str:
         if self.address.options.keys() & {"username", "password"}:
             return f"refuses the user name or the password ({reason}): correct them in the address"
+        # In words: an example would look like a secret, and be redacted where it is logged.
         return (
-            f"asks for a password ({reason}): put it into the address, as in redis://:password@host or redis://user:password@host"
+            f"asks for a password ({reason}): put the user name and the password into the address, before the host, "
+            "with a colon between them and an @ behind them"
         )
 
     def _access_denied(self, text: str) -> AccessDenied:

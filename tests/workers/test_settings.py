@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from bus.lease import LEASE_S
 from bus.messages import PAYLOAD_LIMIT
+from workers.redaction import redact
 from workers.retry import RetryPlan
 from workers.settings import (
     BadSetting,
@@ -136,6 +137,7 @@ def test_an_address_of_a_provider_holds_no_credentials(address: str) -> None:
     with pytest.raises(BadSetting, match=r"--api-base \(TIDINGS_API_BASE\): .*OPENAI_API_KEY") as caught:
         load_settings({"api_base": address})
     assert "hunter" not in str(caught.value)
+    assert redact(str(caught.value)) == str(caught.value)
     assert load_settings({"api_base": "https://api/v1/@scope?user=a@b"}).api_base
 
 

@@ -4,11 +4,12 @@ The bounds hold inside `bounded`, in the one place through which the routes of l
 httpx and httpx2, which are wrapped once for the process. A request from elsewhere (a tool, somebody's own client) passes
 through them untouched. docs/providers.md names the routes that go another way.
 
-- An answer (a status below 300, plain or streaming) that goes beyond its bound ends in `AnswerTooLong`; so does a single event
-  of a stream beyond an eighth of it.
+- An answer (a status below 300) that goes beyond its bound ends in `AnswerTooLong`. So does one document of it, which is a whole
+  plain answer or one event of a stream: beyond an eighth of the bytes, or of more objects, lists or lines than a library takes
+  apart while the worker's leases hold. What is read at once holds the event loop.
 - The body of any other status is cut at `ERROR_BYTES`, without a secret at the cut. Status and headers are as they were, so
   that it is judged like a short one.
-- Of compressed bodies the decoded bytes count. They are inflated in pieces, with a turn for the event loop after each.
+- Of compressed bodies the decoded bytes count. All are passed on in pieces, with a turn for the event loop after each.
 - The connection of what is cut is closed, and the rest of it never read.
 """
 
@@ -41,20 +42,30 @@ _CODINGS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """What is asked for and understood, with zlib's window bits. Libraries for brotli and zstd do not all decode in pieces."""
 
 _BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_ENDS: Final = (("text/event-stream", _BLANK_LINES), ("ndjson", (b"\n",)), ("jsonl", (b"\n",)), ("stream+json", (b"\n",)))
+"""What ends a document, by a part of the content type."""
+
+_BYTES_PER_PART: Final = 2048
+"""A document may have one object or list for each so many bytes of the bound, 32,768 by default: litellm and the SDKs under it
+spend 0.1 ms on one, so that the largest takes some three seconds."""
+
+_COPIED: Final = 2**31
+"""Most bytes that are copied for one document: OpenAI's SDK copies what it has of an event at each further line."""
 
 Decode = Callable[[bytes], Iterator[bytes]]
 
-_most: ContextVar[int | None] = ContextVar("tidings_most_answer_bytes", default=None)
+_most: ContextVar[tuple[int, bool] | None] = ContextVar("tidings_most_answer_bytes", default=None)
 
 
 @contextlib.contextmanager
-def bounded(most: int) -> Iterator[None]:
+def bounded(most: int, *, streaming: bool = True) -> Iterator[None]:
     """Bound each answer that is asked for inside, in this task and in threads that get its context.
 
     Args:
         most: bytes of one answer, decoded.
+        streaming: whether a stream is asked for; anything else may have an eighth, also where it is answered with a stream.
     """
-    token = _most.set(most)
+    token = _most.set((most, streaming))
     try:
         yield
     finally:
@@ -81,11 +92,11 @@ def _wrap(transport: type, name: str, wrapper: Callable[[Any], Any]) -> None:
 def _asynchronously(handle: Any) -> Any:
     @functools.wraps(handle)
     async def handle_async_request(transport: Any, request: Any) -> Any:
-        most = _most.get()
-        if most is None:
+        asked = _most.get()
+        if asked is None:
             return await handle(transport, request)
         _ask_for_known_codings(request)
-        return _bound(await handle(transport, request), request, most, "AsyncByteStream", _AsyncBody)
+        return _bound(await handle(transport, request), request, asked, "AsyncByteStream", _AsyncBody)
 
     return handle_async_request
 
@@ -93,11 +104,11 @@ def _asynchronously(handle: Any) -> Any:
 def _synchronously(handle: Any) -> Any:
     @functools.wraps(handle)
     def handle_request(transport: Any, request: Any) -> Any:
-        most = _most.get()
-        if most is None:
+        asked = _most.get()
+        if asked is None:
             return handle(transport, request)
         _ask_for_known_codings(request)
-        return _bound(handle(transport, request), request, most, "SyncByteStream", _Body)
+        return _bound(handle(transport, request), request, asked, "SyncByteStream", _Body)
 
     return handle_request
 
@@ -107,16 +118,62 @@ def _ask_for_known_codings(request: Any) -> None:
         request.headers["accept-encoding"] = "gzip, deflate"
 
 
-def _bound(response: Any, request: Any, most: int, kind: str, body: type[_Body]) -> Any:
+def _bound(response: Any, request: Any, asked: tuple[int, bool], kind: str, body: type[_Body]) -> Any:
     """Put a bounded body in the place of a response's own, which is decoded here and no longer by the library."""
     library: Any = importlib.import_module(type(response).__module__.partition(".")[0])
     coding = response.headers.pop("content-encoding", "identity").strip().lower()
     decode = _decoder(coding, lambda text: library.DecodingError(text, request=request))
-    of_events = response.headers.get("content-type", "").startswith("text/event-stream")
-    bound = _Answer(decode, most, of_events=of_events) if response.status_code < 300 else _Refusal(decode, request)
+    most, streaming = asked
+    document = _Document.of(response.headers.get("content-type", "").lower(), most)
+    bound = (
+        _Answer(decode, most if streaming else most // 8, document) if response.status_code < 300 else _Refusal(decode, request)
+    )
     # The libraries take only streams of a class of their own.
     response.stream = type(body.__name__, (body, getattr(library, kind)), {})(response.stream, bound)
     return response
+
+
+class _Document:
+    """Bounds what a library reads at once of an answer: all of it, or one event of a stream."""
+
+    def __init__(self, ends: tuple[bytes, ...], most: int) -> None:
+        self._ends, self._most, self._most_parts = ends, most // 8, most // _BYTES_PER_PART
+        self._before = b""
+        self._begin()
+
+    @classmethod
+    def of(cls, kind: str, most: int) -> _Document | None:
+        """Return the bound for a content type; None for a binary one, whose frames say themselves how long they are."""
+        ends = next((ends for part, ends in _ENDS if part in kind), ())
+        textual = not kind or kind.startswith("text/") or "json" in kind
+        return cls(ends, most) if textual else None
+
+    def _begin(self) -> None:
+        self._size = self._parts = self._copied = 0
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece in.
+
+        Raises:
+            AnswerTooLong: it belongs to a document that is too large.
+        """
+        text, known = self._before + piece, len(self._before)
+        found = [place for end in self._ends if (place := text.find(end)) >= 0]
+        if found:
+            self._add(piece[: max(0, min(found) - known)])
+            self._begin()
+            piece = piece[max(0, max(text.rfind(end) for end in self._ends) - known) :]
+        self._add(piece)
+        self._before = text[-3:]
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        self._parts += piece.count(b"{") + piece.count(b"[")
+        self._copied += self._size * (piece.count(b"\n") + piece.count(b"\r"))
+        if self._size > self._most:
+            raise AnswerTooLong.in_bytes(self._most)
+        if self._parts > self._most_parts or self._copied > _COPIED:
+            raise AnswerTooLong.in_parts(self._most_parts)
 
 
 class _Answer:
@@ -124,10 +181,9 @@ class _Answer:
 
     full = False
 
-    def __init__(self, decode: Decode, most: int, *, of_events: bool) -> None:
-        self._decode, self._most, self._of_events = decode, most, of_events
-        self._received = self._decoded = self._event = 0
-        self._end = b""
+    def __init__(self, decode: Decode, most: int, document: _Document | None) -> None:
+        self._decode, self._most, self._document = decode, most, document
+        self._received = self._decoded = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what a chunk decodes to, in pieces.
@@ -137,29 +193,21 @@ class _Answer:
         """
         # Both count: a compressed body can go on without an end and decode to nothing.
         self._received += len(chunk)
-        self._check(self._received, self._most)
+        self._check(self._received)
         for piece in self._decode(chunk):
             self._decoded += len(piece)
-            self._check(self._decoded, self._most)
-            if self._of_events:
-                self._measure_event(piece)
+            self._check(self._decoded)
+            if self._document is not None:
+                self._document.feed(piece)
             yield piece
-
-    def _measure_event(self, piece: bytes) -> None:
-        """Bound a single event of a stream: OpenAI's SDK puts it together in a time that grows with its square."""
-        text = self._end + piece
-        begins = max(text.rfind(blank) for blank in _BLANK_LINES)
-        self._event = len(text) - begins if begins >= 0 else self._event + len(piece)
-        self._end = text[-3:]
-        self._check(self._event, self._most // 8)
 
     def rest(self) -> bytes:
         """Return what was held back, the body being at its end."""
         return b""
 
-    def _check(self, size: int, most: int) -> None:
-        if size > most:
-            raise AnswerTooLong.in_bytes(most)
+    def _check(self, size: int) -> None:
+        if size > self._most:
+            raise AnswerTooLong.in_bytes(self._most)
 
 
 class _Refusal:
@@ -228,10 +276,10 @@ class _AsyncBody(_Body):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async with contextlib.aclosing(aiter(self._stream)) as chunks:
             async for chunk in chunks:
-                for number, piece in enumerate(self._bound.feed(chunk)):
-                    if number:
-                        await asyncio.sleep(0)
+                for piece in self._bound.feed(chunk):
                     yield piece
+                    # Who sends faster than a library reads would hold the event loop: what has arrived is read without a turn.
+                    await asyncio.sleep(0)
                 if self._bound.full:
                     break
         if rest := self._bound.rest():
@@ -244,7 +292,11 @@ class _AsyncBody(_Body):
 
 def _decoder(coding: str, error: Callable[[str], Exception]) -> Decode:
     """Return what decodes a body chunk by chunk; what it raises is made by `error`."""
-    return (lambda chunk: iter((chunk,))) if coding in ("identity", "") else _Inflater(coding, error)
+    return _pieces if coding in ("identity", "") else _Inflater(coding, error)
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes]:
+    return (chunk[begin : begin + _PIECE] for begin in range(0, len(chunk), _PIECE))
 
 
 class _Inflater:

@@ -72,7 +72,8 @@ class Llm:
         now: server time (`bus.Bus.now`), for the instants that are told.
         timeout_s: how long an attempt may go without its answer: a plain one until the answer is complete, a
             stream until the next piece of it. In all a stream is waited for `STREAM_TIMEOUTS` times as long.
-        max_answer_bytes: of the body of one answer, plain or streaming, decompressed; a longer one is given up.
+        max_answer_bytes: of one answer, decompressed; a plain one, and each event of a stream, may have an eighth. A longer one
+            is given up.
         api_base: where the provider is, if not where litellm thinks; without a user and a password in it.
         rng: gives 0 to 1, for the jitter.
         sleep: waits the seconds given.
@@ -247,7 +248,7 @@ class Llm:
 
     async def _ask(self, request: Mapping[str, Any], attempt: int) -> Completion:
         """Make one attempt at a plain call."""
-        async with self._bounded("no complete answer"):
+        async with self._bounded("no complete answer", streaming=False):
             response = await library.ask(**request)
         try:
             return read_completion(response, model=self.model, attempts=attempt)
@@ -291,11 +292,11 @@ class Llm:
                 raise
 
     @contextlib.asynccontextmanager
-    async def _bounded(self, what: str) -> AsyncIterator[None]:
+    async def _bounded(self, what: str, *, streaming: bool = True) -> AsyncIterator[None]:
         """Bound what happens inside in time and bytes: litellm's own time-outs are per read, and a trickle never meets them."""
         timer = asyncio.timeout(self._timeout_s)
         try:
-            with bounded(self._max_answer_bytes):
+            with bounded(self._max_answer_bytes, streaming=streaming):
                 async with timer:
                     yield
         except TimeoutError:

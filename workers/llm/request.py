@@ -56,7 +56,7 @@ def check_address(address: str) -> None:
     behind_scheme = re.sub(r"^\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]+", "", address)
     if "@" in re.split(r"[/?#\\]", behind_scheme, maxsplit=1)[0]:
         raise ValueError(
-            "the address of the provider holds a user or a password: give it without them, the key in the provider's "
+            "the address of the provider holds a user name or a password and must not: the key belongs in the provider's "
             "variable (OPENAI_API_KEY, ...) or as api_key, and what else a proxy wants as extra_headers"
         )
 

@@ -100,7 +100,7 @@ def _from_culprit(reason: Reason, culprit: BaseException, unreadable: bool, secr
 
 def _from_answer(answer: Answer, now: datetime, secrets: Iterable[str]) -> Failure:
     reason = judge(answer, ends=_names_its_end(answer, now))
-    message = answer.message if answer.message.strip() else f"HTTP {answer.status} without a message"
+    message = answer.message if one_line(answer.message) else f"HTTP {answer.status} without a message"
     return _failure(
         reason,
         message,
@@ -128,7 +128,7 @@ def _from_words(error: BaseException, evidence: Evidence, now: datetime, secrets
     reason = reason or evidence.guess or (Reason.UNKNOWN if status is None else judge(told))
     return _failure(
         reason,
-        told.message or _described(error),
+        told.message if one_line(told.message) else _described(error),
         secrets,
         status=status if _is_genuine(status, reason) else None,
         code=told.code,

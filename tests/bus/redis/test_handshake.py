@@ -12,6 +12,7 @@ from bus.redis.connection import Timeouts, open_connection
 from tests.bus.redis.resp import OK, PONG, Answer, bulk, redis_that_says, stranger
 from tests.conftest import MakeServer
 from tests.waiting import PATIENCE_S
+from workers.redaction import redact
 
 SHORT = Timeouts(connect_s=0.2)
 NO_RIGHT = b"-NOPERM this user has no permissions to run the command\r\n"
@@ -181,9 +182,11 @@ async def test_wrong_and_missing_passwords_are_told_apart(make_server: MakeServe
         with pytest.raises(AccessDenied, match="refuses the user name or the password"):
             async with open_connection(wrong):
                 pass
-        with pytest.raises(AccessDenied, match="asks for a password"):
+        with pytest.raises(AccessDenied, match="asks for a password") as caught:
             async with open_connection(missing):
                 pass
+        # What is advised is read in logs: it must not look like a secret.
+        assert redact(str(caught.value)) == str(caught.value)
     for right in (server.url, server.tcp_url):
         async with open_connection(right) as connection:
             assert "planted" not in f"{connection!r} {connection.address} {connection.commands!r}"

@@ -19,8 +19,9 @@ from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect
 from tests.workers.llm.wire import Reply, Wire, answering, sending
 from tests.workers.retry.answers.routes import ROUTES, Route, give_vertex_a_token
 from workers import redaction
+from workers.errors import AnswerTooLong
 from workers.llm import Llm, LlmError, LlmFailed, close_litellm, llm, load_litellm
-from workers.llm.bounds import ERROR_BYTES, bounded
+from workers.llm.bounds import ANSWER_BYTES, ERROR_BYTES, _Answer, _AsyncBody, _decoder, _Document, bounded
 from workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
@@ -86,6 +87,14 @@ def bomb(wbits: int, size: int = 64 * MOST) -> bytes:
     return press.compress(b" " * size) + press.flush()
 
 
+def read_in_pieces(kind: str, sent: bytes, size: int, most: int = MOST) -> None:
+    """Let an answer of a content type arrive in pieces of `size` bytes."""
+    document = _Document.of(kind, most)
+    assert document is not None
+    for begin in range(0, len(sent), size):
+        document.feed(sent[begin : begin + size])
+
+
 @EACH_ROUTE
 async def test_a_large_error_is_read_as_a_short_one_and_hardly_looked_at(dialect: Dialect, counting: Counting) -> None:
     """Status, reason and Retry-After are those of the answer; how much is redacted does not depend on its size."""
@@ -109,9 +118,9 @@ async def test_an_answer_beyond_the_bound_is_asked_for_once(dialect: Dialect) ->
     async with answering(sending(200, body)) as wire:
         failure = (await failing(llm_on(dialect, wire).complete(PROMPT))).failure
         assert (len(wire.paths), failure.reason, failure.retryable) == (1, Reason.SERVER_ERROR, False)
-        assert failure.message == f"the answer is larger than {MOST} bytes"
+        assert failure.message == f"the answer is larger than {MOST // 8} bytes"
         assert "TIDINGS_MAX_ANSWER_BYTES" in failure.action
-        answer = await llm_on(dialect, wire, max_answer_bytes=2 * len(body)).complete(PROMPT)
+        answer = await llm_on(dialect, wire, max_answer_bytes=16 * len(body)).complete(PROMPT)
         assert len(answer.text) == 5 * MOST
 
 
@@ -160,6 +169,70 @@ async def test_what_decodes_to_nothing_ends_too() -> None:
         async with answering(sending(status, head, "Content-Encoding: gzip", endless=empty)) as wire:
             await failing(llm_on(dialect, wire).complete(PROMPT))
             await eventually(wire.left.is_set)
+
+
+LARGE = {
+    "a plain text": ("text/html", b"<p>busy</p>" * 3_000),
+    "objects": ("application/json", b'{"choices": [' + b"{}," * 200 + b"{}]}"),
+    "an event of objects": ("text/event-stream", b'data: {"choices": [' + b"{}," * 200 + b"{}]}\n\n"),
+    "objects in small chunks": ("text/event-stream", b"data: " + b"[" * 200),
+    "a line of JSON": ("application/x-ndjson", b"[" * 200),
+}
+
+
+@pytest.mark.parametrize(("kind", "sent"), LARGE.values(), ids=LARGE)
+def test_what_is_read_at_once_is_bounded(kind: str, sent: bytes) -> None:
+    """An eighth of the bytes, and as many objects as a library takes apart while leases hold, however it is cut."""
+    for size in (1, 7, len(sent)):
+        with pytest.raises(AnswerTooLong):
+            read_in_pieces(kind, sent, size)
+
+
+def test_an_event_of_many_lines_ends_before_they_are_copied_again_and_again() -> None:
+    """OpenAI's SDK copies what it has of an event at each line: 8 MiB of short lines would hold the event loop for an hour."""
+    with pytest.raises(AnswerTooLong):
+        read_in_pieces("text/event-stream", b"a\n" * 50_000, 1_000, ANSWER_BYTES)
+
+
+@EACH_ROUTE
+async def test_a_stream_in_place_of_a_plain_answer_is_bounded_like_one(dialect: Dialect) -> None:
+    """It is no answer, and becomes the text of an error, which litellm searches many times over."""
+    pieces = "".join(dialect.piece(f"word {number} ") for number in range(100)).encode()
+    async with answering(sending(200, dialect.opening.encode(), kind="text/event-stream", endless=pieces)) as wire:
+        failure = (await failing(llm_on(dialect, wire).complete(PROMPT))).failure
+        assert failure.message == f"the answer is larger than {MOST // 8} bytes"
+
+
+async def test_a_provider_that_sends_faster_than_it_is_read_leaves_the_loop_its_turns() -> None:
+    """What has arrived is passed on in pieces, and others have a turn between two of them."""
+    turns = pieces = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def arrived() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"data: x\n\n" * 100_000
+
+    other = asyncio.create_task(turn())
+    bound = _Answer(_decoder("identity", RuntimeError), ANSWER_BYTES, None)
+    async for piece in _AsyncBody(arrived(), bound):
+        assert len(piece) <= ERROR_BYTES
+        pieces += 1
+    other.cancel()
+    assert turns >= pieces > 50
+
+
+@pytest.mark.parametrize("ends", ["\n\n", "\r\n\r\n", "\r\r"])
+def test_a_stream_of_many_small_events_is_no_large_document(ends: str) -> None:
+    """Each event counts for itself, however the stream is cut; so does each line of JSON."""
+    event = f'data: {{"choices": [{{"delta": {{"content": "[{{a"}}}}]}}{ends}'.encode()
+    for kind, sent in (("text/event-stream", event * 500), ("application/x-ndjson", b'{"a": [{}]}\n' * 500)):
+        for size in (1, 7, 1000):
+            read_in_pieces(kind, sent, size)
 
 
 async def test_endless_headers_end() -> None:
@@ -273,4 +346,4 @@ async def test_the_bound_is_a_setting_of_each_llm() -> None:
         Llm("openai/x", max_answer_bytes=0)
     with pytest.raises(LlmFailed, match="larger than 10 bytes"):
         async with answering(sending(200, b" " * 11)) as wire:
-            await llm_on(DIALECTS["openai"], wire, max_answer_bytes=10).complete(PROMPT)
+            await llm_on(DIALECTS["openai"], wire, max_answer_bytes=80).complete(PROMPT)

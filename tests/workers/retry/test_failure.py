@@ -12,7 +12,8 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import aiohttp
-import httpx
+import httpxfrom typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,6 +190,12 @@ def test_dialects_of_other_providers(status: int, body: object, reason: Reason) 
     assert classify_response(status, {}, body, now=NOW).reason is reason
     if isinstance(body, dict | list):
         assert classify_response(status, {}, json.dumps(body), now=NOW).reason is reason
+
+
+@pytest.mark.parametrize("body", ["\0" * 5_000, "\x1b\x07\n", {"error": {"message": "\u200b\0"}}])
+def test_a_body_of_nothing_that_can_be_shown_says_so(body: Any) -> None:
+    """A decompressed bomb is mostly that; people are told the status in its place."""
+    assert classify_response(400, None, body, now=NOW).message == "HTTP 400 without a message"
 
 
 def test_body_that_is_no_json_is_judged_by_its_status() -> None:
