@@ -10,10 +10,10 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 import aiohttp
-import httpxfrom typing import Any
-
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
