@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
 from bus.channels import Channel
-from bus.errors import Closed, InvalidMessage, InvalidName, UnexpectedKey, Unreachable, UnreadableRecord
+from bus.errors import AccessDenied, Closed, InvalidMessage, InvalidName, UnexpectedKey, Unreachable, UnreadableRecord
 from bus.listener import Listener
 from bus.logs import Logs, Page
 from bus.merge import Gap, Track
@@ -204,7 +204,8 @@ class Subscription(Generic[M]):
                 self._take(*self._live.popleft())
             else:
                 await self._pause(self._reread_s)
-        except UnexpectedKey as error:
+        except (AccessDenied, UnexpectedKey) as error:
+            # Rights that were there come back, and so does a key of ours; a reader that never was attached ends with the error.
             if not self._attached:
                 raise
             if not self._waits:

@@ -30,7 +30,8 @@ _LONGEST_REASON = 300
 _AUTHENTICATION = (lower.AuthenticationError, lower.AuthenticationWrongNumberOfArgsError)
 _RIGHTS = (lower.NoPermissionError, lower.AuthorizationError)
 # How Redis and Valkey word it when a script meets a command that its user may not run.
-_RIGHTS_IN_SCRIPT = ("the user executing the script can't", "acl failure in script")
+# A transaction has no MULTI where that was refused before it.
+_RIGHTS_IN_TEXT = ("the user executing the script can't", "acl failure in script", "exec without multi")
 _LOST = (lower.ConnectionError, lower.TimeoutError, lower.InvalidResponse, OSError)
 # Replies of a server that is there and cannot serve now. redis-py has classes for some, and takes the code out of their texts.
 _UNABLE = (lower.ClusterDownError, lower.TryAgainError)
@@ -108,7 +109,7 @@ class Failures:
                 if self.greeted:
                     return LoginRefused(f"{self.address} {advice}; it is tried again", address=self.address.text)
                 return self._access_denied(advice)
-            if isinstance(link, _RIGHTS) or str(link).lower().startswith(_RIGHTS_IN_SCRIPT):
+            if isinstance(link, _RIGHTS) or str(link).lower().startswith(_RIGHTS_IN_TEXT):
                 return self._access_denied(f"does not let us do that ({reason}): ask for the right (ACL SETUSER)")
         return None
 

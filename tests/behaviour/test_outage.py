@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ import pytest
 import redis
 
 from bus import AccessDenied, Bus, LlmRetry, LoginRefused, State, WorkerLost
+from tests import actors
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
+from tests.readers import take
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
 from workers.agent import ChatAgent
@@ -142,3 +145,24 @@ async def test_rights_that_are_taken_away_for_a_while_are_missed(
         await fleet.until_requests(2)
         await fleet.until("s", State.AWAITING_INPUT)
         assert (await fleet.said("s"))[2:] == ["user: again", "agent: You said: again"]
+
+
+async def test_a_reader_outlasts_rights_that_are_taken_away_for_a_while(
+    guarded: RunningServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits, says once what is wrong, and goes on where it was; one that never could read ends with an error."""
+    caplog.set_level(logging.WARNING)
+    async with Bus.connect(guarded.url) as bus:
+        claim = await actors.hold(bus)
+        await bus.append(claim, [actors.answer("s", "one")], 0)
+        async with bus.subscribe("events.s", reread_s=0.05) as events:
+            await take(events, 1)
+            admin.acl_setuser("default", enabled=True, commands=["-multi", "-xrange", "-hgetall", "-hmget"])
+            reading = asyncio.create_task(take(events, 1))
+            await until_logged(caplog, "subscription.waits", "ask for the right")
+            with pytest.raises(AccessDenied):
+                async with bus.subscribe("events.s") as late:
+                    await take(late, 1)
+            admin.acl_setuser("default", enabled=True, categories=["+@all"])
+            await bus.append(claim, [actors.answer("s", "two")], 1)
+            assert [getattr(item, "offset", item) for item in await reading] == [2]
