@@ -30,6 +30,7 @@ from bus import (
     Renewal,
     Seat,
     State,
+    TidingsError,
     Unreachable,
     Wait,
 )
@@ -166,8 +167,11 @@ class Hold:
                     async with asyncio.timeout(self._pause_s):
                         await self._poke.wait()
                 self._poke.clear()
-        except Exception:
+        except TidingsError as error:
             # Work that nobody holds the session for must not go on.
+            log.error("hold.failed", extra={"session": self.claim.session, "cause": str(error)})
+            self._take_away(None)
+        except Exception:
             log.exception("hold.failed", extra={"session": self.claim.session})
             self._take_away(None)
 

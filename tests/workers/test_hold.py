@@ -28,6 +28,7 @@ from bus import (
     State,
     Trigger,
     Unreachable,
+    UnreadableRecord,
     WorkerRef,
 )
 from tests.waiting import PATIENCE_S, eventually
@@ -153,19 +154,20 @@ async def test_a_lease_began_when_it_was_granted(memory: Bus) -> None:
     assert Hold(memory, early)._renewed_at <= loop.time()
 
 
+@pytest.mark.parametrize(("error", "traced"), [(ValueError("a defect"), True), (UnreadableRecord("s", "version: -1"), False)])
 async def test_a_defect_of_the_renewal_ends_the_work(
-    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, traced: bool
 ) -> None:
-    """Work that nobody holds the session for must not go on; the log says why."""
+    """Work that nobody holds the session for must not go on; the log says why, in one line where the error is one of ours."""
 
     async def renew(*_: object) -> Any:
-        raise ValueError("a defect")
+        raise error
 
     monkeypatch.setattr(memory, "renew", renew)
     async with Hold(memory, await claimed(memory)) as hold:
         with pytest.raises(Revoked):
             await hold.guard(forever())
-    assert [record.message for record in caplog.records] == ["hold.failed"]
+    assert [(record.message, record.exc_info is not None) for record in caplog.records] == [("hold.failed", traced)]
 
 
 # the work
