@@ -169,8 +169,8 @@ queues = st.builds(Queue, st.integers(0), st.none() | st.text(), st.none() | tim
 presences = st.builds(
     Presence,
     role=st.sampled_from(Role),
-    name=st.text(min_size=1),
-    version=st.text(),
+    name=st.text(min_size=1, max_size=200),
+    version=st.text(max_size=64),
     sessions=st.lists(st.just("s")).map(tuple),
     concurrency=st.integers(0, 5),
     starting=st.booleans(),

@@ -158,7 +158,7 @@ def test_mistakes_cancellation_and_our_own_errors_pass_unchanged(error: BaseExce
 def test_without_credentials_the_advice_is_where_to_put_them() -> None:
     """Whoever gave no password is told how; whoever gave a wrong one is told to correct it."""
     asked = lower.AuthenticationError("HELLO must be called with the client already authenticated")
-    assert "redis://user:password@host" in str(fail_with(asked, OPEN))
+    assert "put the user name and the password into the address, before the host" in str(fail_with(asked, OPEN))
     assert "correct" in str(fail_with(lower.AuthenticationError("invalid"), HERE))
 
 
