@@ -58,7 +58,7 @@ local function unfit(record, ...)
   local held = redis.call('HMGET', record, 'schema', 'state', 'epoch', ...)
   local other = mismatch(held[1])
   if other then return other end
-  if held[2] and not (held[1] and held[3]) then return {'unreadable'} end
+  if held[2] and (held[1] ~= text(SCHEMA) or not held[3]) then return {'unreadable'} end
   for index = 4, #held do
     if not countable(held[index]) then return {'unreadable'} end
   end

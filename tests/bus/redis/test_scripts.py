@@ -410,6 +410,18 @@ async def test_append_by_a_stranger_writes_nothing(lua: Scripts, wrong: dict[str
     assert await lua.stored(EVENTS) == []
 
 
+@pytest.mark.parametrize("schema", ["abc", "0", "03", "-1", "3.0", ""])
+async def test_a_record_whose_schema_is_none_is_not_written_to(lua: Scripts, schema: str) -> None:
+    """Readers say that it cannot be read; the scripts must not add to it either."""
+    await lua.claim()
+    await lua.set(schema=schema)
+    before = await lua.client.hgetall(RECORD)
+    assert await lua.publish(token="1") == [b"unreadable"]
+    assert await lua.append("a") == [b"unreadable"]
+    assert await lua.release() == [b"unreadable"]
+    assert await lua.client.hgetall(RECORD) == before
+
+
 async def test_append_to_nothing_is_stale(lua: Scripts) -> None:
     """The data was lost: there is no such claim any more."""
     assert await lua.append("a") == [b"stale"]
