@@ -149,7 +149,11 @@ class Subscription(Generic[M]):
     # the side of the listener
 
     def acknowledged(self) -> None:
-        """Note that the connection is (again) subscribed: whatever was missed before is in the log."""
+        """Note that the connection is (again) subscribed: what was missed before is in the log.
+
+        So is what was heard before and still waits, unless the server has lost it; then its offset is another message's.
+        """
+        self._read_instead()
         self._look()
         self._acked.set()
         self._wake.set()
@@ -165,6 +169,10 @@ class Subscription(Generic[M]):
         """Empty the buffer; what was in it is read from the log."""
         self._overflows += 1
         self._dropped += len(self._live)
+        self._read_instead()
+
+    def _read_instead(self) -> None:
+        """Have the log read in place of what waits in the buffer."""
         for session, _ in self._live:
             self._want(session)
         self._live.clear()

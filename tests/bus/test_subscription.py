@@ -25,12 +25,14 @@ from bus import (
     State,
     Subscription,
     Trigger,
+    Unreachable,
     UserMessage,
 )
 from bus.channels import Names
 from bus.publisher import RING
 from bus.records import SCHEMA
 from tests import actors
+from tests.conftest import MakeServer
 from tests.readers import Writer, offsets, read_to, take
 from tests.waiting import PATIENCE_S, eventually
 
@@ -518,6 +520,42 @@ async def test_status_lost_and_written_over_since_the_picture(bus: Bus, raw: Red
         pipeline.hset(names.record("s"), "status", 3)
         await pipeline.execute()
         assert offsets(await take(notices, 4)) == [("reset", 3, 2), 1, 2, 3]
+
+
+@pytest.mark.parametrize("channel", ["status.s", "status.*"])
+async def test_what_was_heard_before_a_server_was_lost_is_read_again(make_server: MakeServer, channel: str) -> None:
+    """A slow reader is not given what the server has lost meanwhile: the offset is another message's now."""
+    server = make_server()
+    async with Bus.connect(server.url, heartbeat_s=0.2) as bus:
+        await actors.hold(bus)
+        async with bus.subscribe(channel, reread_s=NEVER_S) as notices:
+            await take(notices, 1)
+            server.command("SAVE")
+            await bus.publish(actors.retry("s", id="lost"))
+            await eventually(lambda: notices.statistics().pending == 1)
+            server.kill()
+            server.start()
+            await eventually(lambda: bus.reconnects == 1 and bus.connected)
+            reading = asyncio.create_task(read_to(notices, 4))
+            await eventually(lambda: notices.statistics().pending == 0)
+            for name in ("kept", "later"):
+                await again(bus, actors.retry("s", id=name))
+            items = await reading
+            assert [item.id for item in items if not isinstance(item, Gap)] == ["kept", "later"]
+
+
+async def again(bus: Bus, notice: LlmRetry) -> None:
+    """Publish a notice, however long the server takes to come back."""
+
+    async def published() -> bool:
+        """The server takes it."""
+        try:
+            await bus.publish(notice)
+        except Unreachable:
+            return False
+        return True
+
+    await eventually(published)
 
 
 async def test_what_was_never_heard_is_found_in_silence(bus: Bus, raw: Redis, names: Names) -> None:

@@ -147,7 +147,7 @@ def _passed_over(trail: Trail) -> Iterator[Violation]:
             for later, told in decided:
                 passed = later.offset > stored.offset and later.at > stored.at and told.entry.wall < until
                 answered = any(own.at <= told.at for own in asking.told)
-                if passed and not answered and not trail.parted(stored.at, told.at):
+                if passed and not answered and not trail.deaf(stored.at, told.at):
                     seen = f"{later.command} at offset {later.offset} was decided, and this at {stored.offset} was not"
                     yield _violation("command.order", asking, "commands decided in their order", seen, stored, later, told.entry)
                     break

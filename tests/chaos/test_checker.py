@@ -106,6 +106,11 @@ def crash(at: float, keeps: float | None) -> Fault:
     return Fault(at=at, wall=WALL + at, until=at + 0.1, kind="crash", target="server", keeps=keeps)
 
 
+def cut(at: float) -> Fault:
+    """Return a fault that ended every subscription."""
+    return Fault(at=at, wall=WALL + at, until=at, kind="kill-subscribers", target="server", keeps=None)
+
+
 HISTORY = (said(1), event(2, "a1"), event(3, "a2"), event(4, "a3"))
 STATUS = (
     moved(1, 1, None, "queued"),
@@ -663,6 +668,11 @@ COMMANDS: dict[str, Case] = {
         "command.order",
         [*behind(4), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0), *SENT_AGAIN, outcome(9.6, "r", version=4)],
         [*behind(6), *fate("q", "session.resume", 8.0, "expired", timeout_s=3.0), *SENT_AGAIN, crash(9.3, 7.0)],
+    ),
+    "passed over while the run heard nothing": (
+        "command.order",
+        [*behind(4), *fate("q", "session.resume", 8.0, "", timeout_s=3.0)],
+        [*behind(4), *fate("q", "session.resume", 8.0, "", timeout_s=3.0), cut(8.0)],
     ),
     "passed over when its time had come": (
         "command.order",

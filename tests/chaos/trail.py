@@ -40,6 +40,11 @@ from workers.family import derived
 
 E = TypeVar("E", bound=Entry)
 
+_CUT_SUBSCRIBERS = frozenset({"kill-subscribers", "small-buffers"})
+"""Faults that end the subscriptions of the run itself too: it has no proxy."""
+_HEARS_AGAIN_S = 1.0
+"""How long it may take to subscribe again on a busy machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -221,6 +226,11 @@ class Trail:
     def parted(self, first: float, last: float) -> bool:
         """Return whether data may have been lost between two times, so that what is known of both may be of two worlds."""
         return any(_end(fault) >= first and fault.at <= last for fault in self.losses)
+
+    def deaf(self, first: float, last: float) -> bool:
+        """Return whether the run itself may not have heard what was published between two times."""
+        cuts = (fault for fault in self.all(Fault) if fault.kind in _CUT_SUBSCRIBERS)
+        return self.parted(first, last) or any(_end(fault) + _HEARS_AGAIN_S >= first and fault.at <= last for fault in cuts)
 
     @cached_property
     def ended(self) -> frozenset[str]:
