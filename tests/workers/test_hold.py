@@ -124,7 +124,8 @@ async def test_a_session_that_was_taken_away_before_the_work_began_has_none(memo
 @pytest.mark.parametrize("away", ["refuses", "hangs"])
 async def test_a_lease_that_cannot_be_kept_ends_the_work_in_time(memory: Bus, monkeypatch: pytest.MonkeyPatch, away: str) -> None:
     """By our own clock, and before the server would give the session to another."""
-    claim = await claimed(memory, lease_s=0.5)
+    # A fifth of the lease is left when the work ends: room for a busy machine.
+    claim = await claimed(memory, lease_s=3.0)
     calls = 0
 
     async def renew(*_: object) -> Any:
@@ -135,7 +136,7 @@ async def test_a_lease_that_cannot_be_kept_ends_the_work_in_time(memory: Bus, mo
         raise Unreachable("gone")
 
     monkeypatch.setattr(memory, "renew", renew)
-    async with Hold(memory, claim, renew_s=0.1) as hold:
+    async with Hold(memory, claim, renew_s=0.6) as hold:
         with pytest.raises(Revoked) as revoked:
             await hold.guard(forever())
         assert revoked.value.state is None
