@@ -50,14 +50,15 @@ async def test_attempts_change_in_place_and_clear_by_themselves(house: House, sc
 
 async def test_the_countdown_reaches_its_end(house: House, screens: Screens) -> None:
     """It says who refuses, which attempt failed and when the next one goes out; it counts down every second and then says so."""
-    house.fleet.script("429:retry-after=6")
+    house.fleet.script("429:retry-after=8")
     await house.fleet.start("sea")
     page = await screens.open(house.session("sea"))
     seen = await record(page, ".deck .lines")
     begun = "Rate limited by openai/x: attempt 1 of 6, next try in"
     await expect(status_of(page)).to_contain_text(begun)
     await expect(status_of(page)).to_have_text("Waiting for your reply")
-    assert in_sequence(await seen(), begun, "next try in 2 s", "next try in 1 s", "Waiting for your reply")
+    # A busy machine may open the page as late as in its last seconds.
+    assert in_sequence(await seen(), f"{begun} 2 s", f"{begun} 1 s", "Waiting for your reply")
 
 
 async def test_status_is_no_part_of_the_conversation(house: House, screens: Screens) -> None:
