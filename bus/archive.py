@@ -78,8 +78,9 @@ class LeftOut(Data):
     @classmethod
     def of(cls, offset: int, content: bytes | None) -> LeftOut:
         """Return the line for what was found at an offset."""
-        kept = content is not None and len(content) <= LINE_BYTES // 2
-        return cls(offset=offset, content=base64.b64encode(content).decode() if content is not None and kept else None)
+        if content is None or len(content) > LINE_BYTES // 2:
+            return cls(offset=offset)
+        return cls(offset=offset, content=base64.b64encode(content).decode())
 
     def line(self) -> bytes:
         """Return it as it is written."""
