@@ -89,6 +89,9 @@ class BrokenAnswer(Exception):
         self.reason = reason
 
 
+_SHORTER = "Ask for a shorter answer or raise TIDINGS_MAX_ANSWER_BYTES, then resume."
+
+
 class AnswerTooLong(BrokenAnswer):
     """The provider sends more than is taken in, or goes on for longer; its connection is closed.
 
@@ -106,7 +109,7 @@ class AnswerTooLong(BrokenAnswer):
         return cls(
             f"the answer is larger than {most} bytes",
             Reason.SERVER_ERROR,
-            "Ask for a shorter answer or raise TIDINGS_MAX_ANSWER_BYTES, then resume.",
+            _SHORTER,
         )
 
     @classmethod
@@ -115,7 +118,7 @@ class AnswerTooLong(BrokenAnswer):
         return cls(
             f"the answer has more than {most} objects and lists, or too many lines, to be read at once",
             Reason.SERVER_ERROR,
-            "Ask for a shorter answer or raise TIDINGS_MAX_ANSWER_BYTES, then resume.",
+            _SHORTER,
         )
 
     @classmethod

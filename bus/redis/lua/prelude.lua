@@ -53,7 +53,7 @@ local function misplaced(kind, ...)
 end
 
 -- Why a record must not be added to, as the answer of a script; nil where it may be: another schema wrote it, it has a state and no
--- schema or epoch, or one of the counts named is none. To be asked before the first write: Redis does not roll a script back.
+-- schema that is one, or no epoch, or one of the counts named is none. To be asked before the first write: Redis does not roll a script back.
 local function unfit(record, ...)
   local held = redis.call('HMGET', record, 'schema', 'state', 'epoch', ...)
   local other = mismatch(held[1])
