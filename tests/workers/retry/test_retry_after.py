@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.retry import LONGEST_HINT_S, retry_after
-from workers.retry.retry_after import duration_s
+from workers.retry.times import duration_s
 
 NOW = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 DATE = "Sun, 22 Nov 2026 12:00:00 GMT"
@@ -47,7 +47,7 @@ def test_date_counts_from_the_answers_own_date() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "-1", "+1", "nan", "inf", "1e3", "soon", "７", "1 2", "7 apples", "9" * 400, "2026-11-22", "1:00"],
+    ["", "-1", "+1", "nan", "inf", "1e3", "soon", "７", "1 2", "7 apples", "9" * 400, "2026-22-11", "1:00"],
 )
 def test_garbage_is_passed_over(value: str) -> None:
     """What cannot be read counts as not said, in every header."""
@@ -175,13 +175,13 @@ def test_longest_of_several_exhausted() -> None:
 
 
 def test_anthropic_resets_are_instants() -> None:
-    """RFC 3339 instants count from the answer's date, whatever their offset; a past one is now."""
+    """RFC 3339 instants count from the answer's date, whatever their offset, UTC if they have none; a past one is now."""
     headers = {"date": DATE, "anthropic-ratelimit-input-tokens-remaining": "0"}
     name = "anthropic-ratelimit-input-tokens-reset"
     assert hint({**headers, name: "2026-11-22T12:00:30Z"}) == 30.0
     assert hint({**headers, name: "2026-11-22T13:00:30+01:00"}) == 30.0
     assert hint({**headers, name: "2026-11-22T11:00:00Z"}) == 0.0
-    assert hint({**headers, name: "2026-11-22T12:00:30"}) is None
+    assert hint({**headers, name: "2026-11-22T12:00:30"}) == 30.0
 
 
 @pytest.mark.parametrize(

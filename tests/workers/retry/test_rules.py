@@ -45,9 +45,9 @@ def test_limit_by_the_day_without_an_end_parks_without_a_time(headers: dict[str,
     assert decided(DAY, headers) == Park(Reason.QUOTA_EXHAUSTED, None)
 
 
-def test_limit_by_the_month_that_ends_after_days_parks_without_a_time() -> None:
-    """More than a day away is more than anybody plans for; a person decides."""
-    assert decided("Monthly limit reached.", {"Retry-After": "864000"}) == Park(Reason.QUOTA_EXHAUSTED, None)
+def test_limit_by_the_month_that_ends_after_days_parks_until_then() -> None:
+    """More than a day away is a used-up quota, and its end is known."""
+    assert decided("Monthly limit reached.", {"Retry-After": "864000"}) == Park(Reason.QUOTA_EXHAUSTED, 864_000.0)
 
 
 @pytest.mark.parametrize(
