@@ -104,7 +104,6 @@ def _from_answer(answer: Answer, now: datetime, secrets: Iterable[str]) -> Failu
     if reason is Reason.UNKNOWN and message is answer.message:
         message = f"HTTP {answer.status}: {_first_line(message)}"
     hint_s = _hint_s(reason, answer, now)
-    ends = reason is Reason.QUOTA_EXHAUSTED and hint_s is not None
     return _failure(
         reason,
         message,
@@ -112,7 +111,7 @@ def _from_answer(answer: Answer, now: datetime, secrets: Iterable[str]) -> Failu
         status=answer.status,
         code=answer.code,
         retry_after_s=hint_s,
-        action=advice.QUOTA_ENDS if ends else advice.advise(reason, answer),
+        action=_action(reason, answer, hint_s),
     )
 
 
@@ -130,14 +129,15 @@ def _from_words(error: BaseException, evidence: Evidence, now: datetime, secrets
         action = advice.NOT_INSTALLED if isinstance(evidence.culprit, ImportError) else None
         return _failure(Reason.UNKNOWN, _described(evidence.culprit), secrets, action=action)
     reason = reason or evidence.guess or (Reason.UNKNOWN if status is None else judge(told))
+    hint_s = _hint_s(reason, told, now)
     return _failure(
         reason,
         told.message if one_line(told.message) else _described(error),
         secrets,
         status=status if _is_genuine(status, reason) else None,
         code=told.code,
-        retry_after_s=_hint_s(reason, told, now),
-        action=advice.advise(reason, told),
+        retry_after_s=hint_s,
+        action=advice.BY_REASON[reason] if reason is Reason.UNKNOWN else _action(reason, told, hint_s),
     )
 
 
@@ -167,6 +167,13 @@ def _hint_s(reason: Reason, answer: Answer, now: datetime) -> float | None:
         resets=reason is Reason.RATE_LIMIT,
         spent_only=is_by_period(answer),
     )
+
+
+def _action(reason: Reason, answer: Answer, hint_s: float | None) -> str:
+    """Say what a person can do; of a quota that ends by itself, nothing needs to be done."""
+    if reason is Reason.QUOTA_EXHAUSTED and hint_s is not None:
+        return advice.QUOTA_ENDS
+    return advice.advise(reason, answer)
 
 
 def _first_line(text: str) -> str:

@@ -60,9 +60,10 @@ class Wait(NamedTuple):
 
 def words(name: str) -> tuple[str, ...]:
     """Split a name into its words, in lower case: `retryAfterMs`, `retry_after_ms` and `Retry-After-Ms` are one."""
-    split = [word.lower() for word in _WORD.findall(name[:_NAME_LIMIT])]
-    found = tuple(part for word in split for part in _JOINED.get(word, (word,)))
-    return () if len(name) > _NAME_LIMIT else found
+    if len(name) > _NAME_LIMIT:
+        return ()
+    split = [word.lower() for word in _WORD.findall(name)]
+    return tuple(part for word in split for part in _JOINED.get(word, (word,)))
 
 
 def asks(name: tuple[str, ...]) -> bool:
@@ -83,7 +84,7 @@ def resets(name: tuple[str, ...]) -> bool:
     return "available" not in name or bool(_WHEN.intersection(name))
 
 
-def times_something(name: tuple[str, ...]) -> bool:
+def says_when(name: tuple[str, ...]) -> bool:
     """Whether a name says a time, if not of what: `after_seconds` within `retry`."""
     return bool(_WHEN.intersection(name))
 

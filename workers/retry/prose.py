@@ -17,7 +17,7 @@ from workers.retry.fields import Wait
 _TRIGGERS: Final = 50
 
 _ASK: Final = (
-    r"try(?:ing)? (?:\w{1,12} ){0,3}?again|try(?:ing)?|retry(?:ing)?|re-?attempt|wait(?:ing)?|come back|back off|cool ?down"
+    r"try (?:\w{1,12} ){0,3}?again|try|retry(?:ing)?|re-?attempt|(?<!max )(?<!maximum )wait|come back|back off|cool ?down"
     r"|warten sie|versuchen sie es|r[ée]essaye[zr]|patiente[zr]|int[ée]nte?lo|vuelva a intentarlo|espere|tente novamente|aguarde"
     r"|riprova\w{0,2}"
     r"|повторите|подождите|等待|稍候|稍等|冷却"
@@ -30,16 +30,18 @@ _TRIGGER: Final = re.compile(rf"(?<![a-z])(?:(?P<ask>{_ASK})|(?P<reset>{_RESET})
 _LEADING: Final = re.compile(
     r"(?:[ \t:：=≈~|∙·(\[\"'`，,]{1,3}|(?:again|after|in|for|at|on|until|till|by|from|another|an additional|least|about|around"
     r"|approximately|approx\.?|roughly|(?:your|the|this|a|next|same) (?:next )?(?:request|limit|quota|call)s?|(?:re)?quest|it"
-    r"|time|date|is|please|erneut|wieder|nach|dans|en|dentro de|em|tra|fra|через)(?![a-z])"
+    r"|time|date|is|please|erneut|wieder|nach|dans|en|dentro de|em|tra|fra|de nuevo|di nuovo|попытку|через)(?![a-z])"
+    r"|[0-9]{1,3}\ ?(?:-|–|~|to|bis|至|到)\ ?(?=[0-9]{1,4}\ ?[a-z秒分小天])"  # of "3 to 5 minutes" the longer
     r"|时间|時間|日期|为|為|是|在|于|於|约|至少|大约){0,8}",
     re.IGNORECASE,
 )
 _TRAILING: Final = re.compile(
     r" ?(?:left|remaining)? ?(?:"
-    r"(?:until|before|till) (?:(?:the|your|next|it|limit|quota|usage|window|you|can|may|rate|is|will) ){0,5}"
+    r",? ?(?:you (?:can|may)|please) (?:re)?try(?![a-z])"
+    r"|(?:until|before|till) (?:(?:the|your|next|it|limit|quota|usage|window|you|can|may|rate|is|will) ){0,5}"
     r"(?:(?P<until>resets?|refills?|renewal|is available|available)|retry(?:ing)?|try(?:ing)?|sending|making)(?![a-z])"
-    r"|[内內]?(?:后|後|之后|以后|後に|후에?)[，,]? ?(?:再|可|即可|重新|自动|自動|将|會|会|才能|才可|进行|发起|请){0,4} ?"
-    r"(?:(?P<back>恢复|重置|刷新|解除|解封|リセット|초기화)|重试|重試|再试|再次|再度|试|嘗試|尝试|请求|访问|使用|調用|调用|もう一度|お試し|다시|재시도)"
+    r"|[内內]?(?:後に|[之以]?[后後]|후에?)[，,]? ?(?:再|可|即可|重新|自动|自動|将|會|会|才能|才可|进行|发起|请){0,4} ?"
+    r"(?:(?P<back>恢复|重置|刷新|解除|解封|リセット|초기화)|重试|重試|再试|再試行|再次|再度|试|嘗試|尝试|请求|访问|使用|調用|调用|もう一度|お試し|다시|재시도)"
     r"|(?:自动|自動)?(?P<then>重置|恢复|刷新|解除|解封)"
     r"|(?: erneut| wieder)"
     r")",

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timezone
 from email.utils import parsedate_to_datetime
 from itertools import islice
@@ -37,7 +37,8 @@ SHORTEST_END_S: Final = 3_600.0
 """A `Retry-After` beside a used-up quota says when the quota is back if it is at least this: what is shorter is about the
 minute (Google sends 37 seconds beside a quota by the day), or what a gateway always says."""
 
-_NODES: Final = 500
+_NODES: Final = 200
+_WIDTH: Final = 64
 _DEPTH: Final = 8
 
 
@@ -113,26 +114,43 @@ def _of_headers(headers: Mapping[str, str], since: datetime) -> Iterator[Wait]:
 
 
 def _of_body(body: object, since: datetime, zone: timezone) -> Iterator[Wait]:
-    """Yield the waits in the fields of a body, the outer ones first; what only repeats the request is left out."""
+    """Yield the waits in the fields of a body, the outer ones first."""
+    for node, above in _objects(body):
+        some_left = allowances.has_some_left(node)
+        for key, value in islice(node.items(), _WIDTH):
+            name = fields.words(str(key))
+            found = fields.wait(name, value, now=since, zone=zone)
+            if found is None and fields.says_when(name):  # {"retry": {"after_seconds": 5}}
+                found = fields.wait((*above, *name), value, now=since, zone=zone)
+            if found and not (some_left and found.resets and found.seconds > allowances.PASSED_OVER_S):
+                yield found
+
+
+def _objects(body: object) -> Iterator[tuple[Mapping[str, object], tuple[str, ...]]]:
+    """Yield the objects of a body with the words of the field that each is in; what repeats the request is left out."""
     nodes: deque[tuple[object, tuple[str, ...], int]] = deque([(body, (), 0)])
     for _ in range(_NODES):
         if not nodes:
             return
-        node, above, depth = nodes.popleft()
+        node, name, depth = nodes.popleft()
         node = _unwrapped(node) if isinstance(node, str) else node
         if isinstance(node, Mapping):
-            some_left = allowances.has_some_left(node)
-            for key, value in islice(node.items(), _NODES):
-                name = fields.words(str(key))
-                found = fields.wait(name, value, now=since, zone=zone)
-                if found is None and fields.times_something(name):  # {"retry": {"after_seconds": 5}}
-                    found = fields.wait((*above, *name), value, now=since, zone=zone)
-                if found and not (some_left and found.resets and found.seconds > allowances.PASSED_OVER_S):
-                    yield found
-                elif not found and depth < _DEPTH and str(key).lower() not in ECHOES and len(nodes) < _NODES:
-                    nodes.append((value, name, depth + 1))
-        elif isinstance(node, list) and depth < _DEPTH:
-            nodes.extend((item, (), depth + 1) for item in node[: _NODES - len(nodes)])
+            yield node, name
+        if depth < _DEPTH:
+            nodes.extend((inner, words, depth + 1) for inner, words in islice(_inside(node), _NODES - len(nodes)))
+
+
+def _inside(node: object) -> Iterator[tuple[object, tuple[str, ...]]]:
+    """Yield what in an object or a list may hold fields."""
+    named: Iterable[tuple[object, object]] = ()
+    if isinstance(node, Mapping):
+        named = islice(node.items(), _WIDTH)
+    elif isinstance(node, list):
+        named = (("", item) for item in node[:_WIDTH])
+    for key, value in named:
+        holds = isinstance(value, Mapping | list) or (isinstance(value, str) and value.lstrip()[:1] in ("{", "["))
+        if holds and str(key).lower() not in ECHOES:
+            yield value, fields.words(str(key))
 
 
 def _unwrapped(text: str) -> object:

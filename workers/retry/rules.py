@@ -143,7 +143,9 @@ def _forbidden(answer: Answer, status: int, ends: bool) -> Reason:
     if status == 401:
         return Reason.AUTH  # by RFC 9110, section 15.5.2, it says nothing else
     told = _by_code(answer, *_FORBIDDEN) or _by_text(answer.text, *_FORBIDDEN) or _by_code(answer, Reason.AUTH)
-    return told or _by_text(answer.text, Reason.AUTH) or (Reason.AUTH if say.ACCESS.search(answer.text) else Reason.UNKNOWN)
+    if told or (isinstance(answer.body, str) and answer.body.startswith("<")):  # a page: a firewall's, not the provider's
+        return told or Reason.UNKNOWN
+    return _by_text(answer.text, Reason.AUTH) or (Reason.AUTH if say.ACCESS.search(answer.text) else Reason.UNKNOWN)
 
 
 def _breakdown(answer: Answer, status: int) -> Reason:

@@ -207,6 +207,23 @@ def test_body_that_is_no_json_is_judged_by_its_status() -> None:
     assert classify_response(429, None, {"details": details}, now=NOW).reason is Reason.QUOTA_EXHAUSTED
 
 
+def test_an_unknown_failure_says_status_and_first_line() -> None:
+    """People read the provider's own words, since nothing here understands them."""
+    failure = classify_response(418, None, "\n \nI'm a teapot\nsecond line", now=NOW)
+    assert (failure.reason, failure.retryable, failure.status) == (Reason.UNKNOWN, False, 418)
+    assert (failure.message, failure.action) == ("HTTP 418: I'm a teapot", advice.NOT_UNDERSTOOD)
+    assert classify_response(403, None, "", now=NOW).message == "HTTP 403 without a message"
+
+
+def test_a_used_up_quota_says_when_it_is_back() -> None:
+    """Then it goes on by itself; else a person must act."""
+    body = {"error": {"code": "insufficient_quota", "message": "no", "resets_in_seconds": 529_498}}
+    known = classify_response(429, None, body, now=NOW)
+    assert (known.reason, known.retry_after_s, known.action) == (Reason.QUOTA_EXHAUSTED, 529_498.0, advice.QUOTA_ENDS)
+    unknown = classify_response(429, {"Retry-After": "60"}, openai("no", "insufficient_quota"), now=NOW)
+    assert (unknown.retry_after_s, unknown.action) == (None, advice.BY_REASON[Reason.QUOTA_EXHAUSTED])
+
+
 def test_error_type_in_a_header_counts() -> None:
     """Bedrock names the kind of an error in a header."""
     headers = {"X-Amzn-ErrorType": "ThrottlingException:http://example/"}
