@@ -44,6 +44,7 @@ _QUOTED: Final = re.compile(
     r"\"[^\"]{0,8000}\"|“[^“”]{0,8000}”|`[^`]{0,8000}`|«[^«»]{0,8000}»|「[^「」]{0,8000}」|(?<![\w'])'[^'\n]{0,8000}'(?!\w)"
 )
 _QUOTE_LIMIT: Final = 11
+_OWN_NAME: Final = re.compile(r"[\"'](?:message|error|detail|msg|reason|description|title)[\"']\s?:\s?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +205,14 @@ def _without_echoes(body: object, depth: int) -> object:
 
 
 def _without_quotes(text: str) -> str:
-    """Leave out what a text quotes, but for single words and for the values of JSON or of a Python dictionary."""
+    """Leave out what a text quotes, but for single words and for the words of an error within JSON or a Python dictionary."""
     return _QUOTED.sub(lambda quote: quote[0] if _is_own(quote, text) else " ", text)
 
 
 def _is_own(quote: re.Match[str], text: str) -> bool:
     if len(quote[0]) <= _QUOTE_LIMIT or not any(space in quote[0] for space in " \n\t"):
         return True
-    before = text[max(0, quote.start() - 4) : quote.start()].rstrip()
-    return before.endswith(("':", '":'))
+    return bool(_OWN_NAME.search(text[max(0, quote.start() - 24) : quote.start()]))
 
 
 def _status(status: int | None, errors: list[Mapping[str, object]]) -> int | None:

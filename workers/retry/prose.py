@@ -23,7 +23,8 @@ _ASK: Final = (
     r"|повторите|подождите|等待|稍候|稍等|冷却"
 )
 _RESET: Final = (
-    r"resets?|resetting|available(?: again)?|renew(?:s|ed)?|refill(?:s|ed)?|refresh(?:es|ed)?|replenish(?:es|ed)?|regain access"
+    r"resets?|resetting|available(?: again)?(?= (?:again|in|at|on|from|after|by) )|renew(?:s|ed)?"
+    r"|refill(?:s|ed)?|refresh(?:es|ed)?|replenish(?:es|ed)?|regain access"
     r"|restored?|restores|unblocked|unlocks?|unlocked|lifted|limit reached(?=\|)|重置|恢复|刷新|解除|解封|リセット|초기화"
 )
 _TRIGGER: Final = re.compile(rf"(?<![a-z])(?:(?P<ask>{_ASK})|(?P<reset>{_RESET}))(?![a-z])", re.IGNORECASE)
@@ -47,6 +48,7 @@ _TRAILING: Final = re.compile(
     r")",
     re.IGNORECASE,
 )
+_AGO: Final = re.compile(r" ?(?:ago|earlier|前|以前)", re.IGNORECASE)
 _PAIR: Final = re.compile(r"(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z_-]{3,39})[\"']? ?[:=] ?[\"']?([0-9][0-9A-Za-z:.+-]{0,39})")
 # Zhipu and Z.ai write the time of Beijing without saying so, also in English (can1357/oh-my-pi#11014).
 _BEIJING: Final = re.compile(r"[\u4e00-\u9fff]|your limit will reset at", re.IGNORECASE)
@@ -79,7 +81,7 @@ def _after(text: str, now: datetime, zone: timezone) -> Iterator[Wait]:
         leading = _LEADING.match(text, trigger.end())
         start = leading.end() if leading else trigger.end()
         found = times.told_at(text, start, now=now, zone=zone)
-        if found and start > trigger.end():
+        if found and start > trigger.end() and not _AGO.match(text, found[1]):
             yield Wait(found[0], trigger["reset"] is not None)
 
 

@@ -77,6 +77,7 @@ def judge_text(text: str, *, ends: bool = False) -> Reason | None:
     return (
         _by_text(text, Reason.AUTH)
         or _by_money(text)
+        or (Reason.QUOTA_EXHAUSTED if say.NO_ALLOWANCE.search(text) else None)
         or _by_allowance(text, ends=ends)
         or _by_text(text, *(reason for reason in TEXTS if reason is not Reason.QUOTA_EXHAUSTED))
     )
@@ -92,8 +93,11 @@ def is_nothing_allowed(answer: Answer) -> bool:
     if say.NO_ALLOWANCE.search(answer.text):
         return True
     for detail in error_details(answer.body):
-        metadata = detail.get("metadata")
-        if isinstance(metadata, Mapping) and str(metadata.get("quota_limit_value")) == "0":
+        violations = detail.get("violations")
+        told = [detail.get("metadata"), *(violations if isinstance(violations, list) else ())]
+        if any(
+            str(one.get(name)) == "0" for one in told if isinstance(one, Mapping) for name in ("quota_limit_value", "quotaValue")
+        ):
             return True
     return allowances.is_nothing_allowed(answer.headers)
 
@@ -136,9 +140,12 @@ def _refusal(answer: Answer, status: int, ends: bool) -> Reason:
 
 def _forbidden(answer: Answer, status: int, ends: bool) -> Reason:
     """Judge a 401 and a 403: a key that is refused, a quota, what was asked, or what only a person can tell."""
-    if KEY.search(answer.text) or answer.codes & _WRONG_KEYS:
+    if answer.codes & _WRONG_KEYS:
         return Reason.AUTH
-    if quota := _by_quota(answer, ends):
+    no_money = _by_text(answer.text, Reason.QUOTA_EXHAUSTED)
+    if not no_money and KEY.search(answer.text):
+        return Reason.AUTH
+    if quota := no_money or _by_quota(answer, ends):
         return quota
     if status == 401:
         return Reason.AUTH  # by RFC 9110, section 15.5.2, it says nothing else
@@ -181,7 +188,9 @@ def _by_quota(answer: Answer, ends: bool) -> Reason | None:
         return money or allowance
     if not say.QUOTA.search(answer.text):
         return None
-    return Reason.RATE_LIMIT if _is_short(answer.text) else _period(ends)
+    # Google quotes the names of its quotas.
+    is_short = answer.codes & CODES[Reason.RATE_LIMIT] or _is_short(answer.message[:TEXT_LIMIT])
+    return Reason.RATE_LIMIT if is_short else _period(ends)
 
 
 def _by_money(text: str, codes: frozenset[str] = frozenset()) -> Reason | None:

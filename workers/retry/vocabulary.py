@@ -165,14 +165,13 @@ TEXTS: Final[dict[Reason, re.Pattern[str]]] = {
             r"insufficient (?:\w+ ){0,2}(?:balance|credits?|funds)|(?<!_)insufficient_(?:balance|credits?|funds)",
             r"(?:balance|credits?|funds) (?:is |are |has been |have been )?(?:insufficient|not enough|exhausted|depleted)",
             r"balance (?:is )?too low|overdue (?:balance|payment|bill)|in arrears|account (?:is )?in good standing",
-            r"please (?:recharge|top[ -]up)",
             r"service quota for (?:your|this) account",
             r"(?:plan|package|subscription) has expired",
             r"(?:out of|not enough|used all available|add more|have any) credits",
             r"(?:usage credits?|extra usage) (?:is|are) required",
             r"spend(?:ing)? limit",
             r"monthly included credits",
-            r"余额不足|餘額不足|欠费|欠費|请(?:先|及时|尽快)?充值|無可用資源|无可用资源|账单.{0,4}逾期|套餐.{0,4}(?:到期|过期)",
+            r"余额不足|餘額不足|欠费|欠費|無可用資源|无可用资源|账单.{0,4}逾期|套餐.{0,4}(?:到期|过期)",
             r"enable billing",
             r"budget (?:limit|has been) exceeded",
             r"invalid_payment_instrument",
@@ -245,20 +244,23 @@ ACCESS: Final = re.compile(
 
 LONG_PERIOD: Final = re.compile(
     r"(?:daily|weekly|monthly) (?!spend)(?:\w+ )?(?:limit|quota|budget)|(?:per|/)[ -]?(?:day|week|month)\b|\b[rt]pd\b|perday"
-    r"|每(?:日|天|周|月)|当(?:日|天|月)|今日|本(?:周|月)|单日",
+    r"|(?:[每当单本今])(?:日|天|周|月)[^。，,]{0,12}(?:限额|限制|上限|额度|配额|次数|用量)",
     re.IGNORECASE,
 )
 """A limit by the day, the week or the month."""
 
 SHORT_PERIOD: Final = re.compile(
-    r"(?:per|/|each|every)[ _-]?(?:min|sec)|\b(?:rpm|rps|qps|qpm|tpm|tps)\b|#(?:token|rate|request)s?-limit|concurren"
+    r"per[ _-]?(?:minute|second)|per[ _-](?:min|sec)\b|(?:each|every) (?:minute|second)|/ ?(?:min|minute|sec|second)\b"
+    r"|\b(?:rpm|rps|qps|qpm|tpm|tps)\b"
+    r"|#(?:token|rate|request)s?-limit|concurren"
     r"|每(?:分钟|秒)|分钟内|并发|频率|速率",
     re.IGNORECASE,
 )
 """A limit by the minute or by the second, or of how much at once; DashScope tells it by the place in its documentation only."""
 
 ALLOWANCE: Final = re.compile(
-    r"usage limits?\b|free (?:quota|allowance) (?:\w{1,20} )?(?:used|exhausted|exceeded)|individual quota reached"
+    r"(?:reached|exceeded|hit) (?:\w{1,20} ){0,4}usage limit|usage limit (?:\w{1,20} ){0,2}(?:reached|exceeded|exhausted)"
+    r"|free (?:quota|allowance) (?:\w{1,20} )?(?:used|exhausted|exceeded)|individual quota reached"
     r"|out of call volume quota|exhausted your (?:\w{1,20} )?(?:capacity|quota|allowance|limit)|hour allocated quota"
     r"|(?:weekly|monthly|daily)(?:/\w{1,20})? limit exhausted"
     r"|(?:额度|配额|用量|使用量|次数|资源包)[^。，,]{0,12}(?:不足|用完|用尽|耗尽|上限|超出|超过)|使用上限"
@@ -274,11 +276,15 @@ QUOTA: Final = re.compile(
 )
 """Of a refusal that is no 429 the bare word is enough."""
 
-NO_ALLOWANCE: Final = re.compile(r"\blimit: 0(?![.\d])", re.IGNORECASE)
+NO_ALLOWANCE: Final = re.compile(r"\blimit:? 0(?![.\d]|,\d)", re.IGNORECASE)
 """The limit itself is zero, as Gemini says it of a model that the free tier does not have: no time changes that."""
 
-PLAN: Final = re.compile(r"exceeded (?:your )?current quota(?! of (?:requests|tokens))|plans? (?:and|&) billing", re.IGNORECASE)
-"""OpenAI says this when the account has no money left, Gemini also at every per-minute limit."""
+PLAN: Final = re.compile(
+    r"exceeded (?:your )?current quota(?! of (?:requests|tokens))|plans? (?:and|&) billing|please (?:recharge|top[ -]up)"
+    r"|请(?:先|及时|尽快)?充值",
+    re.IGNORECASE,
+)
+"""OpenAI says this when the account has no money left, Gemini also at every per-minute limit, and others as an offer."""
 
 UNREADABLE: Final = re.compile(
     r"expecting value: line|unable to get json response|error converting to valid response|"

@@ -114,6 +114,8 @@ def test_when_a_limit_is_reset_is_read(text: str, seconds: float) -> None:
         "Do not retry within 5 minutes",
         "Your quota resets every 5 hours",
         "limit resets daily",
+        "The quota was refreshed 5 minutes ago",
+        "This preview is available until 2026-12-31",
         "available in 12 regions",
         "the token expires in 30 minutes",
         "retry_count=3, max_retries: 5",

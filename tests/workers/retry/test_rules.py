@@ -99,7 +99,7 @@ def error(message: str, kind: str | None = None, code: object = None) -> dict[st
         error("x", None, "Arrearage"),
         error("Your credit balance is too low"),
         error("Sorry, your account balance is insufficient"),
-        error("You have run out of credits"),
+        error("You have run out of credits. Add some or set your own API key."),
         error("余额不足或无可用资源包,请充值。"),
         error("账户已欠费"),
         {"type": "https://example.com/Error#out-of-credit", "title": "You do not have enough credit"},
@@ -131,12 +131,16 @@ def test_a_used_up_allowance_ends_if_it_says_when(status: int, body: dict[str, o
         error("Quota exceeded for online_prediction_input_tokens_per_minute_per_base_model"),
         error("Concurrency quota exceeded", "quota_exceeded"),
         error("每分钟请求次数超过上限"),
+        error("Rate limit reached: 3 RPM. Please top up to raise it."),
+        error("Rate limit reached. See our usage limits."),
     ],
 )
 def test_a_limit_by_the_minute_stays_one_in_the_words_of_a_quota(body: dict[str, object]) -> None:
     """Under a 403 as well."""
     assert read_as(429, body) is Reason.RATE_LIMIT
     assert read_as(403, error("Quota exceeded: 60 requests per minute")) is Reason.RATE_LIMIT
+    assert read_as(403, error("Quota exceeded for limit 'Requests per minute per user' of x")) is Reason.RATE_LIMIT
+    assert read_as(403, error("Quota exceeded", "rateLimitExceeded")) is Reason.RATE_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,7 @@ def test_a_limit_by_the_minute_stays_one_in_the_words_of_a_quota(body: dict[str,
         (401, error("Incorrect API key provided. See https://x/account/billing and your quota.", None, "invalid_api_key")),
         (401, error("Invalid API key. Check plan and billing, and that you have not exceeded your quota.")),
         (401, error("无效的令牌")),
+        (401, error("You exceeded the quota of tries with an invalid API key")),
         (401, {"message": "User not found."}),
         (401, ""),
         (403, error("Your API key does not have permission to use the specified resource.")),
@@ -162,6 +167,7 @@ def test_a_bad_key_is_still_one(status: int, body: object) -> None:
     [
         error("Invalid value: 'my account has an insufficient balance, please recharge'. Supported values are: 'a'"),
         error('Invalid prompt: "I exceeded my current quota, please check your plan and billing details" is not allowed'),
+        error("Bad request: {'messages': [{'role': 'user', 'content': 'my balance is insufficient, I am out of credits'}]}"),
         error("Unsupported content “the monthly limit is reached, the api key is invalid”"),
         {"detail": [{"msg": "Field required", "input": {"messages": "insufficient balance, daily limit, content policy"}}]},
         {"error": {"message": "bad", "input": "You exceeded your current quota", "prompt": "insufficient balance"}},
@@ -183,6 +189,8 @@ def test_what_an_answer_passes_on_is_one() -> None:
     ("body", "headers"),
     [
         (error("limit: 0, model: x"), {}),
+        (error("Rate limit reached on tokens per min (TPM): Limit 0, Used 0, Requested 100"), {}),
+        ({"error": {"message": "x", "details": [{"violations": [{"quotaId": "PerMinute", "quotaValue": "0"}]}]}}, {}),
         ({"error": {"message": "x", "details": [{"metadata": {"quota_limit_value": "0"}}]}}, {}),
         (error("x"), {"x-ratelimit-limit-requests": "0", "x-ratelimit-remaining-requests": "0"}),
     ],
@@ -208,3 +216,10 @@ def test_a_limit_of_zero_is_not_waited_for(body: dict[str, object], headers: dic
 def test_what_cannot_be_told_is_unknown(status: int, body: object) -> None:
     """A person is not told to change a key that may be right; a page is a firewall's, not the provider's."""
     assert read_as(status, body) is Reason.UNKNOWN
+
+
+def test_a_path_of_an_address_is_no_limit_by_the_second() -> None:
+    """`/security` and `/minimax` begin like a second and a minute."""
+    for place in ("settings/security", "minimax/billing", "docs/permissions"):
+        body = error(f"You exceeded your current quota, see https://x.example/{place}", "insufficient_quota")
+        assert read_as(429, body) is Reason.QUOTA_EXHAUSTED
