@@ -172,6 +172,7 @@ TEXTS: Final[dict[Reason, re.Pattern[str]]] = {
             r"spend(?:ing)? limit",
             r"monthly included credits",
             r"余额不足|餘額不足|欠费|欠費|無可用資源|无可用资源|账单.{0,4}逾期|套餐.{0,4}(?:到期|过期)",
+            r"残高(?:が)?不足|잔액이? ?부족",
             r"enable billing",
             r"budget (?:limit|has been) exceeded",
             r"invalid_payment_instrument",
@@ -243,7 +244,8 @@ ACCESS: Final = re.compile(
 """Words about who may do what: in a 403 they tell that the key is refused, or that it may not."""
 
 LONG_PERIOD: Final = re.compile(
-    r"(?:daily|weekly|monthly) (?!spend)(?:\w+ )?(?:limit|quota|budget)|(?:per|/)[ -]?(?:day|week|month)\b|\b[rt]pd\b|perday"
+    r"(?:daily|weekly|monthly) (?!spend)(?:\w+ )?(?:limit|quota|budget)|(?:per|/)[ _-]?(?:day|week|month)(?![a-z])|\b[rt]pd\b"
+    r"|per(?:day|week|month)"
     r"|(?:[每当单本今])(?:日|天|周|月)[^。，,]{0,12}(?:限额|限制|上限|额度|配额|次数|用量)",
     re.IGNORECASE,
 )
@@ -263,14 +265,14 @@ ALLOWANCE: Final = re.compile(
     r"|free (?:quota|allowance) (?:\w{1,20} )?(?:used|exhausted|exceeded)|individual quota reached"
     r"|out of call volume quota|exhausted your (?:\w{1,20} )?(?:capacity|quota|allowance|limit)|hour allocated quota"
     r"|(?:weekly|monthly|daily)(?:/\w{1,20})? limit exhausted"
-    r"|(?:额度|配额|用量|使用量|次数|资源包)[^。，,]{0,12}(?:不足|用完|用尽|耗尽|上限|超出|超过)|使用上限"
-    r"|(?:已达|达到|超出|超过)[^。，,]{0,12}(?:额度|配额)",
+    r"|(?:[额額]度|配[额額]|用量|使用量|次[数數]|[资資]源包)[^。，,]{0,12}(?:不足|用完|[用耗][尽盡]|上限|超出|超[过過])|使用上限"
+    r"|(?:已[达達]|[达達]到|超出|超[过過])[^。，,]{0,12}(?:[额額]度|配[额額])",
     re.IGNORECASE,
 )
 """An allowance is used up that is not money: it comes back by itself, mostly after hours."""
 
 QUOTA: Final = re.compile(
-    r"(?:exceed(?:s|ed)?|exhausted|over|out of|reached) (?:\w{1,20} ){0,3}quota"
+    r"(?:exceed(?:s|ed)?|exhausted|over|out of|reached) (?:[\w-]{1,20} ){0,3}quota"
     r"|quota (?:\w{1,20} ){0,3}(?:exceed|exhaust|reached|used up)",
     re.IGNORECASE,
 )

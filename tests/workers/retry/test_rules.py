@@ -113,7 +113,14 @@ def test_a_lack_of_money_is_told_under_any_status(status: int, body: dict[str, o
 @pytest.mark.parametrize("status", [400, 401, 403, 429])
 @pytest.mark.parametrize(
     "body",
-    [error("You've reached your usage limit for this period."), error("令牌额度已用尽"), error("x", "free_quota_exceeded")],
+    [
+        error("You've reached your usage limit for this period."),
+        error("令牌额度已用尽"),
+        error("您的額度已用盡"),
+        error("x", "free_quota_exceeded"),
+        error("You have exceeded the 5-hour usage quota.", None, "AccountQuotaExceeded"),
+        error("Quota exceeded for generativelanguage.googleapis.com/generate_requests_per_model_per_day"),
+    ],
 )
 def test_a_used_up_allowance_ends_if_it_says_when(status: int, body: dict[str, object]) -> None:
     """Then it is a rate limit like any other, only slower."""

@@ -233,6 +233,33 @@ _ROWS = of(
         code="token_quota_exceeded",
     ),
     Documented(
+        "DigitalOcean: tokens of the minute, as a Unix time",
+        "openai",
+        429,
+        json.dumps({"error": "Too Many Requests"}),
+        Reason.RATE_LIMIT,
+        "DigitalOcean docs, inference: quota-specific response headers",
+        headers={
+            **DATE,
+            "x-ratelimit-remaining-tokens-per-day": "500000",
+            "x-ratelimit-reset-tokens-per-day": str(NOON + 43_200),
+            "x-ratelimit-remaining-tokens-per-minute": "0",
+            "x-ratelimit-reset-tokens-per-minute": str(NOON + 42),
+        },
+        retry_after_s=42.0,
+    ),
+    Documented(
+        "xAI: no credits, no subscription",
+        "xai",
+        403,
+        json.dumps(
+            {"code": "x", "error": "You have run out of credits or need a Grok subscription. Add credits at https://grok.com/."}
+        ),
+        Reason.QUOTA_EXHAUSTED,
+        "GitHub Wei-Shaw/sub2api#4069",
+        code="x",
+    ),
+    Documented(
         "Akamai before a provider: an instant",
         "openai",
         429,
