@@ -112,7 +112,7 @@ def seconds_of(name: tuple[str, ...], value: object, *, now: datetime, zone: tim
     if seconds is not None:
         return seconds
     instant = times.instant(value, now=now, zone=zone)
-    return None if instant is None else (instant - now).total_seconds()
+    return None if instant is None else times.until(instant, now)
 
 
 def plain_number(value: str) -> float | None:
@@ -125,7 +125,7 @@ def _of_number(name: tuple[str, ...], number: float, now: datetime) -> float | N
         return None
     unit = next((_UNITS[word] for word in reversed(name) if word in _UNITS), None)
     if times.is_unix_time(number) and (unit != 0.001 or times.is_unix_time(number / 1000)):
-        left = (times.unix_time(number) - now).total_seconds()
+        left = times.until(times.unix_time(number), now)
         return left if left > 0 or _INSTANT.intersection(name) or number < 1e11 else number
     if unit is not None:
         return number * unit

@@ -140,10 +140,8 @@ def _refusal(answer: Answer, status: int, ends: bool) -> Reason:
 
 def _forbidden(answer: Answer, status: int, ends: bool) -> Reason:
     """Judge a 401 and a 403: a key that is refused, a quota, what was asked, or what only a person can tell."""
-    if answer.codes & _WRONG_KEYS:
-        return Reason.AUTH
     no_money = _by_text(answer.text, Reason.QUOTA_EXHAUSTED)
-    if not no_money and KEY.search(answer.text):
+    if not no_money and (KEY.search(answer.text) or answer.codes & _WRONG_KEYS):
         return Reason.AUTH
     if quota := no_money or _by_quota(answer, ends):
         return quota

@@ -58,6 +58,7 @@ _EPOCH: Final = re.compile(r"[1-9](?:[0-9]{9}|[0-9]{12})(?![0-9]|\.[0-9])")
 _UNIX_TIME_S: Final = 1_000_000_000
 _UNIX_TIME_MS: Final = 100_000_000_000
 
+_JUST_PAST_S: Final = 300.0
 _DIGIT: Final = re.compile(r"(?<![0-9.])[0-9]")
 _FOUND: Final = 50
 
@@ -86,7 +87,9 @@ def instant_at(text: str, position: int, *, now: datetime, zone: timezone) -> tu
     """
     for pattern in _INSTANTS:
         if (found := pattern.match(text, position)) and (instant := _dated(found, zone)):
-            return instant, found.end()
+            # In the zone that was guessed it may be over already: then it was another.
+            over = not found["zone"] and until(instant, now) <= 0
+            return (_dated(found, UTC) or instant) if over else instant, found.end()
     if (found := _OF_THE_DAY.match(text, position)) and (instant := _next(found, now)):
         return instant, found.end()
     if found := _EPOCH.match(text, position):
@@ -99,6 +102,15 @@ def instant(text: str, *, now: datetime, zone: timezone = UTC) -> datetime | Non
     text = text.strip()
     found = instant_at(text, 0, now=now, zone=zone)
     return found[0] if found and found[1] == len(text) else None
+
+
+def until(instant: datetime, now: datetime) -> float:
+    """Return the seconds to an instant, negative for one that is past.
+
+    One that passed less than five minutes ago is a second away: the clocks differ, or the answer took its time.
+    """
+    seconds = (instant - now).total_seconds()
+    return seconds if seconds >= 1 or seconds < -_JUST_PAST_S else 1.0
 
 
 def is_unix_time(number: float) -> bool:
@@ -130,7 +142,7 @@ def told_at(text: str, position: int, *, now: datetime, zone: timezone) -> tuple
     """Read the instant or duration that begins at a position, in seconds from `now`; return also where it ends."""
     at = instant_at(text, position, now=now, zone=zone)
     if at:
-        return (at[0] - now).total_seconds(), at[1]
+        return until(at[0], now), at[1]
     return duration_at(text, position)
 
 

@@ -167,7 +167,7 @@ TEXTS: Final[dict[Reason, re.Pattern[str]]] = {
             r"balance (?:is )?too low|overdue (?:balance|payment|bill)|in arrears|account (?:is )?in good standing",
             r"service quota for (?:your|this) account",
             r"(?:plan|package|subscription) has expired",
-            r"(?:out of|not enough|used all available|add more|have any) credits",
+            r"(?:out of|not enough|used all available|add more|have any|requires more) (?:\w{1,20} )?credits",
             r"(?:usage credits?|extra usage) (?:is|are) required",
             r"spend(?:ing)? limit",
             r"monthly included credits",
@@ -278,7 +278,7 @@ QUOTA: Final = re.compile(
 )
 """Of a refusal that is no 429 the bare word is enough."""
 
-NO_ALLOWANCE: Final = re.compile(r"\blimit:? 0(?![.\d]|,\d)", re.IGNORECASE)
+NO_ALLOWANCE: Final = re.compile(r"\blimit:? 0(?!\d|[.,]\d)", re.IGNORECASE)
 """The limit itself is zero, as Gemini says it of a model that the free tier does not have: no time changes that."""
 
 PLAN: Final = re.compile(

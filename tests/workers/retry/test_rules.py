@@ -100,6 +100,7 @@ def error(message: str, kind: str | None = None, code: object = None) -> dict[st
         error("Your credit balance is too low"),
         error("Sorry, your account balance is insufficient"),
         error("You have run out of credits. Add some or set your own API key."),
+        error("Out of Kiro credits. Try again after the plan refreshes."),
         error("余额不足或无可用资源包,请充值。"),
         error("账户已欠费"),
         {"type": "https://example.com/Error#out-of-credit", "title": "You do not have enough credit"},
@@ -196,6 +197,7 @@ def test_what_an_answer_passes_on_is_one() -> None:
     ("body", "headers"),
     [
         (error("limit: 0, model: x"), {}),
+        (error("The limit: 0. Nothing more."), {}),
         (error("Rate limit reached on tokens per min (TPM): Limit 0, Used 0, Requested 100"), {}),
         ({"error": {"message": "x", "details": [{"violations": [{"quotaId": "PerMinute", "quotaValue": "0"}]}]}}, {}),
         ({"error": {"message": "x", "details": [{"metadata": {"quota_limit_value": "0"}}]}}, {}),
@@ -223,6 +225,18 @@ def test_a_limit_of_zero_is_not_waited_for(body: dict[str, object], headers: dic
 def test_what_cannot_be_told_is_unknown(status: int, body: object) -> None:
     """A person is not told to change a key that may be right; a page is a firewall's, not the provider's."""
     assert read_as(status, body) is Reason.UNKNOWN
+
+
+def test_a_limit_that_only_begins_with_a_zero_is_not_zero() -> None:
+    """Half a request is one every two."""
+    assert read_as(429, error("limit: 0.5 requests")) is Reason.RATE_LIMIT
+    assert read_as(429, error("limit: 01")) is Reason.RATE_LIMIT
+
+
+def test_a_proxy_that_calls_a_lack_of_money_a_wrong_key_is_not_believed() -> None:
+    """Its words say more than its code; a person would look for another key in vain."""
+    for status in (401, 403):
+        assert read_as(status, error("Insufficient balance", "authentication_error", "invalid_api_key")) is Reason.QUOTA_EXHAUSTED
 
 
 def test_a_path_of_an_address_is_no_limit_by_the_second() -> None:
