@@ -77,13 +77,13 @@ def is_nothing_allowed(headers: Mapping[str, str]) -> bool:
 def has_some_left(fields: Mapping[str, object]) -> bool:
     """Whether an object of a body is about a limit of which something is left, by its own fields."""
     for key, value in islice(fields.items(), _LIMITS):
-        if not isinstance(value, int | float | str) or isinstance(value, bool):
-            continue
         name = words(str(key))
-        number = plain_number(str(value).strip().removesuffix("%"))
-        if number is not None and ("remaining" in name and "time" not in name and number > 0):
+        number = plain_number(value.strip().removesuffix("%")) if isinstance(value, str) else value
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            continue
+        if "remaining" in name and "time" not in name and number > 0:
             return True
-        if number is not None and ("used" in name and "percent" in name and number < 100):
+        if "used" in name and "percent" in name and number < 100:
             return True
     return False
 

@@ -107,7 +107,15 @@ def lower_headers(headers: object) -> dict[str, str]:
     """Copy headers with their names in lower case; what is no mapping has none."""
     if not isinstance(headers, Mapping):
         return {}
-    return {str(name).lower(): str(value).strip() for name, value in headers.items()}
+    return {_text(name).lower(): _text(value).strip() for name, value in headers.items()}
+
+
+def _text(value: object) -> str:
+    """Turn a value into text; an integer that is too long for that has none."""
+    try:
+        return str(value)
+    except ValueError:
+        return ""
 
 
 def _parse(body: object) -> object:
@@ -234,7 +242,7 @@ def _headers(headers: object, errors: list[Mapping[str, object]]) -> dict[str, s
     for error in errors:
         metadata = _metadata(error)
         seconds = metadata.get("retry_after_seconds")
-        told = {"retry-after": str(seconds)} if isinstance(seconds, int | float) else {}
+        told = {"retry-after": _text(seconds)} if isinstance(seconds, int | float) else {}
         known = {**told, **lower_headers(error.get("headers")), **lower_headers(metadata.get("headers")), **known}
     return known
 
@@ -245,7 +253,7 @@ def _codes(errors: list[Mapping[str, object]], headers: Mapping[str, str]) -> It
     places.append(headers.get("x-amzn-errortype", "").partition(":")[0])
     for place in places:
         if isinstance(place, int) and not isinstance(place, bool) and place > 999:  # not an HTTP status
-            place = str(place)
+            place = _text(place)
         code = place.rpartition("#")[2].strip() if isinstance(place, str) else ""
         if code.lower() not in _NO_CODES and len(code) <= _CODE_LIMIT:
             yield code
@@ -268,8 +276,8 @@ def _quotas(body: object) -> Iterator[str]:
     for detail in error_details(body):
         metadata = _metadata(detail)
         if "quota_limit" in metadata or "quota_unit" in metadata:
-            yield f"{metadata.get('quota_limit', '')} {metadata.get('quota_unit', '')}"
+            yield f"{_text(metadata.get('quota_limit', ''))} {_text(metadata.get('quota_unit', ''))}"
         violations = detail.get("violations")
         for violation in violations[:_ENTRIES] if isinstance(violations, list) else ():
             if isinstance(violation, Mapping):
-                yield f"{violation.get('quotaId', '')} {violation.get('quotaMetric', '')}"
+                yield f"{_text(violation.get('quotaId', ''))} {_text(violation.get('quotaMetric', ''))}"

@@ -7,7 +7,6 @@ What counts is the name's own words, however they are joined: `resets_in_seconds
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -47,6 +46,7 @@ _JOINED: Final = {
     "timestamp": ("timestamp",),
 }
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_ABSURD: Final = 1e20
 _NAME_LIMIT: Final = 80
 
 
@@ -121,7 +121,7 @@ def plain_number(value: str) -> float | None:
 
 
 def _of_number(name: tuple[str, ...], number: float, now: datetime) -> float | None:
-    if not math.isfinite(number) or number < 0:
+    if not 0 <= number < _ABSURD:  # nor NaN
         return None
     unit = next((_UNITS[word] for word in reversed(name) if word in _UNITS), None)
     if times.is_unix_time(number) and (unit != 0.001 or times.is_unix_time(number / 1000)):

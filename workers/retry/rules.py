@@ -95,9 +95,8 @@ def is_nothing_allowed(answer: Answer) -> bool:
     for detail in error_details(answer.body):
         violations = detail.get("violations")
         told = [detail.get("metadata"), *(violations if isinstance(violations, list) else ())]
-        if any(
-            str(one.get(name)) == "0" for one in told if isinstance(one, Mapping) for name in ("quota_limit_value", "quotaValue")
-        ):
+        values = (one.get(name) for one in told if isinstance(one, Mapping) for name in ("quota_limit_value", "quotaValue"))
+        if any(value == "0" or value == 0 for value in values):
             return True
     return allowances.is_nothing_allowed(answer.headers)
 

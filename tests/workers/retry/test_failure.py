@@ -547,6 +547,24 @@ def test_any_answer_gives_a_failure(status: int, headers: dict[str, str], body: 
     assert failure.retry_after_s is None or 0 <= failure.retry_after_s < float("inf")
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**5000, float("nan"), float("inf"), -1e308, True], ids=range(7))
+def test_a_number_beyond_all_bounds_is_no_more_than_unread(number: float) -> None:
+    """Neither a float nor a text can be made of the largest; none of them is a wait."""
+    keys = ("code", "status", "retry_after", "resets_at", "remaining", "wait", "quota_limit_value", "retryDelay", "status_code")
+    fields = dict.fromkeys(keys, number)
+    detail = {**fields, "metadata": {**fields, "quota_limit": number}, "violations": [{**fields, "quotaId": number}]}
+    metadata = {**fields, "retry_after_seconds": number, "headers": fields}
+    for body in (
+        fields,
+        {"error": fields},
+        {"error": {"metadata": metadata}},
+        {"error": {"details": [detail]}},
+        {"headers": fields},
+    ):
+        for status in (200, 400, 429):
+            assert classify_response(status, None, body, now=NOW).retry_after_s in (None, 0.0)
+
+
 @given(status=st.integers(), body=JSON, text=st.text())
 def test_any_exception_gives_a_failure(status: int, body: object, text: str) -> None:
     """Whatever an SDK's exception carries, classification does not raise."""
