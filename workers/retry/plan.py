@@ -90,7 +90,7 @@ class RetryPlan:
         """Say what follows from a failed attempt.
 
         - An exhausted quota, and a rate limit that asks for more than `quota_after_s`, parks at once: until it is back, if
-          the provider says when, else without a time.
+          the provider says when, and at least for `park_base_s`; else without a time.
         - What is not retryable is given up.
         - Anything else parks if the wait is longer than `hold_limit_s`, for that wait; and if attempts or budget are used up,
           for the wait that the provider named, else without one. So a limit and an outage end no session.
@@ -113,7 +113,9 @@ class RetryPlan:
         floor = failure.retry_after_s or 0.0
         if failure.reason is Reason.QUOTA_EXHAUSTED or (limited and floor > self.quota_after_s):
             known = failure.retry_after_s is not None
-            return Park(Reason.QUOTA_EXHAUSTED, floor + self._jitter_s(attempt, rng) if known else None)
+            # It parks after one request, so that a provider whose time is wrong would be asked again and again.
+            wait = max(floor, self.park_base_s) + self._jitter_s(attempt, rng)
+            return Park(Reason.QUOTA_EXHAUSTED, wait if known else None)
         if not failure.retryable:
             return GiveUp()
         wait = floor + self._jitter_s(attempt, rng)

@@ -58,7 +58,8 @@ _EPOCH: Final = re.compile(r"[1-9](?:[0-9]{9}|[0-9]{12})(?![0-9]|\.[0-9])")
 _UNIX_TIME_S: Final = 1_000_000_000
 _UNIX_TIME_MS: Final = 100_000_000_000
 
-_JUST_PAST_S: Final = 300.0
+_JUST_PAST_S: Final = 60.0
+_AT_ONCE_S: Final = 5.0
 _DIGIT: Final = re.compile(r"(?<![0-9.])[0-9]")
 _FOUND: Final = 50
 
@@ -107,10 +108,10 @@ def instant(text: str, *, now: datetime, zone: timezone = UTC) -> datetime | Non
 def until(instant: datetime, now: datetime) -> float:
     """Return the seconds to an instant, negative for one that is past.
 
-    One that passed less than five minutes ago is a second away: the clocks differ, or the answer took its time.
+    One that passed less than a minute ago is five seconds away: the clocks differ, or the answer took its time.
     """
     seconds = (instant - now).total_seconds()
-    return seconds if seconds >= 1 or seconds < -_JUST_PAST_S else 1.0
+    return seconds if seconds > 0 or seconds < -_JUST_PAST_S else _AT_ONCE_S
 
 
 def is_unix_time(number: float) -> bool:

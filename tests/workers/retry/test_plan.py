@@ -103,6 +103,7 @@ def test_exhausted_quota_is_asked_once() -> None:
     """It parks until it is back if that is known, else without a time: then a person must act."""
     assert decide(failed(Reason.QUOTA_EXHAUSTED)) == Park(Reason.QUOTA_EXHAUSTED, None)
     assert decide(failed(Reason.QUOTA_EXHAUSTED, 529_498.0), rng=0.5) == Park(Reason.QUOTA_EXHAUSTED, 529_498.5)
+    assert decide(failed(Reason.QUOTA_EXHAUSTED, 1.0), rng=0.5) == Park(Reason.QUOTA_EXHAUSTED, 60.5)
 
 
 def test_retry_after_over_a_day_is_an_exhausted_quota() -> None:

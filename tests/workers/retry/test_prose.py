@@ -78,7 +78,7 @@ def test_when_to_ask_again_is_read(text: str, seconds: float) -> None:
         ("Resets at midnight UTC", 43_200.0),
         ("You will regain access on 2026-12-01 at 00:00 UTC.", 734_400.0),
         ("Your limit will reset at 2026-11-23 00:35:41", 16_541.0),
-        ("Your limit will reset at 2026-11-22 19:59:00", 1.0),
+        ("Your limit will reset at 2026-11-22 19:59:30", 5.0),
         ("Your limit will reset at 2026-11-22 13:00:00", 3600.0),
         ("您的限额将在 2026-11-23 00:35:41 重置。", 16_541.0),
         ("额度将于2026年11月23日 10:00重置", 50_400.0),
