@@ -84,6 +84,11 @@ def resets(name: tuple[str, ...]) -> bool:
     return "available" not in name or bool(_WHEN.intersection(name))
 
 
+def is_instant(name: tuple[str, ...]) -> bool:
+    """Whether a name says an instant: `resets_at`, not `resets_in_seconds`."""
+    return bool(_INSTANT.intersection(name))
+
+
 def says_when(name: tuple[str, ...]) -> bool:
     """Whether a name says a time, if not of what: `after_seconds` within `retry`."""
     return bool(_WHEN.intersection(name))
@@ -130,7 +135,7 @@ def _of_number(name: tuple[str, ...], number: float, now: datetime) -> float | N
     if unit is not None:
         return number * unit
     # A small number is no instant; and a delay without a unit may be in milliseconds (JavaScript's) or in seconds.
-    return None if _INSTANT.intersection(name) or "delay" in name or name[-1] == "backoff" else number
+    return None if is_instant(name) or "delay" in name or name[-1] == "backoff" else number
 
 
 def _of_mapping(value: Mapping[str, object]) -> float | None:

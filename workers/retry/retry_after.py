@@ -117,8 +117,8 @@ def _of_body(body: object, since: datetime, zone: timezone) -> Iterator[Wait]:
     """Yield the waits in the fields of a body, the outer ones first."""
     for node, above in _objects(body):
         some_left = allowances.has_some_left(node)
-        for key, value in islice(node.items(), _WIDTH):
-            name = fields.words(str(key))
+        named = [(fields.words(str(key)), value) for key, value in islice(node.items(), _WIDTH)]
+        for name, value in sorted(named, key=lambda field: fields.is_instant(field[0])):  # seconds need no clock
             found = fields.wait(name, value, now=since, zone=zone)
             if found is None and fields.says_when(name):  # {"retry": {"after_seconds": 5}}
                 found = fields.wait((*above, *name), value, now=since, zone=zone)

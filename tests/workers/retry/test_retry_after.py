@@ -214,6 +214,7 @@ def test_the_unit_is_in_a_headers_name() -> None:
         {"windows": [{"used_percent": 100, "resets_in": 90}, {"used_percent": 20, "resets_in": 9000}]},
         {"reset_in": 5000, "remaining": 3, "error": {"retry_after": "90s"}},
         {"reset": 40, "retry_after": 90},
+        {"resets_at": int(NOW.timestamp()) + 9000, "resets_in_seconds": 90},
     ],
 )
 def test_a_wait_is_found_wherever_a_body_has_it(body: object) -> None:
