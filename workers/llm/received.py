@@ -18,6 +18,12 @@ from workers.retry.answer import lower_headers
 KEPT: Final = 128 * 1024
 """Bytes that are kept of an answer, the last ones: all of a plain answer of 30,000 tokens, the last 400 events of a stream."""
 
+_MOST: Final = 1000
+"""Documents that are looked at, and tries to find one in binary frames: what is read at once holds the event loop."""
+
+_FRAMED: Final = 32 * 1024
+"""Bytes of binary frames that are looked through; a frame has some hundred."""
+
 _FIELD: Final = re.compile(rb"(?:^|[\r\n])(?:data|event):")
 _DONE: Final = b"[DONE]"
 _OBJECT: Final = re.compile(r"\{\s*\"")
@@ -67,7 +73,7 @@ class Received:
         data = b"".join(self._pieces)
         if _FRAMES in self.headers.get("content-type", ""):
             yield from _framed(data)
-        elif _FIELD.search(data):
+        elif _has_events(data):
             yield from _events(data, self._whole)
         elif self._whole:
             yield from _plain(data)
@@ -75,10 +81,15 @@ class Received:
             yield from _lines(data.partition(b"\n")[2])
 
 
+def _has_events(data: bytes) -> bool:
+    # The pattern alone takes 20 ms for 128 KiB of JSON.
+    return (b"data:" in data or b"event:" in data) and _FIELD.search(data) is not None
+
+
 def _events(data: bytes, whole: bool) -> Iterator[Document]:
     """Read server-sent events, also where their fields stand in an odd order, or the name in an event of its own."""
     blocks = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n")
-    for index in range(len(blocks) - 1, -1 if whole else 0, -1):
+    for index in range(len(blocks) - 1, max(-1 if whole else 0, len(blocks) - _MOST), -1):
         name, text = _fields(blocks[index])
         if not text or text == _DONE:
             continue
@@ -113,16 +124,18 @@ def _plain(data: bytes) -> Iterator[Document]:
 
 
 def _lines(data: bytes) -> Iterator[Document]:
-    for line in reversed(data.splitlines()):
+    for line in data.splitlines()[: -_MOST - 1 : -1]:
         if line.strip():
             yield Document(_parsed(line))
 
 
 def _framed(data: bytes) -> Iterator[Document]:
     """Read the JSON within AWS' binary frames; of some routes it is in base64 within other JSON."""
-    text, place, found = data.decode("utf-8", errors="replace"), 0, []
+    text, place, found = data[-_FRAMED:].decode("utf-8", errors="replace"), 0, []
     decoder = json.JSONDecoder()
-    while match := _OBJECT.search(text, place):
+    for _ in range(_MOST):
+        if (match := _OBJECT.search(text, place)) is None:
+            break
         try:
             body, place = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
