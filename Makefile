@@ -51,7 +51,8 @@ test-all: $(VENV)/.installed-all ## Every test: each transport, large inputs, ma
 test-litellm-newest: $(NEWEST)/.installed ## What calls models and reads their errors, on the newest litellm
 	@$(NEWEST)/bin/python -c 'from importlib.metadata import version; \
 		print(*(f"{name} {version(name)}" for name in ("litellm", "openai")), sep=", ")'
-	$(NEWEST)/bin/python -m pytest tests/workers/llm tests/workers/retry
+	$(NEWEST)/bin/python -m pytest tests/workers/llm tests/workers/retry tests/workers/provider \
+		tests/behaviour/test_retries.py tests/behaviour/test_no_answer.py
 
 .PHONY: check
 check: $(VENV)/.installed-all ## Format, lint, types, spelling: everything that needs no run

@@ -81,6 +81,20 @@ def test_only_the_end_of_a_long_answer_is_kept() -> None:
     assert bodies(json.dumps({"text": "x" * KEPT}), "application/json", 700) == []
 
 
+@pytest.mark.parametrize(
+    ("piece", "kind"),
+    [
+        (b"data: 1\n\n", "text/event-stream"),
+        (b"{}\n", "application/x-ndjson"),
+        (b'{"', "application/vnd.amazon.eventstream"),
+        (b'{"a":1}', "application/vnd.amazon.eventstream"),
+    ],
+)
+def test_a_bounded_number_of_documents_is_looked_at(piece: bytes, kind: str) -> None:
+    """What is read at once holds the event loop; frames are tried as often."""
+    assert len(bodies(piece * (KEPT // len(piece)), kind)) <= 1000
+
+
 def test_the_last_of_several_answers_counts() -> None:
     """A route may fetch a token first."""
     kept = received('{"token": "x"}')
