@@ -102,7 +102,7 @@ async def _work(bus: Bus, claim: Claim, llm: Llm, task: str) -> Release:
         while _drafts(history) < DRAFTS:
             completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT))
             # What was said after `read` is not answered by this: somebody may have spoken while the model was busy.
-            said = AgentMessageData(text=completion.text, model=completion.model, read=_end(history))
+            said = AgentMessageData(text=completion.text, model=completion.model, read=_end(history), cut=completion.cut)
             await _add(bus, claim, history, AgentMessage(subject=claim.session, data=said))
     except LlmRateLimited as limit:
         # Longer than a worker should hold a session. A controller queues it again at resume_at; without one a person must.

@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from bus.messages import Reason, new_id
 from bus.messages.envelope import JsonObject
 from workers.errors import BrokenAnswer, ErrorInAnswer
-from workers.llm.ending import Ending, How, ending_of, held_back, read_ending
+from workers.llm.finish import Finish, How, finish_of, held_back, read_finish
 from workers.llm.received import Received
 from workers.llm.usage import Tokens
 from workers.redaction import one_line
@@ -268,22 +268,22 @@ def told_error(received: Received) -> BrokenAnswer | None:
     """Return the error that a provider told in a "200 OK"; None if it told none."""
     if received.status is None:
         return None
-    ending = read_ending(received)
-    if ending.error is not None:
-        return ErrorInAnswer(received.status, received.headers, ending.error)
-    return _broken(ending) if ending.how is How.BROKEN else None
+    finish = read_finish(received)
+    if finish.error is not None:
+        return ErrorInAnswer(received.status, received.headers, finish.error)
+    return _broken(finish) if finish.how is How.BROKEN else None
 
 
 def unanswered(received: Received) -> BrokenAnswer | None:
     """Say why there is no answer in what was received; None if it does not tell."""
     if (error := told_error(received)) is not None:
         return error
-    ending = held_back(received) or read_ending(received)
-    return _nothing(ending) if ending.how is How.FILTERED else None
+    finish = held_back(received) or read_finish(received)
+    return _nothing(finish) if finish.how is How.FILTERED else None
 
 
-def _broken(ending: Ending) -> BrokenAnswer:
-    return BrokenAnswer(f"the provider broke off while generating (finish_reason {ending.word})", Reason.SERVER_ERROR)
+def _broken(finish: Finish) -> BrokenAnswer:
+    return BrokenAnswer(f"the provider broke off while generating (finish_reason {finish.word})", Reason.SERVER_ERROR)
 
 
 def _judged(completion: Completion, received: Received) -> Completion:
@@ -292,25 +292,25 @@ def _judged(completion: Completion, received: Received) -> Completion:
     Raises:
         BrokenAnswer: it is none.
     """
-    ending = read_ending(received)
-    if ending.error is not None and received.status is not None:
-        raise ErrorInAnswer(received.status, received.headers, ending.error)
-    if not ending.word:  # where there is nothing beneath litellm's answer, its own word has to do
-        ending = ending_of(completion.finish_reason)
-    if ending.how is How.BROKEN:
-        raise _broken(ending)
-    if ending.how is How.MISSHAPEN:
-        raise _nothing(ending)
+    finish = read_finish(received)
+    if finish.error is not None and received.status is not None:
+        raise ErrorInAnswer(received.status, received.headers, finish.error)
+    if not finish.word:  # where there is nothing beneath litellm's answer, its own word has to do
+        finish = finish_of(completion.finish_reason)
+    if finish.how is How.BROKEN:
+        raise _broken(finish)
+    if finish.how is How.MISSHAPEN:
+        raise _nothing(finish)
     says_nothing = not completion.text.strip()
-    if ending.how is How.COMPLETE:
+    if finish.how is How.COMPLETE:
         if not says_nothing or completion.tool_calls:
             return completion
-        raise _nothing(held_back(received) or ending)
+        raise _nothing(held_back(received) or finish)
     calls = completion.tool_calls[:-1]
     if says_nothing and not calls:
-        raise _nothing(ending, of_call=bool(completion.tool_calls))
-    finish_reason = "content_filter" if ending.how is How.FILTERED else "length"
-    return replace(completion, tool_calls=calls, finish_reason=finish_reason, cut=one_line(ending.word, _WORD))
+        raise _nothing(finish, of_call=bool(completion.tool_calls))
+    finish_reason = "content_filter" if finish.how is How.FILTERED else "length"
+    return replace(completion, tool_calls=calls, finish_reason=finish_reason, cut=one_line(finish.word, _WORD))
 
 
 _REFUSED = BY_REASON[Reason.CONTENT_POLICY]
@@ -318,11 +318,11 @@ _MORE = "Raise max_tokens, ask for less, shorten the history or choose a model w
 _OTHERWISE = "Resume to try again; if it happens again, say it in other words or choose another model."
 
 
-def _nothing(ending: Ending, *, of_call: bool = False) -> BrokenAnswer:
+def _nothing(finish: Finish, *, of_call: bool = False) -> BrokenAnswer:
     """Make the error for an answer in which there is nothing to use."""
-    told = ": ".join(filter(None, (ending.word, ending.words))) or "no reason given"
+    told = ": ".join(filter(None, (finish.word, finish.words))) or "no reason given"
     why = f"({one_line(told, _WORD)})"
-    match ending.how:
+    match finish.how:
         case How.FILTERED:
             return BrokenAnswer(f"the provider held the answer back {why}", Reason.CONTENT_POLICY, _REFUSED, tries=1)
         case How.CUT:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.llm.test_received import frame, received
-from workers.llm.ending import How, ending_of, held_back, read_ending
+from workers.llm.finish import How, finish_of, held_back, read_finish
 
 FILTERED = (
     "content_filter",  # OpenAI, Azure, Mistral
@@ -78,21 +78,21 @@ PLACES: dict[str, Any] = {
 
 def read(body: Any) -> Any:
     """Read a plain answer."""
-    return read_ending(received(json.dumps(body), "application/json"))
+    return read_finish(received(json.dumps(body), "application/json"))
 
 
 @pytest.mark.parametrize(("word", "how"), WORDS)
 def test_the_word_of_a_provider_says_how_an_answer_ended(word: str, how: How) -> None:
     """What it is made of decides, not a list of words: litellm calls each that it does not know a "stop"."""
     assert read({"choices": [{"finish_reason": word}]}).how is how
-    assert (ending_of(word).how, ending_of(word).word) == (how, word)
+    assert (finish_of(word).how, finish_of(word).word) == (how, word)
 
 
 @pytest.mark.parametrize("body", PLACES.values(), ids=PLACES)
 def test_the_word_is_found_in_every_dialect(body: Any) -> None:
     """In whatever field stands for the reason."""
-    ending = read(json.loads(json.dumps(body).replace("WORD", "max_tokens")))
-    assert (ending.how, ending.word) == (How.CUT, "max_tokens")
+    finish = read(json.loads(json.dumps(body).replace("WORD", "max_tokens")))
+    assert (finish.how, finish.word) == (How.CUT, "max_tokens")
 
 
 def test_what_a_model_says_is_no_reason() -> None:
@@ -105,8 +105,8 @@ def test_what_a_model_says_is_no_reason() -> None:
 
 def test_a_blocked_prompt_is_held_back_whatever_the_word() -> None:
     """Gemini answers it without a candidate; what it says for people is kept."""
-    ending = read({"promptFeedback": {"blockReason": "A_NEW_ONE", "blockReasonMessage": "Not this."}, "candidates": []})
-    assert (ending.how, ending.word, ending.words) == (How.FILTERED, "A_NEW_ONE", "Not this.")
+    finish = read({"promptFeedback": {"blockReason": "A_NEW_ONE", "blockReasonMessage": "Not this."}, "candidates": []})
+    assert (finish.how, finish.word, finish.words) == (How.FILTERED, "A_NEW_ONE", "Not this.")
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,17 @@ def test_a_blocked_prompt_is_held_back_whatever_the_word() -> None:
 )
 def test_an_answer_that_says_nothing_may_have_been_held_back(body: Any) -> None:
     """By words of a refusal, or by the flag of a filter, beside a reason that says nothing."""
-    ending = held_back(received(json.dumps(body), "application/json"))
-    assert ending is not None
-    assert ending.how is How.FILTERED
+    finish = held_back(received(json.dumps(body), "application/json"))
+    assert finish is not None
+    assert finish.how is How.FILTERED
 
 
 def test_a_refusal_in_pieces_is_put_together() -> None:
     """As OpenAI streams it; where no filter says so nothing was held back."""
     deltas = [{"choices": [{"delta": {"refusal": text}}]} for text in ("I ", "cannot.")]
-    ending = held_back(received("".join(f"data: {json.dumps(delta)}\n\n" for delta in deltas)))
-    assert ending is not None
-    assert ending.words == "I cannot."
+    finish = held_back(received("".join(f"data: {json.dumps(delta)}\n\n" for delta in deltas)))
+    assert finish is not None
+    assert finish.words == "I cannot."
     assert (
         held_back(received('data: {"choices": [{"delta": {"content": ""}, "content_filter_results": {"filtered": false}}]}'))
         is None
@@ -151,15 +151,15 @@ def test_a_refusal_in_pieces_is_put_together() -> None:
 )
 def test_an_answer_with_a_field_for_errors_is_an_answer(body: Any) -> None:
     """Some servers send one with every answer."""
-    ending = read(body)
-    assert (ending.how, ending.error) == (How.COMPLETE, None)
+    finish = read(body)
+    assert (finish.how, finish.error) == (How.COMPLETE, None)
 
 
 def test_words_within_a_frame_are_not_taken_for_an_error() -> None:
     """The header of Bedrock's frame says whether it is one, and litellm reads that."""
     data = frame({"message": "Too many requests"})
-    assert read_ending(received(data, "application/vnd.amazon.eventstream")).error is None
-    assert read_ending(received('{"message": "Too many requests"}')).error == {"message": "Too many requests"}
+    assert read_finish(received(data, "application/vnd.amazon.eventstream")).error is None
+    assert read_finish(received('{"message": "Too many requests"}')).error == {"message": "Too many requests"}
 
 
 @given(st.recursive(st.none() | st.booleans() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=20))

@@ -32,7 +32,7 @@ class How(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Finish:
     """How an answer ended.
 
     Attributes:
@@ -75,7 +75,7 @@ _DEPTH: Final = 4
 _LONGEST: Final = 300
 
 
-def read_ending(received: Received) -> Ending:
+def read_finish(received: Received) -> Finish:
     """Say how what was received ended, by its newest document that tells.
 
     A document that neither is part of an answer nor says why it ended, but has words for people, is an error if it is the last.
@@ -84,22 +84,22 @@ def read_ending(received: Received) -> Ending:
     for number, document in enumerate(received.documents()):
         error = error_in(document)
         if error is not None:
-            return Ending(How.BROKEN, error=error)
+            return Finish(How.BROKEN, error=error)
         if reasons := list(_reasons(document.body)):
             how, word = _kind(reasons)
-            return Ending(how, word, _words(document.body))
+            return Finish(how, word, _words(document.body))
         if number == 0 and not document.framed:
             stray = _stray(document.body)
-    return Ending(How.COMPLETE) if stray is None else Ending(How.BROKEN, error=stray)
+    return Finish(How.COMPLETE) if stray is None else Finish(How.BROKEN, error=stray)
 
 
-def ending_of(word: str) -> Ending:
+def finish_of(word: str) -> Finish:
     """Say how an answer ended of which only the word is known."""
     how, word = _kind([("finish_reason", word)])
-    return Ending(how, word)
+    return Finish(how, word)
 
 
-def held_back(received: Received) -> Ending | None:
+def held_back(received: Received) -> Finish | None:
     """Look in an answer that says nothing for why: words of a refusal, or the flag of a filter; None without one."""
     refusals = []
     flagged = False
@@ -108,8 +108,8 @@ def held_back(received: Received) -> Ending | None:
         flagged = flagged or _is_flagged(document.body)
     words = "".join(reversed(refusals))
     if words:
-        return Ending(How.FILTERED, "refusal", words[:_LONGEST])
-    return Ending(How.FILTERED, "content filter") if flagged else None
+        return Finish(How.FILTERED, "refusal", words[:_LONGEST])
+    return Finish(How.FILTERED, "content filter") if flagged else None
 
 
 def error_in(document: Document) -> object:
