@@ -134,8 +134,11 @@ class Run:
             return classify(error, now=self._path.now(), secrets=secrets)
         broken = too_long or error
         assert isinstance(broken, BrokenAnswer)
-        self._in_vain += broken.tries is not None
-        retryable = broken.reason in RETRYABLE and (broken.tries is None or self._in_vain < broken.tries)
+        retryable = broken.reason in RETRYABLE
+        if broken.tries is not None:
+            # The last attempt too is the end of it: such an answer is no outage to wait for.
+            self._in_vain += 1
+            retryable = retryable and self._in_vain < broken.tries and self._failures < self._path.plan.attempts
         message = one_line(redact(str(broken), secrets, EXCERPT), MESSAGE_LIMIT)
         return Failure(broken.reason, retryable, None, None, message, None, broken.action)
 

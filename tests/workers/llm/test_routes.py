@@ -24,7 +24,7 @@ from bus.messages import (
 from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
 from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
-from workers.llm import Completion, Delta, Llm, LlmFailed, LlmRateLimited, Restart, Told, close_litellm
+from workers.llm import Completion, Delta, Llm, LlmError, LlmFailed, LlmRateLimited, Restart, Told, close_litellm
 from workers.prompt import to_prompt
 from workers.retry import Failure, RetryPlan
 
@@ -250,7 +250,7 @@ async def failures_of(dialect: Dialect, heard: Heard, plan: RetryPlan, *replies:
     for reply in replies:
         async with answering(reply) as wire:
             llm = llm_on(dialect, wire, heard, plan)
-            with pytest.raises((LlmFailed, LlmRateLimited)) as caught:
+            with pytest.raises(LlmError) as caught:
                 await (collect(llm, PROMPT) if b"event-stream" in reply.sent else llm.complete(PROMPT))
         assert len(wire.paths) == min(caught.value.attempt, plan.attempts)
         found.append(caught.value.failure)
@@ -294,6 +294,7 @@ async def test_an_empty_answer_is_asked_for_once_more(dialect: Dialect, heard: H
         assert (failure.reason, failure.retryable) == (Reason.SERVER_ERROR, False)
         assert "empty" in failure.message
     assert heard.reasons == [Reason.SERVER_ERROR] * 2
+    assert not any(failure.retryable for failure in await failures_of(dialect, heard, ONCE, *replies))
 
 
 @pytest.mark.parametrize(("body", "reason"), IN_AN_ANSWER.values(), ids=IN_AN_ANSWER)
