@@ -132,7 +132,9 @@ def _minimax(told: object) -> object:
     """Read MiniMax's status, which stands in every answer; its numbers are no HTTP statuses."""
     if not isinstance(told, Mapping) or not told.get("status_code"):
         return None
-    return {"message": f"{told.get('status_msg')} ({told['status_code']})"}
+    words = str(told.get("status_msg"))
+    filtered = any(how is How.FILTERED and pattern.search(words) for how, pattern in _WORDS)  # "input new_sensitive"
+    return {"message": f"{words} ({told['status_code']})"} | ({"code": "content_filter"} if filtered else {})
 
 
 def _is_told(error: object) -> bool:

@@ -155,6 +155,14 @@ def test_an_answer_with_a_field_for_errors_is_an_answer(body: Any) -> None:
     assert (finish.how, finish.error) == (How.COMPLETE, None)
 
 
+def test_the_status_of_minimax_is_no_status_of_http() -> None:
+    """It stands in every answer; what its filter says is told apart from the rest."""
+    told = read({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}).error
+    assert told == {"message": "rate limit (1002)"}
+    told = read({"base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}).error
+    assert told == {"message": "output new_sensitive (1027)", "code": "content_filter"}
+
+
 def test_words_within_a_frame_are_not_taken_for_an_error() -> None:
     """The header of Bedrock's frame says whether it is one, and litellm reads that."""
     data = frame({"message": "Too many requests"})
