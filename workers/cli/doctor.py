@@ -170,7 +170,7 @@ async def ask_model(settings: Settings) -> Finding:
         await llm.complete([{"role": "user", "content": "Say: yes"}], max_tokens=1)
     except LlmError as error:
         # A model that thinks first has used its one token up before it says anything.
-        if not (isinstance(error.__cause__, BrokenAnswer) and error.failure.reason is Reason.CONTEXT_WINDOW):
+        if not (type(error.__cause__) is BrokenAnswer and error.failure.reason is Reason.CONTEXT_WINDOW):
             return Finding("model", Level.PROBLEM, f"{model}: {error.failure.message}", error.failure.action)
     except ImportError:
         return Finding("model", Level.PROBLEM, "litellm is not installed", "pip install 'tidings[worker]'")
