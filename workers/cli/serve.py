@@ -12,11 +12,11 @@ from typing import Any
 from bus import Bus
 from workers.agent import AgentFactory, BadAgent, load_agent
 from workers.cli.connection import on_bus
-from workers.cli.exits import Exit, Problem, UsageProblem
+from workers.cli.exits import Exit, Problem, UsageProblem, end_blocked
 from workers.controller import Controller
 from workers.llm import close_litellm
 from workers.settings import Settings, spelling
-from workers.worker import Worker
+from workers.worker import Worker, watchdog_for
 
 log = logging.getLogger("tidings.cli")
 
@@ -44,21 +44,14 @@ def run_worker(settings: Settings, name: str | None = None) -> int:
 
 async def work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None = None) -> int:
     """Run a worker on a bus that is open already; see ``run_worker``."""
-    worker = Worker(bus, agent_factory, settings, name=name)
-    log.info(
-        "worker.started",
-        extra={
-            "worker": worker.name,
-            "redis": bus.address,
-            "model": settings.model,
-            "concurrency": settings.concurrency,
-        },
-    )
-    try:
-        return await until_told(worker.run(), worker.drain)
-    finally:
-        await close_litellm()
-        log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
+    with watchdog_for(bus, settings, end_blocked) as watchdog:
+        worker = Worker(bus, agent_factory, settings, name=name, watchdog=watchdog)
+        log.info("worker.starting", extra={"worker": worker.name, "redis": bus.address, "model": settings.model})
+        try:
+            return await until_told(worker.run(), worker.drain)
+        finally:
+            await close_litellm()
+            log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
 
 
 def run_controller(settings: Settings, name: str | None = None) -> int:
