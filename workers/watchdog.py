@@ -222,8 +222,10 @@ class Watchdog:
         """Return what the loop is in, as far as it can be known from outside."""
         context = getattr(handle_now(self._loop_thread), "_context", None)
         hold = context.get(WORK) if context is not None else None
-        if hold is None and len(holds := tuple(self._holds)) == 1:
-            hold = holds[0]
+        holds = tuple(self._holds)
+        if hold not in holds:
+            # Nobody's work; or that of a session which is over, and has left something running.
+            hold = holds[0] if len(holds) == 1 else None
         return Blocked(self._blocked_s, place_now(self._loop_thread), hold)
 
     def _held(self) -> list[Watched]:

@@ -268,7 +268,7 @@ async def test_the_work_is_known_in_tasks_and_callbacks_of_its_own(real_url: str
     """All that an agent begins has its context."""
     async with Bus.connect(real_url) as bus:
         with Watchdog(bus, RENEW_S, LEASE_S) as watchdog:
-            async with held(bus, watchdog) as hold, held(bus, watchdog, "other"):
+            async with held(bus, watchdog) as hold, held(bus, watchdog, "other") as other:
                 seen: list[Blocked] = []
 
                 def look() -> None:
@@ -290,6 +290,13 @@ async def test_the_work_is_known_in_tasks_and_callbacks_of_its_own(real_url: str
                 contextvars.Context().run(asyncio.get_running_loop().call_soon, look)
                 await asyncio.sleep(0)
                 assert seen[-1].hold is None
+                watchdog.forget(hold)
+                watchdog.watch(gone := Hold(bus, replace(hold.claim, session="gone"), RENEW_S, watchdog))
+                await hold.guard(tool())
+                assert seen[-1].hold is None
+                watchdog.forget(gone)
+                await hold.guard(tool())
+                assert seen[-1].hold is other
 
 
 def test_it_is_said_in_a_sentence() -> None:
