@@ -69,6 +69,7 @@ EventData = AgentMessageData | ToolCallData | ToolResultData | AgentErrorData | 
 """What an agent may add to the history."""
 
 _SIGNATURE = "async def step(self, history, llm)"
+_YIELDS = "step() yields: it must return one Step; several steps are several calls, with Next.CONTINUE"
 
 _EVENTS: dict[type, type[Event]] = {
     AgentMessageData: AgentMessage,
@@ -271,10 +272,11 @@ def _check_step(agent: object, what: str) -> None:
     step = getattr(agent, "step", None)
     if not callable(step):
         raise BadAgent(f"{what} has no method step(history, llm); see workers.agent.Agent")
-    code = inspect.unwrap(step)
-    if inspect.isasyncgenfunction(code) or inspect.isgeneratorfunction(code):
-        raise BadAgent(f"{what}: step() yields: it must return one Step; several steps are several calls, with Next.CONTINUE")
-    if inspect.isroutine(code) and not inspect.iscoroutinefunction(code):
+    # A decorator may have made it async, or may only pass on what an async one gives.
+    forms = [getattr(form, "__func__", form) for form in (step, inspect.unwrap(step))]
+    if any(inspect.isasyncgenfunction(form) or inspect.isgeneratorfunction(form) for form in forms):
+        raise BadAgent(f"{what}: {_YIELDS}")
+    if all(inspect.isfunction(form) and not inspect.iscoroutinefunction(form) for form in forms):
         raise BadAgent(f"{what}: step() is not async: write `{_SIGNATURE}`")
     if isinstance(agent, type):
         return
@@ -295,7 +297,7 @@ async def take_step(agent: Agent, history: Sequence[Event], llm: Llm) -> Step:
     """
     made: object = agent.step(history, llm)
     if isinstance(made, AsyncGenerator | Generator):
-        raise BadAgent("step() yields: it must return one Step; several steps are several calls, with Next.CONTINUE")
+        raise BadAgent(_YIELDS)
     if not inspect.isawaitable(made):
         raise BadAgent(f"step() is not async: write `{_SIGNATURE}`")
     step = await made

@@ -287,9 +287,12 @@ def test_an_agent_that_cannot_be_used_is_told_as_such(folder: Path, spec: str, w
     "source",
     [
         "import functools\nclass Mine:\n    @functools.lru_cache\n    async def step(self, history, llm, more=1): ...\n",
+        "import asyncio, functools\ndef threaded(step):\n    @functools.wraps(step)\n    async def run(*given):\n"
+        "        return await asyncio.to_thread(step, *given)\n    return run\n"
+        "class Mine:\n    @threaded\n    def step(self, history, llm): ...\n",
         "class Steps:\n    async def __call__(self, history, llm): ...\nclass Mine:\n    step = Steps()\n",
     ],
-    ids=["decorated", "object"],
+    ids=["decorated", "threaded", "object"],
 )
 def test_an_agent_is_not_refused_for_its_form(folder: Path, source: str) -> None:
     """Where it cannot be known that it would fail."""

@@ -56,7 +56,7 @@ def block_until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end, "not in time"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def elsewhere(url: str, act: Callable[[Bus], Coroutine[Any, Any, Any]]) -> Any:
