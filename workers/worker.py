@@ -266,7 +266,8 @@ class Worker:
             async with asyncio.timeout(HAND_BACK_S):
                 await hold.release(release)
         except (TidingsError, TimeoutError) as error:
-            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": str(error)})
+            cause = str(error) or "the server did not answer in time"
+            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": cause})
 
     # the end
 
