@@ -30,7 +30,7 @@ def is_ctrl_c(error: BaseException) -> bool:
     return by_asyncio or handler is signal.default_int_handler
 
 
-def cause_of(error: BaseException) -> BaseException:
+def root_of(error: BaseException) -> BaseException:
     """Return what a task of an agent's raised, where a task group or our own containment has put it into another exception."""
     while True:
         if isinstance(error, BaseExceptionGroup):

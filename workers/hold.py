@@ -35,6 +35,7 @@ from bus import (
     Unreachable,
     Wait,
 )
+from bus.errors import cause_of
 from workers.llm import Nudge, Told
 from workers.watchdog import WORK, Blocked, Watchdog
 
@@ -90,7 +91,7 @@ class Hold:
         self._outbox: Outbox = bus.outbox()
         self._waits: dict[str, Wait] = {}
         self._model = claim.model
-        self.nudges = 0
+        self._nudges = 0
         self.nudge = Nudge()
         self._poke = asyncio.Event()
         self._revoked: asyncio.Future[Revoked] = asyncio.get_running_loop().create_future()
@@ -150,7 +151,7 @@ class Hold:
         else:
             self._waits.pop(data.llm, None)
             notice = self._recovered(data)
-        self._outbox.put(notice, Seat(self.claim, self.nudges, self.picture))
+        self._outbox.put(notice, Seat(self.claim, self._nudges, self.picture))
 
     def _recovered(self, data: LlmRecoveredData) -> LlmRecovered:
         return LlmRecovered(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)
@@ -185,7 +186,7 @@ class Hold:
                 self._poke.clear()
         except TidingsError as error:
             # Work that nobody holds the session for must not go on.
-            log.error("hold.failed", extra={"session": self.claim.session, "cause": str(error)})
+            log.error("hold.failed", extra={"session": self.claim.session, "cause": cause_of(error)})
             self._take_away(None, f"its lease cannot be renewed: {error}")
         except Exception as error:
             log.exception("hold.failed", extra={"session": self.claim.session})
@@ -197,14 +198,16 @@ class Hold:
         asked_at, self._pause_s = loop.time(), self._renew_s
         try:
             async with asyncio.timeout_at(self._end_at):
-                renewal = await self._bus.renew(self.claim, self.picture, self.nudges)
+                renewal = await self._bus.renew(self.claim, self.picture, self._nudges)
         except (AccessDenied, Unreachable, TimeoutError) as error:
             self._pause_s = self._margin_s / 2
             # The end is looked up anew: when the loop was blocked, the watchdog has renewed meanwhile.
             if loop.time() + self._pause_s >= self._end_at:
                 silent_s = loop.time() - self._renewed_at
                 cause = str(error) or ("the process stood still" if asked_at >= self._end_at else "the server does not answer")
-                log.warning("hold.lease_ends", extra={"session": self.claim.session, "silent_s": silent_s, "cause": cause})
+                log.warning(
+                    "hold.lease_ends", extra={"session": self.claim.session, "silent_s": round(silent_s, 1), "cause": cause}
+                )
                 self._take_away(None, f"its lease could not be renewed for {silent_s:.0f} s: {cause}")
         else:
             self.kept(asked_at)
@@ -218,8 +221,8 @@ class Hold:
     def _heed(self, renewal: Renewal) -> None:
         if not renewal.held:
             self._take_away(renewal.state, renewal.why)
-        elif renewal.nudge != self.nudges:
-            self.nudges = renewal.nudge
+        elif renewal.nudge != self._nudges:
+            self._nudges = renewal.nudge
             self._waits.clear()
             self.nudge.set()
 
@@ -229,6 +232,11 @@ class Hold:
             self._revoked.set_result(Revoked(self.claim.session, state, why))
 
     # the side of the watchdog
+
+    @property
+    def nudges(self) -> int:
+        """How often the session was resumed while held, as far as we know."""
+        return self._nudges
 
     def kept(self, asked_at: float) -> None:
         """Take note that the lease was renewed; may be called by another thread.
@@ -289,7 +297,7 @@ class Hold:
         while True:
             ended = self._revoked.done()
             try:
-                released = await self._bus.release(self.claim, self._told(release))
+                released = await self._bus.release(self.claim, self.complete(release))
             except Unreachable:
                 if ended:
                     raise
@@ -298,7 +306,7 @@ class Hold:
                 await self._end()
                 return released
 
-    def _told(self, release: Release) -> Release:
-        """Complete a release with what only we know: the model, and that the loop was blocked."""
+    def complete(self, release: Release) -> Release:
+        """Add to a release what only we know: the model, and that the loop was blocked."""
         why = f"{release.why}; {self.blocked}" if self.blocked else release.why
         return replace(release, model=release.model or self._model, why=why)

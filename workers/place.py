@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from bus.errors import cause_of
 from workers.redaction import one_line
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -58,10 +59,9 @@ def described(error: BaseException, message: str | None = None) -> str:
     Args:
         message: what it says, without the secrets; else its own text.
     """
-    said, place = str(error) if message is None else message, place_of(error)
+    place = place_of(error)
     at = f" ({place})" if place else ""
-    kind = type(error).__name__
-    return one_line(f"{kind}: {said}" if said else kind, _LONGEST_ERROR - len(at)) + at
+    return one_line(cause_of(error, message), _LONGEST_ERROR - len(at)) + at
 
 
 def place_now(thread: int) -> Place | None:

@@ -32,7 +32,7 @@ from bus import LlmFailed as FailedNotice
 from bus import LlmRateLimited as RateLimitedNotice
 from workers.agent import Agent, EventData, Next, as_event, open_calls, open_children, take_step
 from workers.children import Children, check_children, patiently
-from workers.containment import cause_of, is_ctrl_c
+from workers.containment import is_ctrl_c, root_of
 from workers.errors import LlmError, LlmRateLimited
 from workers.hold import Hold
 from workers.llm import Llm
@@ -158,7 +158,7 @@ class Run:
 
     async def _blame(self, error: BaseException) -> Release:
         """End the run with an error of the agent's own code."""
-        seen, error = self._read, cause_of(error)
+        seen, error = self._read, root_of(error)
         kind, place = type(error).__name__, place_of(error)
         message = one_line(scrub(error, environment_secrets(os.environ)))
         extra = {"session": self._claim.session, "kind": kind, "place": str(place) if place else None}

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from bus import AccessDenied, Bus, Claim, Picture, Presence, Reason, Release, State, TidingsError, Trigger, Unreachable
+from bus.errors import cause_of
 from bus.lease import ALL_READ
 from bus.presence import BEAT_S
 from workers.place import Place, handle_now, place_now
@@ -39,13 +40,11 @@ class Watched(Protocol):
 
     Attributes:
         claim: what was claimed.
-        nudges: how often it was resumed while held, as far as its worker knows.
         lost: whether the session is known to be taken away; then its lease is left alone.
         blocked: set to what the loop was blocked by for longer than a lease, while its work ran.
     """
 
     claim: Claim
-    nudges: int
     lost: bool
     blocked: Blocked | None
 
@@ -54,12 +53,21 @@ class Watched(Protocol):
         """What is being done right now."""
         ...
 
+    @property
+    def nudges(self) -> int:
+        """How often it was resumed while held, as far as its worker knows."""
+        ...
+
     def kept(self, asked_at: float) -> None:
         """Take note that the lease was renewed; called in the thread."""
         ...
 
     def lose(self, state: State | None, why: str) -> None:
         """End the work; called by the loop."""
+        ...
+
+    def complete(self, release: Release) -> Release:
+        """Add to a release what only the hold knows."""
         ...
 
 
@@ -252,7 +260,7 @@ class Watchdog:
             except TidingsError as error:
                 if not self._away:
                     self._away = True
-                    log.warning("watchdog.unreachable", extra={"cause": str(error)})
+                    log.warning("watchdog.unreachable", extra={"cause": cause_of(error)})
             except Exception:
                 log.exception("watchdog.failed")
             await asyncio.sleep(self._after_s)
@@ -277,7 +285,7 @@ class Watchdog:
             raise
         except TidingsError as error:
             # Of this session alone. The hold finds out when the loop moves; until then the lease runs out.
-            log.warning("watchdog.not_renewed", extra={"session": hold.claim.session, "cause": str(error)})
+            log.warning("watchdog.not_renewed", extra={"session": hold.claim.session, "cause": cause_of(error)})
             return
         if renewal.held:
             hold.kept(asked_at)
@@ -300,11 +308,14 @@ class Watchdog:
     def _end(self) -> None:
         """Let the sessions go: a loop that has not moved for so long will not."""
         blocked, held = self._blocked(), self._held()
+        for hold in held:
+            # It is the reason of the end now, and not beside it.
+            hold.blocked = None
         log.error("loop.blocked_too_long", extra=_fields(blocked) | {"sessions": len(held)})
         try:
             asyncio.run(self._let_go(held, blocked))
         except (TidingsError, TimeoutError) as error:
-            log.warning("watchdog.unreachable", extra={"cause": str(error) or "the server did not answer in time"})
+            log.warning("watchdog.unreachable", extra={"cause": cause_of(error)})
         for hold in held:
             self._lose(hold, None, str(blocked))
         if self._give_up is not None and self._answered != self._asked:
@@ -325,9 +336,9 @@ class Watchdog:
         else:
             release = Release(Trigger.HAND_BACK, read=ALL_READ, parks=claim.parks, why=f"{why}, by another session of its worker")
         try:
-            await bus.release(claim, release)
+            await bus.release(claim, hold.complete(release))
         except TidingsError as error:
-            log.warning("watchdog.not_released", extra={"session": claim.session, "cause": str(error)})
+            log.warning("watchdog.not_released", extra={"session": claim.session, "cause": cause_of(error)})
 
 
 def _fields(blocked: Blocked) -> dict[str, object]:

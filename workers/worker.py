@@ -28,10 +28,11 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
+from bus.errors import cause_of
 from bus.lease import ALL_READ
 from workers.agent import AgentFactory, agent_for
 from workers.attendance import Attendance
-from workers.containment import cause_of, contain_exits
+from workers.containment import contain_exits, root_of
 from workers.hold import Hold, Revoked
 from workers.llm import load_litellm
 from workers.llm.secrets import scrub
@@ -176,7 +177,7 @@ class Worker:
                 if isinstance(error, AccessDenied) and not self._served:
                     raise
                 if type(error) is not self._away:
-                    log.warning("worker.unreachable", extra={"cause": str(error)})
+                    log.warning("worker.unreachable", extra={"cause": cause_of(error)})
                 self._away = type(error)
                 return
             self._away = None
@@ -232,7 +233,7 @@ class Worker:
                 raise
             except (LeaseLost, OutcomeUnknown, Unreachable) as error:
                 # Nothing to say to anybody: who takes the session over finds the history as it is.
-                log.warning("worker.run_lost", extra={"session": claim.session, "cause": str(error)})
+                log.warning("worker.run_lost", extra={"session": claim.session, "cause": cause_of(error)})
                 return
             except Exception as error:
                 release = self._failed(claim, error)
@@ -245,10 +246,10 @@ class Worker:
 
     def _failed(self, claim: Claim, error: Exception) -> Release:
         """Make a release of an error that is not the agent's, or that kept the agent from being made."""
-        cause = cause_of(error)
-        told = one_line(scrub(cause, environment_secrets(os.environ)))
-        log.error("worker.run_failed", extra={"session": claim.session}, exc_info=cause)
-        why = f"the worker failed: {described(cause, told)}"
+        root = root_of(error)
+        told = one_line(scrub(root, environment_secrets(os.environ)))
+        log.error("worker.run_failed", extra={"session": claim.session}, exc_info=root)
+        why = f"the worker failed: {described(root, told)}"
         return Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, reason=Reason.UNKNOWN, why=why)
 
     async def _let_go(self, hold: Hold, release: Release) -> None:
@@ -266,8 +267,7 @@ class Worker:
             async with asyncio.timeout(HAND_BACK_S):
                 await hold.release(release)
         except (TidingsError, TimeoutError) as error:
-            cause = str(error) or "the server did not answer in time"
-            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": cause})
+            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": cause_of(error)})
 
     # the end
 
