@@ -125,6 +125,28 @@ async def test_a_pause_of_a_step_that_never_ends(make_server: MakeServer, spawn_
 
 
 @pytest.mark.full
+async def test_a_second_signal_ends_a_worker_that_hears_nothing(
+    make_server: MakeServer, spawn_tidings: SpawnTidings, tmp_path: Path
+) -> None:
+    """At once, as one that hears it; with the code that shells give for the signal."""
+    server = make_server()
+    async with Fleet(server.url, workers=0, lease_s=LEASE_S, reap_at_once=True) as fleet:
+        workers = Workers(spawn_tidings, fleet, tmp_path)
+        stuck = await workers.add("w1")
+        await fleet.start("s", "never_ends")
+        await eventually(lambda: workers.steps, PATIENCE_S)
+        stuck.terminate()
+
+        def ended() -> bool:
+            if stuck.returncode is None:
+                stuck.terminate()
+            return stuck.returncode is not None
+
+        await eventually(ended, PATIENCE_S)
+        assert stuck.returncode == 143
+
+
+@pytest.mark.full
 async def test_an_agent_that_would_end_its_worker_ends_its_session(
     make_server: MakeServer, spawn_tidings: SpawnTidings, tmp_path: Path
 ) -> None:

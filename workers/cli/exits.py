@@ -82,9 +82,14 @@ def guarded(call: Callable[[], int]) -> int:
 
 
 def end_blocked() -> NoReturn:
-    """End a process whose event loop does not move any more, at once and from any thread: nothing of it can be waited for."""
+    """End a process whose event loop does not move any more."""
+    end_at_once(Exit.BLOCKED)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End the process from wherever we are, also from another thread: nothing of it can be waited for."""
     logging.shutdown()
-    os._exit(Exit.BLOCKED)
+    os._exit(code)
 
 
 def _failed(error: Exception) -> Exit:
