@@ -331,3 +331,13 @@ class KeyReused(TidingsError):
 
 class Closed(TidingsError):
     """The bus or the subscription was closed."""
+
+
+def cause_of(error: BaseException, text: str | None = None) -> str:
+    """Say in words what went wrong: the kind of an error and its text. Never empty, as ``str(TimeoutError())`` is.
+
+    Args:
+        text: its text where that has been cleaned of secrets; otherwise what the error says.
+    """
+    kind, said = type(error).__name__, (str(error) if text is None else text).strip()
+    return f"{kind}: {said}" if said else kind

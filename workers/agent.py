@@ -34,6 +34,7 @@ from bus import (
     ToolResult,
     ToolResultData,
 )
+from bus.errors import cause_of
 from workers.family import child_id
 from workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
@@ -218,7 +219,7 @@ def load_agent(spec: str, settings: Settings) -> AgentFactory:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        raise BadAgent(f"agent {spec!r}: module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
+        raise BadAgent(f"agent {spec!r}: module {module_name!r} cannot be imported: {cause_of(error)}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         raise BadAgent(f"agent {spec!r}: module {module_name!r} has no class {class_name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 
@@ -109,3 +110,24 @@ def test_an_old_server_is_named_with_what_is_needed() -> None:
     """Found and needed version are attributes."""
     error = errors.UnsupportedServer("too old", address="redis://h", found="6.2", needed="7.0")
     assert (str(error), error.address, error.found, error.needed) == ("too old", "redis://h", "6.2", "7.0")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "TimeoutError"),
+        (asyncio.CancelledError(), "CancelledError"),
+        (errors.Closed(" \n"), "Closed"),
+        (OSError("no room"), "OSError: no room"),
+        (errors.LeaseLost("sea"), "LeaseLost: session 'sea' is no longer held by this worker: discard the work and claim again"),
+    ],
+)
+def test_a_cause_is_never_empty(error: BaseException, said: str) -> None:
+    """Many errors of Python have no text of their own; their kind says what they are."""
+    assert errors.cause_of(error) == said
+
+
+def test_a_cause_says_what_was_cleaned_of_secrets() -> None:
+    """Who has taken the secrets out of a text hands that over in its place."""
+    assert errors.cause_of(ValueError("sk-secret"), "[redacted]") == "ValueError: [redacted]"
+    assert errors.cause_of(ValueError("sk-secret"), "") == "ValueError"
