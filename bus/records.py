@@ -33,6 +33,8 @@ SCHEMA = 3
 
 _EPOCH = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 """What an epoch looks like; it stands in ids, cursors and frames, and scripts put it into JSON as it is."""
+DRAWN = "record"
+"""Source of a notice that no process told: it was drawn from the record, for who attaches later."""
 LAST_MS = 253_370_764_800_000
 """The year 9999, in whatever time zone it is shown."""
 _WAITING = frozenset({State.RETRYING, State.RATE_LIMITED})
@@ -167,15 +169,21 @@ class Record:
     def as_notice(self, at: datetime) -> SessionState | None:
         """Draw the current picture as a ``session.state`` notice that stands at the newest status offset.
 
-        Returns None where there is nothing to tell yet.
+        Its time is that at which the session entered its state, whenever it is drawn: who attaches later counts from there too.
+
+        Args:
+            at: its time where the record does not say that.
+
+        Returns:
+            None where there is nothing to tell yet.
         """
         if self.state is None or self.status < 1:
             return None
         return SessionState(
             id=f"{self.epoch}.{self.version}.{self.status}",
-            source="record",
+            source=DRAWN,
             subject=self.session,
-            time=at,
+            time=self.since or at,
             offset=self.status,
             epoch=self.epoch,
             data=SessionStateData(

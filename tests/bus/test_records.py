@@ -234,7 +234,7 @@ def test_the_picture_stands_at_the_newest_status_offset(record: Record) -> None:
     assert notice is not None
     assert (notice.subject, notice.epoch, notice.offset) == (record.session, record.epoch, record.status)
     assert (notice.data.from_, notice.data.to) == (record.state, record.state)
-    assert (notice.time, notice.data.wait, notice.data.worker) == (NOON, record.wait, record.worker)
+    assert (notice.time, notice.data.wait, notice.data.worker) == (record.since or NOON, record.wait, record.worker)
     assert m.decode_notice(notice.model_dump_json(by_alias=True)) == notice
 
 

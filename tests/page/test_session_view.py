@@ -257,6 +257,7 @@ async def test_parked_says_when_it_goes_on(open_house: OpenHouse, screens: Scree
     page = await screens.open(house.session("sea"))
     await expect(status_of(page)).to_contain_text("Parked: rate limit at openai/x, goes on in")
     await expect(page.locator(".facts")).to_contain_text("nobody")
+    await expect(page.locator(".deck .advice")).to_contain_text("resume it to try at once")
     await button(page, "Resume").click()
     await expect(page.locator(".event.agent")).to_contain_text("You said: hello")
 

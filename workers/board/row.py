@@ -24,12 +24,14 @@ from bus import (
     WorkerLost,
     WorkerReleased,
 )
+from bus.records import DRAWN
 from bus.states import FINAL, HELD
 from workers.board.look import Look, age, clock, duration, look_of, waiting
 from workers.redaction import one_line
 
 _AGENT = "agent"
 _RESUME = "resume it, or say something"
+_WAIT = "it goes on by itself; resume it to try at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Row:
         if isinstance(notice, WorkerClaimed):
             return replace(self, worker=notice.data.worker.name)
         if isinstance(notice, WorkerReleased | WorkerLost):
-            return replace(self, worker="", waits={})
+            # It enters the state that follows now, be it called as the one before: what is parked does not go on waiting.
+            return replace(self, worker="", waits={}, since=notice.time)
         return self
 
     def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmRecovered) -> Self:
@@ -156,7 +159,7 @@ class Row:
             state=told.to,
             reason=told.reason,
             why=told.why,
-            since=self.since if told.to is self.state and self.since else notice.time,
+            since=self._entered(notice),
             by=told.by or "",
             waits=self._waits_with(wait),
             resume_at=told.resume_at,
@@ -168,6 +171,14 @@ class Row:
             name=told.name or self.name,
             usual=usual,
         )
+
+    def _entered(self, notice: SessionState) -> datetime:
+        """Return when it entered the state that a notice tells: what is told again has not begun again.
+
+        The picture of a record says it; it comes first, and after notices that were missed.
+        """
+        told_again = notice.data.to is self.state and notice.source != DRAWN
+        return self.since if told_again and self.since else notice.time
 
     def _waits_with(self, wait: Wait | None) -> Mapping[str, Wait]:
         """Return the waits under way after a change of state that names one: the one that says most of several.
@@ -231,8 +242,8 @@ class Row:
 
     @property
     def to_do(self) -> str:
-        """What a person can do about it."""
-        return one_line(self.action, 200) or _RESUME
+        """What helps: what a person can do about it, or that nothing needs to be done."""
+        return one_line(self.action, 200) or (_RESUME if self.needs_you else _WAIT)
 
     def countdown(self, now: datetime) -> str:
         """Return how long it is until something happens by itself; '' where nothing is waited for."""
@@ -252,6 +263,8 @@ class Row:
         parts = [self.reason_word, one_line(self.message or self.why, 300)] if self.reason else [one_line(self.why, 300)]
         if self.needs_you:
             parts.insert(0, f"needs you: {self.to_do}")
+        elif self.parked:
+            parts.append(self.to_do)
         return " · ".join(part for part in parts if part)
 
     def line(self) -> str:

@@ -84,6 +84,8 @@ def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]
         yield "provider", row.message
     if row.needs_you:
         yield "to do", row.to_do
+    elif row.parked:
+        yield "helps", row.to_do
     if record.paused_by:
         yield "paused", f"by {record.paused_by}"
     if record.parent:

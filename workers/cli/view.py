@@ -25,6 +25,7 @@ class SessionView(View):
     """A session as ``sessions --json`` tells it.
 
     Attributes:
+        since: when it entered its state.
         attempt: the attempt that failed last in the wait under way; 1 is the first.
         wait_s: length of that wait in seconds.
         retry_at: when the next attempt goes out.
@@ -39,6 +40,7 @@ class SessionView(View):
     version: int
     reason: Reason | None
     why: str | None
+    since: datetime | None
     attempt: int | None
     max_attempts: int | None
     wait_s: float | None
@@ -62,6 +64,7 @@ class SessionView(View):
             version=record.version,
             reason=record.reason or (wait.reason if wait else None),
             why=record.why or None,
+            since=record.since,
             attempt=wait.attempt if wait else None,
             max_attempts=wait.max_attempts if wait else None,
             wait_s=wait.wait_s if wait else None,

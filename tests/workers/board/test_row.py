@@ -150,6 +150,20 @@ def test_parked_counts_down_to_its_resumption() -> None:
     assert row.countdown(NOW) == "1m 30s"
     assert state_text(row).plain.endswith("parked")
     assert "resumes at" in row.line()
+    assert row.story() == "it goes on by itself; resume it to try at once"
+
+
+@pytest.mark.parametrize("resume_at", [NOW, None], ids=["with a time", "without one"])
+def test_what_is_parked_says_what_helps(resume_at: datetime | None) -> None:
+    """Whether or not it goes on by itself; where nobody said it, the row does."""
+    wait = waiting(NOW, action="Fewer workers help.").model_copy(update={"retry_at": None})
+    row = after(claimed, released, moved(State.RATE_LIMITED, reason="rate_limit", wait=wait, resume_at=resume_at))
+    assert "Fewer workers help." in row.story()
+    assert "Fewer workers help." in row.line()
+    unsaid = replace(row, action="")
+    assert "resume it" in unsaid.story()
+    held = after(claimed, moved(State.RATE_LIMITED, worker=WORKER, wait=waiting(NOW, action="Wait.")))
+    assert "Wait." not in held.story()
 
 
 def test_parked_without_a_time_needs_a_person() -> None:
@@ -251,6 +265,27 @@ def test_a_row_knows_since_when_and_by_whom() -> None:
     assert (row.since, row.by) == (NOW, "bob")
     running = SessionState(subject="demo", time=later, data=SessionStateData(to=State.RUNNING, version=4))
     assert (row.apply(running).since, row.apply(running).by) == (later, "")
+
+
+def test_who_attaches_later_counts_from_the_state_too() -> None:
+    """The picture of a record stands at the time of its state, also where notices between the two were missed."""
+    began, later = NOW - timedelta(hours=2), NOW + timedelta(seconds=9)
+    record = Record("demo", State.PAUSED, "e", status=4, since=began)
+    picture, anew = (replace(record, since=since).as_notice(NOW) for since in (began, later))
+    assert picture is not None
+    assert anew is not None
+    row = Row("demo").apply(picture)
+    assert (row.since, row.age(NOW)) == (began, "2h")
+    assert row.apply(anew).since == later
+
+
+def test_what_is_parked_is_so_from_its_release_on() -> None:
+    """Not from the beginning of the wait before it, which was called the same."""
+    later = NOW + timedelta(seconds=30)
+    waits = after(claimed, retry().model_copy(update={"time": NOW}))
+    parked = moved(State.RATE_LIMITED, resume_at=later).model_copy(update={"time": later})
+    assert waits.since == NOW
+    assert after(released.model_copy(update={"time": later}), parked, row=waits).since == later
 
 
 def test_a_row_of_a_record_has_its_time_and_all_its_waits() -> None:

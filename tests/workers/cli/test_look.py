@@ -53,12 +53,14 @@ async def test_a_sheet_says_what_waits_and_what_to_do(bus: Bus, capsys: pytest.C
 
 
 async def test_a_sheet_counts_down(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
-    """To the resumption of what is parked."""
-    await park(bus, "demo", resume_in_s=90)
+    """To the resumption of what is parked, and says what helps until then."""
+    await park(bus, "demo", resume_in_s=90, action="Fewer workers help.")
     record = await bus.status("demo")
     assert record.resume_at is not None
     tell_status(record, record.resume_at - timedelta(seconds=65), as_json=False)
-    assert "in 1m 05s (at " in capsys.readouterr().out
+    sheet = capsys.readouterr().out
+    assert "in 1m 05s (at " in sheet
+    assert "helps     Fewer workers help." in sheet
 
 
 async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ FIELDS = [
     "version",
     "reason",
     "why",
+    "since",
     "attempt",
     "max_attempts",
     "wait_s",

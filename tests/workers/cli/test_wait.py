@@ -115,6 +115,15 @@ async def test_time_that_is_up_is_4(bus: Bus) -> None:
     assert "demo is still running" in verdict.text
 
 
+async def test_what_is_still_parked_says_when_it_goes_on_and_what_helps(bus: Bus) -> None:
+    """Whoever has waited long enough knows what to do."""
+    await park(bus, "demo", resume_in_s=60, action="Fewer workers help.")
+    verdict = await Waiting(bus, "demo", ENDS).run(0)
+    assert verdict.code == 4
+    assert "demo is still parked, and goes on at " in verdict.text
+    assert verdict.text.endswith(": Fewer workers help.")
+
+
 async def test_no_time_at_all_is_one_look(bus: Bus) -> None:
     """A script can ask without waiting."""
     await bring(bus, "there", State.FINISHED)

@@ -61,7 +61,7 @@ def test_where_there_are_no_signs_letters_do() -> None:
     [
         (RUNNING, "▸ running\ntaken up by a worker\nopenai/x   on w1"),
         (LIMITED, "◔ rate limited   attempt 2 of 6 failed   next try in 8s\nrate limit · slow down\nopenai/x   on w1"),
-        (PARKED, "◑ parked   goes on in 5m 00s\nrate limit\n"),
+        (PARKED, "◑ parked   goes on in 5m 00s\nrate limit · it goes on by itself; resume it to try at once\n"),
         (None, "nothing is known of demo so far\n\n"),
     ],
 )

@@ -41,13 +41,19 @@ export function attemptOf(row) {
   return row.wait ? `${row.wait.attempt}/${row.wait.max_attempts}` : "";
 }
 
+/** Say what a person can do about a session that needs one or is parked. */
+export function whatHelps(row) {
+  return oneLine(row.action) || (row.needs_you ? "resume it, or say something" : "it goes on by itself; resume it to try at once");
+}
+
 /** Say in one line why a row is in its state. */
 export function storyOf(row) {
   const parts = [];
-  if (row.needs_you) parts.push(oneLine(row.action) || "resume it, or say something");
+  if (row.needs_you) parts.push(whatHelps(row));
   const reason = row.reason_word || words(row.reason);
   if (reason && reason !== "rate limit") parts.push(reason);
   parts.push(oneLine(reason ? row.message || row.why : row.why));
+  if (row.parked && !row.needs_you) parts.push(whatHelps(row));
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -99,7 +105,7 @@ export function idleStory(row) {
 
 /** Say what a person should know beyond that: what the provider said, what can be done. */
 export function advice(row) {
-  const action = row.needs_you || row.wait ? oneLine(row.action) : "";
+  const action = row.needs_you || row.parked ? whatHelps(row) : row.wait ? oneLine(row.action) : "";
   const parts = row.needs_you ? [action, oneLine(row.message)] : [oneLine(row.message), action];
   return [...new Set(parts.filter(Boolean))].join(" ");
 }
