@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -34,6 +34,7 @@ from bus import (
     Unreachable,
     Wait,
 )
+from bus.errors import cause_of
 from workers.llm import Nudge, Told
 
 log = logging.getLogger("tidings.hold")
@@ -68,10 +69,14 @@ class Hold:
         bus: where the session is.
         claim: the claim to keep.
         renew_s: seconds between renewals; well under half the lease.
+        on_retry: called with each retry that is told.
     """
 
-    def __init__(self, bus: Bus, claim: Claim, renew_s: float = 1.0) -> None:
+    def __init__(
+        self, bus: Bus, claim: Claim, renew_s: float = 1.0, *, on_retry: Callable[[LlmRetryData], None] | None = None
+    ) -> None:
         self._bus, self.claim = bus, claim
+        self._on_retry = on_retry
         self._renew_s = renew_s
         self._margin_s = min(renew_s, claim.lease_s / 5)
         self._pause_s = renew_s
@@ -129,6 +134,8 @@ class Hold:
             self._model = data.model
         notice: Notice
         if isinstance(data, LlmRetryData):
+            if self._on_retry is not None:
+                self._on_retry(data)
             self._waits[data.llm] = Wait.model_validate(data.model_dump(include=set(Wait.model_fields)))
             notice = LlmRetry(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)
         else:
@@ -169,7 +176,7 @@ class Hold:
                 self._poke.clear()
         except TidingsError as error:
             # Work that nobody holds the session for must not go on.
-            log.error("hold.failed", extra={"session": self.claim.session, "cause": str(error)})
+            log.error("hold.failed", extra={"session": self.claim.session, "cause": cause_of(error)})
             self._take_away(None)
         except Exception:
             log.exception("hold.failed", extra={"session": self.claim.session})

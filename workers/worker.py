@@ -17,6 +17,7 @@ from bus import (
     Bus,
     Claim,
     LeaseLost,
+    LlmRetryData,
     OutcomeUnknown,
     Presence,
     Reason,
@@ -27,6 +28,7 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
+from bus.errors import cause_of
 from bus.lease import ALL_READ
 from workers.agent import AgentFactory, agent_for
 from workers.attendance import Attendance
@@ -34,6 +36,7 @@ from workers.hold import Hold, Revoked
 from workers.llm import load_litellm
 from workers.llm.secrets import scrub
 from workers.redaction import environment_secrets, one_line
+from workers.refusals import Refusals
 from workers.run import Run
 from workers.settings import Settings
 
@@ -92,6 +95,7 @@ class Worker:
         self._served = False
         """Whether the server has ever let us claim."""
         self._runs: dict[asyncio.Task[None], Hold | None] = {}
+        self._refusals = Refusals()
         self.claimed = 0
         """Sessions claimed so far."""
 
@@ -122,10 +126,12 @@ class Worker:
             try:
                 while not self._draining:
                     await self._claim_all()
+                    self._refusals.tell()
                     await self._idle()
                 await self._finish()
             finally:
                 await self._hand_back(list(self._runs))
+                self._refusals.tell(now=True)
                 await self._bus.forget(self._wake)
 
     def presence(self) -> Presence:
@@ -161,7 +167,7 @@ class Worker:
                 if isinstance(error, AccessDenied) and not self._served:
                     raise
                 if type(error) is not self._away:
-                    log.warning("worker.unreachable", extra={"cause": str(error)})
+                    log.warning("worker.unreachable", extra={"cause": cause_of(error)})
                 self._away = type(error)
                 return
             self._away, self._served = None, True
@@ -188,7 +194,7 @@ class Worker:
 
     async def _work(self, claim: Claim) -> None:
         """Hold a claimed session for one turn. Whatever happens, the session ends up with another holder."""
-        async with Hold(self._bus, claim, self._settings.renew_s) as hold:
+        async with Hold(self._bus, claim, self._settings.renew_s, on_retry=self._count) as hold:
             task = asyncio.current_task()
             assert task is not None
             self._runs[task] = hold
@@ -202,11 +208,14 @@ class Worker:
                 raise
             except (LeaseLost, OutcomeUnknown, Unreachable) as error:
                 # Nothing to say to anybody: who takes the session over finds the history as it is.
-                log.warning("worker.run_lost", extra={"session": claim.session, "cause": str(error)})
+                log.warning("worker.run_lost", extra={"session": claim.session, "cause": cause_of(error)})
                 return
             except Exception as error:
                 release = self._failed(claim, error)
             await self._let_go(hold, release)
+
+    def _count(self, data: LlmRetryData) -> None:
+        self._refusals.note(data.model, data.reason)
 
     async def _turn(self, hold: Hold) -> Release:
         options = self._llm_options(hold.claim.session) if self._llm_options else None
@@ -217,7 +226,7 @@ class Worker:
         """Make a release of an error that is not the agent's, or that kept the agent from being made."""
         told = scrub(error, environment_secrets(os.environ))
         log.error("worker.run_failed", extra={"session": claim.session}, exc_info=error)
-        why = one_line(f"the worker failed: {type(error).__name__}: {told}")
+        why = one_line(f"the worker failed: {cause_of(error, told)}")
         return Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, reason=Reason.UNKNOWN, why=why)
 
     async def _let_go(self, hold: Hold, release: Release) -> None:
@@ -234,8 +243,9 @@ class Worker:
         try:
             async with asyncio.timeout(HAND_BACK_S):
                 await hold.release(release)
+            self._refusals.released(hold.claim.session, release)
         except (TidingsError, TimeoutError) as error:
-            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": str(error)})
+            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": cause_of(error)})
 
     # the end
 
