@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from bus import Reason, Release, Trigger
+from bus import Reason, Release, Trigger, Wait
+from bus.messages import most_telling
 from workers.redaction import one_line
 
 log = logging.getLogger("tidings.worker")
@@ -62,20 +63,20 @@ class Refusals:
 
     def released(self, session: str, release: Release) -> None:
         """Count the call that a turn has ended with, if it did, and write a line where the session was parked for it."""
-        call = release.wait or release.failure
-        if call is not None:
+        call = most_telling(release.waits.values())
+        if call is not None and release.trigger is not Trigger.HAND_BACK:
             self.note(call.model, call.reason)
-        if release.trigger is Trigger.PARK:
+        if release.trigger in (Trigger.PARK, Trigger.OUTAGE):
             # Where a time is known it goes on by itself.
             level = logging.INFO if release.resume_at else logging.WARNING
-            log.log(level, "worker.parked", extra={"session": session, **_park(release)})
+            log.log(level, "worker.parked", extra={"session": session, **_park(release, call)})
 
 
-def _park(release: Release) -> dict[str, str | None]:
-    wait, resume_at = release.wait, release.resume_at
+def _park(release: Release, call: Wait | None) -> dict[str, str | None]:
+    resume_at = release.resume_at
     return {
-        "model": wait.model if wait else None,
+        "model": call.model if call else None,
         "reason": release.reason.value if release.reason else None,
         "resume_at": resume_at.isoformat(timespec="seconds") if resume_at else None,
-        "action": one_line(wait.action if wait else "", _TEXT),
+        "action": one_line(call.action if call else "", _TEXT),
     }

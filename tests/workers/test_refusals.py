@@ -96,7 +96,7 @@ def test_a_park_is_one_line_that_says_what_helps(
 ) -> None:
     """One that waits for a person is a warning. The call that it ended with counts as well."""
     caplog.set_level(logging.INFO)
-    refusals.released("sea", Release(Trigger.PARK, read=0, resume_at=resume_at, wait=WAIT, reason=Reason.RATE_LIMIT))
+    refusals.released("sea", Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": WAIT}, reason=Reason.RATE_LIMIT))
     refusals.released("sea", Release(Trigger.YIELD, read=0))
     (line,) = caplog.records
     told = {name: line.__dict__[name] for name in ("session", "model", "reason", "resume_at", "action")}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
 from bus import (
     Child,
+    LlmAttempt,
     LlmFailed,
+    LlmParked,
     LlmRateLimited,
     LlmRecovered,
     LlmRetry,
@@ -24,8 +26,9 @@ from bus import (
     WorkerLost,
     WorkerReleased,
 )
+from bus.messages import most_telling
 from bus.records import DRAWN
-from bus.states import FINAL, HELD
+from bus.states import FINAL, HELD, WAITING
 from workers.board.look import Look, age, clock, duration, look_of, waiting
 from workers.redaction import one_line
 
@@ -43,7 +46,7 @@ class Row:
     Attributes:
         since: when it entered its state; None where nobody has told.
         by: who asked for the state; '' where nobody did.
-        waits: the waits under way, by LLM path.
+        waits: the calls that have failed and are not over, by LLM path: they wait, or are asked again.
         resume_at: when a parked session goes on by itself.
         message: what the provider said.
         action: what a person can do.
@@ -97,7 +100,7 @@ class Row:
         row = row.apply(notice) if notice else row
         # The notice has one wait, the picture has them all.
         waits = record.picture.waits if row.waits else {}
-        return replace(row, since=record.since, waits=waits or row.waits)
+        return replace(row, since=row.since or record.since, waits=waits or row.waits)
 
     def apply(self, notice: Notice) -> Self:
         """Return the row after a notice.
@@ -107,11 +110,14 @@ class Row:
         if isinstance(notice, SessionState):
             return self._moved(notice)
         if isinstance(notice, LlmRetry):
-            told = Wait.model_validate(notice.data.model_dump(include=set(Wait.model_fields)))
-            return self._calling({**self.waits, told.llm: told}, notice)
+            wait = Wait.model_validate(notice.data.model_dump(include=set(Wait.model_fields)))
+            return self._calling({**self.waits, wait.llm: wait}, notice)
+        if isinstance(notice, LlmAttempt):
+            told = notice.data
+            return self._calling({**self.waits, told.llm: told.under_way(self.waits.get(told.llm), notice.time)}, notice)
         if isinstance(notice, LlmRecovered):
             return self._calling({llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}, notice)
-        if isinstance(notice, LlmRateLimited | LlmFailed):
+        if isinstance(notice, LlmParked | LlmRateLimited | LlmFailed):
             return self._given_up(notice)
         if isinstance(notice, WorkerClaimed):
             return replace(self, worker=notice.data.worker.name)
@@ -120,12 +126,13 @@ class Row:
             return replace(self, worker="", waits={}, since=notice.time)
         return self
 
-    def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmRecovered) -> Self:
-        """Return the row with these waits under way, as its controller will put it in a moment."""
-        wait = Picture(waits=dict(waits)).wait
+    def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmAttempt | LlmRecovered) -> Self:
+        """Return the row with these calls, that wait or are asked again, as its controller puts it."""
+        wait = most_telling(waits.values())
+        lasting = most_telling(wait for wait in waits.values() if wait.asked_at is None)
         usual = self._usual(notice.data.llm, notice.data.model)
-        if wait is not None:
-            state = State.RATE_LIMITED if wait.reason.is_rate_limit else State.RETRYING
+        if lasting is not None:
+            state = lasting.state
         elif self.state in HELD:
             state = State.RUNNING
         else:
@@ -137,10 +144,12 @@ class Row:
             why=waiting(wait),
             since=self.since if state is self.state else notice.time,
             waits=waits,
-            reason=wait.reason if wait else None,
+            reason=lasting.reason if lasting else None,
             message=wait.message if wait else "",
             action=wait.action if wait else "",
             model=(wait.model if wait else None) or usual,
+            # Who tells this holds the session, also where its claim was missed; without a worker it would look parked.
+            worker=self.worker or _worker_of(notice.source),
             usual=usual,
         )
 
@@ -189,14 +198,14 @@ class Row:
             return {}
         return {**self.waits, wait.llm: wait} if wait.retry_at and wait.llm in self.waits else {wait.llm: wait}
 
-    def _given_up(self, notice: LlmRateLimited | LlmFailed) -> Self:
+    def _given_up(self, notice: LlmParked | LlmRateLimited | LlmFailed) -> Self:
         told = notice.data
         usual = self._usual(told.llm, told.model)
         return replace(
             self,
             waits={},
             reason=told.reason,
-            resume_at=notice.data.resume_at if isinstance(notice, LlmRateLimited) else None,
+            resume_at=None if isinstance(notice, LlmFailed) else notice.data.resume_at,
             message=told.message,
             action=told.action,
             model=told.model or usual,
@@ -210,14 +219,20 @@ class Row:
 
     @property
     def wait(self) -> Wait | None:
-        """The wait that says most; None while nothing waits."""
+        """The wait that says most, else what the attempt under way has waited for (``asked_at``); None where there is neither."""
         return Picture(waits=dict(self.waits)).wait
 
     @property
+    def under_way(self) -> bool:
+        """Whether a call that failed is asked again at the moment, and none waits."""
+        wait = self.wait
+        return wait is not None and wait.asked_at is not None
+
+    @property
     def parked(self) -> bool:
-        """Whether it waits out a rate limit without a worker."""
-        held = self.worker or any(wait.retry_at for wait in self.waits.values())
-        return self.state is State.RATE_LIMITED and not held
+        """Whether it waits for a provider without a worker."""
+        held = self.worker or (self.resume_at is None and any(wait.retry_at for wait in self.waits.values()))
+        return self.state in WAITING and not held
 
     @property
     def needs_you(self) -> bool:
@@ -231,14 +246,20 @@ class Row:
 
     @property
     def attempt(self) -> str:
-        """The attempt that failed last in the wait under way, as in ``2 of 6``."""
+        """The attempt that is under way, else the one that failed last, as in ``2 of 6``; '' where none has failed."""
         wait = self.wait
-        return f"{wait.attempt} of {wait.max_attempts}" if wait else ""
+        return f"{wait.attempt + self.under_way} of {wait.max_attempts}" if wait else ""
+
+    @property
+    def progress(self) -> str:
+        """How far the call is, as in ``attempt 1 of 6 failed``; '' where no attempt of it has failed."""
+        how = "under way" if self.under_way else "failed"
+        return f"attempt {self.attempt} {how}" if self.wait else ""
 
     @property
     def reason_word(self) -> str:
         """Why it waits or failed, in words."""
-        return self.reason.value.replace("_", " ") if self.reason else ""
+        return _words(self.reason) if self.reason else ""
 
     @property
     def to_do(self) -> str:
@@ -247,7 +268,7 @@ class Row:
 
     def countdown(self, now: datetime) -> str:
         """Return how long it is until something happens by itself; '' where nothing is waited for."""
-        wait = self.wait
+        wait = None if self.under_way else self.wait
         until = self.resume_at if self.parked else wait.retry_at if wait else None
         if until is None or self.state in FINAL:
             return ""
@@ -259,6 +280,10 @@ class Row:
 
     def story(self) -> str:
         """Return why it is in its state, in one line."""
+        wait = self.wait
+        if wait is not None and wait.asked_at is not None:
+            # The attempt itself is told beside it.
+            return " · ".join(part for part in (f"after {_words(wait.reason)}", one_line(self.message, 300)) if part)
         # The agent's own code has no provider that says something; then the record's line is all there is.
         parts = [self.reason_word, one_line(self.message or self.why, 300)] if self.reason else [one_line(self.why, 300)]
         if self.needs_you:
@@ -272,13 +297,32 @@ class Row:
         wait = self.wait
         called = f"{self.session} ({self.name}, child of {self.parent})" if self.parent else self.session
         parts = [called, self.look.word if self.look else "starting"]
+        next_at = wait.retry_at if wait and not self.under_way else None
         if wait:
-            again = f", the next at {clock(wait.retry_at)}" if wait.retry_at else ""
-            parts.append(f"attempt {self.attempt} failed{again}")
-        if self.parked and self.resume_at:
-            parts.append(f"resumes at {clock(self.resume_at)}")
+            parts.append(self.progress + (f", the next at {clock(next_at)}" if next_at else ""))
+        if self.parked:
+            parts.append(f"no worker, resumes at {clock(self.resume_at)}" if self.resume_at and not next_at else "no worker")
         parts += [self.story(), _short(self.model), f"on {_short(self.worker)}" if self.worker else ""]
         return "  ".join(part for part in parts if part)
+
+
+def _worker_of(source: str) -> str:
+    role, _, name = source.partition("/")
+    return name if role == "worker" else ""
+
+
+def _words(reason: Reason) -> str:
+    return reason.value.replace("_", " ")
+
+
+def states_told(session: str, notices: Iterable[Notice]) -> list[State]:
+    """Return the states that a session came to by these notices, in order; one that is told again is no further one."""
+    row, states = Row(session), list[State]()
+    for notice in notices:
+        row = row.apply(notice)
+        if row.state is not None and states[-1:] != [row.state]:
+            states.append(row.state)
+    return states
 
 
 def _short(name: str) -> str:
