@@ -22,6 +22,7 @@ FIELDS = [
     "max_attempts",
     "wait_s",
     "retry_at",
+    "asked_at",
     "resume_at",
     "paused_by",
     "worker",

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 
 import pytest
 
@@ -56,6 +57,7 @@ def test_being_there_is_reached(state: State) -> None:
         (record(State.ERROR, why="bad key"), 3),
         (record(State.PAUSED, paused_by="ann"), 3),
         (record(State.RATE_LIMITED, reason=Reason.QUOTA_EXHAUSTED, why="parked"), 3),
+        (record(State.RETRYING, reason=Reason.SERVER_ERROR, resume_at=datetime(2026, 11, 22, tzinfo=UTC)), None),
     ],
     ids=lambda value: str(value.state) if isinstance(value, Record) else str(value),
 )
