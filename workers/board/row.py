@@ -237,7 +237,8 @@ class Row:
     @property
     def needs_you(self) -> bool:
         """Whether something went wrong that only a person can put right; not where it just is a person's turn."""
-        return self.state is State.ERROR or (self.parked and self.resume_at is None)
+        # Of an outage the time is only not known yet; without one it would be in error.
+        return self.state is State.ERROR or (self.state is State.RATE_LIMITED and self.parked and self.resume_at is None)
 
     @property
     def look(self) -> Look | None:

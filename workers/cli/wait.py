@@ -74,7 +74,7 @@ def judge(record: Record, until: frozenset[State]) -> Verdict | None:
     if state is State.PAUSED:
         by = f" by {record.paused_by}" if record.paused_by else ""
         return Verdict(Exit.REFUSED, f"{record.session} was paused{by}, and only a person resumes it")
-    if record.parked and record.resume_at is None:
+    if record.state is State.RATE_LIMITED and record.parked and record.resume_at is None:
         wanted = record.wait.action if record.wait else ""
         return Verdict(Exit.REFUSED, f"{record.session} is parked and nothing will resume it: {wanted or record.why}")
     return None

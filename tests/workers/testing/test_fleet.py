@@ -153,8 +153,8 @@ async def test_idle_skips_every_wait(tidings_fleet: StartFleet, tidings_provider
     await fleet.idle()
     assert [told.data.wait_s for told in fleet.told(LlmRetry, "a")] == [31.0, 2.0, 4.0]
     running, limited, retrying = State.RUNNING, State.RATE_LIMITED, State.RETRYING
-    # Each further attempt runs from the moment that it goes out.
-    assert fleet.states("a")[:5] == [State.QUEUED, running, limited, running, retrying]
+    # While an attempt is under way the session runs.
+    assert fleet.states("a")[:6] == [State.QUEUED, running, limited, running, retrying, running]
     assert fleet.states("b") == [State.QUEUED, running, limited, State.QUEUED, running, State.AWAITING_INPUT]
     assert len(fleet.told(LlmRateLimited, "b")) == 1
     assert {record.state async for record in fleet.bus.sessions()} == {State.AWAITING_INPUT}
@@ -523,7 +523,7 @@ async def left_alone() -> AsyncIterator[None]:
 
 
 async def test_a_fleet_leaves_nothing_running(left_alone: None, tidings_bus: Bus, tidings_provider: Provider) -> None:
-    """Sessions that wait, which go on waiting, and those in the middle of a step are handed back."""
+    """Sessions that wait, and those in the middle of a step, are handed back."""
     gate, clock = Gate(), Clock()
     script(tidings_provider, "429:retry-after=30")
 
