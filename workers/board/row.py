@@ -16,7 +16,6 @@ from bus import (
     LlmRecovered,
     LlmRetry,
     Notice,
-    Picture,
     Reason,
     Record,
     SessionState,
@@ -220,7 +219,7 @@ class Row:
     @property
     def wait(self) -> Wait | None:
         """The wait that says most, else what the attempt under way has waited for (``asked_at``); None where there is neither."""
-        return Picture(waits=dict(self.waits)).wait
+        return most_telling(self.waits.values())
 
     @property
     def under_way(self) -> bool:
