@@ -21,14 +21,13 @@ from workers.llm.secrets import known_secrets, scrub
 from workers.llm.telling import Teller, Told
 from workers.llm.usage import Usage
 from workers.redaction import one_line
-from workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict, classify
+from workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict, advice, classify
 from workers.retry.evidence import causes
 
 _MODEL_LIMIT = 200
 """Characters of a model's name in a notice."""
 
 _BROKEN_ACTION = "Resume to try again; if it happens again, see the provider's status page or choose another model."
-_QUOTA_ACTION = "The provider asks to wait longer than a day: check plan and limits, or resume when the time has come."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +233,7 @@ def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> Llm
     """Make the error that a run ends with."""
     if isinstance(verdict, Park) and verdict.reason is not failure.reason:
         # A limit that asks for days is a quota, whatever it is called.
-        failure = replace(failure, reason=verdict.reason, retryable=False, action=_QUOTA_ACTION)
+        failure = replace(failure, reason=verdict.reason, retryable=False, action=advice.QUOTA_ENDS)
     text = (
         f"{path.name} ({path.model}): attempt {attempt} of {path.plan.attempts} failed: "
         f"{failure.reason}: {failure.message} - {failure.action}"
