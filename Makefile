@@ -113,7 +113,7 @@ docs: $(VENV)/.installed-all ## Write again what the docs take from the code: st
 	for page in states wire settings operations providers; do $(BIN)/python docs/make_$$page.py || exit 1; done
 
 .PHONY: screenshots
-screenshots: $(VENV)/.installed-all ## Take the pictures of the web page again (needs a Chromium)
+screenshots: $(VENV)/.installed-all ## Take the pictures of the page and the terminal again (needs a Chromium)
 	PYTHONPATH="$(CURDIR)" $(BIN)/python docs/make_screenshots.py
 
 .PHONY: clean

@@ -10,6 +10,7 @@ from typing import TypeVar
 from rich.text import Text
 
 from bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
+from bus.errors import cause_of
 from bus.messages import Reason
 from bus.redis.clients import installed_version
 from workers.cli.connection import open_bus
@@ -175,9 +176,7 @@ async def ask_model(settings: Settings) -> Finding:
     except ImportError:
         return Finding("model", Level.PROBLEM, "litellm is not installed", "pip install 'tidings[worker]'")
     except Exception as error:
-        return Finding(
-            "model", Level.PROBLEM, f"{model}: {type(error).__name__}: {error}", "correct the model, its address or its key"
-        )
+        return Finding("model", Level.PROBLEM, f"{model}: {cause_of(error)}", "correct the model, its address or its key")
     finally:
         await close_litellm()
     return Finding("model", Level.OK, f"{model} answers")

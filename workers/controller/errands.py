@@ -26,6 +26,7 @@ from bus import (
     UnknownSession,
     UnreadableRecord,
 )
+from bus.errors import cause_of
 from bus.states import FINAL
 from workers.family import mark_of, owes_report, refused_start, report_of, stop_of
 
@@ -119,7 +120,8 @@ class Errands:
         except UnknownSession:
             log.info("controller.nobody_to_tell", extra={"session": command.subject, "command": command.type})
         except (CommandRefused, UnreadableRecord) as error:
-            log.warning("controller.not_told", extra={"session": command.subject, "command": command.type, "cause": str(error)})
+            extra = {"session": command.subject, "command": command.type, "cause": cause_of(error)}
+            log.warning("controller.not_told", extra=extra)
             return False
         return True
 
