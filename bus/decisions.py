@@ -84,7 +84,7 @@ class Decision:
         fields: fields of the record to set, as Redis keeps them.
         messages: events to append: what people said, results of children.
         notices: notices to publish before the state.
-        state: the ``session.state`` notice; needed when ``to`` is set.
+        state: the ``session.state`` notice; None where the state stays, or where a notice of its worker says the same already.
         outcomes: outcome and expiry of each handled command that has none yet.
         child: the ``child.state`` notice for the parent; its ``subject`` is the parent.
     """
@@ -213,15 +213,15 @@ class Decisions:
         """Write a decision; returns the version of the record after it.
 
         Raises:
-            ValueError: there is a new state without its notice, or a notice without a new state.
+            ValueError: there is a notice without a new state.
             StaleDecision: the record or a command is not what the decision rests on any more; nothing was written.
             SchemaMismatch: another version has written it meanwhile; nothing was written.
             SpoiledLog: the events log takes no event; nothing was written.
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             Unreachable: the server does not answer; deciding anew is safe.
         """
-        if (decision.to is None) != (decision.state is None):
-            raise ValueError("a decision has both a new state and its session.state notice, or neither")
+        if decision.to is None and decision.state is not None:
+            raise ValueError("a decision that tells a state has that state")
         record, names = snapshot.record, self._link.names
         session = record.session
         keys = [names.record(session), names.log("events", session), names.log("status", session)]

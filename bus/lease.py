@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bus.messages import Notice, Picture, Reason, Wait, WorkerRef
@@ -26,11 +27,13 @@ class Claim:
         epoch: identity of the session's logs.
         version: version of the record when it was claimed.
         parks: parks in a row before this claim.
+        parked_s: seconds of those parks for which no provider named an instant.
         lease_s: length of the lease in seconds.
         lease_until: server time at which the lease ends if it is never renewed.
         parent: session of which it is a child; None: of none.
         name: what its parent calls it.
         model: what its worker asks for the agent; None: not said.
+        waits: calls that an earlier worker has begun and that have failed, by LLM path; the next attempt counts on from there.
     """
 
     session: str
@@ -45,6 +48,8 @@ class Claim:
     parent: str | None = None
     name: str | None = None
     model: str | None = None
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    parked_s: float = 0.0
 
     @property
     def shown(self) -> tuple[int, str, str]:
@@ -89,30 +94,32 @@ class Release:
     """How a worker lets a session go.
 
     Attributes:
-        trigger: YIELD, FINISH, FAIL, PARK or HAND_BACK.
+        trigger: YIELD, FINISH, FAIL, PARK, OUTAGE or HAND_BACK.
         read: offset up to which the worker has read the events; a user message beyond it queues the session again.
         parks: parks in a row, this one included; 0 after a success.
-        resume_at: when a parked session is queued again; None: a person must.
-        wait: what a parked session waits for.
+        parked_s: seconds of those parks for which no provider named an instant.
+        resume_at: when a parked session is queued again; None: a person must. A session that is handed back in a wait is parked
+            until that is over, whatever stands here.
+        waits: by LLM path: of a parked session what it waits for, of one that failed the call that did, of one that is handed
+            back the calls that are not over.
         reason: reason of a park or failure.
         why: one line for a person.
         notices: further notices to publish in the same step, before the new state.
         awaits: children whose results the agent waits for. A child that ends its turn so has not done what it was asked yet, and
             nothing is reported to its own parent.
-        failure: the call that failed for good; None: none did.
         model: the model of the agent; None: that of the claim, else of the call that is parked or failed.
     """
 
     trigger: Trigger
     read: int
     parks: int = 0
+    parked_s: float = 0.0
     resume_at: datetime | None = None
-    wait: Wait | None = None
+    waits: Mapping[str, Wait] = field(default_factory=dict)
     reason: Reason | None = None
     why: str = ""
     notices: tuple[Notice, ...] = ()
     awaits: int = 0
-    failure: Wait | None = None
     model: str | None = None
 
 

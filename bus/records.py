@@ -24,18 +24,17 @@ from bus.messages import (
     is_session,
 )
 from bus.messages.envelope import LOST
-from bus.states import State
+from bus.states import HELD, WAITING, State
 
 T = TypeVar("T")
 
-SCHEMA = 3
+SCHEMA = 4
 """The schema of records that this version reads and writes; ``prelude.lua`` has the same number."""
 
 _EPOCH = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 """What an epoch looks like; it stands in ids, cursors and frames, and scripts put it into JSON as it is."""
 LAST_MS = 253_370_764_800_000
 """The year 9999, in whatever time zone it is shown."""
-_WAITING = frozenset({State.RETRYING, State.RATE_LIMITED})
 
 
 def instant(milliseconds: float) -> datetime:
@@ -87,10 +86,12 @@ class Record:
         lease: random part of the newest lease; a write with another is refused as well.
         lease_until: until when its worker holds it.
         worker: who holds it; None: nobody.
-        picture: what the worker is doing; of a session without one its model, and what it is parked for or has failed at.
+        picture: what the worker is doing; of a session without one its model, and what it is parked for, has failed at, or is to
+            go on with.
         nudge: how often it was resumed while a worker held it.
         resume_at: when a parked session is queued again.
         parks: parks in a row without success.
+        parked_s: seconds of those parks for which no provider named an instant.
         losses: workers lost in a row.
         paused_by: who paused it.
         pending: whether a run was interrupted or has not begun; False: the next word is a person's.
@@ -125,6 +126,7 @@ class Record:
     nudge: int = 0
     resume_at: datetime | None = None
     parks: int = 0
+    parked_s: float = 0.0
     losses: int = 0
     paused_by: str | None = None
     pending: bool = False
@@ -151,13 +153,20 @@ class Record:
 
     @property
     def parked(self) -> bool:
-        """Whether it waits out a rate limit without a worker."""
-        return self.state is State.RATE_LIMITED and self.worker is None
+        """Whether it waits for a provider without a worker."""
+        return self.state in WAITING and self.worker is None
 
     @property
     def wait(self) -> Wait | None:
-        """The wait to show; None while nothing waits."""
-        return self.picture.wait if self.state in _WAITING else None
+        """The wait to show, or what the attempt under way has waited for (``asked_at``); None where there is neither."""
+        if self.state in WAITING:
+            return self.picture.wait
+        return self._under_way if self.state is State.RUNNING else None
+
+    @property
+    def _under_way(self) -> Wait | None:
+        wait = self.picture.wait
+        return wait if wait and wait.asked_at else None
 
     @property
     def failure(self) -> Wait | None:
@@ -167,10 +176,17 @@ class Record:
     def as_notice(self, at: datetime) -> SessionState | None:
         """Draw the current picture as a ``session.state`` notice that stands at the newest status offset.
 
+        Of a session that a worker holds the worker's picture counts: its notices up to that offset have told it, and a controller
+        that follows them need not tell it again.
+
         Returns None where there is nothing to tell yet.
         """
         if self.state is None or self.status < 1:
             return None
+        state, wait = self.state, self.wait
+        if self.held and state in HELD:
+            waits = self.picture.wait_at(at)
+            state, wait = (waits.state, waits) if waits else (State.RUNNING, self._under_way)
         return SessionState(
             id=f"{self.epoch}.{self.version}.{self.status}",
             source="record",
@@ -179,15 +195,15 @@ class Record:
             offset=self.status,
             epoch=self.epoch,
             data=SessionStateData(
-                from_=self.state,
-                to=self.state,
+                from_=state,
+                to=state,
                 version=self.version,
                 parent=self.parent,
                 name=self.name,
                 why=self.why,
                 by=self.paused_by if self.state is State.PAUSED else self.by,
-                reason=self.reason or (self.wait.reason if self.wait else None),
-                wait=self.wait,
+                reason=wait.reason if wait and state in WAITING else self.reason if state is self.state else None,
+                wait=wait,
                 resume_at=self.resume_at,
                 worker=self.worker,
                 failure=self.failure,
@@ -275,6 +291,7 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
         nudge=read("nudge", _count) or 0,
         resume_at=read("resume_at", _when),
         parks=read("parks", _count) or 0,
+        parked_s=(read("parked_ms", _count) or 0) / 1000,
         losses=read("losses", _count) or 0,
         paused_by=read("paused_by", str),
         pending=bool(read("pending", _count)),

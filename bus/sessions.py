@@ -7,8 +7,11 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from pydantic import ValidationError
 
 from bus.errors import (
     LeaseLost,
@@ -28,6 +31,7 @@ from bus.messages import (
     Picture,
     SessionState,
     SessionStateData,
+    Wait,
     WorkerClaimed,
     WorkerClaimedData,
     WorkerRef,
@@ -35,15 +39,16 @@ from bus.messages import (
     WorkerReleasedData,
     encode,
     is_session,
+    most_telling,
 )
 from bus.publisher import RING, RING_S
 from bus.records import check_fit, instant, milliseconds
 from bus.redis.link import Argument, Link
-from bus.states import State, Trigger, next_state
+from bus.states import WAITING, State, Trigger, next_state
 
 log = logging.getLogger("tidings.sessions")
 
-_RELEASES = frozenset({Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.PARK, Trigger.HAND_BACK})
+_RELEASES = frozenset({Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.PARK, Trigger.OUTAGE, Trigger.HAND_BACK})
 _LONGEST_WHY = 200
 """Bytes of a word of a record that an error repeats."""
 _LOOK = 16
@@ -96,6 +101,23 @@ def _check_notices(session: str, notices: Sequence[Notice]) -> None:
             raise TypeError(f"only notices are published, this is a {type(notice).__name__}")
         if notice.subject != session:
             raise ValueError(f"a notice of session {notice.subject!r} cannot be published in {session!r}")
+
+
+def _waits_of(picture: bytes) -> dict[str, Wait]:
+    """Return the calls that a record says are not over; none where it cannot be read, which a controller finds out."""
+    try:
+        return Picture.model_validate_json(picture).waits
+    except ValidationError:
+        return {}
+
+
+def _as_kept(release: Release, now: datetime) -> tuple[State, Release]:
+    """Return what a session that is handed back is doing, and how: where a call waits it is parked until that is over."""
+    picture = Picture(waits=dict(release.waits)).kept()
+    wait = picture.wait_at(now)
+    if wait is None:
+        return State.RUNNING, replace(release, waits=picture.waits, resume_at=None)
+    return wait.state, replace(release, waits=picture.waits, resume_at=picture.resume_at, reason=wait.reason)
 
 
 def _split_claimed(notice: WorkerClaimed) -> tuple[bytes, bytes]:
@@ -216,7 +238,7 @@ class Sessions:
         answer = await self._link.run("claim", keys, args)
         if answer[0] != b"ok":
             return answer, None
-        _, token, version, epoch, parks, lease_until, parent, name = answer
+        _, token, version, epoch, parks, lease_until, parent, name, picture, parked_ms = answer
         return answer, Claim(
             session,
             worker,
@@ -230,6 +252,8 @@ class Sessions:
             parent.decode(errors="replace") or None,
             name.decode(errors="replace") or None,
             model,
+            _waits_of(picture),
+            int(parked_ms) / 1000,
         )
 
     async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
@@ -350,24 +374,28 @@ class Sessions:
         """
         names, session = self._link.names, claim.session
         _check_notices(session, release.notices)
-        to = next_state(State.RUNNING, release.trigger) if release.trigger in _RELEASES else None
+        source, now = f"worker/{claim.worker.name}", self._link.clock.now()
+        doing = State.RUNNING
+        if release.trigger is Trigger.HAND_BACK:
+            doing, release = _as_kept(release, now)
+        call = most_telling(release.waits.values())
+        to = next_state(doing, release.trigger) if release.trigger in _RELEASES else None
         if to is None:
             raise ValueError(f"{release.trigger} is not a way to release a session")
-        call = release.wait or release.failure
         rest = Picture(model=release.model or claim.model or (call.model if call else None))
-        picture = rest.model_copy(update={"waits": {call.llm: call}}) if call else rest
-        source, now = f"worker/{claim.worker.name}", self._link.clock.now()
+        picture = rest.model_copy(update={"waits": dict(release.waits)})
         released = WorkerReleased(
             subject=session,
             source=source,
             time=now,
             data=WorkerReleasedData(worker=claim.worker, why=release.trigger.value),
         )
-        state_id, head, tail, tail_queued = self._state(claim, to, release, rest.model, source, now)
+        state_id, head, tail, tail_queued = self._state(claim, to, release, picture, source, now)
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, *claim.shown, to.value, release.read, milliseconds(release.resume_at), release.parks]
         args += [picture.model_dump_json(), release.reason or "", release.why, names.channel("status", session)]
         args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued, release.awaits, rest.model_dump_json()]
+        args += [round(release.parked_s * 1000)]
         for notice in (*release.notices, released):
             args += [notice.id, encode(notice, self._link.payload_limit)]
         answer = await self._link.run_again("release", keys, args)
@@ -380,7 +408,7 @@ class Sessions:
         return Released(state, int(answer[2]))
 
     def _state(
-        self, claim: Claim, to: State, release: Release, model: str | None, source: str, now: datetime
+        self, claim: Claim, to: State, release: Release, picture: Picture, source: str, now: datetime
     ) -> tuple[str, bytes, bytes, bytes]:
         told = SessionState(
             subject=claim.session,
@@ -391,12 +419,13 @@ class Sessions:
                 version=0,
                 why=release.why,
                 reason=release.reason,
-                wait=release.wait,
+                wait=picture.wait if to in WAITING else None,
                 resume_at=release.resume_at,
-                failure=release.failure,
-                model=model,
+                failure=picture.wait if to is State.ERROR else None,
+                model=picture.model,
             ),
         )
+        model = picture.model
         queued = told.model_copy(
             update={
                 "data": SessionStateData(to=State.QUEUED, version=0, why="somebody spoke while the run was closing", model=model),

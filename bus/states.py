@@ -19,9 +19,9 @@ class State(StrEnum):
     RUNNING = "running"
     """A worker holds it."""
     RETRYING = "retrying"
-    """A worker holds it and waits after a failure that is not a rate limit."""
+    """Waits after a failure that is not a limit. Held: its worker waits. Without a worker: parked until ``resume_at``."""
     RATE_LIMITED = "rate_limited"
-    """Held: the worker waits out a rate limit. Without a worker: parked until ``resume_at``, or until a person resumes it."""
+    """Waits for a limit. Held: its worker waits. Without a worker: parked until ``resume_at``, or until a person resumes it."""
     AWAITING_INPUT = "awaiting_input"
     """The agent's turn is over; a person speaks next."""
     PAUSED = "paused"
@@ -40,7 +40,10 @@ FINAL = frozenset({State.STOPPED, State.FINISHED, State.DELETED})
 """States that nothing leads out of; what is stopped or finished can still be deleted."""
 
 HELD = frozenset({State.RUNNING, State.RETRYING, State.RATE_LIMITED})
-"""States in which a worker may hold the session (parked: RATE_LIMITED without one)."""
+"""States in which a worker may hold the session."""
+
+WAITING = frozenset({State.RETRYING, State.RATE_LIMITED})
+"""States in which a session waits for a provider; without a worker it is *parked*."""
 
 
 class Trigger(StrEnum):
@@ -70,15 +73,18 @@ class Trigger(StrEnum):
     RECOVER = "recover"
     """No wait is under way."""
     PARK = "park"
+    """A limit outlasts what a worker waits for."""
+    OUTAGE = "outage"
+    """An outage outlasts the attempts: parked as well."""
     YIELD = "yield"
     """The turn is over."""
     FINISH = "finish"
     FAIL = "fail"
     HAND_BACK = "hand_back"
-    """The worker gives the session back as it is (it drains, or somebody spoke while the run was closing)."""
+    """The worker ends and gives the session back as it is: queued, or parked where a call waits."""
     # found by controllers
     LOSE = "lose"
-    """The lease ran out."""
+    """The lease ran out: queued again, or parked where a call waits."""
     ABANDON = "abandon"
     """The lease ran out too often in a row."""
     WAKE = "wake"
@@ -117,11 +123,12 @@ def _held(state: State) -> dict[tuple[State | None, Trigger], State]:
         (state, Trigger.TROUBLED): _T,
         (state, Trigger.RECOVER): _R,
         (state, Trigger.PARK): _L,
+        (state, Trigger.OUTAGE): _T,
         (state, Trigger.YIELD): _A,
         (state, Trigger.FINISH): _F,
         (state, Trigger.FAIL): _E,
-        (state, Trigger.HAND_BACK): _Q,
-        (state, Trigger.LOSE): _Q,
+        (state, Trigger.HAND_BACK): _Q if state is _R else state,
+        (state, Trigger.LOSE): _Q if state is _R else state,
         (state, Trigger.ABANDON): _E,
     }
 
@@ -138,6 +145,8 @@ TABLE: Mapping[tuple[State | None, Trigger], State] = MappingProxyType(
         **_held(_R),
         **_held(_T),
         **_held(_L),
+        (_T, Trigger.RESUME): _Q,
+        (_T, Trigger.WAKE): _Q,
         (_L, Trigger.RESUME): _Q,
         (_L, Trigger.WAKE): _Q,
         (_A, Trigger.SAY): _Q,

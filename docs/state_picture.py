@@ -62,7 +62,7 @@ NODES: Mapping[State, Node] = {
     State.QUEUED: Node(400, 320, "ready", "wants a worker"),
     State.ERROR: Node(400, 500, "trouble", "a person decides"),
     State.RUNNING: Node(748, 200, "worker", "a worker is at it"),
-    State.RETRYING: Node(1008, 320, "worker", "a worker waits"),
+    State.RETRYING: Node(1008, 320, "worker", "waits, or is parked"),
     State.RATE_LIMITED: Node(748, 440, "worker", "waits, or is parked"),
     State.STOPPED: Node(400, 662, "final", "a person ended it"),
     State.FINISHED: Node(852, 662, "final", "the agent ended it"),
@@ -74,6 +74,9 @@ FRAMES: Mapping[Frame, tuple[int, int, int, int]] = {Frame.OPEN: (56, 38, 1062, 
 
 START = (26, 320)
 
+_LEFT_OUT = (Trigger.REPORT, Trigger.HAND_BACK, Trigger.LOSE)
+"""What leaves states as they are and is not named within their boxes."""
+
 ROUTES: Mapping[tuple[Source, State], Route] = {
     (None, State.QUEUED): Route("M34,320 H322", 140, 312),
     (Frame.OPEN, State.PAUSED): Route("M155,38 V106", 165, 82, "start"),
@@ -83,7 +86,8 @@ ROUTES: Mapping[tuple[Source, State], Route] = {
     (State.FINISHED, State.DELETED): Route("M776,662 H704", 739, 654),
     (Frame.HELD, State.FINISHED): Route("M852,548 V628", 862, 616, "start"),
     (Frame.HELD, State.AWAITING_INPUT): Route("M612,140 H478", 545, 132),
-    (Frame.HELD, State.QUEUED): Route("M612,320 H478", 540, 312),
+    (State.RUNNING, State.QUEUED): Route("M672,222 C610,222 600,306 478,306", 576, 272),
+    (State.RETRYING, State.QUEUED): Route("M932,330 H478", 540, 346),
     (Frame.HELD, State.ERROR): Route("M612,500 H478", 545, 492),
     (State.QUEUED, State.RUNNING): Route("M446,288 C446,220 540,200 670,200", 545, 198),
     (State.RATE_LIMITED, State.QUEUED): Route("M672,440 C540,440 446,420 446,354", 545, 456),
@@ -152,9 +156,9 @@ def draw() -> str:
     labels = arrows()
     parts += [f'<path class="arrow" d="{ROUTES[key].path}"/>' for key in labels]
     parts += [_label(ROUTES[key], label) for key, label in labels.items()]
-    # A child's report leaves most states as they are: said once in states.md, it would only make the boxes too wide.
+    # Said once in states.md, these would only make the boxes too wide.
     stays = {
-        key[0]: tuple(trigger for trigger in triggers if trigger is not Trigger.REPORT)
+        key[0]: tuple(trigger for trigger in triggers if trigger not in _LEFT_OUT)
         for key, triggers in edges().items()
         if key[0] is key[1]
     }

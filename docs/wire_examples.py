@@ -36,6 +36,7 @@ _RETRY = m.LlmRetryData(
     attempt=2,
     max_attempts=6,
     wait_s=7.25,
+    waited_s=8.1,
     retry_at=_at(11.4),
     message=_LIMIT,
     status_code=429,
@@ -43,6 +44,15 @@ _RETRY = m.LlmRetryData(
 )
 _PARKED = m.LlmRateLimitedData(
     model=MODEL, reason=m.Reason.RATE_LIMIT, attempt=3, max_attempts=6, resume_at=_at(1812), message=_LIMIT
+)
+_OUTAGE = m.LlmParkedData(
+    model=MODEL,
+    reason=m.Reason.OVERLOADED,
+    attempt=6,
+    max_attempts=6,
+    resume_at=_at(1066),
+    message="The service is unavailable: try again later.",
+    action="Wait, or choose another model: the provider has no capacity at the moment.",
 )
 _FAILED = m.LlmFailedData(
     model=MODEL,
@@ -107,8 +117,10 @@ _STORY: tuple[tuple[type[m.Message], BaseModel, float, str, int], ...] = (
     (m.WorkerClaimed, m.WorkerClaimedData(worker=_WORKER, token=1), 0.02, _AGENT, 2),
     (m.LlmRetry, _RETRY, 4.15, _AGENT, 5),
     (m.SessionState, _STATE, 4.16, _CONTROLLER, 6),
-    (m.LlmRecovered, m.LlmRecoveredData(model=MODEL, attempt=3), 12.0, _AGENT, 7),
+    (m.LlmAttempt, m.LlmAttemptData(model=MODEL, reason=m.Reason.RATE_LIMIT, attempt=3, max_attempts=6), 11.4, _AGENT, 7),
+    (m.LlmRecovered, m.LlmRecoveredData(model=MODEL, attempt=3), 12.0, _AGENT, 8),
     (m.WorkerReleased, m.WorkerReleasedData(worker=_WORKER, why="yield"), 12.2, _AGENT, 9),
+    (m.LlmParked, _OUTAGE, 1003.5, _AGENT, 23),
     (m.LlmRateLimited, _PARKED, 912.0, _AGENT, 21),
     (m.LlmFailed, _FAILED, 1812.6, _AGENT, 26),
     (m.WorkerLost, m.WorkerLostData(worker=_WORKER, losses=1), 1990.0, _CONTROLLER, 31),

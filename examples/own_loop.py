@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import os
 import socket
-from datetime import timedelta
 
 from bus import (
     AgentMessage,
@@ -37,11 +36,10 @@ from bus import (
 )
 from workers.agent import to_prompt
 from workers.hold import Hold, Revoked
-from workers.llm import Llm, LlmFailed, LlmRateLimited, close_litellm, load_litellm
+from workers.llm import Llm, LlmError, close_litellm, load_litellm
 
 DRAFTS = 3
 SYSTEM_PROMPT = "You are a poet. Improve on your last draft, if there is one."
-PARK_S = 60.0
 
 
 async def run(bus: Bus, session: str, task: str, *, model: str, api_base: str | None = None) -> State:
@@ -58,13 +56,13 @@ async def run(bus: Bus, session: str, task: str, *, model: str, api_base: str | 
     while (claim := await _claim(bus, me, session, model)) is not None:
         # The hold renews the lease, carries what the Llm tells, and hears of pause, stop and resume.
         async with Hold(bus, claim) as hold:
-            llm = Llm(model, tell=hold.tell, gave_up=hold.clear, nudge=hold.nudge, now=bus.now, api_base=api_base)
+            llm = hold.llm(model, api_base=api_base)
             try:
-                release = await hold.guard(_work(bus, claim, llm, task))
+                release = await hold.guard(_work(bus, hold, llm, task))
                 await hold.release(release)
-            except (Revoked, LeaseLost):
+            except (Revoked, LeaseLost) as news:
                 # Somebody paused or stopped the session. The call to the model was cancelled; nothing of it can land any more.
-                continue
+                print(news)
     return (await bus.status(session)).state or State.STOPPED
 
 
@@ -92,9 +90,9 @@ async def _wanted(bus: Bus, session: str) -> bool:
     return False
 
 
-async def _work(bus: Bus, claim: Claim, llm: Llm, task: str) -> Release:
+async def _work(bus: Bus, hold: Hold, llm: Llm, task: str) -> Release:
     """Write drafts until there are enough, and say how the session is to be released."""
-    history: list[Event] = []
+    claim, history = hold.claim, list[Event]()
     await _read_on(bus, claim, history)
     if not history:
         await _add(bus, claim, history, UserMessage(subject=claim.session, data=UserMessageData(text=task)))
@@ -104,15 +102,9 @@ async def _work(bus: Bus, claim: Claim, llm: Llm, task: str) -> Release:
             # What was said after `read` is not answered by this: somebody may have spoken while the model was busy.
             said = AgentMessageData(text=completion.text, model=completion.model, read=_end(history))
             await _add(bus, claim, history, AgentMessage(subject=claim.session, data=said))
-    except LlmRateLimited as limit:
-        # Longer than a worker should hold a session. A controller queues it again at resume_at; without one a person must.
-        wait_s = PARK_S if limit.schedule else limit.resume_in_s
-        resume_at = None if wait_s is None else bus.now() + timedelta(seconds=wait_s)
-        parks = 1 if llm.usage.succeeded else claim.parks + 1
-        reason, why = limit.failure.reason, limit.failure.message
-        return Release(Trigger.PARK, _end(history), parks=parks, resume_at=resume_at, reason=reason, why=why)
-    except LlmFailed as failure:
-        return Release(Trigger.FAIL, _end(history), reason=failure.failure.reason, why=failure.failure.message)
+    except LlmError as error:
+        # Parked, where waiting helps: a controller queues it again when its time has come. Else it is in error.
+        return hold.ending(error, read=_end(history))
     return Release(Trigger.FINISH, _end(history), why=f"{DRAFTS} drafts are written")
 
 

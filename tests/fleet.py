@@ -24,7 +24,6 @@ from bus import (
     SessionResume,
     SessionSay,
     SessionStart,
-    SessionState,
     SessionStop,
     StartData,
     State,
@@ -32,6 +31,7 @@ from bus import (
 )
 from tests.waiting import PATIENCE_S, eventually
 from workers.agent import Agent, ChatAgent
+from workers.board import states_told
 from workers.controller import Controller
 from workers.llm import close_litellm
 from workers.provider import Fault, Provider, ProviderSettings, RequestRecord
@@ -225,7 +225,7 @@ class Fleet:
 
     def states(self, session: str) -> list[State]:
         """Return the states that were told, in order."""
-        return [notice.data.to for notice in self.of(session, SessionState)]
+        return states_told(session, self.of(session, Notice))
 
     async def history(self, session: str) -> tuple[Event, ...]:
         """Return the whole history."""

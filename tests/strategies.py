@@ -53,7 +53,9 @@ _WAIT: Mapping[str, SearchStrategy[Any]] = {
     "attempt": positives,
     "max_attempts": positives,
     "wait_s": seconds,
+    "waited_s": seconds,
     "retry_at": _maybe(instants),
+    "asked_at": _maybe(instants),
     "message": texts,
     "action": texts,
 }
@@ -72,6 +74,10 @@ pictures = st.builds(m.Picture, model=_maybe(texts), waits=st.dictionaries(texts
 
 DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
     m.LlmRetry: st.builds(m.LlmRetryData, **_WAIT, status_code=_maybe(st.integers(100, 599)), retry_after_s=_maybe(seconds)),
+    m.LlmAttempt: st.builds(
+        m.LlmAttemptData, llm=texts, model=_maybe(texts), reason=reasons, attempt=st.integers(2, 1000), max_attempts=positives
+    ),
+    m.LlmParked: st.builds(m.LlmParkedData, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
     m.LlmRateLimited: st.builds(m.LlmRateLimitedData, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
     m.LlmRecovered: st.builds(m.LlmRecoveredData, llm=texts, model=_maybe(texts), attempt=positives),
     m.LlmFailed: st.builds(m.LlmFailedData, **_ATTEMPT, status_code=_maybe(st.integers(100, 599))),

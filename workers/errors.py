@@ -1,8 +1,9 @@
 """Every error that the workers raise about calls to models, in one tree.
 
     LlmError                  a call to a model did not succeed, and the run that made it is over
-    ├── LlmFailed             waiting does not help, or has helped in vain
-    └── LlmRateLimited        waiting helps, but longer than a worker holds a session for
+    ├── LlmFailed             waiting does not help
+    └── LlmParked             waiting helps, but longer than a worker holds a session for: an outage
+        └── LlmRateLimited    the same of a limit
 
     BrokenAnswer              an answer came and is none; never raised to callers, only their ``__cause__``
     └── AnswerTooLong         an answer goes on beyond what is taken in; asking again would bring the same
@@ -48,11 +49,11 @@ class LlmError(Exception):
 
 
 class LlmFailed(LlmError):
-    """The failure is not retryable; or attempts or budget are used up, and it is no rate limit."""
+    """The failure is not retryable."""
 
 
-class LlmRateLimited(LlmError):
-    """A rate limit outlasts what a worker waits for, or the quota is exhausted.
+class LlmParked(LlmError):
+    """An outage outlasts the attempts of a run, or what a worker waits for.
 
     Attributes:
         resume_in_s: seconds until it is worth another try, as the provider said; None if it named no time.
@@ -75,6 +76,10 @@ class LlmRateLimited(LlmError):
         super().__init__(message, failure=failure, attempt=attempt, max_attempts=max_attempts, model=model, llm=llm)
         self.resume_in_s = resume_in_s
         self.schedule = schedule
+
+
+class LlmRateLimited(LlmParked):
+    """A rate limit outlasts what a worker waits for, or the quota is exhausted."""
 
 
 class BrokenAnswer(Exception):

@@ -19,8 +19,9 @@ from bus import (
     AccessDenied,
     Bus,
     Claim,
+    LlmAttempt,
+    LlmAttemptData,
     LlmRecovered,
-    LlmRecoveredData,
     LlmRetry,
     LlmRetryData,
     Notice,
@@ -32,11 +33,15 @@ from bus import (
     Seat,
     State,
     TidingsError,
+    Trigger,
     Unreachable,
     Wait,
 )
 from bus.errors import cause_of
-from workers.llm import Nudge, Told
+from workers.ending import ending
+from workers.errors import LlmError
+from workers.llm import Llm, Nudge, Told
+from workers.retry import RetryPlan
 from workers.watchdog import WORK, Blocked, Watchdog
 
 log = logging.getLogger("tidings.hold")
@@ -89,8 +94,13 @@ class Hold:
         self._margin_s = min(renew_s, claim.lease_s / 5)
         self._pause_s = renew_s
         self._outbox: Outbox = bus.outbox()
-        self._waits: dict[str, Wait] = {}
+        self._waits: dict[str, Wait] = dict(claim.waits)
         self._model = claim.model
+        self._llms: list[Llm] = []
+        self._fresh = False
+        """Whether the row of parks is over: something was achieved, or a person has resumed it."""
+        self._ending = False
+        """Whether the work is being cancelled: what it leaves then is not over."""
         self._nudges = 0
         self.nudge = Nudge()
         self._poke = asyncio.Event()
@@ -127,6 +137,40 @@ class Hold:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._bus.forget(self)
 
+    # what the work needs
+
+    def llm(self, model: str, **options: Any) -> Llm:
+        """Make an `Llm` for the work under this hold: its waits are told and kept, a resume ends them.
+
+        It goes on with the calls that an earlier worker began: it asks no sooner than was told then, and counts on.
+
+        Args:
+            model: as litellm is asked for it.
+            options: further arguments of the `Llm`.
+        """
+        given: dict[str, Any] = {"tell": self.tell, "gave_up": self.clear, "nudge": self.nudge, "now": self._bus.now}
+        made = Llm(model, begun=self.claim.waits, **(given | options))
+        self._llms.append(made)
+        return made
+
+    def progressed(self) -> None:
+        """Note that the turn has brought something, such as an event: the row of parks before it is over."""
+        self._fresh = True
+
+    @property
+    def _progress(self) -> bool:
+        return self._fresh or any(llm.usage.succeeded for llm in self._llms)
+
+    def ending(self, error: LlmError, read: int) -> Release:
+        """Return how to release a session whose turn a failed call has ended: parked until its time has come, or in error.
+
+        Args:
+            error: as the `Llm` raised it.
+            read: offset up to which the loop has read the history.
+        """
+        plan = self._llms[0].plan if self._llms else RetryPlan()
+        return ending(error, self.claim, plan, read, self._bus.now(), progress=self._progress)
+
     # what people are told
 
     @property
@@ -136,29 +180,34 @@ class Hold:
 
     @property
     def waiting(self) -> bool:
-        """Whether a call to a model waits for its next attempt; the picture shows a wait until that has succeeded."""
+        """Whether a call to a model waits for its next attempt."""
         now = self._bus.now()
-        return any(wait.retry_at is None or wait.retry_at > now for wait in self._waits.values())
+        return any(wait.lasts(now) for wait in self._waits.values())
 
     def tell(self, data: Told) -> None:
-        """Tell a retry or a recovery, and change the picture; returns at once and never raises."""
+        """Tell a retry, an attempt or a recovery, and change the picture; returns at once and never raises."""
         if data.llm == _AGENT or self._model is None:
             self._model = data.model
+        now, subject, source = self._bus.now(), self.claim.session, self._source
         notice: Notice
         if isinstance(data, LlmRetryData):
             self._waits[data.llm] = Wait.model_validate(data.model_dump(include=set(Wait.model_fields)))
-            notice = LlmRetry(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)
+            notice = LlmRetry(subject=subject, source=source, time=now, data=data)
+        elif isinstance(data, LlmAttemptData):
+            self._waits[data.llm] = data.under_way(self._waits.get(data.llm), now)
+            notice = LlmAttempt(subject=subject, source=source, time=now, data=data)
         else:
             self._waits.pop(data.llm, None)
-            notice = self._recovered(data)
+            notice = LlmRecovered(subject=subject, source=source, time=now, data=data)
         self._outbox.put(notice, Seat(self.claim, self._nudges, self.picture))
 
-    def _recovered(self, data: LlmRecoveredData) -> LlmRecovered:
-        return LlmRecovered(subject=self.claim.session, source=self._source, time=self._bus.now(), data=data)
-
     def clear(self, llm: str) -> None:
-        """Take a path's wait out of the picture: its call has ended without success. The next renewal carries it."""
-        self._waits.pop(llm, None)
+        """Take a path's wait out of the picture: its call has ended without success. The next renewal carries it.
+
+        A call that is cut short because the worker ends is not over: who takes the session up goes on with it.
+        """
+        if not self._ending:
+            self._waits.pop(llm, None)
 
     @property
     def _source(self) -> str:
@@ -222,8 +271,9 @@ class Hold:
         if not renewal.held:
             self._take_away(renewal.state, renewal.why)
         elif renewal.nudge != self._nudges:
-            self._nudges = renewal.nudge
-            self._waits.clear()
+            self._nudges, self._fresh = renewal.nudge, True
+            now = self._bus.now()
+            self._waits = {llm: wait.model_copy(update={"retry_at": now}) for llm, wait in self._waits.items()}
             self.nudge.set()
 
     def _take_away(self, state: State | None, why: str = "") -> None:
@@ -277,6 +327,7 @@ class Hold:
     async def _put_down(self, work: asyncio.Task[Any]) -> None:
         """End work that is not wanted any more; what it still raises is nobody's news."""
         if not work.done():
+            self._ending = True
             work.cancel()
             await asyncio.wait({work}, timeout=CANCEL_S)
         if not work.done():
@@ -290,14 +341,21 @@ class Hold:
         While the server is away it tries again, for as long as the lease lasts.
 
         Raises:
+            TypeError: it is no `Release`; the text says what to return.
             LeaseLost: it was taken away before.
             Unreachable: the server has not answered; the lease runs out by itself.
         """
+        if not isinstance(release, Release):
+            kind = type(release).__name__
+            raise TypeError(
+                f"a session is let go by a Release, not by {kind}: return Release(Trigger.YIELD, read=...), for example"
+            )
+        release = self.complete(release)
         await self._outbox.drain(DRAIN_S)
         while True:
             ended = self._revoked.done()
             try:
-                released = await self._bus.release(self.claim, self.complete(release))
+                released = await self._bus.release(self.claim, release)
             except Unreachable:
                 if ended:
                     raise
@@ -307,6 +365,10 @@ class Hold:
                 return released
 
     def complete(self, release: Release) -> Release:
-        """Add to a release what only we know: the model, and that the loop was blocked."""
+        """Add to a release what only we know: the model, that the loop was blocked, and of one that is handed back what waits."""
         why = f"{release.why}; {self.blocked}" if self.blocked else release.why
-        return replace(release, model=release.model or self._model, why=why)
+        release = replace(release, model=release.model or self._model, why=why)
+        if release.trigger is not Trigger.HAND_BACK:
+            return release
+        parks, parked_s = (0, 0.0) if self._progress else (self.claim.parks, self.claim.parked_s)
+        return replace(release, waits=dict(self._waits), parks=parks, parked_s=parked_s)

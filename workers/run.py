@@ -6,9 +6,7 @@ import asyncio
 import logging
 import math
 import os
-import random
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from bus import (
@@ -17,8 +15,6 @@ from bus import (
     Claim,
     Event,
     InvalidMessage,
-    LlmFailedData,
-    LlmRateLimitedData,
     Reason,
     Release,
     SessionDeleted,
@@ -26,16 +22,12 @@ from bus import (
     ToolCall,
     ToolResultData,
     Trigger,
-    Wait,
 )
-from bus import LlmFailed as FailedNotice
-from bus import LlmRateLimited as RateLimitedNotice
 from workers.agent import Agent, EventData, Next, as_event, open_calls, open_children, take_step
 from workers.children import Children, check_children, patiently
 from workers.containment import is_ctrl_c, root_of
-from workers.errors import LlmError, LlmRateLimited
+from workers.errors import LlmError
 from workers.hold import Hold
-from workers.llm import Llm
 from workers.llm.secrets import scrub
 from workers.place import described, place_of
 from workers.redaction import environment_secrets, one_line
@@ -44,15 +36,10 @@ from workers.settings import Settings
 log = logging.getLogger("tidings.run")
 
 PAGE = 500
-SPREAD = 0.1
-"""Parked sessions come back a little later than they could, by up to a tenth of the wait: not all at the same moment."""
 IDLE_STEPS = 100
 """Steps in a row that may add nothing; more is an agent that turns in a circle."""
 PATIENCE_S = math.inf
 """How long to try to append: what was made was paid for. The end of the lease ends this too; on a full server it is renewed."""
-
-_MODEL_LIMIT = 200
-"""Characters of a model's name in a wait."""
 
 
 class _AgentFailed(Exception):
@@ -79,18 +66,12 @@ class Run:
     ) -> None:
         self._bus, self._hold, self._agent = bus, hold, agent
         self._claim: Claim = hold.claim
-        self._plan = settings.plan()
         self._history: list[Event] = []
         self._read = 0
-        self._added = False
         self._children = Children(bus, hold.claim)
-        self.llm = Llm(
+        self.llm = hold.llm(
             settings.model or "",
-            tell=hold.tell,
-            gave_up=hold.clear,
-            plan=self._plan,
-            nudge=hold.nudge,
-            now=bus.now,
+            plan=settings.plan(),
             timeout_s=settings.llm_timeout_s,
             max_answer_bytes=settings.max_answer_bytes,
             api_base=settings.api_base,
@@ -109,10 +90,8 @@ class Run:
             await self._catch_up()
         try:
             return await self._steps()
-        except LlmRateLimited as error:
-            return self._park(error)
         except LlmError as error:
-            return self._fail(error)
+            return self._hold.ending(error, self._read)
         except _AgentFailed as failed:
             return await self._blame(failed.error)
 
@@ -154,6 +133,10 @@ class Run:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if is_ctrl_c(error):
                 raise
+            root = root_of(error)
+            if isinstance(root, LlmError):
+                # Out of a task group of the agent's; where calls beside it have failed too, one of them says enough.
+                raise root from error
             raise _AgentFailed(error) from error
 
     async def _blame(self, error: BaseException) -> Release:
@@ -165,7 +148,7 @@ class Run:
         log.error("run.agent_failed", extra=extra, exc_info=error)
         await self._store([AgentErrorData(kind=kind, message=f"{message} ({place})".strip() if place else message)])
         why = f"the agent's own code failed: {described(error, message)}"
-        return Release(Trigger.FAIL, read=seen, parks=self._parks(), reason=Reason.UNKNOWN, why=why)
+        return Release(Trigger.FAIL, read=seen, reason=Reason.UNKNOWN, why=why)
 
     # the history
 
@@ -201,7 +184,8 @@ class Run:
             await self._bus.append(self._claim, events, self._read, patience_s=PATIENCE_S)
         except InvalidMessage as error:
             raise _AgentFailed(error) from error
-        self._added = self._added or bool(events)
+        if events:
+            self._hold.progressed()
         return await self._children.start(events)
 
     async def _store(self, events: Sequence[EventData]) -> None:
@@ -222,105 +206,6 @@ class Run:
     @property
     def _source(self) -> str:
         return f"worker/{self._claim.worker.name}"
-
-    # how it ends
-
-    def _parks(self) -> int:
-        """Parks in a row before this moment; one success ends the row.
-
-        A path of the agent's own counts its successes by itself; that something was added tells of them.
-        """
-        return 0 if self._added or self.llm.usage.succeeded else self._claim.parks
-
-    def _park(self, error: LlmRateLimited) -> Release:
-        parks = self._parks() + 1
-        seconds = self._park_s(error, parks)
-        action = error.failure.action
-        if seconds is None and error.schedule:
-            action = f"the limit has outlasted {parks - 1} waits: raise it or wait, then resume the session"
-        resume_at = None if seconds is None else self._in(seconds * (1 + SPREAD * random.random()))
-        wait = _shown(error, wait_s=seconds or 0.0, action="" if resume_at else action)
-        data = LlmRateLimitedData(
-            llm=error.llm,
-            model=error.model,
-            reason=error.failure.reason,
-            attempt=error.attempt,
-            max_attempts=error.max_attempts,
-            resume_at=resume_at,
-            parks=parks,
-            message=error.failure.message,
-            action=action,
-        )
-        notice = RateLimitedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
-        why = f"parked: {error.model}: {error.failure.message}" if resume_at else f"parked: {action}"
-        return Release(
-            Trigger.PARK,
-            read=self._read,
-            parks=parks,
-            resume_at=resume_at,
-            wait=wait,
-            reason=error.failure.reason,
-            why=one_line(why),
-            notices=(notice,),
-        )
-
-    def _in(self, seconds: float) -> datetime:
-        """Return the instant so many seconds from now, in whole milliseconds, as the record keeps it; never too early."""
-        when = self._bus.now() + timedelta(seconds=seconds, milliseconds=1)
-        return when.replace(microsecond=when.microsecond // 1000 * 1000)
-
-    def _park_s(self, error: LlmRateLimited, parks: int) -> float | None:
-        """How long to park, in seconds; None: until a person resumes.
-
-        A hint that is longer than what a worker waits for is taken at its word. A shorter one has just failed for a whole run, so
-        the schedule of the parks is its floor.
-        """
-        hint = error.resume_in_s
-        if hint is not None and hint > self._plan.hold_limit_s:
-            return hint
-        return self._plan.park_delay_s(parks, hint_s=hint) if hint is not None or error.schedule else None
-
-    def _fail(self, error: LlmError) -> Release:
-        data = LlmFailedData(
-            llm=error.llm,
-            model=error.model,
-            reason=error.failure.reason,
-            attempt=error.attempt,
-            max_attempts=error.max_attempts,
-            status_code=error.failure.status,
-            message=error.failure.message,
-            action=error.failure.action,
-        )
-        notice = FailedNotice(subject=self._claim.session, source=self._source, time=self._bus.now(), data=data)
-        why = one_line(f"{error.model}: {_sentence(error.failure.message)} {error.failure.action}")
-        return Release(
-            Trigger.FAIL,
-            read=self._read,
-            parks=self._parks(),
-            reason=error.failure.reason,
-            why=why,
-            notices=(notice,),
-            failure=_shown(error, action=error.failure.action),
-        )
-
-
-def _shown(error: LlmError, *, action: str, wait_s: float = 0.0) -> Wait:
-    """Return a call that was given up as the record keeps it, for people to see."""
-    return Wait(
-        llm=error.llm,
-        model=error.model[:_MODEL_LIMIT],
-        reason=error.failure.reason,
-        attempt=error.attempt,
-        max_attempts=error.max_attempts,
-        wait_s=wait_s,
-        message=error.failure.message,
-        action=action,
-    )
-
-
-def _sentence(text: str) -> str:
-    """Return what a provider said so that a sentence may follow."""
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _resting(awaits: int) -> str:

@@ -7,6 +7,7 @@ environment. No file is read.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ _WORKER, _RETRIES, _CONTROLLER, _GATEWAY = "Worker", "Retries", "Controller", "G
 _TOKEN = r"[A-Za-z0-9._~+/=-]{16,512}"
 """What may stand in a header as a token (RFC 6750); shorter ones can be guessed."""
 _DAY_S = 24 * 3600
+_REPLACED = {"park_limit": "park_for_s"}
+"""Settings that were replaced, and by which: one that is given in vain must not be passed over in silence."""
 
 
 def _seconds(default: float, *, ge: float, le: float, description: str) -> Any:
@@ -196,7 +199,7 @@ class Settings(BaseSettings):
         60.0,
         ge=0,
         le=_DAY_S,
-        description="A rate limit that asks for a longer wait parks the session and frees the worker.",
+        description="A longer wait than this parks the session and frees the worker.",
     )
     park_base_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
         60.0,
@@ -207,8 +210,12 @@ class Settings(BaseSettings):
     park_cap_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
         900.0, ge=0.01, le=7 * _DAY_S, description="Most that a park without a time named grows to."
     )
-    park_limit: Annotated[int, Flag(_RETRIES, "N")] = Field(
-        12, ge=0, le=10_000, description="Parks in a row without a success after which only a person resumes."
+    park_for_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
+        24 * 3600.0,
+        ge=0,
+        le=366 * _DAY_S,
+        description="How long parks without a time named may last together, without a success; then an outage is an error, and a "
+        "limit waits for a person.",
     )
 
     controller_poll_s: Annotated[float, Flag(_CONTROLLER, "SECONDS")] = _seconds(
@@ -323,7 +330,7 @@ class Settings(BaseSettings):
             hold_limit_s=self.hold_limit_s,
             park_base_s=self.park_base_s,
             park_cap_s=self.park_cap_s,
-            park_limit=self.park_limit,
+            park_for_s=self.park_for_s,
         )
 
 
@@ -334,8 +341,11 @@ def load_settings(given: Mapping[str, object]) -> Settings:
         given: values by the name of the setting; text is read as in the environment.
 
     Raises:
-        BadSetting: a value is out of its bounds or contradicts another.
+        BadSetting: a value is out of its bounds or contradicts another, or a setting has been replaced.
     """
+    for old, new in _REPLACED.items():
+        if variable_of(old) in os.environ:
+            raise BadSetting(f"{variable_of(old)} is not a setting any more: take it away and give {variable_of(new)}", (old,))
     try:
         return Settings(**given)  # type: ignore[arg-type]  # text is checked and converted here
     except ValidationError as error:

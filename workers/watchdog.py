@@ -332,9 +332,9 @@ class Watchdog:
     async def _release(self, bus: Bus, hold: Watched, blocked: Blocked) -> None:
         claim, why = hold.claim, str(blocked)
         if hold is blocked.hold:
-            release = Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, reason=Reason.UNKNOWN, why=why)
+            release = Release(Trigger.FAIL, read=ALL_READ, reason=Reason.UNKNOWN, why=why)
         else:
-            release = Release(Trigger.HAND_BACK, read=ALL_READ, parks=claim.parks, why=f"{why}, by another session of its worker")
+            release = Release(Trigger.HAND_BACK, read=ALL_READ, why=f"{why}, by another session of its worker")
         try:
             await bus.release(claim, hold.complete(release))
         except TidingsError as error:

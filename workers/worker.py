@@ -229,7 +229,7 @@ class Worker:
                 log.info("worker.revoked", extra={"session": claim.session, "state": news.state, "why": news.why})
                 return
             except asyncio.CancelledError:
-                await self._let_go(hold, Release(Trigger.HAND_BACK, read=ALL_READ, parks=claim.parks, why="its worker ends"))
+                await self._let_go(hold, Release(Trigger.HAND_BACK, read=ALL_READ, why="its worker ends"))
                 raise
             except (LeaseLost, OutcomeUnknown, Unreachable) as error:
                 # Nothing to say to anybody: who takes the session over finds the history as it is.
@@ -250,7 +250,7 @@ class Worker:
         told = one_line(scrub(root, environment_secrets(os.environ)))
         log.error("worker.run_failed", extra={"session": claim.session}, exc_info=root)
         why = f"the worker failed: {described(root, told)}"
-        return Release(Trigger.FAIL, read=ALL_READ, parks=claim.parks, reason=Reason.UNKNOWN, why=why)
+        return Release(Trigger.FAIL, read=ALL_READ, reason=Reason.UNKNOWN, why=why)
 
     async def _let_go(self, hold: Hold, release: Release) -> None:
         """Release the session. A worker that is cancelled meanwhile first ends that."""

@@ -56,8 +56,12 @@ from bus.messages.events import (
 from bus.messages.notices import (
     Child,
     ChildState,
+    LlmAttempt,
+    LlmAttemptData,
     LlmFailed,
     LlmFailedData,
+    LlmParked,
+    LlmParkedData,
     LlmRateLimited,
     LlmRateLimitedData,
     LlmRecovered,
@@ -77,6 +81,7 @@ from bus.messages.notices import (
     WorkerRef,
     WorkerReleased,
     WorkerReleasedData,
+    most_telling,
 )
 from bus.messages.reasons import Reason
 
@@ -101,8 +106,12 @@ __all__ = [
     "Event",
     "HistoryCondensed",
     "HistoryCondensedData",
+    "LlmAttempt",
+    "LlmAttemptData",
     "LlmFailed",
     "LlmFailedData",
+    "LlmParked",
+    "LlmParkedData",
     "LlmRateLimited",
     "LlmRateLimitedData",
     "LlmRecovered",
@@ -154,6 +163,7 @@ __all__ = [
     "encode",
     "explain",
     "is_session",
+    "most_telling",
     "new_id",
     "read_child",
 ]

@@ -24,6 +24,8 @@ M = TypeVar("M", bound=BaseModel)
 
 NOTICES: tuple[type[notices.Notice], ...] = (
     notices.LlmRetry,
+    notices.LlmAttempt,
+    notices.LlmParked,
     notices.LlmRateLimited,
     notices.LlmRecovered,
     notices.LlmFailed,

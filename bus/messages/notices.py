@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -26,7 +28,7 @@ class WorkerRef(Data):
 
 
 class Wait(Data):
-    """One wait of one LLM path.
+    """What one LLM path waits for after a failed attempt; it is kept while the next attempt is under way, to count on from there.
 
     Attributes:
         llm: name of the path within the agent (``agent``, ``condenser``, ...).
@@ -35,7 +37,9 @@ class Wait(Data):
         attempt: the attempt that failed; 1 is the first.
         max_attempts: attempts in this run.
         wait_s: length of the wait in seconds.
+        waited_s: seconds of all waits of this run so far, this one included.
         retry_at: when the next attempt goes out; None where nothing is scheduled.
+        asked_at: when the next attempt went out; None: it has not yet.
         message: what the provider said, one line, secrets removed.
         action: what a person can do; empty where nothing is to be done.
     """
@@ -46,9 +50,24 @@ class Wait(Data):
     attempt: int = Field(default=1, ge=1)
     max_attempts: int = Field(default=1, ge=1)
     wait_s: Seconds = 0.0
+    waited_s: Seconds = 0.0
     retry_at: Instant | None = None
+    asked_at: Instant | None = None
     message: Text = ""
     action: Text = ""
+
+    def lasts(self, now: datetime) -> bool:
+        """Whether the next attempt is still waited for at an instant of server time."""
+        return self.asked_at is None and (self.retry_at is None or self.retry_at > now)
+
+    def kept(self) -> Wait:
+        """Return it as the next worker takes it over: of an attempt that is cut short the wait is over."""
+        return self if self.asked_at is None else self.model_copy(update={"asked_at": None, "retry_at": self.asked_at})
+
+    @property
+    def state(self) -> State:
+        """The state of a session that waits so."""
+        return State.RATE_LIMITED if self.reason.is_rate_limit else State.RETRYING
 
 
 class Picture(Data):
@@ -56,7 +75,7 @@ class Picture(Data):
 
     Attributes:
         model: the model of its ``agent`` path; of the path that was told of first where the loop has not said it.
-        waits: the waits under way, by LLM path; empty while nothing waits.
+        waits: the calls that have failed and are not over, by LLM path: they wait, or their next attempt is under way.
     """
 
     model: Text | None = None
@@ -64,12 +83,36 @@ class Picture(Data):
 
     @property
     def wait(self) -> Wait | None:
-        """The wait that says most: a rate limit before others, then the one that ends last."""
-        ranked = sorted(
-            self.waits.values(),
-            key=lambda wait: (wait.reason.is_rate_limit, wait.retry_at.timestamp() if wait.retry_at else 0.0),
-        )
-        return ranked[-1] if ranked else None
+        """The wait that says most: one that is not over, a rate limit before others, then the one that ends last."""
+        return most_telling(self.waits.values())
+
+    def wait_at(self, now: datetime) -> Wait | None:
+        """The wait that says most of those that last at an instant of server time; None where nothing is waited for."""
+        return most_telling(wait for wait in self.waits.values() if wait.lasts(now))
+
+    def kept(self) -> Picture:
+        """Return it as the next worker takes it over: no attempt is under way, and what has been counted stays."""
+        waits = {llm: wait.kept() for llm, wait in self.waits.items() if wait.retry_at}
+        return self.model_copy(update={"waits": waits})
+
+    @property
+    def resume_at(self) -> datetime | None:
+        """The instant before which no path asks again; None where none is known."""
+        instants = [wait.retry_at for wait in self.waits.values() if wait.retry_at and wait.asked_at is None]
+        return max(instants, default=None)
+
+
+def most_telling(waits: Iterable[Wait]) -> Wait | None:
+    """Return the wait that says most: one that is not over, a rate limit before others, then the one that ends last."""
+    ranked = sorted(
+        waits,
+        key=lambda wait: (
+            wait.asked_at is None,
+            wait.reason.is_rate_limit,
+            wait.retry_at.timestamp() if wait.retry_at else 0.0,
+        ),
+    )
+    return ranked[-1] if ranked else None
 
 
 class Notice(Message):
@@ -97,8 +140,42 @@ class LlmRetry(Notice):
     data: LlmRetryData
 
 
-class LlmRateLimitedData(Data):
-    """The session is parked.
+class LlmAttemptData(Data):
+    """The next attempt of a call that has failed.
+
+    Attributes:
+        reason: why the attempt before it failed.
+        attempt: the attempt that goes out: 2 or more.
+        max_attempts: attempts in this run.
+    """
+
+    llm: Text = Field(default="agent", max_length=64)
+    model: Text | None = Field(default=None, max_length=200)
+    reason: Reason
+    attempt: int = Field(ge=2)
+    max_attempts: int = Field(ge=1)
+
+    def under_way(self, known: Wait | None, asked_at: datetime) -> Wait:
+        """Return what the picture shows of the call from now on.
+
+        Args:
+            known: what it has waited for, where that is known.
+            asked_at: when the attempt went out.
+        """
+        known = known or Wait(llm=self.llm, model=self.model, reason=self.reason)
+        counted = {"attempt": self.attempt - 1, "max_attempts": self.max_attempts, "asked_at": asked_at}
+        return known.model_copy(update=counted)
+
+
+class LlmAttempt(Notice):
+    """A wait is over and the request is under way; not told of the first attempt of a call."""
+
+    type: Literal["llm.attempt"] = "llm.attempt"
+    data: LlmAttemptData
+
+
+class LlmParkedData(Data):
+    """The session is parked: its worker's slot is free until it goes on.
 
     Attributes:
         resume_at: when a controller will queue it again; None: only a person will.
@@ -115,6 +192,17 @@ class LlmRateLimitedData(Data):
     parks: int = Field(default=1, ge=1)
     message: Text = ""
     action: Text = ""
+
+
+class LlmParked(Notice):
+    """An outage of the provider outlasts the attempts of a run; the session is parked and its slot is free."""
+
+    type: Literal["llm.parked"] = "llm.parked"
+    data: LlmParkedData
+
+
+class LlmRateLimitedData(LlmParkedData):
+    """The session is parked for a limit."""
 
 
 class LlmRateLimited(Notice):
@@ -192,7 +280,7 @@ class WorkerReleasedData(Data):
 
     Attributes:
         worker: who let it go.
-        why: ``yield``, ``finish``, ``park``, ``fail`` or ``hand_back``.
+        why: ``yield``, ``finish``, ``park``, ``outage``, ``fail`` or ``hand_back``.
     """
 
     worker: WorkerRef
@@ -237,7 +325,7 @@ class SessionStateData(Data):
         why: one line for a person.
         by: who asked for it, None where nobody did.
         reason: reason of the wait or failure, None where there is none.
-        wait: the current wait, None where there is none.
+        wait: the current wait, or what the attempt under way has waited for (``asked_at``); None where there is neither.
         resume_at: when a parked session will be queued again.
         worker: who holds the session.
         failure: the call that failed for good, None where none did.

@@ -100,7 +100,7 @@ async def test_an_exhausted_quota_is_asked_once(redis_url: str) -> None:
 
 async def test_a_limit_that_outlasts_every_park_needs_a_person(redis_url: str) -> None:
     """Parks without a hint follow a schedule; when that is used up there is no time any more. One success begins anew."""
-    async with Fleet(redis_url, attempts=1, park_base_s=0.05, park_cap_s=0.1, park_limit=2) as fleet:
+    async with Fleet(redis_url, attempts=1, park_base_s=0.05, park_cap_s=0.1, park_for_s=0.1) as fleet:
         fleet.script("429x*")
         await fleet.start("s")
         parks = await fleet.until_told("s", LlmRateLimited, 3)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from bus import LlmAttempt, LlmRecovered, LlmRetry, Notice, Reason, State
 from bus import LlmFailed as FailedNotice
+from bus import LlmParked as ParkedNotice
 from bus import LlmRateLimited as RateLimitedNotice
-from bus import LlmRecovered, LlmRetry, Notice, Reason, State
 from bus.lease import Seat
 from bus.publisher import Outbox
 from tests.behaviour.agents import Condensing, Gate, Lingering, Witness
 from tests.fleet import Fleet
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, eventually
 from workers.cli.exits import Exit
 from workers.cli.wait import Waiting
-from workers.llm import LlmFailed, LlmRateLimited
+from workers.llm import LlmParked, LlmRateLimited
 from workers.provider import Fault
 
 
@@ -77,31 +78,62 @@ async def test_the_state_says_so_while_it_waits_and_clears_by_itself(redis_url: 
         assert (record.wait.attempt, record.held) == (1, True)
         await gate.reached()
         record = await fleet.until("s", State.RUNNING)
-        assert (record.wait, record.reason) == (None, None)
+        assert (record.picture.wait_at(fleet.bus.now()), record.reason) == (None, None)
         gate.open()
         await fleet.until("s", State.AWAITING_INPUT)
         assert fleet.states("s")[:4] == [State.QUEUED, State.RUNNING, state, State.RUNNING]
 
 
-async def test_retries_used_up_are_an_error(redis_url: str) -> None:
-    """Exactly so many requests, a typed error with the provider's own as its cause, and waiting for the session ends."""
+async def test_an_outage_parks_and_comes_back_by_itself(redis_url: str) -> None:
+    """Told as what it is: retrying without a worker, with its reason and its time; then the session goes on."""
     agent = Witness()
-    async with Fleet(redis_url, agent=lambda: agent, attempts=3) as fleet:
+    async with Fleet(redis_url, agent=lambda: agent, attempts=3, park_base_s=0.5) as fleet:
+        fleet.script("503x3")
+        await fleet.start("s")
+        (parked,) = await fleet.until_told("s", ParkedNotice)
+        (error,) = agent.errors
+        assert type(error) is LlmParked
+        assert (error.attempt, error.max_attempts, error.schedule) == (3, 3, True)
+        assert getattr(error.__cause__, "status_code", None) == 503
+        assert (parked.data.reason, parked.data.attempt, parked.data.parks) == (Reason.OVERLOADED, 3, 1)
+        assert parked.data.resume_at is not None
+        assert "choose another model" in parked.data.action
+        assert [notice.data.attempt for notice in fleet.of("s", LlmRetry)] == [1, 2]
+        assert [notice.data.attempt for notice in fleet.of("s", LlmAttempt)] == [2, 3]
+        record = await fleet.until("s", State.AWAITING_INPUT)
+        assert len(fleet.provider.requests) == 4
+        assert (record.parks, record.parked_s) == (0, 0)
+        assert await fleet.said("s") == ["user: hello", "agent: You said: hello"]
+
+
+async def test_an_outage_that_outlasts_the_schedule_is_an_error(redis_url: str) -> None:
+    """After so much parking without a time; waiting for the session ends, and a person's resume begins a new row."""
+    async with Fleet(redis_url, attempts=1, park_base_s=0.05, park_cap_s=0.1, park_for_s=0.1) as fleet:
         fleet.script("503x*")
         await fleet.start("s")
         record = await fleet.until("s", State.ERROR)
-        assert (record.reason, record.held) == (Reason.OVERLOADED, False)
-        assert len(fleet.provider.requests) == 3
-        (error,) = agent.errors
-        assert isinstance(error, LlmFailed)
-        assert (error.attempt, error.max_attempts) == (3, 3)
-        assert getattr(error.__cause__, "status_code", None) == 503
+        assert (record.reason, record.held, record.parks) == (Reason.OVERLOADED, False, 0)
+        parks = await fleet.until_told("s", ParkedNotice, 2)
+        assert [notice.data.parks for notice in parks] == [1, 2]
         (failed,) = await fleet.until_told("s", FailedNotice)
-        assert (failed.data.attempt, failed.data.status_code) == (3, 503)
-        assert [notice.data.attempt for notice in fleet.of("s", LlmRetry)] == [1, 2]
+        assert (failed.data.attempt, failed.data.status_code) == (1, 503)
+        assert "It has been so for 2 waits" in record.why
         verdict = await Waiting(fleet.bus, "s", frozenset({State.AWAITING_INPUT})).run(PATIENCE_S)
         assert verdict.code is Exit.REFUSED
+        assert len(fleet.provider.requests) == 3
+        await fleet.resume("s")
+        await fleet.until_told("s", ParkedNotice, 3)
         assert await fleet.said("s") == ["user: hello"]
+
+
+async def test_a_broken_connection_ends_no_session(redis_url: str) -> None:
+    """A provider that cannot be reached is an outage, too."""
+    async with Fleet(redis_url, attempts=1) as fleet:
+        fleet.script("disconnectx*")
+        await fleet.start("s")
+        record = await fleet.until("s", State.RETRYING)
+        (parked,) = await fleet.until_told("s", ParkedNotice)
+        assert (record.parked, parked.data.reason) == (True, Reason.CONNECTION)
 
 
 async def test_a_limit_that_outlasts_the_retries_parks(redis_url: str) -> None:
@@ -166,8 +198,12 @@ async def test_a_failure_that_the_agent_does_without_leaves_the_picture(redis_ur
         record = await fleet.until("s", State.RETRYING)
         assert set(record.picture.waits) == {"condenser"}
         await gate.reached()
-        record = await fleet.until("s", State.RUNNING)
-        assert record.picture.waits == {}
+
+        async def gone() -> bool:
+            record = await fleet.bus.status("s")
+            return (record.state, record.picture.waits) == (State.RUNNING, {})
+
+        await eventually(gone, PATIENCE_S)
         gate.open()
         await fleet.until("s", State.AWAITING_INPUT)
         assert await fleet.said("s") == ["user: hello", "agent: You said: hello"]

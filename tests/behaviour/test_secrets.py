@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, CommandRefused, State
+from bus import Bus, CommandRefused, LlmParked, State
 from tests.behaviour.agents import Failing, Witness
 from tests.fleet import KEY, Fleet
 from workers.provider import Fault, Limit, ProviderSettings
@@ -43,7 +43,8 @@ async def test_a_planted_key_is_found_nowhere(redis_url: str, caplog: pytest.Log
             Fault(kind="quota", message=TOLD),
         )
         await fleet.start("retried")
-        await fleet.until("retried", State.ERROR)
+        await fleet.until("retried", State.RETRYING)
+        await fleet.until_told("retried", LlmParked)
         await fleet.start("refused")
         await fleet.until("refused", State.ERROR)
         await fleet.start("parked")

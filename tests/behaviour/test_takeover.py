@@ -59,7 +59,7 @@ async def test_a_killed_worker_is_followed_by_another(make_server: MakeServer, s
 
 @pytest.mark.full
 async def test_sigterm_hands_back_what_only_waits(make_server: MakeServer, spawn_tidings: SpawnTidings) -> None:
-    """It claims no more, ends with 0, and another worker goes on at once, without a lost lease."""
+    """It claims no more and ends with 0; the wait goes on without a worker, and another goes on when a person resumes."""
     server = make_server()
     async with Fleet(server.url, workers=0, lease_s=LEASE_S) as fleet:
         child = await _spawn_worker(spawn_tidings, fleet, server.url)
@@ -69,8 +69,9 @@ async def test_sigterm_hands_back_what_only_waits(make_server: MakeServer, spawn
         child.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             assert await child.wait() == 0
-        assert (await fleet.bus.status("s")).state is State.QUEUED
+        assert (await fleet.bus.status("s")).parked
         await fleet.add_worker()
+        await fleet.resume("s")
         await fleet.until("s", State.AWAITING_INPUT)
         assert await fleet.said("s") == ["user: hello", "agent: You said: hello"]
         assert [notice.data.worker.name for notice in fleet.of("s", WorkerClaimed)] == ["child", "w1"]

@@ -197,14 +197,16 @@ async def test_a_decision_is_told_with_what_only_the_server_knows(bus: Bus) -> N
     assert told[1].data == wrong.model_copy(update={"from_": State.RUNNING, "version": 2})
 
 
-async def test_a_state_comes_with_its_notice(bus: Bus) -> None:
-    """One without the other is a mistake, and nothing is written."""
+async def test_a_notice_of_a_state_comes_with_the_state(bus: Bus) -> None:
+    """Without it the notice is a mistake, and nothing is written; a state without a notice was told by the worker."""
     await actors.hold(bus)
     seen = await actors.snapshot(bus)
-    for half in (Decision(to=State.PAUSED), Decision(state=actors.moved("s", State.PAUSED))):
-        with pytest.raises(ValueError, match="both"):
-            await bus.decide(seen, half)
+    with pytest.raises(ValueError, match="has that state"):
+        await bus.decide(seen, Decision(state=actors.moved("s", State.PAUSED)))
     assert await bus.status("s") == seen.record
+    await bus.decide(seen, Decision(to=State.RETRYING))
+    quiet = await bus.status("s")
+    assert (quiet.state, quiet.version, quiet.status) == (State.RETRYING, seen.record.version + 1, seen.record.status)
 
 
 async def test_a_session_that_moved_is_not_decided(bus: Bus) -> None:

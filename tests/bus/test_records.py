@@ -13,7 +13,7 @@ from bus import messages as m
 from bus.errors import InvalidMessage, SchemaMismatch, UnreadableRecord
 from bus.records import LAST_MS, SCHEMA, Record, instant, milliseconds, parse_record, salvage_record
 from bus.redis import scripts
-from bus.states import State
+from bus.states import HELD, State
 from tests import strategies as draw
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -233,9 +233,29 @@ def test_the_picture_stands_at_the_newest_status_offset(record: Record) -> None:
         return
     assert notice is not None
     assert (notice.subject, notice.epoch, notice.offset) == (record.session, record.epoch, record.status)
-    assert (notice.data.from_, notice.data.to) == (record.state, record.state)
-    assert (notice.time, notice.data.wait, notice.data.worker) == (NOON, record.wait, record.worker)
+    drawn = record.held and record.state in HELD
+    lasting = record.picture.wait_at(NOON)
+    state = (lasting.state if lasting else State.RUNNING) if drawn else record.state
+    assert (notice.data.from_, notice.data.to) == (state, state)
+    assert (notice.time, notice.data.worker) == (NOON, record.worker)
+    assert notice.data.wait == (lasting if drawn and lasting else notice.data.wait if drawn else record.wait)
     assert m.decode_notice(notice.model_dump_json(by_alias=True)) == notice
+
+
+@pytest.mark.parametrize("state", sorted(HELD))
+def test_who_comes_late_sees_what_the_worker_has_told(state: State) -> None:
+    """A worker's notice moves the state before a controller does, and is not told again: the picture says it already."""
+    worker, later = m.WorkerRef(name="w1").model_dump_json(), NOON + timedelta(seconds=9)
+    wait = m.Wait(reason=m.Reason.RATE_LIMIT, attempt=2, retry_at=later)
+    for shown, to, kept in (
+        (wait, State.RATE_LIMITED, wait),
+        (wait.model_copy(update={"retry_at": NOON}), State.RUNNING, None),
+        (asked := wait.model_copy(update={"asked_at": NOON}), State.RUNNING, asked),
+    ):
+        picture = m.Picture(waits={"agent": shown}).model_dump_json()
+        notice = _record(state=state, status="3", worker=worker, picture=picture).as_notice(NOON)
+        assert notice is not None
+        assert (notice.data.to, notice.data.wait) == (to, kept)
 
 
 def test_a_session_that_nothing_was_told_of_has_no_picture() -> None:

@@ -369,7 +369,7 @@ async def test_each_way_of_letting_go(bus: Bus, trigger: Trigger, state: State, 
     assert (await bus.claim(actors.WORKER) is not None) == (state is State.QUEUED)
 
 
-@pytest.mark.parametrize("trigger", sorted(set(Trigger) - {"yield", "finish", "fail", "park", "hand_back"}))
+@pytest.mark.parametrize("trigger", sorted(set(Trigger) - {"yield", "finish", "fail", "park", "outage", "hand_back"}))
 async def test_nothing_else_lets_go(bus: Bus, trigger: Trigger) -> None:
     """A worker cannot pause, stop or nudge itself out of a session."""
     claim = await actors.hold(bus)
@@ -386,7 +386,7 @@ async def test_a_release_tells_its_notices_before_the_state(bus: Bus) -> None:
         Trigger.PARK,
         read=0,
         resume_at=resume_at,
-        wait=actors.LIMITED,
+        waits={"agent": actors.LIMITED},
         reason=Reason.RATE_LIMIT,
         notices=(actors.retry("s", id="mine"),),
     )
@@ -446,7 +446,9 @@ async def test_a_parked_session_is_due_at_its_time(bus: Bus, raw: Redis, names: 
     """Not before; its wait can be seen meanwhile."""
     claim = await actors.hold(bus)
     resume_at = bus.now() + timedelta(seconds=600)
-    await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, wait=actors.LIMITED, reason=Reason.RATE_LIMIT))
+    await bus.release(
+        claim, Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}, reason=Reason.RATE_LIMIT)
+    )
     record = await bus.status("s")
     assert (record.parked, record.wait, record.reason) == (True, actors.LIMITED, Reason.RATE_LIMIT)
     assert record.resume_at is not None
@@ -463,7 +465,7 @@ async def test_a_park_outlives_the_server(make_server: MakeServer) -> None:
     async with Bus.connect(server.url) as bus:
         claim = await actors.hold(bus)
         resume_at = bus.now() + timedelta(seconds=0.2)
-        await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, wait=actors.LIMITED))
+        await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))
         before = await bus.status("s")
         server.kill()
         server.start()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.states import COMMANDS, FINAL, HELD, TABLE, State, Trigger, legal_commands, next_state
+from bus.states import COMMANDS, FINAL, HELD, TABLE, WAITING, State, Trigger, legal_commands, next_state
 
 OPEN = [state for state in State if state not in FINAL]
 RESUMES = (Trigger.RESUME, Trigger.REST, Trigger.NUDGE)
@@ -123,13 +123,21 @@ def test_whoever_holds_a_session_may_do_the_same_in_each_held_state(state: State
         Trigger.TROUBLED: State.RETRYING,
         Trigger.RECOVER: State.RUNNING,
         Trigger.PARK: State.RATE_LIMITED,
+        Trigger.OUTAGE: State.RETRYING,
         Trigger.YIELD: State.AWAITING_INPUT,
         Trigger.FINISH: State.FINISHED,
         Trigger.FAIL: State.ERROR,
-        Trigger.HAND_BACK: State.QUEUED,
+        Trigger.ABANDON: State.ERROR,
     }
     assert state in HELD
     assert {trigger: next_state(state, trigger) for trigger in own} == own
+
+
+@pytest.mark.parametrize("trigger", [Trigger.HAND_BACK, Trigger.LOSE])
+def test_a_wait_outlives_its_worker(trigger: Trigger) -> None:
+    """What waits is parked until the wait is over; what does not wants a worker at once."""
+    assert next_state(State.RUNNING, trigger) is State.QUEUED
+    assert {state: next_state(state, trigger) for state in WAITING} == {state: state for state in WAITING}
 
 
 def test_only_what_is_queued_is_claimed() -> None:
@@ -138,8 +146,8 @@ def test_only_what_is_queued_is_claimed() -> None:
 
 
 def test_only_what_is_parked_wakes_by_itself() -> None:
-    """A resume time belongs to a rate limit and to nothing else."""
-    assert [state for state, trigger in TABLE if trigger is Trigger.WAKE] == [State.RATE_LIMITED]
+    """A resume time belongs to a wait for a provider and to nothing else."""
+    assert {state for state, trigger in TABLE if trigger is Trigger.WAKE} == WAITING
 
 
 @pytest.mark.parametrize("state", [None, *State])

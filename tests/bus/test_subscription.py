@@ -646,7 +646,7 @@ async def test_parking_and_letting_go_are_seen(bus: Bus) -> None:
     async with bus.notices() as notices:
         claim = await actors.hold(bus)
         resume_at = bus.now() + timedelta(minutes=5)
-        await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, wait=actors.LIMITED))
+        await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))
         seen = await actors.snapshot(bus)
         await bus.decide(seen, actors.settled(seen, State.QUEUED, {"resume_at": ""}))
         assert states(await take(notices, 5)) == [("s", State.RUNNING), ("s", State.RATE_LIMITED), ("s", State.QUEUED)]

@@ -379,7 +379,9 @@ async def _take_turn(bus: Noting, claim: Claim, chance: random.Random, told: asy
             return
         if chance.random() < 0.1:
             until = bus.now() + timedelta(seconds=chance.uniform(0.1, 1.0))
-            await bus.release(claim, Release(Trigger.PARK, read=read, parks=claim.parks + 1, resume_at=until, wait=_waiting()))
+            await bus.release(
+                claim, Release(Trigger.PARK, read=read, parks=claim.parks + 1, resume_at=until, waits={"agent": _waiting()})
+            )
             return
         # Rarely longer than the lease: what it appends after that must be refused.
         await asyncio.sleep(chance.uniform(0.02, 0.1) if chance.random() < 0.95 else LEASE * 1.5)

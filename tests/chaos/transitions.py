@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from bus.states import TABLE, State, Trigger
+from bus.states import HELD, TABLE, State, Trigger
 from tests.chaos.record import Claimed, Delivered, Entry, Gap, Polled, Released
 from tests.chaos.trail import Trail, Violation, data_of
 
-_BY_WORKERS = frozenset({Trigger.CLAIM, Trigger.PARK, Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.HAND_BACK})
+_BY_WORKERS = frozenset(
+    {Trigger.CLAIM, Trigger.PARK, Trigger.OUTAGE, Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.HAND_BACK}
+)
+_TELLS_A_STATE = frozenset({"llm.retry", "llm.attempt", "llm.recovered"})
+_HELD = frozenset(state.value for state in HELD)
 _CAUSES = {"paused": "session.pause", "stopped": "session.stop", "deleted": "session.delete"}
 
 
@@ -117,7 +121,9 @@ class _Chain:
 
 def _sights(trail: Trail) -> Iterator[tuple[str, _Sight]]:
     for item in trail.all(Delivered):
-        if item.message.type == "session.state":
+        # What a worker does with a session is drawn as it says, before a controller has followed.
+        drawn = item.picture and item.message.type == "session.state" and data_of(item.message)["to"] in _HELD
+        if item.message.type == "session.state" and not drawn:
             yield item.session, _of_notice(trail, item)
     calls: list[Claimed | Released | Polled] = [*trail.all(Claimed), *trail.all(Released), *trail.all(Polled)]
     for call in calls:
@@ -136,22 +142,30 @@ def _of_notice(trail: Trail, item: Delivered) -> _Sight:
 
 
 def _steps(trail: Trail) -> Iterator[Violation]:
-    """A reader that is told of no gap is told of each version, and has the last at the end."""
+    """A reader that is told of no gap is told of each version, and has the last at the end.
+
+    Of a version that a worker's own notice has told there is no ``session.state``.
+    """
     for reader in trail.readers.values():
         if reader.plane != "status":
             continue
         for session, items in reader.by_session().items():
             last: tuple[int, Delivered] | None = None
+            told = False
             for item in items:
                 if isinstance(item, Gap):
                     last = None
+                elif item.message.type in _TELLS_A_STATE:
+                    told = True
                 elif item.message.type == "session.state":
                     version = int(data_of(item.message)["version"])
-                    if last is not None and not item.picture and version != last[0] + 1:
+                    next_one = last is None or item.picture or version == last[0] + 1 or (told and version > last[0])
+                    if last is not None and not next_one:
                         yield _step(session, f"version {last[0] + 1} next", f"{version}", last[1], item)
-                    last = version, item
+                    last, told = (version, item), item.picture
             final = trail.finals.get(session)
-            if reader.ended and last is not None and final and last[0] != final.version:
+            behind = last is not None and final is not None and (last[0] > final.version if told else last[0] != final.version)
+            if reader.ended and last is not None and final and behind:
                 expected = f"version {final.version}, the last, told to a reader that reached the end"
                 yield _step(session, expected, f"{last[0]}", reader.begun, last[1], final)
 

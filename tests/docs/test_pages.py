@@ -8,16 +8,17 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import typer
 
-from bus import AgentMessageData, Event, UserMessage, UserMessageData
+from bus import AgentMessageData, Bus, Event, LlmAttempt, LlmRecovered, LlmRetry, State, UserMessage, UserMessageData
 from workers.agent import Next
 from workers.cli import app
 from workers.cli.exits import Exit
 from workers.llm import Llm, close_litellm
-from workers.provider import Provider, ProviderSettings
+from workers.provider import Fault, Provider, ProviderSettings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = CHECKOUT / "README.md"
@@ -56,10 +57,10 @@ def _functions(path: Path) -> set[str]:
 
 
 def test_every_guarantee_names_its_tests() -> None:
-    """Each of the ten is shown by at least one test."""
+    """Each of the eleven is shown by at least one test."""
     promised = (CHECKOUT / "docs" / "guarantees.md").read_text().partition("# What is not promised")[0]
     chapters = re.split(r"^## \d+\. ", promised, flags=re.MULTILINE)[1:]
-    assert [bool(_TEST.search(chapter)) for chapter in chapters] == [True] * 10
+    assert [bool(_TEST.search(chapter)) for chapter in chapters] == [True] * 11
 
 
 @each_page
@@ -102,6 +103,25 @@ def test_the_readme_tells_every_exit_code() -> None:
     """The table of exit codes is complete; those that shells give for signals go without saying."""
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", README.read_text(), flags=re.MULTILINE)}
     assert told == {code.value for code in Exit if code < 128}
+
+
+async def test_the_loop_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed in as it stands, but for the address: it writes its poem, is seen in its waits, and says how a refusal ends."""
+    place, names = f"memory://{uuid4().hex}", dict[str, Any]()
+    program = _blocks(README, "python")[1].replace("redis://127.0.0.1:6379/0", place)
+    assert place in program
+    exec(program.removesuffix("asyncio.run(main())\n"), names)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-readme-0123456789")
+    async with Bus.connect(place) as bus, Provider(ProviderSettings()) as provider:
+        monkeypatch.setenv("OPENAI_API_BASE", provider.base_url)
+        provider.script(Fault.parse("429:retry-after=0.01"))
+        await names["main"]()
+        assert [event.type for event in await bus.history("poem")] == ["user.message", "agent.message"]
+        assert (await bus.status("poem")).state is State.FINISHED
+        async with bus.notices("poem", after=0) as notices:
+            told = [await anext(notices) for _ in range(5)]
+        assert [type(notice) for notice in told[2:]] == [LlmRetry, LlmAttempt, LlmRecovered]
+        await close_litellm()
 
 
 @pytest.mark.parametrize("snippet", _blocks(README, "python"), ids=["agent", "loop"])

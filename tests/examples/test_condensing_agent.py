@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus import HistoryCondensed, LlmRetry, SessionState, State
+from bus import HistoryCondensed, LlmAttempt, LlmRetry, State
 from examples.condensing_agent import CONDENSE, CondensingAgent
 from workers.provider import Fault, Provider
 from workers.testing import StartFleet, reply
@@ -55,7 +55,7 @@ async def test_a_long_history_is_condensed_and_nothing_is_lost(tidings_fleet: St
 
 
 async def test_the_wait_of_the_condenser_is_shown_as_its_own(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:
-    """On the status plane and in the picture that goes with the state."""
+    """On the status plane, by its name."""
     fleet = await tidings_fleet(CondensingAgent(longest=300, keep=0))
     await fleet.start("s", LONG)
     await fleet.idle()
@@ -64,8 +64,8 @@ async def test_the_wait_of_the_condenser_is_shown_as_its_own(tidings_fleet: Star
     await fleet.idle()
     (retry,) = fleet.told(LlmRetry)
     assert retry.data.llm == "condenser"
-    waits = [notice.data.wait for notice in fleet.told(SessionState) if notice.data.to is State.RATE_LIMITED]
-    assert [wait.llm for wait in waits if wait] == ["condenser"]
+    assert [notice.data.llm for notice in fleet.told(LlmAttempt)] == ["condenser"]
+    assert State.RATE_LIMITED in fleet.states("s")
 
 
 async def test_what_cannot_be_made_shorter_is_sent_as_it_is(tidings_fleet: StartFleet) -> None:

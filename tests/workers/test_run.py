@@ -9,7 +9,6 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,8 +23,6 @@ from bus import (
     ChildStartData,
     Event,
     LeaseLost,
-    LlmFailed,
-    LlmRateLimited,
     LlmRecoveredData,
     Reason,
     Release,
@@ -47,7 +44,7 @@ from workers.retry import Failure
 from workers.run import Run
 from workers.settings import Settings
 
-SETTINGS = Settings(model="openai/x", hold_limit_s=10, park_base_s=60, park_cap_s=900, park_limit=3)
+SETTINGS = Settings(model="openai/x", hold_limit_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
 FAILURE = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", None, "Wait.")
 
 Act = Callable[[Sequence[Event], Any], Any]
@@ -250,8 +247,8 @@ async def test_calls_that_another_run_left_open_get_a_result() -> None:
 @pytest.mark.usefixtures("signal_handled")
 async def test_what_the_agent_does_wrong_is_an_error_of_its_own(act: Act, kind: str) -> None:
     """It is appended for people to read, and the session can be resumed at this step."""
-    release, history = await turn(Acting(act), parks=2)
-    assert (release.trigger, release.read, release.reason, release.parks) == (Trigger.FAIL, 1, Reason.UNKNOWN, 2)
+    release, history = await turn(Acting(act))
+    assert (release.trigger, release.read, release.reason) == (Trigger.FAIL, 1, Reason.UNKNOWN)
     assert isinstance(history[-1], AgentError)
     assert last(history).kind == kind
     assert f"the agent's own code failed: {kind}" in release.why
@@ -286,6 +283,12 @@ async def _in_a_group(error: BaseException) -> Step:
     return Step()
 
 
+async def test_a_limit_that_comes_out_of_a_task_group_parks() -> None:
+    """As one that the agent has let pass by itself."""
+    release, history = await turn(Acting(lambda *_: _in_a_group(limited(resume_in_s=500.0))))
+    assert (release.trigger, release.reason, len(history)) == (Trigger.PARK, Reason.RATE_LIMIT, 1)
+
+
 async def test_an_error_of_the_agents_names_its_line() -> None:
     """In the history and in the reason; the innermost that is neither ours nor a library's, also in a task of the agent's."""
     line = raises(None).__code__.co_firstlineno + 1  # type: ignore[arg-type]
@@ -306,10 +309,10 @@ async def test_an_error_of_the_agents_names_its_line() -> None:
 
 
 async def test_what_was_stored_before_the_fault_stays() -> None:
-    """And counts as a success."""
-    release, history = await turn(Acting(says("one", Next.CONTINUE), raises(KeyError("x"))), parks=2)
+    """It was paid for."""
+    release, history = await turn(Acting(says("one", Next.CONTINUE), raises(KeyError("x"))))
     assert [event.type for event in history] == ["user.message", "agent.message", "agent.error"]
-    assert (release.read, release.parks) == (2, 0)
+    assert release.read == 2
 
 
 async def test_a_cancellation_of_the_run_is_none_of_the_agents() -> None:
@@ -342,83 +345,11 @@ async def test_a_secret_of_the_environment_stays_out(monkeypatch: pytest.MonkeyP
 # parking
 
 
-@pytest.mark.parametrize(
-    ("hint", "schedule", "parks", "least", "most"),
-    [
-        (50.0, False, 0, 50, 55.1),  # longer than a worker waits: at its word
-        (5.0, False, 0, 60, 66.1),  # it has just failed for a whole run
-        (None, True, 0, 60, 66.1),
-        (None, True, 2, 240, 264.1),  # the third in a row
-    ],
-)
-async def test_a_park_has_its_time(hint: float | None, schedule: bool, parks: int, least: float, most: float) -> None:
-    """As the provider says, else by the schedule; a little spread, so that not all come back together."""
-    agent = Acting(raises(limited(resume_in_s=hint, schedule=schedule)))
-    async with running(agent, parks=parks) as run:
-        before = run._bus.now()
-        release = await run.turn()
-        after = run._bus.now()
-    assert (release.trigger, release.read, release.parks, release.reason) == (Trigger.PARK, 1, parks + 1, Reason.RATE_LIMIT)
-    assert release.resume_at is not None
-    assert before + timedelta(seconds=least) <= release.resume_at <= after + timedelta(seconds=most)
-    assert release.resume_at.microsecond % 1000 == 0
-    assert release.wait is not None
-    assert (release.wait.attempt, release.wait.action, release.wait.message) == (2, "", "slow down")
-    (notice,) = release.notices
-    assert isinstance(notice, LlmRateLimited)
-    assert (notice.data.resume_at, notice.data.parks) == (release.resume_at, parks + 1)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "parks", "words"), [(False, 0, "Wait."), (True, 3, "the limit has outlasted 3 waits")], ids=["quota", "limit"]
-)
-async def test_a_park_without_a_time_says_what_to_do(schedule: bool, parks: int, words: str) -> None:
-    """A quota that is used up, and a limit that outlasts every park, need a person."""
-    release, _ = await turn(Acting(raises(limited(schedule=schedule))), parks=parks)
-    assert release.resume_at is None
-    assert release.wait is not None
-    assert words in release.wait.action
-    assert words in release.why
-
-
 async def test_a_success_begins_a_new_row_of_parks() -> None:
     """Also one of a path of the agent's own, which counts for itself: something was added."""
     agent = Acting(says("one", Next.CONTINUE), raises(limited(schedule=True)))
     release, _ = await turn(agent, parks=3)
     assert (release.parks, release.read) == (1, 2)
-
-
-async def test_a_name_that_is_longer_than_a_notice_holds_is_cut() -> None:
-    """It fails nothing."""
-    release, _ = await turn(Acting(raises(limited(model="m" * 300, schedule=True))))
-    assert release.wait is not None
-    assert release.wait.model == "m" * 200
-
-
-# failing
-
-
-@pytest.mark.parametrize("message", ["Incorrect API key provided.", "Incorrect API key provided"])
-async def test_what_the_provider_said_and_what_to_do_are_two_sentences(message: str) -> None:
-    """Whether the provider ends its own with a full stop or not."""
-    failure = Failure(Reason.AUTH, False, 401, None, message, None, "Give a valid key.")
-    error = errors.LlmFailed("no", failure=failure, attempt=1, max_attempts=6, model="openai/x", llm="agent")
-    release, _ = await turn(Acting(raises(error)))
-    assert release.why == "openai/x: Incorrect API key provided. Give a valid key."
-
-
-@pytest.mark.parametrize("kind", [errors.LlmFailed, errors.LlmError])
-async def test_a_call_that_failed_is_told(kind: type[errors.LlmError]) -> None:
-    """With what a person can do; it is no event of the history."""
-    failure = Failure(Reason.AUTH, False, 401, None, "who are you?", None, "Give a valid key.")
-    error = kind("no", failure=failure, attempt=1, max_attempts=6, model="openai/x", llm="condenser")
-    release, history = await turn(Acting(raises(error)), parks=2)
-    assert (release.trigger, release.read, release.reason, release.parks) == (Trigger.FAIL, 1, Reason.AUTH, 2)
-    assert release.why == "openai/x: who are you? Give a valid key."
-    (notice,) = release.notices
-    assert isinstance(notice, LlmFailed)
-    assert (notice.data.llm, notice.data.status_code, notice.data.action) == ("condenser", 401, "Give a valid key.")
-    assert len(history) == 1
 
 
 async def test_a_tool_takes_two_steps() -> None:

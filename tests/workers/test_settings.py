@@ -28,13 +28,13 @@ from workers.settings import (
 
 
 def test_the_defaults_are_those_of_the_architecture() -> None:
-    """6 attempts, 1 to 30 s, 300 s a run, hold 60 s, lease 10 s renewed every second, parks 60 to 900 s, 12."""
+    """6 attempts, 1 to 30 s, 300 s a run, hold 60 s, lease 10 s renewed every second, parks 60 to 900 s for a day."""
     settings = Settings()
     assert settings.redis_url.get_secret_value() == "redis://127.0.0.1:6379/0"
     assert (settings.attempts, settings.backoff_base_s, settings.backoff_cap_s) == (6, 1, 30)
     assert (settings.wait_budget_s, settings.hold_limit_s) == (300, 60)
     assert (settings.lease_s, settings.renew_s) == (10, 1)
-    assert (settings.park_base_s, settings.park_cap_s, settings.park_limit) == (60, 900, 12)
+    assert (settings.park_base_s, settings.park_cap_s, settings.park_for_s) == (60, 900, 86_400)
     assert (settings.command_timeout_s, settings.log_level, settings.log_json) == (10, "info", False)
 
 
@@ -56,7 +56,7 @@ def test_the_plan_is_made_of_the_settings() -> None:
         hold_limit_s=6,
         park_base_s=7,
         park_cap_s=8,
-        park_limit=9,
+        park_for_s=9,
     )
     assert asdict(settings.plan()) == {
         "attempts": 2,
@@ -66,7 +66,7 @@ def test_the_plan_is_made_of_the_settings() -> None:
         "hold_limit_s": 6,
         "park_base_s": 7,
         "park_cap_s": 8,
-        "park_limit": 9,
+        "park_for_s": 9,
         "quota_after_s": RetryPlan().quota_after_s,
     }
 
@@ -78,7 +78,7 @@ def _within(name: str) -> st.SearchStrategy[float]:
     return st.integers(low, high) if whole else st.floats(low, high)  # type: ignore[arg-type]
 
 
-_PLAN = ("attempts", "wait_budget_s", "hold_limit_s", "park_limit")
+_PLAN = ("attempts", "wait_budget_s", "hold_limit_s", "park_for_s")
 
 
 @given(
@@ -206,3 +206,10 @@ def test_a_bad_variable_is_named_and_not_quoted(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(BadSetting, match=r"--lease-s \(TIDINGS_LEASE_S\)") as caught:
         load_settings({})
     assert "planted" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+
+
+def test_a_setting_that_was_replaced_names_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not passed over in silence: a person who gave it believes that it counts."""
+    monkeypatch.setenv("TIDINGS_PARK_LIMIT", "3")
+    with pytest.raises(BadSetting, match=r"TIDINGS_PARK_LIMIT is not a setting any more: .* TIDINGS_PARK_FOR_S"):
+        load_settings({})

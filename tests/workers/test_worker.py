@@ -246,7 +246,7 @@ async def test_a_drained_worker_lets_a_turn_end(fleet: Fleet) -> None:
 
 
 async def test_a_drained_worker_hands_back_what_waits(fleet: Fleet) -> None:
-    """What waits already, and what comes to wait: another worker goes on with it."""
+    """What waits already, and what comes to wait: it is parked until then, and another worker goes on with it."""
     worker = await fleet.add_worker(concurrency=2, grace_s=60)
     fleet.script(LONG)
     await fleet.start("a")
@@ -257,9 +257,11 @@ async def test_a_drained_worker_hands_back_what_waits(fleet: Fleet) -> None:
     worker.part.drain()
     await ended(worker)
     for session in ("a", "b"):
-        assert (await fleet.bus.status(session)).state is State.QUEUED
+        assert not (await fleet.bus.status(session)).held
         released = await fleet.until_told(session, WorkerReleased)
         assert [notice.data.why for notice in released] == ["hand_back"]
+    record = await fleet.bus.status("a")
+    assert (record.state, record.parked, record.resume_at is not None) == (State.RATE_LIMITED, True, True)
 
 
 async def test_a_drained_worker_hands_back_what_takes_too_long(fleet: Fleet) -> None:

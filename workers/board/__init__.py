@@ -2,7 +2,7 @@
 
 from workers.board.board import INDENT, Board, urgency
 from workers.board.look import LOOKS, NEEDS_YOU, PARKED, Look, age, clock, day_and_clock, duration, look_of, waiting
-from workers.board.row import Row
+from workers.board.row import Row, states_told
 
 __all__ = [
     "INDENT",
@@ -17,6 +17,7 @@ __all__ = [
     "day_and_clock",
     "duration",
     "look_of",
+    "states_told",
     "urgency",
     "waiting",
 ]

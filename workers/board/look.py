@@ -84,9 +84,11 @@ def age(seconds: float) -> str:
 
 
 def waiting(wait: Wait | None) -> str:
-    """Say what a worker waits for."""
+    """Say what a worker waits for, or which attempt is under way."""
     if wait is None:
         return "no call waits any more"
+    if wait.asked_at is not None:
+        return f"{wait.model or 'the model'}: attempt {wait.attempt + 1} of {wait.max_attempts} under way"
     reason = wait.reason.value.replace("_", " ")
     return f"{wait.model or 'the model'}: {reason}, attempt {wait.attempt} of {wait.max_attempts} failed"
 

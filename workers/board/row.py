@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
 from bus import (
     Child,
+    LlmAttempt,
     LlmFailed,
+    LlmParked,
     LlmRateLimited,
     LlmRecovered,
     LlmRetry,
@@ -24,7 +26,8 @@ from bus import (
     WorkerLost,
     WorkerReleased,
 )
-from bus.states import FINAL, HELD
+from bus.messages import most_telling
+from bus.states import FINAL, HELD, WAITING
 from workers.board.look import Look, age, clock, duration, look_of, waiting
 from workers.redaction import one_line
 
@@ -105,11 +108,14 @@ class Row:
         if isinstance(notice, SessionState):
             return self._moved(notice)
         if isinstance(notice, LlmRetry):
-            told = Wait.model_validate(notice.data.model_dump(include=set(Wait.model_fields)))
-            return self._calling({**self.waits, told.llm: told}, notice)
+            wait = Wait.model_validate(notice.data.model_dump(include=set(Wait.model_fields)))
+            return self._calling({**self.waits, wait.llm: wait}, notice)
+        if isinstance(notice, LlmAttempt):
+            told = notice.data
+            return self._calling({**self.waits, told.llm: told.under_way(self.waits.get(told.llm), notice.time)}, notice)
         if isinstance(notice, LlmRecovered):
             return self._calling({llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}, notice)
-        if isinstance(notice, LlmRateLimited | LlmFailed):
+        if isinstance(notice, LlmParked | LlmRateLimited | LlmFailed):
             return self._given_up(notice)
         if isinstance(notice, WorkerClaimed):
             return replace(self, worker=notice.data.worker.name)
@@ -117,12 +123,12 @@ class Row:
             return replace(self, worker="", waits={})
         return self
 
-    def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmRecovered) -> Self:
-        """Return the row with these waits under way, as its controller will put it in a moment."""
-        wait = Picture(waits=dict(waits)).wait
+    def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmAttempt | LlmRecovered) -> Self:
+        """Return the row with these calls under way, as its controller puts it."""
+        wait = most_telling(wait for wait in waits.values() if wait.asked_at is None)
         usual = self._usual(notice.data.llm, notice.data.model)
         if wait is not None:
-            state = State.RATE_LIMITED if wait.reason.is_rate_limit else State.RETRYING
+            state = wait.state
         elif self.state in HELD:
             state = State.RUNNING
         else:
@@ -178,14 +184,14 @@ class Row:
             return {}
         return {**self.waits, wait.llm: wait} if wait.retry_at and wait.llm in self.waits else {wait.llm: wait}
 
-    def _given_up(self, notice: LlmRateLimited | LlmFailed) -> Self:
+    def _given_up(self, notice: LlmParked | LlmRateLimited | LlmFailed) -> Self:
         told = notice.data
         usual = self._usual(told.llm, told.model)
         return replace(
             self,
             waits={},
             reason=told.reason,
-            resume_at=notice.data.resume_at if isinstance(notice, LlmRateLimited) else None,
+            resume_at=None if isinstance(notice, LlmFailed) else notice.data.resume_at,
             message=told.message,
             action=told.action,
             model=told.model or usual,
@@ -204,14 +210,15 @@ class Row:
 
     @property
     def parked(self) -> bool:
-        """Whether it waits out a rate limit without a worker."""
-        held = self.worker or any(wait.retry_at for wait in self.waits.values())
-        return self.state is State.RATE_LIMITED and not held
+        """Whether it waits for a provider without a worker."""
+        held = self.worker or (self.resume_at is None and any(wait.retry_at for wait in self.waits.values()))
+        return self.state in WAITING and not held
 
     @property
     def needs_you(self) -> bool:
         """Whether something went wrong that only a person can put right; not where it just is a person's turn."""
-        return self.state is State.ERROR or (self.parked and self.resume_at is None)
+        # Of an outage the time is only not known yet; without one it would be in error.
+        return self.state is State.ERROR or (self.state is State.RATE_LIMITED and self.parked and self.resume_at is None)
 
     @property
     def look(self) -> Look | None:
@@ -266,6 +273,16 @@ class Row:
             parts.append(f"resumes at {clock(self.resume_at)}")
         parts += [self.story(), _short(self.model), f"on {_short(self.worker)}" if self.worker else ""]
         return "  ".join(part for part in parts if part)
+
+
+def states_told(session: str, notices: Iterable[Notice]) -> list[State]:
+    """Return the states that a session came to by these notices, in order; one that is told again is no further one."""
+    row, states = Row(session), list[State]()
+    for notice in notices:
+        row = row.apply(notice)
+        if row.state is not None and states[-1:] != [row.state]:
+            states.append(row.state)
+    return states
 
 
 def _short(name: str) -> str:

@@ -37,7 +37,7 @@ WORKER = (
     "hold_limit_s",
     "park_base_s",
     "park_cap_s",
-    "park_limit",
+    "park_for_s",
 )
 """Settings of a worker."""
 CONTROLLER = (*CONNECTION, "payload_limit", "lease_s", "controller_poll_s", "visibility_s", "loss_limit")

@@ -16,6 +16,9 @@ from bus import (
     CommandData,
     Decision,
     Event,
+    LlmAttempt,
+    LlmRecovered,
+    LlmRetry,
     Notice,
     Outcome,
     Picture,
@@ -31,7 +34,8 @@ from bus import (
     WorkerLost,
     WorkerLostData,
 )
-from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, legal_commands, next_state
+from bus.records import milliseconds
+from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
 from workers.board import waiting
 from workers.controller.refusal import newest, refuse_all
 from workers.controller.saying import event_of
@@ -90,6 +94,8 @@ class _Draft:
         self._pending = self._record.pending
         self._revoke = False
         self._changed = False
+        self._told = False
+        """Whether a notice of the worker has said the new state already."""
         self._reason: Reason | None = self._record.reason
         self._why = ""
         self._by: str | None = None
@@ -153,7 +159,7 @@ class _Draft:
 
     @property
     def _is_parked(self) -> bool:
-        return self._state is State.RATE_LIMITED and not self._held
+        return self._state in WAITING and not self._held
 
     def _refuse(self, command: Command, reason: str) -> None:
         legal = ("session.delete",) if self._snapshot.problem else legal_commands(self._state)
@@ -179,10 +185,16 @@ class _Draft:
     def _look_at_nobody(self) -> None:
         if not self._is_parked:
             self._apply(Trigger.LOSE, "no worker held it")
+        elif self._resume_at is None and self._state is State.RETRYING:
+            # An outage has a time; without one only a limit waits, for a person.
+            self._apply(Trigger.WAKE, "nothing is waited for")
         elif self._resume_at is not None and self._resume_at <= self._now:
             self._apply(Trigger.WAKE, "the wait is over")
 
     def _lose(self) -> None:
+        """Take the session from a worker that does not renew; where a call waits it is parked until that is over."""
+        wait = self._record.picture.kept().wait_at(self._now)
+        self._state = wait.state if wait else State.RUNNING
         losses, worker = self._record.losses + 1, self._record.worker
         name = worker.name if worker else "a worker"
         self._notices.append(
@@ -197,22 +209,26 @@ class _Draft:
         if losses >= self._rules.loss_limit:
             self._apply(Trigger.ABANDON, f"{losses} workers in a row were lost on it, the last was {name}: look at their logs")
         else:
-            self._apply(Trigger.LOSE, f"{name} stopped renewing its lease")
+            self._apply(Trigger.LOSE, f"{name} stopped renewing its lease" + ("; the wait goes on" if wait else ""))
 
     def _look_at_picture(self) -> None:
         """Follow what the worker shows; what it showed before a nudge is over."""
         if "nudge" in self._fields:
             return
-        wait = self._record.picture.wait
-        trigger, why = _meaning_of(wait), waiting(wait)
+        picture = self._record.picture
+        waits = picture.wait_at(self._now)
+        trigger, why = _meaning_of(waits), waiting(waits)
         after = TABLE[self._state, trigger]
+        under_way = picture.wait if picture.wait and picture.wait.asked_at else None
+        self._wait = waits or under_way
         if after is not self._state:
-            self._wait, self._reason = wait, wait.reason if wait else None
+            self._reason = waits.reason if waits else None
+            self._told = _says(self._record.last, picture, after)
             self._move(trigger, after, why, None)
-        elif wait is not None and (self._record.reason is not wait.reason or self._record.why != why):
+        elif waits is not None and (self._record.reason is not waits.reason or self._record.why != why):
             # The next attempt of the same call: no change of state, but not the same story either.
-            self._reason = wait.reason
-            self._fields |= {"why": why, "reason": wait.reason}
+            self._reason = waits.reason
+            self._fields |= {"why": why, "reason": waits.reason}
 
     # moving
 
@@ -222,18 +238,22 @@ class _Draft:
     def _move(self, trigger: Trigger, after: State, why: str, by: str | None) -> None:
         """Go to a state and note what that does to the record."""
         before, self._state = self._state, after
+        parks = before is after and trigger is Trigger.LOSE
         if trigger is Trigger.NUDGE:
             self._nudge()
         if trigger in (Trigger.SAY, Trigger.START, Trigger.REPORT):
             self._pending = True
-        if before is after:
+        if trigger is Trigger.RESUME:
+            # A person has looked at it: the schedule of the parks begins anew.
+            self._fields |= {"parks": "0", "parked_ms": "0"}
+        if before is after and not parks:
             return
         self._changed, self._why, self._by = True, why, by
         if before is State.ERROR:
             # A person has looked at it: the workers lost before that do not count any more.
             self._fields["losses"] = "0"
-        if after not in HELD:
-            self._let_go(after, by)
+        if after not in HELD or parks:
+            self._let_go(after, by, kept=trigger in (Trigger.LOSE, Trigger.WAKE))
 
     def _nudge(self) -> None:
         """Have the worker end its waits. The state may not show them yet: people read notices sooner than we decide."""
@@ -246,15 +266,24 @@ class _Draft:
         """A picture in which nothing waits; who comes later still sees which model it was."""
         return Picture(model=self._model).model_dump_json(exclude_defaults=True)
 
-    def _let_go(self, after: State, by: str | None) -> None:
-        """Take the session from its worker, if it has one, and end every wait."""
+    def _let_go(self, after: State, by: str | None, *, kept: bool) -> None:
+        """Take the session from its worker, if it has one.
+
+        Args:
+            kept: what has been counted of the calls under way stays, for the next worker, and what is waited for goes on; else
+                every wait ends.
+        """
+        picture = self._record.picture.kept() if kept else Picture(model=self._model)
+        resume_at = picture.resume_at if after in WAITING else None
         # Of what is deleted no old token may be left that still fits.
         self._revoke = self._revoke or self._held or after is State.DELETED
-        self._held, self._wait, self._failure, self._resume_at = False, None, None, None
-        self._reason = None
+        self._held, self._failure, self._resume_at = False, None, resume_at
+        self._wait = picture.wait_at(self._now) if after in WAITING else None
+        self._reason = self._wait.reason if self._wait else None
         if after in FINAL:
             self._pending = False
-        self._fields |= {"worker": "", "lease_until": "", "resume_at": "", "picture": self._bare_picture}
+        self._fields |= {"worker": "", "lease_until": "", "resume_at": milliseconds(resume_at)}
+        self._fields["picture"] = picture.model_dump_json(exclude_defaults=True)
         self._fields["paused_by"] = by or "somebody" if after is State.PAUSED else ""
 
     # writing it down
@@ -281,7 +310,7 @@ class _Draft:
             fields=fields,
             messages=tuple(self._messages),
             notices=tuple(self._notices),
-            state=self._notice(to) if to is not None else None,
+            state=self._notice(to) if to is not None and not self._told else None,
             outcomes=tuple(self._outcome(*entry) for entry in self._outcomes.values()),
             child=child_state(child, self._parent, self._rules.source, self._now) if child and self._parent else None,
         )
@@ -296,7 +325,7 @@ class _Draft:
             state=self._state,
             why=self._why if self._changed else self._fields.get("why", self._record.why),
             reason=self._reason,
-            wait=self._wait if self._state in (State.RETRYING, State.RATE_LIMITED) else None,
+            wait=self._wait if self._state in WAITING else None,
             resume_at=self._resume_at,
             worker=self._record.worker if self._held else None,
             failure=self._failure,
@@ -329,7 +358,7 @@ class _Draft:
                 why=self._why,
                 by=self._by,
                 reason=self._reason,
-                wait=self._wait if to in (State.RETRYING, State.RATE_LIMITED) else None,
+                wait=self._wait if to in HELD else None,
                 resume_at=self._resume_at,
                 worker=self._record.worker if self._held else None,
                 model=self._model,
@@ -358,3 +387,13 @@ def _meaning_of(wait: Wait | None) -> Trigger:
     if wait is None:
         return Trigger.RECOVER
     return Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
+
+
+def _says(last: Notice | None, picture: Picture, state: State) -> bool:
+    """Whether the newest notice tells what a picture shows, so that followers have the new state from it."""
+    if isinstance(last, LlmRetry):
+        wait = picture.waits.get(last.data.llm)
+        return wait is not None and wait.attempt == last.data.attempt and last.data.state is state
+    if isinstance(last, LlmAttempt | LlmRecovered):
+        return state is State.RUNNING
+    return False

@@ -8,7 +8,7 @@ of sessions: what an `Llm` tells goes to whom it was made with, and what to do w
 called it.
 """
 
-from workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
+from workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
 from workers.llm.answers import Completion, Delta, Restart, ToolRequest
 from workers.llm.gate import Gate
 from workers.llm.library import close_litellm, load_litellm
@@ -25,6 +25,7 @@ __all__ = [
     "Llm",
     "LlmError",
     "LlmFailed",
+    "LlmParked",
     "LlmRateLimited",
     "Nudge",
     "Restart",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bus.messages import Wait
 from workers.errors import AnswerTooLong
 from workers.llm import library
 from workers.llm.answers import (
@@ -53,7 +54,8 @@ class Llm:
     """One path from an agent to a model.
 
     A call makes up to `RetryPlan.attempts` attempts; each is one HTTP request. Before each wait a
-    `LlmRetryData` is told, after the success that follows a `LlmRecoveredData`. A call that ends otherwise,
+    `LlmRetryData` is told, when the next attempt goes out a `LlmAttemptData`, after the success that follows a
+    `LlmRecoveredData`. A call that ends otherwise,
     by an `LlmError` or a cancellation, tells nothing more, it only calls ``gave_up``: leaving it is the end of
     its wait. Whoever catches it says more (by parking or failing the session).
 
@@ -68,6 +70,8 @@ class Llm:
             never awaited. What it raises is logged once and harms nothing.
         gave_up: gets the name of a path whose call told a wait and then ended without success; otherwise like ``tell``.
         plan: how often, how long and in which rhythm.
+        begun: calls that an earlier worker began, by name of the path (`bus.Claim.waits`): the first call of a path asks no
+            sooner than was told then, and counts on.
         nudge: ends the waits under way when it is set.
         now: server time (`bus.Bus.now`), for the instants that are told.
         timeout_s: how long an attempt may go without its answer: a plain one until the answer is complete, a
@@ -93,6 +97,7 @@ class Llm:
         tell: Callable[[Told], None] | None = None,
         gave_up: Callable[[str], None] | None = None,
         plan: RetryPlan | None = None,
+        begun: Mapping[str, Wait] | None = None,
         nudge: Nudge | None = None,
         now: Callable[[], datetime] = _utc_now,
         timeout_s: float = 120.0,
@@ -120,6 +125,7 @@ class Llm:
             gave_up=Teller(gave_up),
             gate=GuardedGate(gate),
             usage=Usage(),
+            begun=dict(begun or {}),
             now=now,
             rng=rng,
             sleep=sleep,
@@ -177,8 +183,9 @@ class Llm:
             params: passed to litellm with this call only, over those of the constructor.
 
         Raises:
-            LlmFailed: it did not succeed; the provider's error is the ``__cause__``.
-            LlmRateLimited: a rate limit outlasts what is waited for; likewise.
+            LlmFailed: waiting does not help; the provider's error is the ``__cause__``.
+            LlmRateLimited: a limit outlasts what is waited for; likewise.
+            LlmParked: an outage does; likewise.
             TypeError: a message is no mapping, or a parameter is not passed on; nothing was sent.
         """
         check_params(params)

@@ -12,8 +12,8 @@ from typing import Any, NoReturn, Self
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from bus.messages import LlmRecoveredData, LlmRetryData, Reason
-from workers.errors import AnswerTooLong, BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
+from bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData, Reason, Wait
+from workers.errors import AnswerTooLong, BrokenAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
 from workers.llm.answers import Completion
 from workers.llm.gate import GuardedGate
 from workers.llm.nudge import Nudge
@@ -39,6 +39,7 @@ class Path:
         name: of the path, within the agent.
         model: as litellm is asked for it.
         params: what else litellm is asked with; looked through for secrets.
+        begun: calls that an earlier worker began, by name of the path; the first call of a path takes its own.
         now: server time.
         rng: 0 to 1, for the jitter.
         sleep: waits the seconds given.
@@ -53,6 +54,7 @@ class Path:
     gave_up: Teller[str]
     gate: GuardedGate
     usage: Usage
+    begun: dict[str, Wait]
     now: Callable[[], datetime]
     rng: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
@@ -73,6 +75,14 @@ class Run:
         self._verdict: Verdict = GiveUp()
         self._nudged = path.nudge.next
         self._waited_for = False
+        self._begun = path.begun.pop(path.name, None)
+        if self._begun is not None:
+            # Said to be over if it ends without success, also where it is another model's.
+            self._waited_for = True
+            if self._begun.model in (None, path.model[:_MODEL_LIMIT]):
+                self._failures, self._waited_s = self._begun.attempt, self._begun.waited_s
+            else:
+                self._begun = None
 
     def __enter__(self) -> Self:
         return self
@@ -99,9 +109,17 @@ class Run:
         )
 
     async def begin(self) -> None:
-        """Let the attempt pass the gate, and count it."""
+        """Wait out what an earlier worker was told, let the attempt pass the gate, count it, and tell it if one failed before."""
+        begun, self._begun = self._begun, None
+        if begun is not None and begun.retry_at is not None:
+            left_s = (begun.retry_at - self._path.now()).total_seconds()
+            if left_s > 0:
+                await self._sleep(left_s)
         await self._path.gate.acquire(self._path.model)
         self._path.usage.attempts += 1
+        if self._failures:
+            reason = self._failure.reason if self._failure else begun.reason if begun else Reason.UNKNOWN
+            self._path.tell(lambda: self._attempt(reason))
 
     def succeed(self, completion: Completion) -> None:
         """Note the answer, and tell it if something was told before."""
@@ -147,8 +165,13 @@ class Run:
         self._path.tell(self._retry)
 
     async def _back_off(self, seconds: float) -> None:
-        """Wait; a nudge or a cancellation ends it at once."""
+        """Wait, and count it."""
         started = time.monotonic()
+        await self._sleep(seconds)
+        self._waited_s += min(seconds, time.monotonic() - started) if self._nudged.is_set() else seconds
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait; a nudge or a cancellation ends it at once."""
         waits: tuple[asyncio.Future[Any], ...] = (
             asyncio.ensure_future(self._path.sleep(seconds)),
             asyncio.ensure_future(self._nudged.wait()),
@@ -161,7 +184,6 @@ class Run:
             await asyncio.gather(*waits, return_exceptions=True)
         for wait in done:
             wait.result()
-        self._waited_s += min(seconds, time.monotonic() - started) if self._nudged.is_set() else seconds
 
     def _retry(self) -> Told:
         path, failure, verdict = self._path, self._failure, self._verdict
@@ -174,11 +196,21 @@ class Run:
             attempt=self._failures,
             max_attempts=path.plan.attempts,
             wait_s=verdict.wait_s,
+            waited_s=self._waited_s + verdict.wait_s,
             retry_at=path.now() + timedelta(seconds=verdict.wait_s),
             message=failure.message,
             action=failure.action,
             status_code=failure.status,
             retry_after_s=failure.retry_after_s,
+        )
+
+    def _attempt(self, reason: Reason) -> Told:
+        return LlmAttemptData(
+            llm=self._path.name,
+            model=self._path.model[:_MODEL_LIMIT],
+            reason=reason,
+            attempt=self.attempt,
+            max_attempts=self._path.plan.attempts,
         )
 
     def _recovery(self) -> Told:
@@ -216,7 +248,8 @@ def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> Llm
             model=path.model,
             llm=path.name,
         )
-    return LlmRateLimited(
+    kind = LlmRateLimited if failure.reason.is_rate_limit else LlmParked
+    return kind(
         text,
         failure=failure,
         attempt=attempt,
@@ -224,5 +257,5 @@ def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> Llm
         model=path.model,
         llm=path.name,
         resume_in_s=verdict.wait_s,
-        schedule=verdict.wait_s is None and verdict.reason is Reason.RATE_LIMIT,
+        schedule=verdict.wait_s is None and verdict.reason is not Reason.QUOTA_EXHAUSTED,
     )

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from bus.messages import LlmRecoveredData, LlmRetryData
+from bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
 
 log = logging.getLogger("tidings.llm")
 
-Told = LlmRetryData | LlmRecoveredData
-"""What an Llm tells while it works: a failure that will be retried, or the success after such."""
+Told = LlmRetryData | LlmAttemptData | LlmRecoveredData
+"""What an Llm tells while it works: a failure that will be retried, the next attempt going out, the success after such."""
 
 T = TypeVar("T")
 

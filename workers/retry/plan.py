@@ -22,15 +22,15 @@ class Park:
     """Free the worker's slot; the session goes on when its time has come, or when a person resumes it."""
 
     reason: Reason
-    """RATE_LIMIT or QUOTA_EXHAUSTED."""
+    """That of the failure; QUOTA_EXHAUSTED for a limit that asks for more than a day."""
     wait_s: float | None
-    """Seconds until it should be queued again. None: of a rate limit, the provider named no time, so take
-    `RetryPlan.park_delay_s`; of an exhausted quota, no time is known and a person must act."""
+    """Seconds until it should be queued again. None: of an exhausted quota, no time is known and a person must act; of
+    anything else, the provider named no time, so take `RetryPlan.park_delay_s`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Tell the failure; the session is in error until a person resumes it."""
+    """Tell the failure: waiting does not help; the session is in error until a person resumes it."""
 
 
 Verdict = Retry | Park | GiveUp
@@ -57,19 +57,19 @@ class RetryPlan:
     budget_s: float = 300.0
     """Most seconds of waiting in one run, all its waits together."""
     hold_limit_s: float = 60.0
-    """A wait for a rate limit that is longer than this parks the session."""
+    """A wait that is longer than this parks the session."""
     park_base_s: float = 60.0
     """How long the first park lasts if the provider named no time; it doubles with each further one."""
     park_cap_s: float = 900.0
     """Most that a park without a time grows to."""
-    park_limit: int = 12
-    """Parks in a row after which no time is set any more."""
+    park_for_s: float = 24 * 3600.0
+    """Seconds of parks without a time in a row after which a limit waits for a person, and an outage is an error."""
     quota_after_s: float = 24 * 3600.0
     """A rate limit that asks for more than this counts as an exhausted quota."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_number(field.name, getattr(self, field.name), whole=field.name in ("attempts", "park_limit"))
+            _check_number(field.name, getattr(self, field.name), whole=field.name == "attempts")
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}: give at least 1, the first request counts")
         if self.park_base_s == 0:
@@ -91,11 +91,8 @@ class RetryPlan:
         - An exhausted quota, and a rate limit that asks for more than `quota_after_s`, parks at once
           without a time.
         - What is not retryable is given up.
-        - A rate limit parks if the wait is longer than `hold_limit_s`, for that wait; and if attempts or
-          budget are used up, for the wait that the provider named, else without one.
-        - Anything else is given up when attempts or budget are used up. An overload or a server error with
-          a Retry-After over `hold_limit_s` is waited for if it fits into what is left of the budget, else
-          given up: only rate limits park, because only they are known to end.
+        - Anything else parks if the wait is longer than `hold_limit_s`, for that wait; and if attempts or budget are used up,
+          for the wait that the provider named, else without one. So a limit and an outage end no session.
 
         Args:
             failure: What the attempt ended with.
@@ -119,35 +116,29 @@ class RetryPlan:
             return GiveUp()
         wait = floor + self._jitter_s(attempt, rng)
         left = self.budget_s - waited_s
-        if limited and wait > self.hold_limit_s:
-            return Park(Reason.RATE_LIMIT, wait)
-        if attempt < self.attempts and left > 0 and floor <= left:
+        if wait <= self.hold_limit_s and attempt < self.attempts and left > 0 and floor <= left:
             return Retry(min(wait, left))
-        if limited:
-            return Park(Reason.RATE_LIMIT, None if failure.retry_after_s is None else wait)
-        return GiveUp()
+        # A hint of no time at all has just failed, so it is none.
+        return Park(failure.reason, wait if floor else None)
 
-    def park_delay_s(self, parks: int, *, hint_s: float | None = None) -> float | None:
-        """Say how long a park for a rate limit lasts.
+    def park_delay_s(self, parked_s: float) -> float | None:
+        """Say how long a park lasts for which the provider named no time.
 
         Args:
-            parks: Parks in a row without a success, this one included: the first is 1.
-            hint_s: The wait that the verdict named, if it named one.
+            parked_s: Seconds of such parks in a row so far, without a success between them.
 
         Returns:
-            Seconds: `park_base_s`, doubling up to `park_cap_s`, or the hint if that is longer (a short hint
-            has just failed for a whole run, so it is not taken at its word again). Without a hint None after
-            `park_limit` parks: then only a person brings the session back.
+            Seconds: `park_base_s`, doubling up to `park_cap_s`. None once `park_for_s` has been spent so.
 
         Raises:
-            ValueError: `parks` is below 1.
+            ValueError: `parked_s` is negative.
         """
-        if parks < 1:
-            raise ValueError(f"parks is {parks}: the first is 1")
-        delay = _doubled(self.park_base_s, parks, self.park_cap_s)
-        if hint_s is not None:
-            return max(hint_s, delay)
-        return delay if parks <= self.park_limit else None
+        if not parked_s >= 0:
+            raise ValueError(f"parked_s is {parked_s}: it counts up from 0")
+        if parked_s >= self.park_for_s:
+            return None
+        # 60, 120, 240: each park is as long as all before it and one more.
+        return min(self.park_cap_s, parked_s + self.park_base_s)
 
     def _jitter_s(self, attempt: int, rng: Callable[[], float]) -> float:
         return rng() * _doubled(self.base_s, attempt, self.cap_s)

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from typing import TypeVar
 
-from bus import InvalidMessage, Notice, SessionState, State
+from bus import InvalidMessage, Notice, State
 from bus.messages import decode_notice
+from workers.board import states_told
 
 N = TypeVar("N", bound=Notice)
 
@@ -54,8 +55,8 @@ class Heard:
         return [notice for notice in self.notices if isinstance(notice, kind) and session in (None, notice.subject)]
 
     def states(self, session: str) -> list[State]:
-        """Return the states that a session came to, in order."""
-        return [notice.data.to for notice in self.told(SessionState, session)]
+        """Return the states that a session came to, in order, as its followers see them: by all that is told of it."""
+        return states_told(session, self.told(Notice, session))
 
     async def news(self, timeout_s: float) -> None:
         """Wait for something to be heard, at most so long."""

@@ -27,7 +27,7 @@ def at_rest(record: Record) -> bool:
     """Whether nothing goes on in a session until somebody asks for it."""
     if record.commands > record.handled or owes_report(record):
         return False
-    return record.state in RESTING or (record.parked and record.resume_at is None)
+    return record.state in RESTING or (record.state is State.RATE_LIMITED and record.parked and record.resume_at is None)
 
 
 def children_begun(record: Record, records: Sequence[Record]) -> bool:

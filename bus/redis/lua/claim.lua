@@ -2,13 +2,13 @@
 -- KEYS: 1 record  2 ready  3 due  4 ring of the status plane  5 sessions
 -- ARGV: 1 session  2 worker as JSON  3 length of the lease in ms  4 status channel  5 length of the ring  6 life of the ring in ms
 --       7 id, 8 head and 9 tail of worker.claimed, the token belongs in between  10 id, 11 head and 12 tail of session.state
---       13 epoch for a session that is made by this claim, '' when it must exist  14 picture as JSON
+--       13 epoch for a session that is made by this claim, '' when it must exist  14 picture as JSON, where the record's has no waits
 --       15 random part of the lease
--- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name} | {'no', state ('' when there is no such session)}
+-- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name, picture, parked ms} | {'no', state ('' when there is no such session)}
 --   | {'schema', number}: written with another schema, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
 local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
 if wrong then return wrong end
-local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'status', 'commands', 'handled')
+local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'parked_ms', 'status', 'commands', 'handled')
 if unable then
   if unable[1] == 'unreadable' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then
     redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1])
@@ -24,10 +24,13 @@ elseif state ~= 'queued' then
   return {'no', state}
 end
 local now = now_ms()
+-- Calls that an earlier worker began are counted on from there; in JSON a quote inside of a text would be escaped.
+local picture = redis.call('HGET', KEYS[1], 'picture') or ''
+if not string.find(picture, '"waits":{"', 1, true) then picture = ARGV[14] end
 local lease_until = text(now + ARGV[3])
 local token = redis.call('HINCRBY', KEYS[1], 'token', 1)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease', ARGV[15], 'lease_until', lease_until, 'picture', ARGV[14], 'nudge', 0,
+redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease', ARGV[15], 'lease_until', lease_until, 'picture', picture, 'nudge', 0,
   'resume_at', '', 'reason', '', 'by', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1, 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], 'running')
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -39,4 +42,4 @@ local seen = redis.call('HMGET', KEYS[1], 'commands', 'handled', 'parent', 'name
 if tonumber(seen[1] or 0) > tonumber(seen[2] or 0) or seen[3] then due = text(now) end
 redis.call('ZADD', KEYS[3], due, ARGV[1])
 return {'ok', token, version, redis.call('HGET', KEYS[1], 'epoch'), tonumber(redis.call('HGET', KEYS[1], 'parks') or 0), lease_until,
-  seen[3] or '', seen[4] or ''}
+  seen[3] or '', seen[4] or '', picture, tonumber(redis.call('HGET', KEYS[1], 'parked_ms') or 0)}

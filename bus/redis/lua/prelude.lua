@@ -12,7 +12,7 @@ local function text(number)
 end
 
 -- The schema of records that these scripts read and write (bus/records.py has the same).
-local SCHEMA = 3
+local SCHEMA = 4
 
 -- Whether a record was written with another schema, so that nothing of it may be touched, as the answer of a script; nil where not.
 -- What is no number is no schema: such a record cannot be read.

@@ -5,7 +5,7 @@
 --       10 reason, '' for none  11 why  12 status channel  13 length of the ring  14 life of the ring in ms
 --       15 channel that wakes workers  16 id, 17 head, 18 tail of session.state
 --       19 tail to use when somebody spoke meanwhile and the session is queued again  20 children that the agent waits for
---       21 picture without what is waited for or has failed  then id, payload for each further notice
+--       21 picture to use then  22 parked without a known instant, in ms  then id, payload for each further notice
 -- Returns {'ok', state, version} | {'stale'}: it is not held so, or its events end before what was read | {'schema', number} | {'unreadable'}
 local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
 if wrong then return wrong end
@@ -22,19 +22,19 @@ local read, last = tonumber(ARGV[6]), countable(held[10]) and tonumber(held[10] 
 if read < 2 ^ 53 - 1 and read > last then return {'stale'} end
 local now, to, tail, why = now_ms(), ARGV[5], ARGV[18], ARGV[11]
 local unread = tonumber(held[4] or 0) > read
+local picture = ARGV[9]
 if unread and (to == 'awaiting_input' or to == 'finished' or to == 'error') then
-  to, tail, why = 'queued', ARGV[19], 'somebody spoke while the run was closing'
+  to, tail, why, picture = 'queued', ARGV[19], 'somebody spoke while the run was closing', ARGV[21]
 end
-for index = 22, #ARGV, 2 do
+for index = 23, #ARGV, 2 do
   notify(KEYS[1], KEYS[4], ARGV[12], ARGV[index], ARGV[index + 1], ARGV[13], ARGV[14])
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 local idle = to == 'awaiting_input' or to == 'finished'
-local parked = to == 'rate_limited'
-local picture = (parked or to == 'error') and ARGV[9] or ARGV[21]
+local parked = to == 'rate_limited' or to == 'retrying'
 redis.call('HSET', KEYS[1], 'state', to, 'worker', '', 'lease_until', '', 'released', ARGV[3], 'pending', idle and 0 or 1,
-  'resume_at', parked and ARGV[7] or '', 'parks', ARGV[8], 'losses', 0, 'picture', picture,
+  'resume_at', parked and ARGV[7] or '', 'parks', ARGV[8], 'parked_ms', ARGV[22], 'losses', 0, 'picture', picture,
   'reason', to == 'queued' and '' or ARGV[10], 'why', why, 'by', '', 'since', text(now),
   'awaits', ARGV[20], 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], to)

@@ -25,6 +25,8 @@ def test_notice_types_are_stable_words() -> None:
     """They travel on the wire: a change here is a change of the wire format."""
     assert [model.model_fields["type"].default for model in m.NOTICES] == [
         "llm.retry",
+        "llm.attempt",
+        "llm.parked",
         "llm.rate_limited",
         "llm.recovered",
         "llm.failed",
@@ -68,6 +70,9 @@ def test_the_wait_that_is_shown_is_one_of_the_waits(picture: m.Picture) -> None:
         return
     assert shown in picture.waits.values()
     for other in picture.waits.values():
+        assert (shown.asked_at is None) >= (other.asked_at is None)
+        if (shown.asked_at is None) != (other.asked_at is None):
+            continue
         assert shown.reason.is_rate_limit >= other.reason.is_rate_limit
         if shown.reason.is_rate_limit == other.reason.is_rate_limit and other.retry_at:
             assert shown.retry_at is not None

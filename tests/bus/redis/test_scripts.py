@@ -94,7 +94,7 @@ class Scripts:
         awaits: int = 0,
         notices: tuple[str, ...] = (),
     ) -> Any:
-        told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits, '{"m":1}')
+        told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits, '{"m":1}', 60_000)
         rest = [item for ident in notices for item in (ident, json.dumps({"id": ident}))]
         args = (
             "s",
@@ -438,7 +438,7 @@ async def test_claim_takes_a_queued_session(lua: Scripts) -> None:
     assert await lua.client.zrange(READY, 0, -1) == [b"s"]
     ok, token, version, epoch, parks, lease_until, *kin = await lua.claim(lease_ms=5000, epoch="")
     assert (ok, token, version, epoch, parks) == (b"ok", 3, 3, b"e1", 1)
-    assert kin == [b"", b""]
+    assert kin == [b"", b"", b"{}", 60_000]
     assert before + 5000 <= int(lease_until) <= await lua.now_ms() + 5000
     assert await lua.client.zscore(DUE, "s") == int(lease_until)
     assert await lua.client.zrange(READY, 0, -1) == []
@@ -533,7 +533,7 @@ async def test_release_frees_the_session(lua: Scripts) -> None:
     await lua.claim()
     await lua.set(by="ann")
     assert await lua.release(notices=("n0",)) == [b"ok", b"awaiting_input", 2]
-    assert [await lua.field(name) for name in ("worker", "lease_until", "picture", "pending")] == ["", "", '{"m":1}', "0"]
+    assert [await lua.field(name) for name in ("worker", "lease_until", "picture", "pending")] == ["", "", '{"p":1}', "0"]
     assert await lua.field("by") == ""
     assert [await lua.field(name) for name in ("token", "parks", "reason", "why")] == ["2", "1", "rate_limit", "over"]
     assert await lua.client.zscore(DUE, "s") is None
@@ -901,7 +901,7 @@ async def test_restore_writes_over_nothing(raw: Redis) -> None:
     assert [entry[0] for entry in stored] == [b"1-0", b"3-0"]
     assert stored[1][1][b"m"] == b'{"id":"b","offset":3,"epoch":"e7"}'
     before = await raw.hgetall(RECORD)
-    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"3")
+    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"4")
     assert await restore("e7") == [b"ok", 1]
     assert await restore("e8") == [b"exists", b"paused"]
     assert await raw.hgetall(RECORD) == before
@@ -947,7 +947,7 @@ async def test_a_child_is_shown_on_the_channel_of_its_parent(lua: Scripts) -> No
 async def test_every_state_of_a_child_names_its_parent(lua: Scripts) -> None:
     """Who reads along with all sessions knows whose child it is; the claim tells it to the worker."""
     await _child(lua)
-    assert (await lua.claim(epoch=""))[-2:] == [b"p", b"helper"]
+    assert (await lua.claim(epoch=""))[6:8] == [b"p", b"helper"]
     await lua.release()
     told = [entry["data"] for entry in await lua.stored(RING) if "to" in entry["data"]]
     assert [(data["to"], data["parent"], data["name"]) for data in told][-2:] == [
@@ -985,3 +985,13 @@ async def test_the_end_of_a_parent_makes_it_due_at_once(lua: Scripts) -> None:
     await lua.claim(epoch="")
     await lua.release("finished", token=3)
     assert (await lua.due_in_ms() or 0) <= 0
+
+
+async def test_claim_keeps_the_calls_that_are_not_over(lua: Scripts) -> None:
+    """The next worker counts on from there; a picture without calls is the new worker's own."""
+    await lua.claim()
+    await lua.release("queued")
+    kept = '{"model":"x","waits":{"agent":{"reason":"rate_limit","attempt":1}}}'
+    await lua.client.hset(RECORD, "picture", kept)
+    assert (await lua.claim(epoch=""))[-2] == kept.encode()
+    assert await lua.field("picture") == kept

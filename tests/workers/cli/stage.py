@@ -50,7 +50,7 @@ async def park(bus: Bus, session: str, *, resume_in_s: float | None, action: str
     resume_at = None if resume_in_s is None else now + timedelta(seconds=resume_in_s)
     reason = Reason.RATE_LIMIT if resume_at else Reason.QUOTA_EXHAUSTED
     wait = waiting(now, reason=reason, action=action).model_copy(update={"retry_at": None})
-    parked = Release(Trigger.PARK, read=0, parks=1, resume_at=resume_at, wait=wait, reason=reason, why="parked")
+    parked = Release(Trigger.PARK, read=0, parks=1, resume_at=resume_at, waits={wait.llm: wait}, reason=reason, why="parked")
     await bus.release(claim, parked)
 
 

@@ -17,6 +17,10 @@ from bus import (
     Command,
     CommandData,
     Decision,
+    LlmAttempt,
+    LlmRecovered,
+    LlmRetry,
+    Notice,
     Outcome,
     Picture,
     Reason,
@@ -41,6 +45,7 @@ from bus import (
     WorkerLost,
     WorkerRef,
 )
+from bus.records import instant
 from bus.states import FINAL, HELD, legal_commands, next_state
 from workers.controller.decision import Rules, decide, refuse_all
 
@@ -119,7 +124,8 @@ def after(found: Record, decision: Decision) -> Record:
     if decision.to is not None:
         changes |= {"state": decision.to, "version": found.version + 1}
     if fields.get("worker") == "":
-        changes |= {"worker": None, "lease_until": None, "resume_at": None}
+        resume_at = instant(int(fields["resume_at"])) if fields["resume_at"] else None
+        changes |= {"worker": None, "lease_until": None, "resume_at": resume_at}
     if "picture" in fields:
         changes["picture"] = Picture.model_validate_json(fields["picture"])
     if "reason" in fields:
@@ -252,7 +258,7 @@ def test_what_changes_is_told_and_nothing_else(snapshot: Snapshot, by: Rules) ->
     """A new state has its notice; a session taken from its worker has its token raised; each text is appended once."""
     decision = decide(snapshot, by)
     result = after(snapshot.record, decision)
-    assert (decision.state is None) == (decision.to is None)
+    assert decision.state is None or decision.to is not None
     taken = (snapshot.record.held and not result.held) or decision.to is State.DELETED
     assert decision.revoke == taken
     applied = {outcome.command_id for outcome in outcomes(decision) if outcome.result is Result.APPLIED}
@@ -489,12 +495,118 @@ def test_the_record_follows_from_attempt_to_attempt() -> None:
 
 def test_a_lost_worker_is_told_and_the_session_queued() -> None:
     """The token is raised, so whatever it still has in flight is refused."""
-    decision = decide(seen(held(State.RATE_LIMITED, LIMIT, PAST, losses=1)), RULES)
+    decision = decide(seen(held(State.RUNNING, None, PAST, losses=1)), RULES)
     assert (decision.to, decision.revoke, decision.ready) == (State.QUEUED, True, True)
     (lost,) = decision.notices
     assert isinstance(lost, WorkerLost)
     assert (lost.data.worker, lost.data.losses) == (WORKER, 2)
     assert decision.fields["losses"] == "2"
+
+
+def told(kind: type[Notice], **data: Any) -> Notice:
+    """A notice of the worker, as the record keeps the newest."""
+    name = kind.model_fields["type"].default
+    return kind.model_validate({"type": name, "source": "worker/w1", "subject": "s", "data": data})
+
+
+RETRY = told(LlmRetry, **LIMIT.model_dump())
+ATTEMPT = told(LlmAttempt, reason="rate_limit", attempt=2, max_attempts=6)
+RECOVERED = told(LlmRecovered, attempt=2)
+ASKED = LIMIT.model_copy(update={"asked_at": NOW})
+
+
+@pytest.mark.parametrize(
+    ("found", "to"),
+    [
+        (held(State.RUNNING, LIMIT, last=RETRY), State.RATE_LIMITED),
+        (held(State.RATE_LIMITED, ASKED, last=ATTEMPT), State.RUNNING),
+        (held(State.RATE_LIMITED, None, last=RECOVERED), State.RUNNING),
+    ],
+    ids=["retry", "attempt", "recovered"],
+)
+def test_what_the_worker_has_said_is_not_said_again(found: Record, to: State) -> None:
+    """The state moves, and followers have it from the worker's notice."""
+    decision = decide(seen(found), RULES)
+    assert (decision.to, decision.state) == (to, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "to"),
+    [
+        (held(State.RUNNING, LIMIT), State.RATE_LIMITED),
+        (held(State.RUNNING, TROUBLE, last=RETRY), State.RETRYING),
+        (held(State.RUNNING, LIMIT, last=ATTEMPT), State.RATE_LIMITED),
+        (held(State.RATE_LIMITED, None, last=RETRY), State.RUNNING),
+    ],
+    ids=["nothing", "another wait", "an attempt", "a call that was left"],
+)
+def test_what_no_notice_has_said_is_said(found: Record, to: State) -> None:
+    """A notice was dropped, or the call ended without one: the picture tells, and the state is told."""
+    decision = decide(seen(found), RULES)
+    assert decision.state is not None
+    assert (decision.to, decision.state.data.to) == (to, to)
+
+
+def test_the_session_runs_while_an_attempt_is_under_way() -> None:
+    """Also for those who come then: the notice names the attempt that is counted on."""
+    decision = decide(seen(held(State.RATE_LIMITED, ASKED)), RULES)
+    assert decision.state is not None
+    assert (decision.to, decision.state.data.wait, decision.state.data.reason) == (State.RUNNING, ASKED, None)
+
+
+@pytest.mark.parametrize("state", [State.RATE_LIMITED, State.RUNNING])
+def test_a_wait_outlives_a_lost_worker(state: State) -> None:
+    """Whatever the record said last: it is parked until the told instant, and counted on from there."""
+    decision = decide(seen(held(state, LIMIT, PAST)), RULES)
+    assert (decision.to, decision.revoke, decision.ready, decision.due) == (State.RATE_LIMITED, True, False, SOON)
+    assert isinstance(decision.notices[0], WorkerLost)
+    assert decision.state is not None
+    notice = decision.state.data
+    assert (notice.wait, notice.resume_at, notice.worker, notice.reason) == (LIMIT, SOON, None, Reason.RATE_LIMIT)
+    assert "the wait goes on" in notice.why
+    lost = after(held(state, LIMIT, PAST), decision)
+    assert (lost.parked, lost.resume_at, lost.picture.waits) == (True, SOON, {"agent": LIMIT})
+    woken = decide(replace(seen(lost), now=SOON), RULES)
+    assert (woken.to, woken.ready) == (State.QUEUED, True)
+    assert after(lost, woken).picture.waits == {"agent": LIMIT}
+
+
+@pytest.mark.parametrize("wait", [ASKED, LIMIT.model_copy(update={"retry_at": PAST})], ids=["under way", "over"])
+def test_an_attempt_cut_short_by_a_lost_worker_is_made_again(wait: Wait) -> None:
+    """At once, by the next worker, as the same attempt: the provider has not failed."""
+    found = held(State.RUNNING, wait, PAST)
+    decision = decide(seen(found), RULES)
+    assert (decision.to, decision.ready) == (State.QUEUED, True)
+    kept = after(found, decision).picture.waits["agent"]
+    assert (kept.attempt, kept.asked_at, kept.lasts(NOW)) == (1, None, False)
+
+
+def test_the_latest_of_several_waits_counts() -> None:
+    """No path asks before its instant, and no slot is held for it."""
+    later = TROUBLE.model_copy(update={"llm": "condenser", "retry_at": SOON + timedelta(seconds=9)})
+    picture = Picture(waits={"agent": LIMIT, "condenser": later})
+    decision = decide(seen(replace(held(State.RATE_LIMITED, LIMIT, PAST), picture=picture)), RULES)
+    assert (decision.to, decision.due) == (State.RATE_LIMITED, later.retry_at)
+
+
+@pytest.mark.parametrize("verb", ["pause", "stop", "resume"])
+def test_a_person_ends_a_wait_that_has_outlived_its_worker(verb: str) -> None:
+    """What was counted is forgotten: after a person's word the call is a new one."""
+    picture = Picture(waits={"agent": LIMIT})
+    found = record(State.RATE_LIMITED, resume_at=SOON, picture=picture, pending=True, parks=3, parked_s=400.0)
+    decision = decide(seen(found, ask(verb)), RULES)
+    assert after(found, decision).picture.waits == {}
+    if verb == "resume":
+        assert (decision.fields["parks"], decision.fields["parked_ms"]) == ("0", "0")
+
+
+def test_a_parked_outage_is_queued_when_its_time_has_come() -> None:
+    """As a parked limit is; what it waited for is over, so the call is a new one."""
+    picture = Picture(waits={"agent": TROUBLE.model_copy(update={"retry_at": None})})
+    found = record(State.RETRYING, resume_at=NOW, picture=picture, reason=Reason.OVERLOADED, pending=True, parks=3)
+    decision = decide(seen(found), RULES)
+    assert (decision.to, after(found, decision).picture.waits) == (State.QUEUED, {})
+    assert "parks" not in decision.fields
 
 
 def test_workers_lost_in_a_row_put_the_session_before_a_person() -> None:

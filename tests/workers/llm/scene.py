@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bus.messages import LlmRecoveredData, LlmRetryData
+from bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
 from workers.llm import Completion, Delta, Llm, Restart, Told
 from workers.provider import Fault, Limit, Provider, ProviderSettings
 
@@ -33,7 +33,7 @@ LITELLM_WARNS = pytest.mark.filterwarnings(
 
 @dataclass
 class Scene:
-    """What happens is in `log`, in order: ``told 1`` (a retry), ``told ok``, ``slept 1.0``, ``request 1``."""
+    """What happens is in `log`, in order: ``told 1`` (a retry), ``slept 1.0``, ``asked 2`` (an attempt), ``told ok``."""
 
     provider: Provider
     told: list[Told] = field(default_factory=list)
@@ -61,7 +61,8 @@ class Scene:
     def tell(self, told: Told) -> None:
         """Listen."""
         self.told.append(told)
-        self.log.append(f"told {told.attempt}" if isinstance(told, LlmRetryData) else "told ok")
+        retry = f"told {told.attempt}" if isinstance(told, LlmRetryData) else "told ok"
+        self.log.append(f"asked {told.attempt}" if isinstance(told, LlmAttemptData) else retry)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, in no time."""

@@ -14,7 +14,7 @@ import pytest
 from bus.messages import LlmRetry, LlmRetryData, Reason
 from tests.waiting import eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, NOW, PROMPT, TOOL_PROMPT, TOOLS, Scene
-from workers.llm import Completion, Llm, LlmFailed, LlmRateLimited, Nudge, Told, close_litellm, library
+from workers.llm import Completion, Llm, LlmError, LlmFailed, LlmParked, LlmRateLimited, Nudge, Told, close_litellm, library
 from workers.provider import Fault, Provider
 from workers.retry import RetryPlan
 
@@ -43,16 +43,19 @@ async def test_one_refusal_is_told_once_and_survived(scene: Scene) -> None:
 
 
 async def test_each_failure_is_told_before_its_wait(scene: Scene) -> None:
-    """Failures are told one by one, each after its request and before its wait, and the recovery at the end."""
+    """Failures, each after its request and before its wait; the next attempt when it goes out; the recovery at the end."""
     scene.script("500x3")
     await scene.llm().complete(PROMPT)
     assert scene.log == [
         "told 1",
         "after 1 slept 1",
+        "asked 2",
         "told 2",
         "after 2 slept 2",
+        "asked 3",
         "told 3",
         "after 3 slept 4",
+        "asked 4",
         "told ok",
     ]
 
@@ -81,7 +84,7 @@ async def test_what_is_told_fits_into_a_notice(scene: Scene) -> None:
 async def test_as_many_requests_as_attempts(scene: Scene, attempts: int) -> None:
     """Retries used up: exactly so many requests, one notice less, and an error that knows all about it."""
     scene.script("500x*")
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmParked) as caught:
         await scene.llm(plan=RetryPlan(attempts=attempts)).complete(PROMPT)
     error = caught.value
     assert scene.requests == attempts
@@ -172,7 +175,7 @@ async def test_retry_after_is_waited_for(scene: Scene) -> None:
 async def test_waits_end_with_the_budget(scene: Scene) -> None:
     """Waits count together; when they use the budget up, the call is over before its attempts are."""
     scene.script("500x*")
-    with pytest.raises(LlmFailed):
+    with pytest.raises(LlmParked):
         await scene.llm(plan=RetryPlan(budget_s=4.0)).complete(PROMPT)
     assert scene.slept == [1.0, 2.0, 1.0]
     assert scene.requests == 4
@@ -277,7 +280,7 @@ async def test_a_path_that_told_a_wait_and_failed_is_given_up(scene: Scene, faul
     scene.script(fault)
     seen: list[str] = []
     llm = scene.llm(gave_up=seen.append, plan=RetryPlan(attempts=3)).named("condenser")
-    with contextlib.suppress(LlmFailed, LlmRateLimited):
+    with contextlib.suppress(LlmError):
         await llm.complete(PROMPT)
     assert seen == given_up
 
@@ -303,7 +306,7 @@ async def test_giving_up_cannot_change_how_a_call_ends(scene: Scene) -> None:
         raise RuntimeError("listener")
 
     scene.script("500x*")
-    with pytest.raises(LlmFailed):
+    with pytest.raises(LlmParked):
         await scene.llm(gave_up=gave_up, plan=RetryPlan(attempts=2)).complete(PROMPT)
 
 
@@ -339,7 +342,7 @@ async def test_what_is_no_answer_is_retried(scene: Scene, fault: str, reason: Re
 async def test_nobody_at_the_address_is_a_connection_failure(scene: Scene) -> None:
     """A refused connection is told as such, and is what the error says at the end."""
     llm = scene.llm(api_base="http://127.0.0.1:9/v1", plan=RetryPlan(attempts=2))
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmParked) as caught:
         await llm.complete(PROMPT)
     assert [retry.reason for retry in scene.retries] == [caught.value.failure.reason] == [Reason.CONNECTION]
 
@@ -376,7 +379,7 @@ async def test_a_key_is_found_nowhere(scene: Scene, place: str, monkeypatch: pyt
     async with Provider() as provider:
         provider.script(said)
         scene.provider = provider
-        with pytest.raises(LlmFailed) as caught:
+        with pytest.raises(LlmParked) as caught:
             await scene.llm(plan=RetryPlan(attempts=2), **key).complete(PROMPT)
         await close_litellm()
     error = caught.value
@@ -526,7 +529,7 @@ async def test_a_time_out_of_somebody_elses_is_passed_on(scene: Scene, monkeypat
         raise TimeoutError("theirs")
 
     monkeypatch.setattr(library, "ask", ask)
-    with pytest.raises(LlmFailed, match="theirs"):
+    with pytest.raises(LlmParked, match="theirs"):
         await scene.llm(plan=RetryPlan(attempts=1)).complete(PROMPT)
 
 

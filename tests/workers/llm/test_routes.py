@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bus.messages import LlmRetryData, Reason
+from bus.messages import LlmAttemptData, LlmRetryData, Reason
 from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
 from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
-from workers.llm import Completion, Delta, Llm, LlmFailed, LlmRateLimited, Restart, Told, close_litellm
+from workers.llm import Completion, Delta, Llm, LlmParked, LlmRateLimited, Restart, Told, close_litellm
 from workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
@@ -87,7 +87,8 @@ class Heard:
     @property
     def reasons(self) -> list[Reason | None]:
         """The reason of each retry told; None for a recovery."""
-        return [told.reason if isinstance(told, LlmRetryData) else None for told in self.told]
+        told = [told for told in self.told if not isinstance(told, LlmAttemptData)]
+        return [notice.reason if isinstance(notice, LlmRetryData) else None for notice in told]
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ async def test_a_route_is_spoken_as_its_provider_speaks(dialect: Dialect, heard:
 async def test_an_attempt_is_a_request(dialect: Dialect, trouble: Trouble, heard: Heard) -> None:
     """Nobody repeats it behind our back, also not where the connection is reset; we say what it was, and may try again."""
     async with answering(trouble.reply(dialect)) as wire:
-        with pytest.raises((LlmFailed, LlmRateLimited)) as caught:
+        with pytest.raises((LlmParked, LlmRateLimited)) as caught:
             await llm_on(dialect, wire, heard).complete(PROMPT)
     assert len(wire.paths) == 1
     assert caught.value.failure.reason in trouble.reasons
@@ -144,7 +145,7 @@ async def test_an_attempt_at_a_stream_is_a_request(dialect: Dialect, trouble: Tr
     """Likewise; what was shown before it broke is no answer."""
     items: list[Any] = []
     async with answering(trouble.reply(dialect)) as wire:
-        with pytest.raises((LlmFailed, LlmRateLimited)) as caught:
+        with pytest.raises((LlmParked, LlmRateLimited)) as caught:
             await follow(llm_on(dialect, wire, heard), wire, items)
     assert len(wire.paths) == 1
     assert caught.value.failure.reason in trouble.reasons
@@ -190,7 +191,7 @@ async def test_an_answer_of_the_wrong_shape_is_none(dialect: Dialect, body: Any,
     for reply in (whole(body), stream(events(json.dumps(body)))):
         async with answering(reply) as wire:
             llm = llm_on(dialect, wire, heard)
-            with pytest.raises(LlmFailed) as caught:
+            with pytest.raises(LlmParked) as caught:
                 await (collect(llm, PROMPT) if b"event-stream" in reply.sent else llm.complete(PROMPT))
         assert len(wire.paths) == 1
         assert caught.value.failure.reason in (Reason.SERVER_ERROR, Reason.CONNECTION)

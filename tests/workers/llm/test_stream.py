@@ -26,7 +26,7 @@ from tests.workers.llm.scene import (
     sse,
     text_of,
 )
-from workers.llm import Completion, Delta, Llm, LlmFailed, LlmRateLimited, Restart, close_litellm, library
+from workers.llm import Completion, Delta, Llm, LlmFailed, LlmParked, LlmRateLimited, Restart, close_litellm, library
 from workers.provider import Fault, Provider
 from workers.retry import RetryPlan
 
@@ -51,7 +51,7 @@ async def test_a_refusal_before_the_stream_is_told_and_retried(scene: Scene) -> 
     items = await collect(scene.llm(), PROMPT)
     assert not any(isinstance(item, Restart) for item in items)
     assert text_of(items) == ANSWER
-    assert scene.log == ["told 1", "after 1 slept 1", "told ok"]
+    assert scene.log == ["told 1", "after 1 slept 1", "asked 2", "told ok"]
     assert isinstance(items[-1], Completion)
     assert items[-1].attempts == scene.requests == 2
 
@@ -113,7 +113,7 @@ async def test_a_cut_that_litellm_notices_is_the_same(scene: Scene, monkeypatch:
         return Noticing()
 
     monkeypatch.setattr(library, "ask", ask)
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmParked) as caught:
         await collect(scene.llm(plan=RetryPlan(attempts=2)), PROMPT)
     assert [retry.reason for retry in scene.retries] == [caught.value.failure.reason] == [Reason.CONNECTION]
 
@@ -121,7 +121,7 @@ async def test_a_cut_that_litellm_notices_is_the_same(scene: Scene, monkeypatch:
 async def test_attempts_of_a_stream_are_used_up(scene: Scene) -> None:
     """Exactly N requests, N-1 notices, and the error."""
     scene.script("silent_cutx*:chunks=2")
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmParked) as caught:
         await collect(scene.llm(plan=RetryPlan(attempts=3)), PROMPT)
     assert (scene.requests, len(scene.retries), scene.recoveries) == (3, 2, [])
     assert caught.value.attempt == 3
@@ -234,7 +234,7 @@ async def test_a_cancellation_ends_the_wait_between_two_streams(scene: Scene) ->
 
 async def test_a_stream_that_stands_still_is_a_time_out(slow: Scene) -> None:
     """timeout_s counts from piece to piece."""
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmParked) as caught:
         await collect(slow.llm(timeout_s=0.3, plan=RetryPlan(attempts=1)), PROMPT)
     assert caught.value.failure.reason is Reason.TIMEOUT
     await eventually(lambda: slow.provider.stats()["in_flight"] == 0)
@@ -252,7 +252,7 @@ async def test_a_stream_that_only_keeps_alive_is_a_time_out() -> None:
 
     async with serving(keep_alive) as url:
         llm = Llm("openai/x", api_base=url, api_key=KEY, timeout_s=0.3, plan=RetryPlan(attempts=1))
-        with pytest.raises(LlmFailed) as caught:
+        with pytest.raises(LlmParked) as caught:
             await collect(llm, PROMPT)
         await close_litellm()
     assert "stood still" in caught.value.failure.message

@@ -36,7 +36,7 @@ def decide(failure: Failure, attempt: int = 1, waited_s: float = 0.0, rng: float
 
 def test_defaults_are_those_of_the_architecture() -> None:
     """The numbers of one run, of holding, of parking, and of what counts as a quota."""
-    assert dataclasses.astuple(PLAN) == (6, 1.0, 30.0, 300.0, 60.0, 60.0, 900.0, 12, 86_400.0)
+    assert dataclasses.astuple(PLAN) == (6, 1.0, 30.0, 300.0, 60.0, 60.0, 900.0, 86_400.0, 86_400.0)
 
 
 @pytest.mark.parametrize(("attempt", "bound"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 16.0)])
@@ -63,40 +63,34 @@ def test_wait_beyond_the_hold_limit_parks_for_that_long() -> None:
     """A worker's slot is not held for a long wait."""
     assert decide(failed(Reason.RATE_LIMIT, 60.0), rng=0.0) == Retry(60.0)
     assert decide(failed(Reason.RATE_LIMIT, 120.0), rng=0.5) == Park(Reason.RATE_LIMIT, 120.5)
+    assert decide(failed(Reason.OVERLOADED, 120.0), rng=0.5) == Park(Reason.OVERLOADED, 120.5)
 
 
-def test_rate_limit_that_outlasts_the_attempts_parks() -> None:
-    """With the provider's hint if there is one, else by the schedule of parks."""
-    assert decide(failed(Reason.RATE_LIMIT), 6) == Park(Reason.RATE_LIMIT, None)
-    assert decide(failed(Reason.RATE_LIMIT, 7.0), 6, rng=0.0) == Park(Reason.RATE_LIMIT, 7.0)
-    assert decide(failed(Reason.RATE_LIMIT, 0.0), 6, rng=0.0) == Park(Reason.RATE_LIMIT, 0.0)
+def test_a_jitter_beyond_the_hold_limit_is_no_hint() -> None:
+    """A wait that the provider did not name goes by the schedule of parks, whatever the back-off grows to."""
+    plan = RetryPlan(base_s=90.0, cap_s=90.0)
+    assert decide(failed(Reason.RATE_LIMIT), plan=plan) == Park(Reason.RATE_LIMIT, None)
 
 
-def test_rate_limit_that_outlasts_the_budget_parks() -> None:
+@pytest.mark.parametrize("reason", [Reason.RATE_LIMIT, *PASSING])
+def test_what_outlasts_the_attempts_parks(reason: Reason) -> None:
+    """With the provider's hint if there is one, else by the schedule of parks: neither a limit nor an outage ends a session."""
+    assert isinstance(decide(failed(reason), 5), Retry)
+    assert decide(failed(reason), 6) == Park(reason, None)
+    assert decide(failed(reason, 7.0), 6, rng=0.0) == Park(reason, 7.0)
+    assert decide(failed(reason, 0.0), 6, rng=0.0) == Park(reason, None)
+
+
+@pytest.mark.parametrize("reason", [Reason.RATE_LIMIT, *PASSING])
+def test_what_outlasts_the_budget_parks(reason: Reason) -> None:
     """A floor that does not fit into what is left of the budget parks, as does a budget used up."""
-    assert decide(failed(Reason.RATE_LIMIT), 2, waited_s=300.0) == Park(Reason.RATE_LIMIT, None)
-    assert decide(failed(Reason.RATE_LIMIT, 20.0), 2, waited_s=290.0, rng=0.0) == Park(Reason.RATE_LIMIT, 20.0)
+    assert decide(failed(reason), 2, waited_s=300.0) == Park(reason, None)
+    assert decide(failed(reason, 20.0), 2, waited_s=290.0, rng=0.0) == Park(reason, 20.0)
 
 
 def test_jitter_is_cut_to_what_is_left_of_the_budget() -> None:
     """The budget is used to its end, but not beyond."""
     assert decide(failed(Reason.TIMEOUT), 5, waited_s=290.0) == Retry(10.0)
-
-
-@pytest.mark.parametrize("reason", PASSING)
-def test_other_failures_are_given_up_in_the_end(reason: Reason) -> None:
-    """Only rate limits are known to end by themselves."""
-    assert isinstance(decide(failed(reason), 5), Retry)
-    assert decide(failed(reason), 6) == GiveUp()
-    assert decide(failed(reason), 2, waited_s=300.0) == GiveUp()
-
-
-@pytest.mark.parametrize("reason", PASSING)
-def test_long_retry_after_of_an_overload_is_waited_for_within_the_budget(reason: Reason) -> None:
-    """An overload does not park; its Retry-After is kept if it fits, else there is no point in waiting."""
-    assert decide(failed(reason, 120.0), rng=0.0) == Retry(120.0)
-    assert decide(failed(reason, 120.0), waited_s=181.0) == GiveUp()
-    assert decide(failed(reason, 100_000.0)) == GiveUp()
 
 
 @pytest.mark.parametrize("reason", LASTING)
@@ -119,7 +113,7 @@ def test_retry_after_over_a_day_is_an_exhausted_quota() -> None:
 
 def test_single_attempt_never_waits() -> None:
     """With one attempt a run is one request."""
-    assert decide(failed(Reason.TIMEOUT), plan=RetryPlan(attempts=1)) == GiveUp()
+    assert decide(failed(Reason.TIMEOUT), plan=RetryPlan(attempts=1)) == Park(Reason.TIMEOUT, None)
 
 
 @pytest.mark.parametrize(("attempt", "waited_s"), [(0, 0.0), (-1, 0.0), (1, -0.1), (1, float("nan"))])
@@ -130,24 +124,21 @@ def test_progress_must_make_sense(attempt: int, waited_s: float) -> None:
 
 
 def test_parks_without_a_hint_double_up_to_a_cap_and_end() -> None:
-    """60 s, doubling to 900 s; after twelve in a row only a person helps."""
-    delays = [PLAN.park_delay_s(parks) for parks in range(1, 14)]
-    assert delays == [60.0, 120.0, 240.0, 480.0, *[900.0] * 8, None]
-    assert PLAN.park_delay_s(10**9) is None
+    """60 s, doubling to 900 s, for a day."""
+    parked_s, delays = 0.0, []
+    while (delay := PLAN.park_delay_s(parked_s)) is not None:
+        delays.append(delay)
+        parked_s += delay
+    assert delays[:6] == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
+    assert set(delays[4:]) == {900.0}
+    assert 86_400.0 <= parked_s < 86_400.0 + 900.0
 
 
-def test_park_with_a_hint_lasts_at_least_as_long_as_one_without() -> None:
-    """A hint that failed for a whole run is not believed twice; a long one is kept, and never runs out."""
-    assert PLAN.park_delay_s(1, hint_s=2.0) == 60.0
-    assert PLAN.park_delay_s(3, hint_s=2.0) == 240.0
-    assert PLAN.park_delay_s(1, hint_s=3600.0) == 3600.0
-    assert PLAN.park_delay_s(13, hint_s=3600.0) == 3600.0
-
-
-def test_parks_count_from_one() -> None:
-    """The first park is number 1."""
-    with pytest.raises(ValueError, match="the first is 1"):
-        PLAN.park_delay_s(0)
+@pytest.mark.parametrize("parked_s", [-1.0, float("nan")])
+def test_parks_count_up_from_nothing(parked_s: float) -> None:
+    """Anything else is a defect of the caller."""
+    with pytest.raises(ValueError, match="counts up from 0"):
+        PLAN.park_delay_s(parked_s)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +147,7 @@ def test_parks_count_from_one() -> None:
         ({"attempts": 0}, "attempts is 0: give at least 1"),
         ({"attempts": 2.5}, "attempts is 2.5: give a whole number"),
         ({"attempts": True}, "attempts is True: give a whole number"),
-        ({"park_limit": -1}, "park_limit is -1: give a finite number"),
+        ({"park_for_s": -1}, "park_for_s is -1: give a finite number"),
         ({"base_s": -1.0}, "base_s is -1.0: give a finite number"),
         ({"cap_s": float("inf")}, "cap_s is inf: give a finite number"),
         ({"budget_s": float("nan")}, "budget_s is nan: give a finite number"),
@@ -206,20 +197,17 @@ def test_any_run_keeps_the_plan(plan: RetryPlan, failures: list[Failure], rng: f
         assert attempt < plan.attempts
         assert failure.retryable
         assert verdict.wait_s >= floor
-        if failure.reason is Reason.RATE_LIMIT:
-            assert verdict.wait_s <= plan.hold_limit_s
+        assert verdict.wait_s <= plan.hold_limit_s
         waited_s += verdict.wait_s
         assert waited_s <= plan.budget_s * (1 + 1e-9)
     assert attempt <= plan.attempts
 
 
 @given(plan=plans(), failure=FAILURES, attempt=st.integers(1, 60), waited_s=SECONDS, rng=st.floats(0, 1))
-def test_only_rate_limits_park(plan: RetryPlan, failure: Failure, attempt: int, waited_s: float, rng: float) -> None:
-    """A rate limit never ends in an error, nothing else parks, and a park is not shorter than asked for."""
+def test_what_waiting_helps_ends_no_session(plan: RetryPlan, failure: Failure, attempt: int, waited_s: float, rng: float) -> None:
+    """A limit and an outage never end in an error, all else does at once, and a park is not shorter than asked for."""
     verdict = plan.decide(failure, attempt=attempt, waited_s=waited_s, rng=always(rng))
-    if isinstance(verdict, Park):
-        assert failure.reason in (Reason.RATE_LIMIT, Reason.QUOTA_EXHAUSTED)
-        if verdict.wait_s is not None:
-            assert verdict.wait_s >= (failure.retry_after_s or 0.0)
-    elif failure.reason.is_rate_limit:
-        assert isinstance(verdict, Retry)
+    helps = failure.retryable or failure.reason is Reason.QUOTA_EXHAUSTED
+    assert isinstance(verdict, GiveUp) is not helps
+    if isinstance(verdict, Park) and verdict.wait_s is not None:
+        assert verdict.wait_s >= (failure.retry_after_s or 0.0)

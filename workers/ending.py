@@ -1,0 +1,147 @@
+"""How a turn ends whose call to a model was given up: parked until its time has come, or in error; the same for every loop."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+from bus import (
+    Claim,
+    LlmFailed,
+    LlmFailedData,
+    LlmParked,
+    LlmParkedData,
+    LlmRateLimited,
+    LlmRateLimitedData,
+    Notice,
+    Release,
+    Trigger,
+    Wait,
+)
+from workers import errors
+from workers.redaction import one_line
+from workers.retry import RetryPlan
+
+SPREAD = 0.1
+"""Parked sessions come back later than they could, by a tenth of the wait, `RetryPlan.park_base_s` at most: not all at once."""
+
+_MODEL_LIMIT = 200
+"""Characters of a model's name in a wait."""
+
+
+def ending(error: errors.LlmError, claim: Claim, plan: RetryPlan, read: int, now: datetime, *, progress: bool) -> Release:
+    """Return how to release a session whose turn a failed call has ended: its notice, its wait and its place on the schedule.
+
+    Args:
+        error: as the `Llm` raised it.
+        claim: the claim that was worked under.
+        plan: says how long to park where the provider named no time.
+        read: offset up to which the loop has read the history.
+        now: server time.
+        progress: whether the turn has brought anything; the row of parks before it is then over.
+    """
+    if not isinstance(error, errors.LlmParked):
+        return _fail(error, claim, read, now, error.failure.action)
+    parks, parked_s = (0, 0.0) if progress else (claim.parks, claim.parked_s)
+    seconds = error.resume_in_s
+    if seconds is None and error.schedule:
+        seconds = plan.park_delay_s(parked_s)
+        if seconds is None and not isinstance(error, errors.LlmRateLimited):
+            return _fail(error, claim, read, now, f"It has been so for {parks} waits: look at the provider, then resume.")
+        parked_s += seconds or 0.0
+    spread_s = 0.0 if seconds is None else random.random() * min(SPREAD * seconds, plan.park_base_s)
+    resume_at = None if seconds is None else _in(now, seconds + spread_s)
+    action = error.failure.action
+    if seconds is None and error.schedule:
+        action = f"the limit has outlasted {parks} waits: raise it or wait, then resume the session"
+    return _park(error, claim, read, now, resume_at, action, parks + 1, parked_s)
+
+
+def _park(
+    error: errors.LlmParked,
+    claim: Claim,
+    read: int,
+    now: datetime,
+    resume_at: datetime | None,
+    action: str,
+    parks: int,
+    parked_s: float,
+) -> Release:
+    limited = isinstance(error, errors.LlmRateLimited)
+    fields: dict[str, Any] = {
+        "llm": error.llm,
+        "model": error.model[:_MODEL_LIMIT],
+        "reason": error.failure.reason,
+        "attempt": error.attempt,
+        "max_attempts": error.max_attempts,
+        "resume_at": resume_at,
+        "parks": parks,
+        "message": error.failure.message,
+        "action": action,
+    }
+    envelope: dict[str, Any] = {"subject": claim.session, "source": f"worker/{claim.worker.name}", "time": now}
+    notice: Notice
+    if limited:
+        notice = LlmRateLimited(data=LlmRateLimitedData.model_validate(fields), **envelope)
+    else:
+        notice = LlmParked(data=LlmParkedData.model_validate(fields), **envelope)
+    wait_s = max(0.0, (resume_at - now).total_seconds()) if resume_at else 0.0
+    return Release(
+        Trigger.PARK if limited else Trigger.OUTAGE,
+        read=read,
+        parks=parks,
+        parked_s=parked_s,
+        resume_at=resume_at,
+        waits={error.llm: _shown(error, action, wait_s)},
+        reason=error.failure.reason,
+        why=one_line(f"parked: {error.model}: {error.failure.message}" if resume_at else f"parked: {action}"),
+        notices=(notice,),
+    )
+
+
+def _fail(error: errors.LlmError, claim: Claim, read: int, now: datetime, action: str) -> Release:
+    data = LlmFailedData(
+        llm=error.llm,
+        model=error.model,
+        reason=error.failure.reason,
+        attempt=error.attempt,
+        max_attempts=error.max_attempts,
+        status_code=error.failure.status,
+        message=error.failure.message,
+        action=action,
+    )
+    notice = LlmFailed(subject=claim.session, source=f"worker/{claim.worker.name}", time=now, data=data)
+    return Release(
+        Trigger.FAIL,
+        read=read,
+        reason=error.failure.reason,
+        why=one_line(f"{error.model}: {_sentence(error.failure.message)} {action}"),
+        notices=(notice,),
+        waits={error.llm: _shown(error, action)},
+    )
+
+
+def _shown(error: errors.LlmError, action: str, wait_s: float = 0.0) -> Wait:
+    """Return a call that was given up as the record keeps it, for people to see."""
+    return Wait(
+        llm=error.llm,
+        model=error.model[:_MODEL_LIMIT],
+        reason=error.failure.reason,
+        attempt=error.attempt,
+        max_attempts=error.max_attempts,
+        wait_s=wait_s,
+        message=error.failure.message,
+        action=action,
+    )
+
+
+def _in(now: datetime, seconds: float) -> datetime:
+    """Return the instant so many seconds from now, in whole milliseconds, as the record keeps it; never too early."""
+    when = now + timedelta(seconds=seconds, milliseconds=1)
+    return when.replace(microsecond=when.microsecond // 1000 * 1000)
+
+
+def _sentence(text: str) -> str:
+    """Return what a provider said so that a sentence may follow."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
