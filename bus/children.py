@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from bus.errors import InvalidMessage
+from bus.errors import InvalidMessage, cause_of
 from bus.messages import Child, read_child
 from bus.redis.link import Link
 
@@ -28,7 +28,7 @@ async def read_children(link: Link, session: str) -> tuple[Child, ...]:
         try:
             found.append(read_child(value))
         except InvalidMessage as error:
-            log.warning("child.unreadable", extra={"session": session, "cause": str(error)})
+            log.warning("child.unreadable", extra={"session": session, "cause": cause_of(error)})
     return tuple(sorted(found, key=lambda child: (child.name, child.child)))
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from bus.errors import Closed
+from bus.errors import Closed, cause_of
 from bus.redis.link import Link, heeding
 
 log = logging.getLogger("tidings.listener")
@@ -184,7 +184,7 @@ class Listener:
         if ours is None:
             log.error("listener.failed", exc_info=error)
         elif type(ours) is not self._told:
-            log.warning("listener.disconnected", extra={"cause": str(ours)})
+            log.warning("listener.disconnected", extra={"cause": cause_of(ours)})
         self._told = type(ours)
         return stood
 

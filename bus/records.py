@@ -33,6 +33,8 @@ SCHEMA = 4
 
 _EPOCH = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 """What an epoch looks like; it stands in ids, cursors and frames, and scripts put it into JSON as it is."""
+DRAWN = "record"
+"""Source of a notice that no process told: it was drawn from the record, for who attaches later."""
 LAST_MS = 253_370_764_800_000
 """The year 9999, in whatever time zone it is shown."""
 
@@ -179,19 +181,27 @@ class Record:
         Of a session that a worker holds the worker's picture counts: its notices up to that offset have told it, and a controller
         that follows them need not tell it again.
 
-        Returns None where there is nothing to tell yet.
+        Its time is that at which the session entered that state, whenever it is drawn: who attaches later counts from there too.
+
+        Args:
+            at: now, and its time where the record does not say that.
+
+        Returns:
+            None where there is nothing to tell yet.
         """
         if self.state is None or self.status < 1:
             return None
-        state, wait = self.state, self.wait
+        state, wait, entered = self.state, self.wait, self.since
         if self.held and state in HELD:
             waits = self.picture.wait_at(at)
             state, wait = (waits.state, waits) if waits else (State.RUNNING, self._under_way)
+            if state is not self.state:
+                entered = self.last.time if self.last else None
         return SessionState(
             id=f"{self.epoch}.{self.version}.{self.status}",
-            source="record",
+            source=DRAWN,
             subject=self.session,
-            time=at,
+            time=entered or at,
             offset=self.status,
             epoch=self.epoch,
             data=SessionStateData(

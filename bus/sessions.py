@@ -23,6 +23,7 @@ from bus.errors import (
     UnknownSession,
     Unreachable,
     UnreadableRecord,
+    cause_of,
 )
 from bus.lease import LEASE_S, Claim, Release, Released, Renewal
 from bus.messages import (
@@ -352,7 +353,7 @@ class Sessions:
             except Unreachable as error:
                 if isinstance(error, ServerFull) and not told:
                     told = True
-                    log.warning("append.waits", extra={"session": events[0].subject, "cause": str(error)})
+                    log.warning("append.waits", extra={"session": events[0].subject, "cause": cause_of(error)})
                 if loop.time() + delay > end:
                     if isinstance(error, ServerFull):
                         # Known all the same: the script looks for the ids first, and is refused where it writes.

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
 from bus.channels import Channel
-from bus.errors import AccessDenied, Closed, InvalidMessage, InvalidName, UnexpectedKey, Unreachable, UnreadableRecord
+from bus.errors import AccessDenied, Closed, InvalidMessage, InvalidName, UnexpectedKey, Unreachable, UnreadableRecord, cause_of
 from bus.listener import Listener
 from bus.logs import Logs, Page
 from bus.merge import Gap, Track
@@ -217,7 +217,7 @@ class Subscription(Generic[M]):
             if not self._attached:
                 raise
             if not self._waits:
-                log.warning("subscription.waits", extra={"channel": str(self._channel), "cause": str(error)})
+                log.warning("subscription.waits", extra={"channel": str(self._channel), "cause": cause_of(error)})
             self._waits = True
             await self._pause(min(1.0, self._reread_s))
         except Unreachable:

@@ -48,7 +48,8 @@ def answers() -> str:
 
 
 def _table(provider: str, rows: Sequence[Documented]) -> str:
-    head = "| what happened | what is sent | read as | what follows | what a person is told | source |\n|---|---|---|---|---|---|"
+    columns = ("what happened", "what is sent", "read as", "what follows", "what a person is told", "source (read on)")
+    head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     return "\n".join([f"### {provider}", "", head, *(_row(row) for row in rows)])
 
 
@@ -60,7 +61,7 @@ def _row(row: Documented) -> str:
         f"`{failure.reason}`",
         _consequence(failure),
         failure.action,
-        _source(row.source),
+        f"{_source(row.source)} ({row.read_on})",
     )
     return f"| {' | '.join(cells)} |"
 

@@ -1,12 +1,13 @@
-"""Take the pictures of the web page that the documentation shows: a real fleet, staged, in a real browser.
+"""Take the pictures of the web page and the terminal that the documentation shows: a real fleet, staged, in a real browser.
 
-`make screenshots` runs it. Nothing in them is painted: the provider refuses, the workers wait, the page shows it.
+`make screenshots` runs it. Nothing in them is painted: the provider refuses, the workers wait, page and terminal show it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -21,15 +22,25 @@ from bus import ChildStartData, Event, State, ToolCallData, ToolResultData, User
 from tests.browsers import Screens, chromium_binary, running_chromium
 from tests.page.house import House
 from tests.servers import RunningServer, redis_binary, valkey_binary
+from tests.waiting import eventually
 from workers.agent import AgentFactory, ChatAgent, Next, Step, open_calls
+from workers.cli.history import told
 from workers.llm import Llm
 from workers.provider import Fault
+from workers.terminal.app import WatchApp
+from workers.terminal.feed import Feed
+from workers.terminal.steering import Post
 
 FOLDER = Path(__file__).resolve().parent / "screenshots"
-MOST_BYTES = 150_000
+MOST_BYTES = 160_000
+_DOWN = "The service is unavailable: maintenance until the hour is over."
 _LIMIT = "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29611, Requested 1240."
 _WIDE, _NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
-_TALL = _NARROW | {"height": 1000}
+_MIDDLE = {"width": 1000, "height": 600}
+_TALL, _LOW = _NARROW | {"height": 1000}, _WIDE | {"height": 520}
+_ATTEMPT, _OUTAGE = "attempt 2 of 6 under way", "etrying later"
+_FONT_FACES = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+"""Fonts from elsewhere; those that are here will do."""
 _FILES = {"auth/session.py": "class Session:\n    def expired(self, now):\n        return now - self.created > LIMIT\n"}
 
 
@@ -40,6 +51,10 @@ class Shot:
     name: str
     path: str
     options: dict[str, Any] = field(default_factory=dict)
+    text: str = "attempt 3 of 6, next try in"
+    """What must stand in the status of a session before it is taken."""
+    answered: bool = True
+    """Whether the agent has said something in it."""
 
 
 SHOTS = (
@@ -49,7 +64,15 @@ SHOTS = (
     Shot("session-light", "/sessions/refactor-auth", {"viewport": _WIDE, "color_scheme": "light"}),
     Shot("session-dark", "/sessions/refactor-auth", {"viewport": _WIDE, "color_scheme": "dark"}),
     Shot("session-narrow", "/sessions/refactor-auth", {"viewport": _NARROW, "color_scheme": "dark"}),
+    Shot("session-attempt", "/sessions/translate-docs", {"viewport": _LOW, "color_scheme": "light"}, _ATTEMPT, answered=False),
+    Shot("session-outage", "/sessions/weather-feed", {"viewport": _LOW, "color_scheme": "light"}, _OUTAGE, answered=False),
 )
+TERMINAL = (
+    Shot("terminal-fleet", "*"),
+    Shot("terminal-attempt", "translate-docs", text=_ATTEMPT),
+    Shot("terminal-outage", "weather-feed", text=_OUTAGE),
+)
+"""Pictures of ``tidings watch``; the path is the session that it shows."""
 
 
 class Reader(ChatAgent):
@@ -130,13 +153,16 @@ class Stage:
             Fault(kind="quota", contains="invoices"),
             Fault(kind="status", status=401, message="Incorrect API key provided.", contains="prices"),
             _limited("digest", 780),
+            Fault(kind="status", status=503, message=_DOWN, headers={"Retry-After": "540"}, contains="weather"),
         )
         await self._fleet.start("invoice-audit", "Check the invoices of October.")
         await self._fleet.start("price-check", "Compare our prices with theirs.")
         await self._fleet.start("nightly-digest", "Write the digest of the day.")
+        await self._fleet.start("weather-feed", "Sum up the weather of the week.")
         await self._fleet.until("price-check", State.ERROR)
         for parked in ("invoice-audit", "nightly-digest"):
             await self._fleet.until(parked, State.RATE_LIMITED)
+        await self._fleet.until("weather-feed", State.RETRYING)
 
     async def _busy(self) -> None:
         self._fleet.script(
@@ -144,6 +170,7 @@ class Stage:
             _limited("Count it from", 1.4),
             _limited("Count it from", 52),
             Fault(kind="status", status=503, message="The engine is overloaded.", headers={"Retry-After": "44"}, contains="4812"),
+            _limited("translate", 0.4),
             Fault(kind="timeout", contains="translate"),
             _limited("Find the sources", 0.3),
             _limited("Find the sources", 31),
@@ -152,7 +179,6 @@ class Stage:
         await self._fleet.start("triage-4812", "What is ticket 4812 about?")
         await self._fleet.start("web-research", "Research what idle time-outs others have.")
         await self._fleet.start("translate-docs", "Please translate the guide.")
-        await self._fleet.until("translate-docs", State.RUNNING)
         await self._fleet.until("triage-4812", State.RETRYING)
         await self._fleet.until("refactor-auth", State.RATE_LIMITED)
 
@@ -162,12 +188,15 @@ async def _settled(page: Page, shot: Shot) -> None:
     await expect(page.locator(".link")).to_have_text("live")
     if shot.path == "/":
         await expect(page.locator("#row-refactor-auth .attempt")).to_have_text("3/6")
+        await expect(page.locator("#row-translate-docs .attempt")).to_have_text("2/6")
+        await expect(page.locator("#row-weather-feed .word")).to_have_text("retrying later")
         await expect(page.locator(".row.child .attempt", has_text="2/6")).to_have_count(1)
         await expect(page.locator(".tile").first).not_to_contain_text("0 of 12")
         await expect(page.locator(".tile .figure").first).to_have_text("3")
     else:
-        await expect(page.locator(".deck .lines")).to_contain_text("attempt 3 of 6, next try in")
-        await expect(page.locator(".event.agent")).to_have_count(1)
+        await expect(page.locator(".deck .lines")).to_contain_text(shot.text)
+        await expect(page.locator(".event").first).to_be_visible()
+        await expect(page.locator(".event.agent")).to_have_count(int(shot.answered))
 
 
 async def take(house: House, folder: Path) -> list[Path]:
@@ -181,9 +210,32 @@ async def take(house: House, folder: Path) -> list[Path]:
             path = folder / f"{shot.name}.png"
             await page.screenshot(path=path)
             taken.append(path)
+        for shot in TERMINAL:
+            page = await screens.open("about:blank", device_scale_factor=1, viewport=_MIDDLE)
+            await page.set_content(_FONT_FACES.sub("", await _terminal(house, shot)))
+            path = folder / f"{shot.name}.png"
+            await page.locator("svg").screenshot(path=path)
+            taken.append(path)
         assert screens.complaints == [], screens.complaints
         await screens.close()
     return taken
+
+
+async def _terminal(house: House, shot: Shot) -> str:
+    """Return what the live view shows, as SVG."""
+    bus, session = house.fleet.bus, shot.path
+    async with Feed(bus, session) as feed:
+        app = WatchApp(Post(bus, feed, "ann@anvil", 10.0, tell=lambda item: list(told(item))), session)
+        async with app.run_test(size=(118, 22 if session == "*" else 14)) as pilot:
+
+            def shown() -> bool:
+                row = feed.row("translate-docs" if session == "*" else session)
+                return row is not None and (row.under_way or row.parked)
+
+            await eventually(shown)
+            # Until it is drawn, and the history with it.
+            await pilot.pause(1.5)
+            return app.export_screenshot(title=f"tidings watch {session if session != '*' else ''}".rstrip())
 
 
 async def main() -> int:

@@ -48,7 +48,9 @@ def _line(notice: dict[str, Any]) -> str:
     told = ""
     if kind == "llm.retry":
         told = f"attempt {data['attempt']} of {data['max_attempts']}: {data['reason']}, again at {data['retry_at']}"
-    elif kind == "llm.rate_limited":
+    elif kind == "llm.attempt":
+        told = f"attempt {data['attempt']} of {data['max_attempts']} goes out"
+    elif kind in ("llm.rate_limited", "llm.parked"):
         told = f"parked: {data['reason']}, until {data['resume_at'] or 'somebody resumes it'}"
     elif kind == "session.state":
         told = f"{data['from'] or 'new'} -> {data['to']}: {data['why']}"

@@ -49,7 +49,7 @@ WORKERS_LAYERS = (
     ("settings",),
     ("prompt", "family", "watchdog"),
     ("agent", "containment"),
-    ("ending", "attendance", "doctor", "children"),
+    ("ending", "attendance", "doctor", "children", "refusals"),
     ("hold",),
     ("run", "controller"),
     ("worker",),
@@ -179,6 +179,31 @@ def test_the_bus_never_imports_the_workers() -> None:
         if imported.split(".")[0] == "workers"
     ]
     assert upward == []
+
+
+def _causes(tree: ast.AST) -> Iterator[ast.expr]:
+    """Yield what is given as a cause to a line of the log."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            yield from (
+                value
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and key.value == "cause"
+            )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_logged_cause_is_never_the_bare_text_of_an_error(package: str) -> None:
+    """``str(TimeoutError())`` is empty, so causes are put in words by ``cause_of``."""
+    found = [
+        f"{path.relative_to(CHECKOUT)}:{cause.lineno}"
+        for path in sorted((CHECKOUT / package).rglob("*.py"))
+        for cause in _causes(ast.parse(path.read_text()))
+        if any(
+            isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "str" for part in ast.walk(cause)
+        )
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(("package", "layers"), [("bus", BUS_LAYERS), ("workers", WORKERS_LAYERS)], ids=PACKAGES)

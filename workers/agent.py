@@ -168,6 +168,7 @@ def answer(completion: Completion, idempotent: frozenset[str] = frozenset()) -> 
         model=completion.model,
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,
+        cut=completion.cut,
     )
     calls = [
         ToolCallData(

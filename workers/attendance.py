@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from bus import Bus, Presence, TidingsError
+from bus.errors import cause_of
 from bus.presence import BEAT_S
 
 log = logging.getLogger("tidings.attendance")
@@ -74,13 +75,13 @@ class Attendance:
         """Say once that we may not do this; that the server is away is said by others."""
         if isinstance(error, PermissionError) and not self._denied:
             self._denied = True
-            log.warning("attendance.denied", extra={"cause": str(error)})
+            log.warning("attendance.denied", extra={"cause": cause_of(error)})
 
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._bus.leave(self._describe())
         except (TidingsError, TimeoutError) as error:
-            log.info("attendance.not_left", extra={"cause": str(error) or "the server did not answer in time"})
+            log.info("attendance.not_left", extra={"cause": cause_of(error)})
         except Exception:
             log.exception("attendance.failed")

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -78,18 +78,28 @@ class Hold:
         claim: the claim to keep.
         renew_s: seconds between renewals; well under half the lease.
         watchdog: keeps the lease while the event loop is blocked: that of the process; else the hold has one of its own.
+        on_retry: called with each retry that is told.
 
     Attributes:
         blocked: what the loop was blocked by for longer than a lease, while this work ran.
         lost: whether the session is known to be taken away.
     """
 
-    def __init__(self, bus: Bus, claim: Claim, renew_s: float = 1.0, watchdog: Watchdog | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        claim: Claim,
+        renew_s: float = 1.0,
+        watchdog: Watchdog | None = None,
+        *,
+        on_retry: Callable[[LlmRetryData], None] | None = None,
+    ) -> None:
         self._bus, self.claim = bus, claim
         self._watchdog = watchdog or Watchdog(bus, renew_s, claim.lease_s)
         self._shared = watchdog is not None
         self.blocked: Blocked | None = None
         self.lost = False
+        self._on_retry = on_retry
         self._renew_s = renew_s
         self._margin_s = min(renew_s, claim.lease_s / 5)
         self._pause_s = renew_s
@@ -191,6 +201,8 @@ class Hold:
         now, subject, source = self._bus.now(), self.claim.session, self._source
         notice: Notice
         if isinstance(data, LlmRetryData):
+            if self._on_retry is not None:
+                self._on_retry(data)
             self._waits[data.llm] = Wait.model_validate(data.model_dump(include=set(Wait.model_fields)))
             notice = LlmRetry(subject=subject, source=source, time=now, data=data)
         elif isinstance(data, LlmAttemptData):
@@ -350,12 +362,11 @@ class Hold:
             raise TypeError(
                 f"a session is let go by a Release, not by {kind}: return Release(Trigger.YIELD, read=...), for example"
             )
-        release = self.complete(release)
         await self._outbox.drain(DRAIN_S)
         while True:
             ended = self._revoked.done()
             try:
-                released = await self._bus.release(self.claim, release)
+                released = await self._bus.release(self.claim, self.complete(release))
             except Unreachable:
                 if ended:
                     raise
@@ -365,7 +376,7 @@ class Hold:
                 return released
 
     def complete(self, release: Release) -> Release:
-        """Add to a release what only we know: the model, that the loop was blocked, and of one that is handed back what waits."""
+        """Add to a release what only we know: the model, that the loop was blocked, and which calls are not over."""
         why = f"{release.why}; {self.blocked}" if self.blocked else release.why
         release = replace(release, model=release.model or self._model, why=why)
         if release.trigger is not Trigger.HAND_BACK:

@@ -18,6 +18,7 @@ from bus import (
     Bus,
     Claim,
     LeaseLost,
+    LlmRetryData,
     OutcomeUnknown,
     Presence,
     Reason,
@@ -38,6 +39,7 @@ from workers.llm import load_litellm
 from workers.llm.secrets import scrub
 from workers.place import described
 from workers.redaction import environment_secrets, one_line
+from workers.refusals import Refusals
 from workers.run import Run
 from workers.settings import Settings
 from workers.watchdog import Watchdog
@@ -105,6 +107,7 @@ class Worker:
         self._served = False
         """Whether the server has ever let us claim."""
         self._runs: dict[asyncio.Task[None], Hold | None] = {}
+        self._refusals = Refusals()
         self.claimed = 0
         """Sessions claimed so far."""
 
@@ -138,10 +141,12 @@ class Worker:
                 try:
                     while not self._draining:
                         await self._claim_all(watchdog)
+                        self._refusals.tell()
                         await self._idle()
                     await self._finish()
                 finally:
                     await self._hand_back(list(self._runs))
+                    self._refusals.tell(now=True)
                     await self._bus.forget(self._wake)
 
     def presence(self) -> Presence:
@@ -219,7 +224,7 @@ class Worker:
 
     async def _work(self, claim: Claim, watchdog: Watchdog) -> None:
         """Hold a claimed session for one turn. Whatever happens, the session ends up with another holder."""
-        async with Hold(self._bus, claim, self._settings.renew_s, watchdog) as hold:
+        async with Hold(self._bus, claim, self._settings.renew_s, watchdog, on_retry=self._count) as hold:
             task = asyncio.current_task()
             assert task is not None
             self._runs[task] = hold
@@ -238,6 +243,9 @@ class Worker:
             except Exception as error:
                 release = self._failed(claim, error)
             await self._let_go(hold, release)
+
+    def _count(self, data: LlmRetryData) -> None:
+        self._refusals.note(data.model, data.reason)
 
     async def _turn(self, hold: Hold) -> Release:
         options = self._llm_options(hold.claim.session) if self._llm_options else None
@@ -266,6 +274,7 @@ class Worker:
         try:
             async with asyncio.timeout(HAND_BACK_S):
                 await hold.release(release)
+            self._refusals.released(hold.claim.session, release)
         except (TidingsError, TimeoutError) as error:
             log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": cause_of(error)})
 

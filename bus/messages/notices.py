@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -97,9 +97,12 @@ class Picture(Data):
 
     @property
     def resume_at(self) -> datetime | None:
-        """The instant before which no path asks again; None where none is known."""
+        """The instant before which no path asks again, in whole milliseconds as the record keeps it; None where none is known."""
         instants = [wait.retry_at for wait in self.waits.values() if wait.retry_at and wait.asked_at is None]
-        return max(instants, default=None)
+        if not instants:
+            return None
+        last = max(instants)
+        return last + timedelta(microseconds=-last.microsecond % 1000)
 
 
 def most_telling(waits: Iterable[Wait]) -> Wait | None:

@@ -22,7 +22,7 @@ class Reason(StrEnum):
     CONTEXT_WINDOW = "context_window"
     CONTENT_POLICY = "content_policy"
     UNKNOWN = "unknown"
-    """Not a failure that a provider told: most often a defect in the caller's own code."""
+    """An answer of the provider that cannot be told, or no answer at all: then most often a defect in the caller's own code."""
 
     @classmethod
     def _missing_(cls, value: object) -> Reason | None:

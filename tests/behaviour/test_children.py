@@ -31,6 +31,7 @@ from bus import (
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
 from workers.agent import AgentFactory, ChatAgent, Next, Step, child_results, open_children, unanswered
+from workers.board import Row
 from workers.llm import Llm
 
 
@@ -129,13 +130,14 @@ async def test_the_waits_of_a_child_are_seen_under_its_parent(redis_url: str) ->
         child = await _child(fleet, "p", "one")
         told = [notice.data for notice in fleet.of("p", ChildState)]
         assert {(data.child, data.name) for data in told} == {(child, "one")}
-        waits = [data.wait for data in told if data.wait]
+        waiting = [data for data in told if data.wait and not data.wait.asked_at]
+        waits = [data.wait for data in waiting if data.wait]
         assert [(wait.attempt, wait.max_attempts, wait.reason) for wait in waits] == [
             (1, 6, Reason.RATE_LIMIT),
             (2, 6, Reason.RATE_LIMIT),
             (3, 6, Reason.RATE_LIMIT),
         ]
-        assert [data.state for data in told if data.wait] == [State.RATE_LIMITED] * 3
+        assert [data.state for data in waiting] == [State.RATE_LIMITED] * 3
         assert told[-1].state is State.AWAITING_INPUT
         assert told[-1].wait is None
         assert [notice.data.attempt for notice in fleet.of(child, LlmRetry)] == [1, 2, 3]
@@ -144,9 +146,9 @@ async def test_the_waits_of_a_child_are_seen_under_its_parent(redis_url: str) ->
 
 
 async def test_who_attaches_later_sees_the_wait_of_a_child(redis_url: str) -> None:
-    """What is known of the children is kept beside the parent, and goes with every picture of the child."""
+    """What is known of the children is kept beside the parent, and goes with its pictures; so is its next attempt."""
     async with Fleet(redis_url, agent=Team) as fleet:
-        fleet.script("429:retry-after=50")
+        fleet.script("429:retry-after=50", "timeout")
         await fleet.start("p", "one")
         child = await _child(fleet, "p", "one")
         await fleet.until(child, State.RATE_LIMITED)
@@ -158,6 +160,14 @@ async def test_who_attaches_later_sees_the_wait_of_a_child(redis_url: str) -> No
             picture = await anext(notices)
         assert isinstance(picture, SessionState)
         assert (picture.data.parent, picture.data.name) == ("p", "one")
+        await fleet.resume(child)
+
+        async def asked_again() -> bool:
+            (known,) = await fleet.bus.children("p")
+            row = Row.of_child(known, "p")
+            return (row.state, row.progress) == (State.RUNNING, "attempt 2 of 6 under way")
+
+        await eventually(asked_again, PATIENCE_S)
 
 
 async def test_the_error_of_a_child_does_not_end_its_parent(redis_url: str) -> None:

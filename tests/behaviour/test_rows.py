@@ -66,6 +66,12 @@ async def _go_on(fleet: Fleet) -> None:
     await fleet.say("s", "again")
 
 
+async def _drain(fleet: Fleet) -> None:
+    await fleet.until_requests(1)
+    await eventually(lambda: _heard(fleet, "s").waits, PATIENCE_S)
+    await fleet.workers[0].end()
+
+
 async def _nothing(fleet: Fleet) -> None:
     """Leave it."""
 
@@ -98,6 +104,30 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         ("429:model=openai/small", "timeout"),
         _nothing,
         {"word": "running", "model": "openai/x", "message": "", "attempt": ""},
+    ),
+    "asked again": (
+        {},
+        ("429", "timeout"),
+        _nothing,
+        {"word": "running", "progress": "attempt 2 of 6 under way", "why": "openai/x: attempt 2 of 6 under way", "reason": None},
+    ),
+    "waiting for an outage to end": (
+        {"attempts": 2},
+        ("503x2",),
+        _nothing,
+        {"word": "retrying later", "attempt": "2 of 2", "worker": "", "needs_you": False, "model": "openai/x"},
+    ),
+    "handed back in a wait": (
+        {},
+        ("429:retry-after=50",),
+        _drain,
+        {"word": "parked", "progress": "attempt 1 of 6 failed", "worker": "", "needs_you": False, "model": "openai/x"},
+    ),
+    "handed back in the wait of an outage": (
+        {"backoff_base_s": 50.0, "backoff_cap_s": 60.0},
+        ("500",),
+        _drain,
+        {"word": "retrying later", "progress": "attempt 1 of 6 failed", "worker": "", "model": "openai/x"},
     ),
     "parked": ({}, ("429:retry-after=500",), _nothing, {"word": "parked", "needs_you": False, "model": "openai/x"}),
     "parked without a time": ({}, ("quota",), _nothing, {"word": "parked", "needs_you": True, "model": "openai/x"}),
@@ -146,6 +176,7 @@ async def test_who_comes_late_sees_the_same_row(real_url: str, case: str) -> Non
             for name in ALIKE:
                 assert [getattr(row, name) for row in late] == [getattr(heard, name)] * len(late), name
             assert {row.story() for row in late} == {heard.story()}
+            assert late[0].since == late[1].since
             return heard
 
         row = await eventually(alike, PATIENCE_S, case)

@@ -47,6 +47,18 @@ async def give_up(asking: asyncio.Task[Outcome]) -> None:
     await asyncio.wait([asking])
 
 
+async def test_what_is_taken_from_its_worker_enters_its_state_anew(bus: Bus, raw: Redis, names: Names) -> None:
+    """Also where the state is called as before: it is parked now for what the worker waited for."""
+    await actors.hold(bus)
+    await bus.decide(await actors.snapshot(bus), actors.settled(await actors.snapshot(bus), State.RATE_LIMITED))
+    await raw.hset(names.record("s"), "since", "1000")
+    seen = await actors.snapshot(bus)
+    await bus.decide(seen, actors.settled(seen, State.RATE_LIMITED))
+    assert await raw.hget(names.record("s"), "since") == b"1000"
+    await actors.revoke(bus, to=State.RATE_LIMITED)
+    assert await raw.hget(names.record("s"), "since") != b"1000"
+
+
 # due
 
 

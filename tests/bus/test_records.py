@@ -237,7 +237,8 @@ def test_the_picture_stands_at_the_newest_status_offset(record: Record) -> None:
     lasting = record.picture.wait_at(NOON)
     state = (lasting.state if lasting else State.RUNNING) if drawn else record.state
     assert (notice.data.from_, notice.data.to) == (state, state)
-    assert (notice.time, notice.data.worker) == (NOON, record.worker)
+    entered = (record.last.time if record.last else NOON) if drawn and state is not record.state else record.since or NOON
+    assert (notice.time, notice.data.worker) == (entered, record.worker)
     assert notice.data.wait == (lasting if drawn and lasting else notice.data.wait if drawn else record.wait)
     assert m.decode_notice(notice.model_dump_json(by_alias=True)) == notice
 

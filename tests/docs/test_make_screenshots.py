@@ -1,4 +1,4 @@
-"""The program that takes the pictures of the web page, and what is in the repository of it."""
+"""The program that takes the pictures of page and terminal, and what is in the repository of it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def test_the_pictures_are_there_and_small(shot: program.Shot) -> None:
     assert path.stat().st_size <= program.MOST_BYTES
 
 
+@pytest.mark.parametrize("shot", program.TERMINAL, ids=lambda shot: shot.name)
+def test_the_pictures_of_the_terminal_are_there_and_small(shot: program.Shot) -> None:
+    """As wide as a page shows them."""
+    path = program.FOLDER / f"{shot.name}.png"
+    assert _size(path)[0] <= 1000
+    assert path.stat().st_size <= program.MOST_BYTES
+
+
 def test_no_picture_is_left_over() -> None:
     """What is in the folder is what the program takes."""
-    assert {path.stem for path in program.FOLDER.iterdir()} == {shot.name for shot in program.SHOTS}
+    assert {path.stem for path in program.FOLDER.iterdir()} == {shot.name for shot in (*program.SHOTS, *program.TERMINAL)}

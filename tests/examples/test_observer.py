@@ -15,6 +15,8 @@ import pytest
 from bus import (
     Bus,
     Claim,
+    LlmAttempt,
+    LlmAttemptData,
     LlmRateLimited,
     LlmRateLimitedData,
     LlmRetry,
@@ -65,16 +67,19 @@ async def test_it_shows_what_is_and_what_comes(bus: Bus, url: str) -> None:
     """First the sessions as they are, then a line a notice, with the words of the wire."""
     claim = await _claim(bus, "old")
     retry = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6, wait_s=4, retry_at=AT)
+    attempt = LlmAttemptData(reason=Reason.RATE_LIMIT, attempt=3, max_attempts=6)
     limited = LlmRateLimitedData(reason=Reason.QUOTA_EXHAUSTED, attempt=1, max_attempts=6)
     async with _observing(url) as lines, asyncio.timeout(PATIENCE_S):
         assert (await lines.readline()).decode() == "old              is running\n"
         await bus.publish(LlmRetry(subject="old", data=retry))
+        await bus.publish(LlmAttempt(subject="old", data=attempt))
         await bus.publish(LlmRateLimited(subject="old", data=limited))
         await bus.release(claim, Release(Trigger.YIELD, read=0, why="said\x1b[2J"))
         await _claim(bus, "new")
-        printed = [(await lines.readline()).decode().rstrip("\n") for _ in range(6)]
+        printed = [(await lines.readline()).decode().rstrip("\n") for _ in range(7)]
     assert printed == [
         "old              llm.retry        attempt 2 of 6: rate_limit, again at 2026-11-22T12:00:00Z",
+        "old              llm.attempt      attempt 3 of 6 goes out",
         "old              llm.rate_limited parked: quota_exhausted, until somebody resumes it",
         "old              worker.released  w1",
         "old              session.state    running -> awaiting_input: said [2J",

@@ -81,6 +81,58 @@ async def test_a_ring_of_parents_loses_no_row(house: House, screens: Screens) ->
     assert sorted(session for session, _ in shown) == ["a", "b", "c", "d"]
 
 
+WAIT = {
+    "llm": "agent",
+    "model": "openai/x",
+    "reason": "server_error",
+    "attempt": 1,
+    "max_attempts": 6,
+    "retry_at": "2100-01-01T00:00:00Z",
+    "asked_at": None,
+}
+SAYS = """
+  const plain = (text) => text.replace(/ in .*?, at .*?\\./, " in N, at T.");
+  const told = (row) => (row.wait && !row.parked ? it.waitStory(row.wait) : plain(it.idleStory(row)));
+  return given.map((row) => [it.attemptOf(row), it.storyOf(row), it.nextAt(row), it.lookOf(row), told(row), it.advice(row)]);
+"""
+
+
+async def test_what_a_call_that_failed_is_said_to_do(house: House, screens: Screens) -> None:
+    """It waits, is asked again, or no worker waits: in an outage after all attempts, or given back in the first wait."""
+    page = await screens.open(house.at("/"))
+    told = {"model": "openai/x", "message": "bad gateway", "action": "Look at the status page.", "word": "retrying later"}
+    late: dict[str, Any] = {"parked": True, "resume_at": WAIT["retry_at"], "reason": "server_error"}
+    rows = [
+        _row("waits", "retrying", wait=WAIT, reason="server_error", **told),
+        _row("asked", "running", wait=WAIT | {"asked_at": "2026-11-23T00:00:00Z"}, reason=None, **told),
+        _row("outage", "retrying", wait=WAIT | {"attempt": 6, "retry_at": None}, **told, **late),
+        _row("handed back", "retrying", wait=WAIT, **told, **late),
+    ]
+    helps, later = "bad gateway Look at the status page.", "Retrying later: server error at openai/x"
+    said = "server error · bad gateway"
+    nobody = "goes on in N, at T. No worker holds it until then"
+    assert await _run(page, "states", SAYS, rows) == [
+        ["1/6", said, WAIT["retry_at"], "retrying", "Retrying openai/x (server error): attempt 1 of 6", helps],
+        [
+            "2/6",
+            "after server error · bad gateway",
+            None,
+            "running",
+            "Asking openai/x again (after server error): attempt 2 of 6 under way",
+            "bad gateway",
+        ],
+        ["6/6", f"{said} · Look at the status page.", WAIT["retry_at"], "parked", f"{later}, {nobody}", helps],
+        [
+            "1/6",
+            f"{said} · Look at the status page.",
+            WAIT["retry_at"],
+            "parked",
+            f"{later}, attempt 1 of 6 failed, {nobody}",
+            helps,
+        ],
+    ]
+
+
 async def test_durations_are_those_of_the_terminal(house: House, screens: Screens) -> None:
     """The page and the terminal write the same number for the same time."""
     page = await screens.open(house.at("/"))

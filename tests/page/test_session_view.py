@@ -249,6 +249,23 @@ async def test_children_stand_under_their_parent_in_the_fleet(open_house: OpenHo
     assert [in_order[0][1], in_order[3][1]] == ["0", "0"]
 
 
+async def test_an_attempt_and_an_outage_are_shown_as_they_are(open_house: OpenHouse, screens: Screens) -> None:
+    """From the moment the request goes out it runs; when the attempts are used up no worker waits, and it is tried later."""
+    house = await open_house(attempts=2, llm_timeout_s=2.0)
+    house.fleet.script("503", "timeout")
+    await house.fleet.start("sea", "hello")
+    page = await screens.open(house.session("sea"))
+    in_status = await record(page, ".deck .lines")
+    await expect(page.locator(".deck .advice")).to_contain_text("Resume to try again")
+    await expect(status_of(page)).to_contain_text("Retrying later: timeout at openai/x, goes on in")
+    assert in_sequence(await in_status(), "Asking openai/x again (after overloaded): attempt 2 of 2 under way", "Retrying later")
+    await expect(page.locator(".timeline")).to_contain_text("attempt 2 of 2 goes out")
+    await expect(page.locator(".timeline")).to_contain_text("retrying later: timeout")
+    await expect(page.locator(".facts")).to_contain_text("nobody")
+    await button(page, "Resume").click()
+    await expect(page.locator(".event.agent")).to_contain_text("You said: hello")
+
+
 async def test_parked_says_when_it_goes_on(open_house: OpenHouse, screens: Screens) -> None:
     """A limit that outlasts the hold limit frees the worker; the page says when, and that Resume is quicker."""
     house = await open_house(hold_limit_s=1.0)
@@ -257,6 +274,7 @@ async def test_parked_says_when_it_goes_on(open_house: OpenHouse, screens: Scree
     page = await screens.open(house.session("sea"))
     await expect(status_of(page)).to_contain_text("Parked: rate limit at openai/x, goes on in")
     await expect(page.locator(".facts")).to_contain_text("nobody")
+    await expect(page.locator(".deck .advice")).to_contain_text("Wait: the allowance refills by itself.")
     await button(page, "Resume").click()
     await expect(page.locator(".event.agent")).to_contain_text("You said: hello")
 
@@ -278,15 +296,17 @@ async def test_what_needs_a_person_says_what_to_do(house: House, screens: Screen
 
 
 async def test_long_histories_are_read_from_the_end(open_house: OpenHouse, screens: Screens) -> None:
-    """The newest page first; earlier ones on demand, and the reader stays where they were."""
+    """The newest page first; earlier ones on demand, and the reader stays where they were. A text that was cut off says so."""
     house = await open_house(workers=0, controllers=0)
     claim = await house.fleet.bus.claim(WorkerRef(name="busy"), session="sea", create=True)
     assert claim is not None
     said = [UserMessage(subject="sea", data=UserMessageData(by="ann", text=str(number))) for number in range(1, 76)]
-    answers = [AgentMessage(subject="sea", data=AgentMessageData(text=f"You said: {number}")) for number in range(1, 76)]
+    answers = [AgentMessage(subject="sea", data=AgentMessageData(text=f"You said: {number}")) for number in range(1, 75)]
+    answers.append(AgentMessage(subject="sea", data=AgentMessageData(text="You said: 75", cut="max_tokens")))
     await house.fleet.bus.append(claim, [event for turn in zip(said, answers, strict=True) for event in turn], 0)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event.agent").last).to_contain_text("You said: 75")
+    await expect(page.get_by_text("Cut off here: max_tokens")).to_have_count(1)
     assert (await offsets(page))[0] == 51
     earlier = page.get_by_role("button", name="Show earlier")
     await expect(earlier).to_have_text("Show earlier (50 events above)")

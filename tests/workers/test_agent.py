@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -153,6 +154,9 @@ def test_an_answer_becomes_a_message_and_its_calls() -> None:
     assert message == AgentMessageData(text="I look", model="openai/x", prompt_tokens=5, completion_tokens=7)
     assert look == ToolCallData(call_id="a", name="look", arguments={"x": 1}, idempotent=True)
     assert write == ToolCallData(call_id="b", name="write", arguments={}, idempotent=False)
+    (message,) = answer(replace(completion("I lo"), finish_reason="length", cut="max_tokens"))
+    assert isinstance(message, AgentMessageData)
+    assert (message.text, message.cut) == ("I lo", "max_tokens")
 
 
 # the chat agent

@@ -1,11 +1,12 @@
 """What people see of sessions, apart from any screen: a row for each, and how states, times and waits are put. Pure."""
 
 from workers.board.board import INDENT, Board, urgency
-from workers.board.look import LOOKS, NEEDS_YOU, PARKED, Look, age, clock, day_and_clock, duration, look_of, waiting
+from workers.board.look import LATER, LOOKS, NEEDS_YOU, PARKED, Look, age, clock, day_and_clock, duration, look_of, waiting
 from workers.board.row import Row, states_told
 
 __all__ = [
     "INDENT",
+    "LATER",
     "LOOKS",
     "NEEDS_YOU",
     "PARKED",

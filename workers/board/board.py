@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from bus import ChildState, Notice, State
 from workers.board.row import Row
@@ -50,6 +51,9 @@ class Board:
         row = Row.of_child(notice.data, notice.subject)
         if row.session in self._heard:
             return self._rows.get(row.session, row)
+        known = self._rows.get(row.session)
+        same = known is not None and (known.state, known.parked) == (row.state, row.parked)
+        row = replace(row, since=known.since if known is not None and same else notice.time)
         if row.state is State.DELETED:
             self._rows.pop(row.session, None)
         else:

@@ -45,15 +45,20 @@ LOOKS: Final = MappingProxyType(
 PARKED: Final = Look("parked", "◑", "&", "yellow", 2)
 """Rate limited without a worker, with a time at which it goes on."""
 
+LATER: Final = Look("retrying later", "↺", "<", "yellow", 2)
+"""Retrying without a worker: an outage is waited out, and it is tried again by itself."""
+
 NEEDS_YOU: Final = Look("parked", "◑", "&", "bold red", 0)
-"""Rate limited without a worker and without a time: it waits for a person."""
+"""Without a worker and without a time: it waits for a person."""
 
 
 def look_of(state: State, *, parked: bool = False, needs_you: bool = False) -> Look:
     """Return the look of a session."""
     if not parked:
         return LOOKS[state]
-    return NEEDS_YOU if needs_you else PARKED
+    if needs_you:
+        return NEEDS_YOU
+    return LATER if state is State.RETRYING else PARKED
 
 
 def duration(seconds: float) -> str:

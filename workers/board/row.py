@@ -16,7 +16,6 @@ from bus import (
     LlmRecovered,
     LlmRetry,
     Notice,
-    Picture,
     Reason,
     Record,
     SessionState,
@@ -27,12 +26,14 @@ from bus import (
     WorkerReleased,
 )
 from bus.messages import most_telling
+from bus.records import DRAWN
 from bus.states import FINAL, HELD, WAITING
 from workers.board.look import Look, age, clock, duration, look_of, waiting
 from workers.redaction import one_line
 
 _AGENT = "agent"
 _RESUME = "resume it, or say something"
+_WAIT = "it goes on by itself; resume it to try at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Row:
     Attributes:
         since: when it entered its state; None where nobody has told.
         by: who asked for the state; '' where nobody did.
-        waits: the waits under way, by LLM path.
+        waits: the calls that have failed and are not over, by LLM path: they wait, or are asked again.
         resume_at: when a parked session goes on by itself.
         message: what the provider said.
         action: what a person can do.
@@ -98,7 +99,7 @@ class Row:
         row = row.apply(notice) if notice else row
         # The notice has one wait, the picture has them all.
         waits = record.picture.waits if row.waits else {}
-        return replace(row, since=record.since, waits=waits or row.waits)
+        return replace(row, since=row.since or record.since, waits=waits or row.waits)
 
     def apply(self, notice: Notice) -> Self:
         """Return the row after a notice.
@@ -120,15 +121,17 @@ class Row:
         if isinstance(notice, WorkerClaimed):
             return replace(self, worker=notice.data.worker.name)
         if isinstance(notice, WorkerReleased | WorkerLost):
-            return replace(self, worker="", waits={})
+            # It enters the state that follows now, be it called as the one before: what is parked does not go on waiting.
+            return replace(self, worker="", waits={}, since=notice.time)
         return self
 
     def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmAttempt | LlmRecovered) -> Self:
-        """Return the row with these calls under way, as its controller puts it."""
-        wait = most_telling(wait for wait in waits.values() if wait.asked_at is None)
+        """Return the row with these calls, that wait or are asked again, as its controller puts it."""
+        wait = most_telling(waits.values())
+        lasting = most_telling(wait for wait in waits.values() if wait.asked_at is None)
         usual = self._usual(notice.data.llm, notice.data.model)
-        if wait is not None:
-            state = wait.state
+        if lasting is not None:
+            state = lasting.state
         elif self.state in HELD:
             state = State.RUNNING
         else:
@@ -140,10 +143,12 @@ class Row:
             why=waiting(wait),
             since=self.since if state is self.state else notice.time,
             waits=waits,
-            reason=wait.reason if wait else None,
+            reason=lasting.reason if lasting else None,
             message=wait.message if wait else "",
             action=wait.action if wait else "",
             model=(wait.model if wait else None) or usual,
+            # Who tells this holds the session, also where its claim was missed; without a worker it would look parked.
+            worker=self.worker or _worker_of(notice.source),
             usual=usual,
         )
 
@@ -162,7 +167,7 @@ class Row:
             state=told.to,
             reason=told.reason,
             why=told.why,
-            since=self.since if told.to is self.state and self.since else notice.time,
+            since=self._entered(notice),
             by=told.by or "",
             waits=self._waits_with(wait),
             resume_at=told.resume_at,
@@ -174,6 +179,14 @@ class Row:
             name=told.name or self.name,
             usual=usual,
         )
+
+    def _entered(self, notice: SessionState) -> datetime:
+        """Return when it entered the state that a notice tells: what is told again has not begun again.
+
+        The picture of a record says it; it comes first, and after notices that were missed.
+        """
+        told_again = notice.data.to is self.state and notice.source != DRAWN
+        return self.since if told_again and self.since else notice.time
 
     def _waits_with(self, wait: Wait | None) -> Mapping[str, Wait]:
         """Return the waits under way after a change of state that names one: the one that says most of several.
@@ -205,8 +218,14 @@ class Row:
 
     @property
     def wait(self) -> Wait | None:
-        """The wait that says most; None while nothing waits."""
-        return Picture(waits=dict(self.waits)).wait
+        """The wait that says most, else what the attempt under way has waited for (``asked_at``); None where there is neither."""
+        return most_telling(self.waits.values())
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a call that failed is asked again at the moment, and none waits."""
+        wait = self.wait
+        return wait is not None and wait.asked_at is not None
 
     @property
     def parked(self) -> bool:
@@ -227,23 +246,29 @@ class Row:
 
     @property
     def attempt(self) -> str:
-        """The attempt that failed last in the wait under way, as in ``2 of 6``."""
+        """The attempt that is under way, else the one that failed last, as in ``2 of 6``; '' where none has failed."""
         wait = self.wait
-        return f"{wait.attempt} of {wait.max_attempts}" if wait else ""
+        return f"{wait.attempt + self.under_way} of {wait.max_attempts}" if wait else ""
+
+    @property
+    def progress(self) -> str:
+        """How far the call is, as in ``attempt 1 of 6 failed``; '' where no attempt of it has failed."""
+        how = "under way" if self.under_way else "failed"
+        return f"attempt {self.attempt} {how}" if self.wait else ""
 
     @property
     def reason_word(self) -> str:
         """Why it waits or failed, in words."""
-        return self.reason.value.replace("_", " ") if self.reason else ""
+        return _words(self.reason) if self.reason else ""
 
     @property
     def to_do(self) -> str:
-        """What a person can do about it."""
-        return one_line(self.action, 200) or _RESUME
+        """What helps: what a person can do about it, or that nothing needs to be done."""
+        return one_line(self.action, 200) or (_RESUME if self.needs_you else _WAIT)
 
     def countdown(self, now: datetime) -> str:
         """Return how long it is until something happens by itself; '' where nothing is waited for."""
-        wait = self.wait
+        wait = None if self.under_way else self.wait
         until = self.resume_at if self.parked else wait.retry_at if wait else None
         if until is None or self.state in FINAL:
             return ""
@@ -255,10 +280,16 @@ class Row:
 
     def story(self) -> str:
         """Return why it is in its state, in one line."""
+        wait = self.wait
+        if wait is not None and wait.asked_at is not None:
+            # The attempt itself is told beside it.
+            return " · ".join(part for part in (f"after {_words(wait.reason)}", one_line(self.message, 300)) if part)
         # The agent's own code has no provider that says something; then the record's line is all there is.
         parts = [self.reason_word, one_line(self.message or self.why, 300)] if self.reason else [one_line(self.why, 300)]
         if self.needs_you:
             parts.insert(0, f"needs you: {self.to_do}")
+        elif self.parked:
+            parts.append(self.to_do)
         return " · ".join(part for part in parts if part)
 
     def line(self) -> str:
@@ -266,13 +297,22 @@ class Row:
         wait = self.wait
         called = f"{self.session} ({self.name}, child of {self.parent})" if self.parent else self.session
         parts = [called, self.look.word if self.look else "starting"]
+        next_at = wait.retry_at if wait and not self.under_way else None
         if wait:
-            again = f", the next at {clock(wait.retry_at)}" if wait.retry_at else ""
-            parts.append(f"attempt {self.attempt} failed{again}")
-        if self.parked and self.resume_at:
-            parts.append(f"resumes at {clock(self.resume_at)}")
+            parts.append(self.progress + (f", the next at {clock(next_at)}" if next_at else ""))
+        if self.parked:
+            parts.append(f"no worker, resumes at {clock(self.resume_at)}" if self.resume_at and not next_at else "no worker")
         parts += [self.story(), _short(self.model), f"on {_short(self.worker)}" if self.worker else ""]
         return "  ".join(part for part in parts if part)
+
+
+def _worker_of(source: str) -> str:
+    role, _, name = source.partition("/")
+    return name if role == "worker" else ""
+
+
+def _words(reason: Reason) -> str:
+    return reason.value.replace("_", " ")
 
 
 def states_told(session: str, notices: Iterable[Notice]) -> list[State]:

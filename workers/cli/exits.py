@@ -103,10 +103,11 @@ def _failed(error: Exception) -> Exit:
         SessionExists,
         TidingsError,
         UnknownSession,
+        cause_of,
     )
 
     if not isinstance(error, TidingsError):
-        complain(f"something broke inside ({type(error).__name__}): {error}; --log-level debug shows where")
+        complain(f"something broke inside: {cause_of(error)}; --log-level debug shows where")
         log.debug("cli.failed", exc_info=error)
         return Exit.FAILED
     complain(str(error))

@@ -58,8 +58,8 @@ def tell_status(record: Record, now: datetime, children: tuple[Child, ...] = (),
 def _child_line(child: Child, parent: str, now: datetime, *, ascii_only: bool) -> Text:
     """Return a line on a child: its name, its state, what it waits for and for how long, and its session."""
     row = Row.of_child(child, parent)
-    attempt, left = row.attempt, row.countdown(now)
-    parts = [f"attempt {attempt} failed" if attempt else "", f"goes on in {left}" if left else "", row.story()]
+    left = row.countdown(now)
+    parts = [row.progress, f"goes on in {left}" if left else "", row.story()]
     told = "  ".join(part for part in parts if part)
     state = state_text(row, ascii_only=ascii_only)
     return Text.assemble(("  child     ", "dim"), (child.name, "bold"), "  ", state, f"  {told}  ", (child.child, "dim"))
@@ -72,18 +72,22 @@ def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]
         yield "why", record.why
     if row.reason:
         yield "reason", row.reason_word
-    if wait and wait.retry_at:
+    if wait and wait.asked_at:
+        yield "attempt", f"{row.attempt} under way for {duration((now - wait.asked_at).total_seconds())}"
+    elif wait and wait.retry_at:
         left = duration((wait.retry_at - now).total_seconds())
         yield "wait", f"{row.attempt} failed, the next in {left} (at {clock(wait.retry_at)})"
     elif wait:
         yield "attempt", row.attempt
     if record.resume_at:
         left = duration((record.resume_at - now).total_seconds())
-        yield "resumes", f"in {left} (at {day_and_clock(record.resume_at, now)})"
+        yield "resumes", f"in {left} (at {day_and_clock(record.resume_at, now)}), on the next worker"
     if row.message:
         yield "provider", row.message
     if row.needs_you:
         yield "to do", row.to_do
+    elif row.parked:
+        yield "helps", row.to_do
     if record.paused_by:
         yield "paused", f"by {record.paused_by}"
     if record.parent:

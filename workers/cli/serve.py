@@ -16,6 +16,7 @@ from workers.cli.connection import on_bus
 from workers.cli.exits import Exit, Problem, UsageProblem, end_at_once, end_blocked
 from workers.controller import Controller
 from workers.llm import close_litellm
+from workers.llm.keys import tell_missing_key
 from workers.settings import Settings, spelling
 from workers.worker import Worker, watchdog_for
 
@@ -50,9 +51,12 @@ async def work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: 
     with watchdog_for(bus, settings, end_blocked) as watchdog:
         worker = Worker(bus, agent_factory, settings, name=name, watchdog=watchdog)
         log.info("worker.starting", extra={"worker": worker.name, "redis": bus.address, "model": settings.model})
+        # Beside its start, which imports litellm too.
+        asking = asyncio.create_task(asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base))
         try:
             return await until_told(worker.run(), worker.drain)
         finally:
+            await asyncio.wait({asking})
             await close_litellm()
             log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
 

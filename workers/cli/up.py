@@ -22,6 +22,7 @@ from workers.cli.program import own_name
 from workers.cli.serve import require, until_told
 from workers.controller import Controller
 from workers.llm import close_litellm, load_litellm
+from workers.llm.keys import tell_missing_key
 from workers.settings import Settings, spelling
 from workers.worker import Worker, watchdog_for
 
@@ -80,6 +81,7 @@ async def up(bus: Bus, agent_factory: AgentFactory, settings: Settings, workers:
     """Run controller, workers and page on a bus that is open already; see ``run_up``."""
     # Before the page: its two seconds of importing would make the first visitors wait, and no other thread imports meanwhile.
     await asyncio.to_thread(load_litellm)
+    await asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base)
     crew = Crew(bus, agent_factory, settings, workers)
     async with _served(bus, settings) as served:
 

@@ -25,9 +25,11 @@ class SessionView(View):
     """A session as ``sessions --json`` tells it.
 
     Attributes:
-        attempt: the attempt that failed last in the wait under way; 1 is the first.
-        wait_s: length of that wait in seconds.
+        since: when it entered its state.
+        attempt: the attempt that failed last; 1 is the first. Null where no attempt of a call has failed.
+        wait_s: length of the wait after it in seconds.
         retry_at: when the next attempt goes out.
+        asked_at: when that went out: it is under way. Null while it is waited for.
         resume_at: when a parked session goes on by itself.
         last: the newest notice, as on the wire.
         parent: session of which it is a child.
@@ -39,10 +41,12 @@ class SessionView(View):
     version: int
     reason: Reason | None
     why: str | None
+    since: datetime | None
     attempt: int | None
     max_attempts: int | None
     wait_s: float | None
     retry_at: datetime | None
+    asked_at: datetime | None
     resume_at: datetime | None
     paused_by: str | None
     worker: WorkerRef | None
@@ -60,12 +64,14 @@ class SessionView(View):
             session=record.session,
             state=record.state,
             version=record.version,
-            reason=record.reason or (wait.reason if wait else None),
+            reason=record.reason or (wait.reason if wait and not wait.asked_at else None),
             why=record.why or None,
+            since=record.since,
             attempt=wait.attempt if wait else None,
             max_attempts=wait.max_attempts if wait else None,
             wait_s=wait.wait_s if wait else None,
             retry_at=wait.retry_at if wait else None,
+            asked_at=wait.asked_at if wait else None,
             resume_at=record.resume_at,
             paused_by=record.paused_by,
             worker=record.worker,

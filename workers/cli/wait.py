@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bus import Bus, Record, State, UnknownSession, Unreachable
 from bus.messages import check_session
 from bus.states import FINAL
-from workers.board import look_of
+from workers.board import Row, clock
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
 from workers.cli.look import parse_states, tell_family
@@ -73,10 +74,20 @@ def judge(record: Record, until: frozenset[State]) -> Verdict | None:
     if state is State.PAUSED:
         by = f" by {record.paused_by}" if record.paused_by else ""
         return Verdict(Exit.REFUSED, f"{record.session} was paused{by}, and only a person resumes it")
-    if record.parked and record.resume_at is None:
+    if record.state is State.RATE_LIMITED and record.parked and record.resume_at is None:
         wanted = record.wait.action if record.wait else ""
         return Verdict(Exit.REFUSED, f"{record.session} is parked and nothing will resume it: {wanted or record.why}")
     return None
+
+
+def _as_it_is(record: Record) -> str:
+    """Say the state of a session; of a parked one also when it goes on, and what helps."""
+    row = Row.of(record, record.since or datetime.now(UTC))
+    word = row.look.word if row.look else "starting"
+    if not row.parked:
+        return word
+    goes_on = f", and goes on at {clock(row.resume_at)}" if row.resume_at else ""
+    return f"{word}{goes_on}: {row.to_do}"
 
 
 class Waiting:
@@ -146,8 +157,7 @@ class Waiting:
             return Verdict(Exit.FAILED, str(self._unreachable))
         if self.record is None or self.record.state is None:
             return Verdict(Exit.NO_ANSWER, f"the server did not answer within {timeout_s:g} s")
-        look = look_of(self.record.state, parked=self.record.parked)
-        return Verdict(Exit.NO_ANSWER, f"after {timeout_s:g} s {self._session} is still {look.word}")
+        return Verdict(Exit.NO_ANSWER, f"after {timeout_s:g} s {self._session} is still {_as_it_is(self.record)}")
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bus import Bus, Channel, ChildState, Gap, LlmRecovered, LlmRetry, SessionState
+from bus import Bus, Channel, ChildState, Gap, LlmAttempt, LlmRecovered, LlmRetry, SessionState
 from workers.board import Board, clock
 from workers.cli.connection import on_bus
 from workers.cli.exits import Exit
@@ -87,7 +87,7 @@ async def print_changes(bus: Bus, session: str, out: Console) -> None:
             row = board.apply(item)
             line = row.line()
             # The other notices lead up to a change of state that follows at once.
-            news = isinstance(item, SessionState | ChildState | LlmRetry | LlmRecovered)
+            news = isinstance(item, SessionState | ChildState | LlmRetry | LlmAttempt | LlmRecovered)
             if news and shown.get(row.session) != line:
                 shown[row.session] = line
                 out.print(Text(f"{clock(item.time)}  {line}"))

@@ -28,10 +28,12 @@ from bus import (
     Unreachable,
     UnreadableRecord,
 )
+from bus.errors import cause_of
 from workers.attendance import Attendance
 from workers.controller.aside import ASIDE_S, Aside
 from workers.controller.decision import Rules, decide, refuse_all
 from workers.controller.errands import Errands
+from workers.controller.errors import Errors
 from workers.settings import Settings
 
 log = logging.getLogger("tidings.controller")
@@ -48,10 +50,15 @@ _MOST = 10_000
 
 
 class _Wake:
-    """Hears that something happened somewhere."""
+    """Hears that something happened somewhere.
 
-    def __init__(self) -> None:
+    Args:
+        errors: logs the sessions that came to be in error.
+    """
+
+    def __init__(self, errors: Errors) -> None:
         self.event = asyncio.Event()
+        self._errors = errors
 
     def acknowledged(self) -> None:
         """Look: something may have been missed."""
@@ -60,6 +67,7 @@ class _Wake:
     def receive(self, name: str, payload: bytes) -> None:
         """Look: something happened."""
         self.event.set()
+        self._errors.hear(payload)
 
 
 class Controller:
@@ -77,7 +85,8 @@ class Controller:
         self._lease_s, self._poll_s = settings.lease_s, settings.controller_poll_s
         self._visibility_s, self._loss_limit = settings.visibility_s, settings.loss_limit
         self._errands = Errands(bus, f"controller/{self.name}")
-        self._wake = _Wake()
+        self._errors = Errors()
+        self._wake = _Wake(self._errors)
         self._started_at: datetime | None = None
         self._stopping = False
         self._reap_at = 0.0
@@ -124,7 +133,7 @@ class Controller:
                 if isinstance(error, AccessDenied) and not self._served_s:
                     raise
                 if type(error) is not told:
-                    log.warning("controller.unreachable", extra={"cause": str(error)})
+                    log.warning("controller.unreachable", extra={"cause": cause_of(error)})
                 told = type(error)
                 self._served_at = None
                 self._hold_off()
@@ -192,7 +201,7 @@ class Controller:
             except Exception as error:
                 self.failed += 1
                 ours = isinstance(error, TidingsError)
-                extra = {"session": session, "cause": str(error) if ours else type(error).__name__}
+                extra = {"session": session, "cause": cause_of(error) if ours else type(error).__name__}
                 log.error("controller.failed", extra=extra, exc_info=None if ours else error)
                 await self._note_failure(session)
 
@@ -256,6 +265,7 @@ class Controller:
         self.decided += 1
         if decision.state is not None:
             told, before = decision.state.data, snapshot.record.state
+            self._errors.tell(decision.state)
             log.info("session.state", extra={"session": snapshot.record.session, "from": before, "to": told.to, "why": told.why})
 
     def _may_reap(self, snapshot: Snapshot) -> bool:

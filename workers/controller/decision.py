@@ -217,18 +217,19 @@ class _Draft:
             return
         picture = self._record.picture
         waits = picture.wait_at(self._now)
-        trigger, why = _meaning_of(waits), waiting(waits)
+        trigger = _meaning_of(waits)
         after = TABLE[self._state, trigger]
         under_way = picture.wait if picture.wait and picture.wait.asked_at else None
         self._wait = waits or under_way
+        reason, why = waits.reason if waits else None, waiting(self._wait)
         if after is not self._state:
-            self._reason = waits.reason if waits else None
+            self._reason = reason
             self._told = _says(self._record.last, picture, after)
             self._move(trigger, after, why, None)
-        elif waits is not None and (self._record.reason is not waits.reason or self._record.why != why):
+        elif self._wait is not None and (self._record.reason is not reason or self._record.why != why):
             # The next attempt of the same call: no change of state, but not the same story either.
-            self._reason = waits.reason
-            self._fields |= {"why": why, "reason": waits.reason}
+            self._reason = reason
+            self._fields |= {"why": why, "reason": reason or ""}
 
     # moving
 
@@ -325,7 +326,7 @@ class _Draft:
             state=self._state,
             why=self._why if self._changed else self._fields.get("why", self._record.why),
             reason=self._reason,
-            wait=self._wait if self._state in WAITING else None,
+            wait=self._wait if self._state in HELD else None,
             resume_at=self._resume_at,
             worker=self._record.worker if self._held else None,
             failure=self._failure,

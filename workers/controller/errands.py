@@ -26,6 +26,7 @@ from bus import (
     UnknownSession,
     UnreadableRecord,
 )
+from bus.errors import cause_of
 from bus.states import FINAL
 from workers.family import mark_of, owes_report, refused_start, report_of, stop_of
 
@@ -91,14 +92,14 @@ class Errands:
         """Return the newest that the agent said since it was last spoken to.
 
         What it answered before that is no result of this turn, least of all of one that failed. What it said beside a call to a
-        tool may be empty and does not count.
+        tool may be empty and does not count. Of a text that was cut off the parent's agent is told so.
         """
         end = record.events if record.state is not State.DELETED else 0
         while end > record.said:
             begin = max(record.said, end - PAGE)
             for event in reversed(await self._bus.history(record.session, begin, end - begin)):
-                if isinstance(event, AgentMessage) and event.data.text:
-                    return event.data.text
+                if isinstance(event, AgentMessage) and event.data.text.strip():
+                    return event.data.text + (f"\n\n(cut off here: {event.data.cut})" if event.data.cut else "")
             end = begin
         return ""
 
@@ -119,7 +120,8 @@ class Errands:
         except UnknownSession:
             log.info("controller.nobody_to_tell", extra={"session": command.subject, "command": command.type})
         except (CommandRefused, UnreadableRecord) as error:
-            log.warning("controller.not_told", extra={"session": command.subject, "command": command.type, "cause": str(error)})
+            extra = {"session": command.subject, "command": command.type, "cause": cause_of(error)}
+            log.warning("controller.not_told", extra=extra)
             return False
         return True
 

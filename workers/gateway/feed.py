@@ -14,6 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from bus import Bus, Cursor, Gap, Message, Notice, TidingsError
+from bus.errors import cause_of
 from bus.messages import as_stored
 from workers.gateway.frames import frame
 from workers.gateway.viewers import Viewer, wake_all
@@ -99,7 +100,7 @@ class Feed:
             try:
                 await self._follow()
             except TidingsError as error:
-                log.debug("gateway.feed_waits", extra={"session": self._session, "cause": str(error)})
+                log.debug("gateway.feed_waits", extra={"session": self._session, "cause": cause_of(error)})
             except Exception:
                 log.exception("gateway.feed_failed")
             self._break()

@@ -18,6 +18,8 @@ from bus import (
     TidingsError,
     UnknownSession,
 )
+from bus.errors import cause_of
+from bus.records import DRAWN
 from workers.board import Row
 from workers.gateway.charts import Charts
 from workers.gateway.feed import Feeds
@@ -136,7 +138,7 @@ class Hub:
                 if not ready.done():
                     ready.set_exception(error)
                     return
-                log.warning("gateway.lost", extra={"cause": str(error)})
+                log.warning("gateway.lost", extra={"cause": cause_of(error)})
                 await asyncio.sleep(LOOK_S)
 
     async def _take(self, item: Notice | Gap) -> None:
@@ -147,7 +149,7 @@ class Hub:
             entry = self.ledger.get(item.subject)
             if entry and entry.epoch == item.epoch and (item.offset or 0) <= entry.offset:
                 return
-            if item.source == "record":
+            if item.source == DRAWN:
                 # A picture, drawn after something was missed: the record says more.
                 await self._read(item.subject)
             else:
@@ -164,7 +166,7 @@ class Hub:
             self._remove(session)
         except TidingsError as error:
             self._unread.add(session)
-            log.debug("gateway.not_read", extra={"session": session, "cause": str(error)})
+            log.debug("gateway.not_read", extra={"session": session, "cause": cause_of(error)})
 
     def _apply(self, notice: Notice, row: Row) -> None:
         if isinstance(notice, LlmRetry):

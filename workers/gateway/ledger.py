@@ -85,6 +85,8 @@ class Ledger:
         self._children: dict[str, set[str]] = {}
         self._gone: dict[str, int] = {}
         self.by_state: Counter[State] = Counter()
+        self.parked: Counter[State] = Counter()
+        """How many of them wait without a worker."""
         self.change = 0
         """The number of the newest change."""
         self.forgotten = 0
@@ -120,8 +122,7 @@ class Ledger:
         self._entries[row.session] = Entry(row, self.change, epoch, offset)
         if row.parent:
             self._children.setdefault(row.parent, set()).add(row.session)
-        if row.state is not None:
-            self.by_state[row.state] += 1
+        self._count(row, 1)
         return True
 
     def remove(self, session: str) -> Row | None:
@@ -140,14 +141,18 @@ class Ledger:
         if old is None:
             return None
         row = old.row
-        if row.state is not None:
-            self.by_state[row.state] -= 1
+        self._count(row, -1)
         if row.parent:
             siblings = self._children[row.parent]
             siblings.discard(session)
             if not siblings:
                 del self._children[row.parent]
         return row
+
+    def _count(self, row: Row, by: int) -> None:
+        if row.state is not None:
+            self.by_state[row.state] += by
+            self.parked[row.state] += by * row.parked
 
     def after(self, change: int) -> list[bytes]:
         """Return the frames of what changed after a change, in order; those that are gone come last."""

@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bus import State
+from bus.states import WAITING
 from workers.gateway.hub import Hub
 from workers.gateway.tokens import Rank
 
@@ -58,6 +59,11 @@ class HubCollector(Collector):
         for state in State:
             sessions.add_metric([state.value], hub.ledger.by_state[state])
         yield sessions
+        parked = "Those of them that wait without a worker, for a limit or for an outage to end."
+        waiting = GaugeMetricFamily("tidings_sessions_parked", parked, labels=["state"])
+        for state in sorted(WAITING):
+            waiting.add_metric([state.value], hub.ledger.parked[state])
+        yield waiting
         processes = GaugeMetricFamily("tidings_processes", "Processes that are alive.", labels=["role"])
         for role in sorted({one.presence.role for one in hub.roll}):
             processes.add_metric([role.value], sum(one.live and one.presence.role is role for one in hub.roll))

@@ -28,7 +28,9 @@ WAIT: dict[str, JsonValue] = {
     "attempt": 3,
     "max_attempts": 6,
     "wait_s": 12.0,
+    "waited_s": 15.5,
     "retry_at": WHEN,
+    "asked_at": None,
     "message": "Rate limit reached.",
     "action": "Wait: the allowance refills by itself.",
 }
@@ -90,7 +92,7 @@ class Me(_Model):
 
 
 class WaitView(_Model):
-    """One wait of one LLM path."""
+    """A call of one LLM path that has failed and is not over: it waits, or its next attempt is under way."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": WAIT})
 
@@ -99,8 +101,10 @@ class WaitView(_Model):
     reason: str
     attempt: int = Field(description="The attempt that failed; 1 is the first.")
     max_attempts: int
-    wait_s: float
-    retry_at: AwareDatetime | None
+    wait_s: float = Field(description="Length of the wait after it.")
+    waited_s: float = Field(description="Seconds of all waits of this call, this one included.")
+    retry_at: AwareDatetime | None = Field(description="When the next attempt goes out; null where nothing is scheduled.")
+    asked_at: AwareDatetime | None = Field(description="When it went out: the attempt is under way. Null while it is waited for.")
     message: str = Field(description="What the provider said: text, never markup.")
     action: str = Field(description="What a person can do.")
 
@@ -112,19 +116,21 @@ class RowView(_Model):
 
     session: str
     state: State | None
-    word: str = Field(description="The state in words: `rate limited`, `parked`, …")
+    word: str = Field(description="The state in words: `rate limited`, `parked`, `retrying later`, …")
     sign: str
     urgency: int = Field(description="0 is the most urgent.")
     needs_you: bool = Field(
         description="Whether something went wrong that only a person can put right: it failed, or waits out a limit and no time "
         "is known at which it goes on. Where it just is a person's turn (`paused`, `awaiting_input`) this is false."
     )
-    parked: bool
-    since: AwareDatetime | None
+    parked: bool = Field(
+        description="Whether it waits without a worker: for a limit (`rate_limited`), or for an outage to end (`retrying`)."
+    )
+    since: AwareDatetime | None = Field(description="When it entered its state.")
     why: str
     reason: str | None
     reason_word: str
-    wait: WaitView | None = Field(description="The wait that says most.")
+    wait: WaitView | None = Field(description="The wait that says most; where nothing waits, the call that is asked again.")
     waits: list[WaitView]
     resume_at: AwareDatetime | None = Field(description="When a parked session goes on by itself.")
     model: str

@@ -77,7 +77,9 @@ def _wait_view(wait: Wait) -> Json:
         "attempt": wait.attempt,
         "max_attempts": wait.max_attempts,
         "wait_s": wait.wait_s,
+        "waited_s": wait.waited_s,
         "retry_at": wait.retry_at,
+        "asked_at": wait.asked_at,
         "message": bounded(wait.message),
         "action": bounded(wait.action),
     }

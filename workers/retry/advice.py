@@ -6,7 +6,7 @@ from typing import Final
 
 from bus.messages import Reason
 from workers.retry.answer import Answer
-from workers.retry.rules import is_by_period
+from workers.retry.rules import is_by_period, is_nothing_allowed
 from workers.retry.vocabulary import KEY
 
 BY_REASON: Final[dict[Reason, str]] = {
@@ -26,6 +26,9 @@ BY_REASON: Final[dict[Reason, str]] = {
 
 DAY_ENDS: Final = "Wait: the allowance of the day comes back by itself at the time named, or raise it."
 DAY_USED_UP: Final = "The allowance of the day or month is used up: raise it, or resume when it is renewed."
+QUOTA_ENDS: Final = "It goes on by itself at the time the provider named; raise the limit and resume to go on sooner."
+NOTHING_ALLOWED: Final = "The limit is zero: ask the provider for one, or choose another model or region, then resume."
+NOT_UNDERSTOOD: Final = "Read what the provider says; act on it, or ask the provider what it means, then resume."
 NOT_ALLOWED: Final = "Ask the provider for access to this model from here, or give the worker another key, then resume."
 TOO_LARGE_A_MINUTE: Final = "Shorten the history or raise the limit: this request alone exceeds the tokens per minute."
 A_WHOLE_DAY: Final = "Raise the limit or shorten the history: a wait of a whole day mostly means that it never fits."
@@ -49,6 +52,10 @@ def advise(reason: Reason, answer: Answer | None = None) -> str:
 
 
 def _special(reason: Reason, answer: Answer) -> str | None:
+    if reason is Reason.UNKNOWN:
+        return NOT_UNDERSTOOD
+    if reason is Reason.QUOTA_EXHAUSTED and is_nothing_allowed(answer):
+        return NOTHING_ALLOWED
     by_period = is_by_period(answer)
     if reason is Reason.RATE_LIMIT and by_period:
         return DAY_ENDS

@@ -25,8 +25,26 @@ _NESTING: Final = 3
 _ENTRIES: Final = 20
 _TAG: Final = re.compile(r"<[^<>]*>")
 _NO_CODES: Final = ("", "error", "none", "null")  # the LiteLLM proxy says "None"
-_WORDS: Final = ("message", "Message", "error", "detail", "msg", "error_description")
-_CODES: Final = ("code", "type", "status", "__type", "error_type")
+# base_resp and status_msg: MiniMax; error_msg: Baidu; title: RFC 9457.
+_INSIDE: Final = ("error", "detail", "base_resp")
+_WORDS: Final = (
+    *("message", "Message", "error", "detail", "msg", "error_description", "error_message", "errorMessage", "error_msg"),
+    *("status_msg", "status_message", "details", "title"),
+)
+_CODES: Final = ("code", "type", "status", "__type", "error_type", "error_code", "errorCode", "Code")
+ECHOES: Final = frozenset(
+    {
+        *("ctx", "failed_generation", "history", "input", "inputs", "messages", "parameters", "params", "prompt", "query"),
+        *("request", "tools", "value"),
+    }
+)
+"""Names of fields that repeat what was asked: what stands in them is nobody's verdict."""
+
+_QUOTED: Final = re.compile(
+    r"\"[^\"]{0,8000}\"|“[^“”]{0,8000}”|`[^`]{0,8000}`|«[^«»]{0,8000}»|「[^「」]{0,8000}」|(?<![\w'])'[^'\n]{0,8000}'(?!\w)"
+)
+_QUOTE_LIMIT: Final = 11
+_OWN_NAME: Final = re.compile(r"[\"'](?:message|error|detail|msg|reason|description|title)[\"']\s?:\s?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +60,8 @@ class Answer:
     message: str
     """The provider's own words for people; not redacted."""
     text: str
-    """The message and what else tells the reason in prose: names of quotas."""
+    """The message and what else tells the reason in prose: names of quotas. Of anything but a 429 what the message quotes is
+    left out: it may be the prompt, and a provider's verdict is in its own words."""
     codes: frozenset[str]
     """Every code, type and status in the body, in lower case."""
     code: str | None
@@ -59,17 +78,19 @@ def read_answer(status: int | None, headers: object, body: object) -> Answer:
     """
     parsed = _parse(body)
     errors = _errors(parsed)
-    known = _headers(headers, errors)
+    known = _headers(headers, [*errors, parsed] if isinstance(parsed, Mapping) else errors)
     message = _message(errors, parsed)
     codes = tuple(_codes(errors, known))
+    status = _status(status, errors)
+    said = message[:TEXT_LIMIT] if status == 429 else _without_quotes(message[:TEXT_LIMIT])
     return Answer(
-        status=_status(status, errors),
+        status=status,
         headers=known,
         body=parsed,
         message=message,
-        text="\n".join((message, *_quotas(parsed)))[:TEXT_LIMIT],
+        text="\n".join((said, *_quotas(parsed)))[:TEXT_LIMIT],
         codes=frozenset(code.lower() for code in codes),
-        code=next((code for code in codes if not code.isdigit()), None),
+        code=next((code for code in codes if not code.isdigit()), None) or next((code for code in codes if len(code) > 3), None),
     )
 
 
@@ -86,7 +107,15 @@ def lower_headers(headers: object) -> dict[str, str]:
     """Copy headers with their names in lower case; what is no mapping has none."""
     if not isinstance(headers, Mapping):
         return {}
-    return {str(name).lower(): str(value).strip() for name, value in headers.items()}
+    return {_text(name).lower(): _text(value).strip() for name, value in headers.items()}
+
+
+def _text(value: object) -> str:
+    """Turn a value into text; an integer that is too long for that has none."""
+    try:
+        return str(value)
+    except ValueError:
+        return ""
 
 
 def _parse(body: object) -> object:
@@ -122,15 +151,19 @@ def _errors(body: object) -> list[Mapping[str, object]]:
 
 
 def _error_object(body: object) -> Mapping[str, object]:
-    """Find the object that holds code and message: in `error`, in `detail`, or the body itself."""
+    """Find the object that holds code and message: in `error`, in `detail`, in the first of `errors`, or the body itself."""
     if isinstance(body, list) and body:
         body = body[0]
     if not isinstance(body, Mapping):
         return {}
-    for name in ("error", "detail"):
+    for name in _INSIDE:
         inside = body.get(name)
         if isinstance(inside, Mapping):
             return inside
+    listed = body.get("errors")
+    if isinstance(listed, list) and listed and isinstance(listed[0], Mapping) and not _words(body):
+        first: Mapping[str, object] = listed[0]
+        return first
     return body
 
 
@@ -165,9 +198,29 @@ def _message(errors: list[Mapping[str, object]], body: object) -> str:
 
 def _compact(body: object) -> str:
     try:
-        return json.dumps(body, ensure_ascii=False)
+        return json.dumps(_without_echoes(body, _NESTING), ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         return ""
+
+
+def _without_echoes(body: object, depth: int) -> object:
+    """Leave out what only repeats the request, as FastAPI's `input` does."""
+    if isinstance(body, list) and depth:
+        return [_without_echoes(item, depth - 1) for item in body]
+    if isinstance(body, Mapping) and depth:
+        return {key: _without_echoes(value, depth - 1) for key, value in body.items() if str(key).lower() not in ECHOES}
+    return body
+
+
+def _without_quotes(text: str) -> str:
+    """Leave out what a text quotes, but for single words and for the words of an error within JSON or a Python dictionary."""
+    return _QUOTED.sub(lambda quote: quote[0] if _is_own(quote, text) else " ", text)
+
+
+def _is_own(quote: re.Match[str], text: str) -> bool:
+    if len(quote[0]) <= _QUOTE_LIMIT or not any(space in quote[0] for space in " \n\t"):
+        return True
+    return bool(_OWN_NAME.search(text[max(0, quote.start() - 24) : quote.start()]))
 
 
 def _status(status: int | None, errors: list[Mapping[str, object]]) -> int | None:
@@ -189,8 +242,8 @@ def _headers(headers: object, errors: list[Mapping[str, object]]) -> dict[str, s
     for error in errors:
         metadata = _metadata(error)
         seconds = metadata.get("retry_after_seconds")
-        told = {"retry-after": str(seconds)} if isinstance(seconds, int | float) else {}
-        known = {**told, **lower_headers(metadata.get("headers")), **known}
+        told = {"retry-after": _text(seconds)} if isinstance(seconds, int | float) else {}
+        known = {**told, **lower_headers(error.get("headers")), **lower_headers(metadata.get("headers")), **known}
     return known
 
 
@@ -199,6 +252,8 @@ def _codes(errors: list[Mapping[str, object]], headers: Mapping[str, str]) -> It
     places = [place for error in reversed(errors) for place in _code_places(error)]
     places.append(headers.get("x-amzn-errortype", "").partition(":")[0])
     for place in places:
+        if isinstance(place, int) and not isinstance(place, bool) and place > 999:  # not an HTTP status
+            place = _text(place)
         code = place.rpartition("#")[2].strip() if isinstance(place, str) else ""
         if code.lower() not in _NO_CODES and len(code) <= _CODE_LIMIT:
             yield code
@@ -206,6 +261,8 @@ def _codes(errors: list[Mapping[str, object]], headers: Mapping[str, str]) -> It
 
 def _code_places(error: Mapping[str, object]) -> Iterator[object]:
     yield from (error.get(key) for key in _CODES)
+    status = error.get("status_code")
+    yield status if isinstance(status, int) and status > 999 else None  # MiniMax
     inner, details, metadata = error.get("innererror"), error.get("details"), _metadata(error)
     yield inner.get("code") if isinstance(inner, Mapping) else None  # Azure
     yield details.get("error_code") if isinstance(details, Mapping) else None  # Anthropic
@@ -217,7 +274,10 @@ def _code_places(error: Mapping[str, object]) -> Iterator[object]:
 def _quotas(body: object) -> Iterator[str]:
     """Yield the names of the quotas that Google says are exceeded; they tell the day from the minute."""
     for detail in error_details(body):
+        metadata = _metadata(detail)
+        if "quota_limit" in metadata or "quota_unit" in metadata:
+            yield f"{_text(metadata.get('quota_limit', ''))} {_text(metadata.get('quota_unit', ''))}"
         violations = detail.get("violations")
         for violation in violations[:_ENTRIES] if isinstance(violations, list) else ():
             if isinstance(violation, Mapping):
-                yield f"{violation.get('quotaId', '')} {violation.get('quotaMetric', '')}"
+                yield f"{_text(violation.get('quotaId', ''))} {_text(violation.get('quotaMetric', ''))}"

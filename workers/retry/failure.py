@@ -13,8 +13,8 @@ from workers.redaction import EXCERPT, one_line, redact
 from workers.retry import advice
 from workers.retry.answer import TEXT_LIMIT, Answer, read_answer
 from workers.retry.evidence import Evidence, gather, is_cancellation, text_of
-from workers.retry.retry_after import retry_after
-from workers.retry.rules import RETRYABLE, is_by_period, judge, judge_text
+from workers.retry.retry_after import renewed_after, retry_after
+from workers.retry.rules import RETRYABLE, is_by_period, is_nothing_allowed, judge, judge_text
 
 MESSAGE_LIMIT: Final = 500
 """Most characters of a failure's message."""
@@ -42,7 +42,7 @@ class Failure:
     message: str
     """What the provider or the library said: redacted, one line, at most `MESSAGE_LIMIT` characters."""
     retry_after_s: float | None
-    """Seconds that the provider asks to wait, from 0; None if it does not say."""
+    """Seconds that the provider asks to wait, from 0; of a used-up quota until it is back; None if it does not say."""
     action: str
     """What a person can do, in one sentence."""
 
@@ -101,14 +101,17 @@ def _from_culprit(reason: Reason, culprit: BaseException, unreadable: bool, secr
 def _from_answer(answer: Answer, now: datetime, secrets: Iterable[str]) -> Failure:
     reason = judge(answer, ends=_names_its_end(answer, now))
     message = answer.message if one_line(answer.message) else f"HTTP {answer.status} without a message"
+    if reason is Reason.UNKNOWN and message is answer.message:
+        message = f"HTTP {answer.status}: {_first_line(message)}"
+    hint_s = _hint_s(reason, answer, now)
     return _failure(
         reason,
         message,
         secrets,
         status=answer.status,
         code=answer.code,
-        retry_after_s=_hint_s(reason, answer, now),
-        action=advice.advise(reason, answer),
+        retry_after_s=hint_s,
+        action=_action(reason, answer, hint_s),
     )
 
 
@@ -126,14 +129,15 @@ def _from_words(error: BaseException, evidence: Evidence, now: datetime, secrets
         action = advice.NOT_INSTALLED if isinstance(evidence.culprit, ImportError) else None
         return _failure(Reason.UNKNOWN, _described(evidence.culprit), secrets, action=action)
     reason = reason or evidence.guess or (Reason.UNKNOWN if status is None else judge(told))
+    hint_s = _hint_s(reason, told, now)
     return _failure(
         reason,
         told.message if one_line(told.message) else _described(error),
         secrets,
         status=status if _is_genuine(status, reason) else None,
         code=told.code,
-        retry_after_s=_hint_s(reason, told, now),
-        action=advice.advise(reason, told),
+        retry_after_s=hint_s,
+        action=advice.BY_REASON[reason] if reason is Reason.UNKNOWN else _action(reason, told, hint_s),
     )
 
 
@@ -150,7 +154,9 @@ def _names_its_end(answer: Answer, now: datetime) -> bool:
 
 
 def _hint_s(reason: Reason, answer: Answer, now: datetime) -> float | None:
-    """Read how long to wait, where waiting helps at all."""
+    """Read how long to wait, where waiting helps at all; of a used-up quota only when it is back."""
+    if reason is Reason.QUOTA_EXHAUSTED and not is_nothing_allowed(answer):
+        return renewed_after(answer.headers, answer.body, answer.text, now=now)
     if reason not in RETRYABLE:
         return None
     return retry_after(
@@ -161,6 +167,18 @@ def _hint_s(reason: Reason, answer: Answer, now: datetime) -> float | None:
         resets=reason is Reason.RATE_LIMIT,
         spent_only=is_by_period(answer),
     )
+
+
+def _action(reason: Reason, answer: Answer, hint_s: float | None) -> str:
+    """Say what a person can do; of a quota that ends by itself, nothing needs to be done."""
+    if reason is Reason.QUOTA_EXHAUSTED and hint_s is not None:
+        return advice.QUOTA_ENDS
+    return advice.advise(reason, answer)
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that holds anything; of an HTML page its title, mostly."""
+    return next((line for line in text[:TEXT_LIMIT].splitlines() if one_line(line)), "")
 
 
 def _stripped(text: str) -> str:

@@ -24,8 +24,9 @@ class Park:
     reason: Reason
     """That of the failure; QUOTA_EXHAUSTED for a limit that asks for more than a day."""
     wait_s: float | None
-    """Seconds until it should be queued again. None: of an exhausted quota, no time is known and a person must act; of
-    anything else, the provider named no time, so take `RetryPlan.park_delay_s`."""
+    """Seconds until it should be queued again: when the provider said that the limit ends, also if that is days away. None:
+    of an exhausted quota, no time is known and a person must act; of anything else, the provider named no time, so take
+    `RetryPlan.park_delay_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ class RetryPlan:
     ) -> Verdict:
         """Say what follows from a failed attempt.
 
-        - An exhausted quota, and a rate limit that asks for more than `quota_after_s`, parks at once
-          without a time.
+        - An exhausted quota, and a rate limit that asks for more than `quota_after_s`, parks at once: until it is back, if
+          the provider says when, and at least for `park_base_s`; else without a time.
         - What is not retryable is given up.
         - Anything else parks if the wait is longer than `hold_limit_s`, for that wait; and if attempts or budget are used up,
           for the wait that the provider named, else without one. So a limit and an outage end no session.
@@ -111,7 +112,10 @@ class RetryPlan:
         limited = failure.reason is Reason.RATE_LIMIT
         floor = failure.retry_after_s or 0.0
         if failure.reason is Reason.QUOTA_EXHAUSTED or (limited and floor > self.quota_after_s):
-            return Park(Reason.QUOTA_EXHAUSTED, None)
+            known = failure.retry_after_s is not None
+            # It parks after one request, so that a provider whose time is wrong would be asked again and again.
+            wait = max(floor, self.park_base_s) + self._jitter_s(attempt, rng)
+            return Park(Reason.QUOTA_EXHAUSTED, wait if known else None)
         if not failure.retryable:
             return GiveUp()
         wait = floor + self._jitter_s(attempt, rng)

@@ -2,55 +2,44 @@
 
 Providers say it in many ways. From the most to the least explicit:
 
-1. the header `retry-after-ms`, in milliseconds;
+1. the header `retry-after-ms` or `x-ms-retry-after-ms`, in milliseconds;
 2. the header `retry-after`: seconds, whole or not, or an HTTP date (RFC 9110, section 10.2.3);
-3. `retryDelay` in the body (`google.rpc.RetryInfo`, Gemini), `estimated_time` (Hugging Face, while a model loads);
-4. the text: "Please try again in 1m30s", "Please retry after 2 seconds";
-5. the times at which the allowances are full again: `x-ratelimit-reset-requests` and `-tokens` (`6s`,
-   `1m2.5s`, `120ms`), `anthropic-ratelimit-…-reset` (RFC 3339), `x-ratelimit-reset` (seconds, or a Unix
-   time).
+3. a field of the body whose name speaks of it, wherever it stands (`fields`): `retryDelay` (`google.rpc.RetryInfo`),
+   `resets_in_seconds` and `resets_at`, `retry_after`, `quotaResetTimeStamp`, Hugging Face's `estimated_time`;
+4. the text (`prose`): "Please try again in 1m30s", "resets at 2026-12-01 10:00 UTC";
+5. the times at which the allowances are full again, in headers (`allowances`).
 
-The first of these that can be read wins. Of several resets it is the allowance with nothing remaining that
-made the provider refuse, so the longest reset among those counts; if none is at zero (a request may be
-larger than what is left), the longest of all, unless `spent_only`.
+The first of these that can be read wins; in the body, what says when to ask again before what says when a limit is reset.
 
 A date counts from the answer's own `Date` header if there is one, so that a wrong clock on either side does
-not matter. What is negative, infinite, not a number or not understood is passed over; a date in the past
-means 0.
+not matter. What is negative, infinite, not a number or not understood is passed over. In headers a date in the past
+means 0; in a body and in words it says nothing, no more than a 0 or a wait of more than a year.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Final, NamedTuple
+from itertools import islice
+from typing import Final
 
-from workers.retry.answer import error_details
+from workers.retry import allowances, fields, prose
+from workers.retry.answer import ECHOES, TEXT_LIMIT, lower_headers
+from workers.retry.fields import Wait
 
 LONGEST_HINT_S: Final = 366 * 86_400.0
-"""A longer hint is cut to a leap year, so that adding it to an instant cannot overflow."""
+"""A longer `Retry-After` is cut to a leap year, so that adding it to an instant cannot overflow."""
 
-_NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{0,15})?"
-_PART: Final = rf"{_NUMBER}\ ?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
-_PARTS: Final = re.compile(rf"({_NUMBER})\ ?([a-z]+)")
-_PLAIN_NUMBER: Final = re.compile(_NUMBER)
-_DURATION: Final = re.compile(rf"{_PART}(?:,?\ ?(?:and\ )?{_PART}){{0,4}}", re.IGNORECASE)
-_ADVICE: Final = re.compile(
-    rf"(?:try\ again|retry|retrying|wait)(?:\ again)?(?:\ (?:in|after|for|another|at\ least|about)){{0,2}}\ "
-    rf"({_DURATION.pattern})",
-    re.IGNORECASE,
-)
-_UNIT_S: Final = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+SHORTEST_END_S: Final = 3_600.0
+"""A `Retry-After` beside a used-up quota says when the quota is back if it is at least this: what is shorter is about the
+minute (Google sends 37 seconds beside a quota by the day), or what a gateway always says."""
 
-_RESET: Final = re.compile(
-    r"x-ratelimit-reset(?:-(requests|tokens))?"
-    r"|anthropic-ratelimit-((?:requests|tokens|input-tokens|output-tokens))-reset"
-)
-_UNIX_TIME_S: Final = 1_000_000_000
-_UNIX_TIME_MS: Final = 1_000_000_000_000
-_TEXT_LIMIT: Final = 16_384
+_NODES: Final = 200
+_WIDTH: Final = 64
+_DEPTH: Final = 8
 
 
 def retry_after(
@@ -78,92 +67,100 @@ def retry_after(
         Seconds, finite, from 0 to `LONGEST_HINT_S`; None if the answer does not say. It never raises,
         whatever the answer holds.
     """
-    known = {str(name).lower(): str(value).strip() for name, value in (headers or {}).items()}
+    known = lower_headers(headers)
     since = _http_date(known.get("date", "")) or now
-    explicit = _explicit(known, since)
-    if explicit is None:
-        explicit = _retry_delay(body)
-    if explicit is None:
-        explicit = _advice(text)
-    if explicit is None and resets:
-        explicit = _reset(known, since, spent_only)
-    return None if explicit is None else min(explicit, LONGEST_HINT_S)
+    told = next(_told(known, body, text, since), None)
+    if told is not None:
+        return told.seconds
+    reset = allowances.reset_s(known, since, spent_only=spent_only) if resets else None
+    return None if reset is None or reset > LONGEST_HINT_S else reset
 
 
-def duration_s(text: str) -> float | None:
-    """Read a duration as Go writes it (`1h0m0s`, `1m2.5s`, `120ms`) or in words (`2 seconds`); else None."""
-    text = text.strip()
-    if not _DURATION.fullmatch(text):
-        return None
-    total = 0.0
-    for amount, unit in _PARTS.findall(text.lower()):
-        total += float(amount) * (0.001 if unit.startswith(("ms", "milli")) else _UNIT_S[unit[0]])
-    return total
+def renewed_after(headers: Mapping[str, str] | None, body: object, text: str, *, now: datetime) -> float | None:
+    """Find when a used-up quota is back, where the answer says so and does not only say when to ask again.
+
+    Returns:
+        Seconds, more than 0 and up to `LONGEST_HINT_S`; None if the answer does not say.
+    """
+    known = lower_headers(headers)
+    since = _http_date(known.get("date", "")) or now
+    for told in _told(known, body, text, since):
+        if told.seconds > 0 and (told.resets or told.seconds >= SHORTEST_END_S):
+            return told.seconds
+    reset = allowances.reset_s(known, since, spent_only=True)
+    return reset if reset is not None and SHORTEST_END_S <= reset <= LONGEST_HINT_S else None
 
 
-def _explicit(headers: Mapping[str, str], since: datetime) -> float | None:
-    milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after", "")
-    seconds = _number(value)
-    if seconds is None:
-        seconds = duration_s(value)
-    return _until(_http_date(value), since) if seconds is None else seconds
+def _told(headers: Mapping[str, str], body: object, text: str, since: datetime) -> Iterator[Wait]:
+    """Yield what an answer says outright, the most explicit first."""
+    yield from _of_headers(headers, since)
+    text = text[:TEXT_LIMIT]
+    zone = prose.zone_of(text)
+    in_body = [told for told in _of_body(body, since, zone) if told.seconds <= LONGEST_HINT_S]
+    yield from (told for told in in_body if not told.resets)
+    yield from (told for told in in_body if told.resets)
+    yield from (told for told in prose.waits(text, now=since, zone=zone) if told.seconds <= LONGEST_HINT_S)
 
 
-def _retry_delay(body: object) -> float | None:
-    """Read `error.details[].retryDelay`, a duration as JSON writes it in `google.rpc.RetryInfo`: "37s"; or seconds."""
-    for detail in error_details(body):
-        delay = detail.get("retryDelay")
-        if isinstance(delay, str) and (seconds := duration_s(delay)) is not None:
-            return seconds
-    estimated = body.get("estimated_time") if isinstance(body, Mapping) else None
-    return _number(str(estimated)) if isinstance(estimated, int | float) else None
-
-
-def _advice(text: str) -> float | None:
-    found = _ADVICE.search(text[:_TEXT_LIMIT])
-    return duration_s(found[1]) if found else None
-
-
-class _Allowance(NamedTuple):
-    reset_s: float
-    spent: bool
-
-
-def _reset(headers: Mapping[str, str], since: datetime, spent_only: bool) -> float | None:
-    allowances = list(_allowances(headers, since))
-    spent = [allowance for allowance in allowances if allowance.spent]
-    return max((allowance.reset_s for allowance in spent or (() if spent_only else allowances)), default=None)
-
-
-def _allowances(headers: Mapping[str, str], since: datetime) -> Iterator[_Allowance]:
-    for name, value in headers.items():
-        if not _RESET.fullmatch(name):
-            continue
-        seconds = _reset_s(value, since)
+def _of_headers(headers: Mapping[str, str], since: datetime) -> Iterator[Wait]:
+    """Read the headers that say when to ask again, `retry-after` and what is named like it; milliseconds are finer."""
+    names = [name for name in headers if "retry" in name and fields.asks(fields.words(name))]
+    for name in sorted(names, key=lambda name: (not name.endswith("-ms"), name != "retry-after")):
+        seconds = fields.seconds_of(fields.words(name), headers[name], now=since, zone=UTC)
+        if seconds is None and (instant := _http_date(headers[name])):
+            seconds = (instant - since).total_seconds()
         if seconds is not None:
-            yield _Allowance(seconds, _number(headers.get(name.replace("reset", "remaining"), "")) == 0)
+            yield Wait(min(max(0.0, seconds), LONGEST_HINT_S), resets=False)
 
 
-def _reset_s(value: str, since: datetime) -> float | None:
-    number = _number(value)
-    if number is None:
-        seconds = duration_s(value)
-        return _until(_internet_date(value), since) if seconds is None else seconds
-    if number >= _UNIX_TIME_MS:
-        number /= 1000
-    return max(0.0, number - since.timestamp()) if number >= _UNIX_TIME_S else number
+def _of_body(body: object, since: datetime, zone: timezone) -> Iterator[Wait]:
+    """Yield the waits in the fields of a body, the outer ones first."""
+    for node, above in _objects(body):
+        some_left = allowances.has_some_left(node)
+        named = [(fields.words(str(key)), value) for key, value in islice(node.items(), _WIDTH)]
+        for name, value in sorted(named, key=lambda field: fields.is_instant(field[0])):  # seconds need no clock
+            found = fields.wait(name, value, now=since, zone=zone)
+            if found is None and fields.says_when(name):  # {"retry": {"after_seconds": 5}}
+                found = fields.wait((*above, *name), value, now=since, zone=zone)
+            if found and not (some_left and found.resets and found.seconds > allowances.PASSED_OVER_S):
+                yield found
 
 
-def _number(value: str) -> float | None:
-    """Read a plain decimal; no sign, no exponent, no `inf`."""
-    return float(value) if _PLAIN_NUMBER.fullmatch(value) else None
+def _objects(body: object) -> Iterator[tuple[Mapping[str, object], tuple[str, ...]]]:
+    """Yield the objects of a body with the words of the field that each is in; what repeats the request is left out."""
+    nodes: deque[tuple[object, tuple[str, ...], int]] = deque([(body, (), 0)])
+    for _ in range(_NODES):
+        if not nodes:
+            return
+        node, name, depth = nodes.popleft()
+        node = _unwrapped(node) if isinstance(node, str) else node
+        if isinstance(node, Mapping):
+            yield node, name
+        if depth < _DEPTH:
+            nodes.extend((inner, words, depth + 1) for inner, words in islice(_inside(node), _NODES - len(nodes)))
 
 
-def _until(instant: datetime | None, since: datetime) -> float | None:
-    return None if instant is None else max(0.0, (instant - since).total_seconds())
+def _inside(node: object) -> Iterator[tuple[object, tuple[str, ...]]]:
+    """Yield what in an object or a list may hold fields."""
+    named: Iterable[tuple[object, object]] = ()
+    if isinstance(node, Mapping):
+        named = islice(node.items(), _WIDTH)
+    elif isinstance(node, list):
+        named = (("", item) for item in node[:_WIDTH])
+    for key, value in named:
+        holds = isinstance(value, Mapping | list) or (isinstance(value, str) and value.lstrip()[:1] in ("{", "["))
+        if holds and str(key).lower() not in ECHOES:
+            yield value, fields.words(str(key))
+
+
+def _unwrapped(text: str) -> object:
+    """Parse JSON that is passed on as text, in a message or in OpenRouter's `raw`."""
+    if not text.lstrip().startswith(("{", "[")) or len(text) > TEXT_LIMIT * 4:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _http_date(value: str) -> datetime | None:
@@ -174,12 +171,3 @@ def _http_date(value: str) -> datetime | None:
         return None
     # "-0000" and the asctime form come back naive; HTTP dates are always in UTC.
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _internet_date(value: str) -> datetime | None:
-    """Read an RFC 3339 date and time; one without an offset is not one."""
-    try:
-        instant = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return instant if instant.tzinfo else None

@@ -61,8 +61,9 @@ def status(row: Row | None, session: str, moment: Moment) -> Text:
     wait = row.wait
     left = row.countdown(moment.now)
     parts = [
-        f"attempt {row.attempt} failed" if wait else "",
+        row.progress,
         (f"next try in {left}" if wait and wait.retry_at else f"goes on in {left}") if left else "",
+        "no worker" if row.parked else "",
     ]
     with_what = [one_line(row.model, 100), f"on {one_line(row.worker, 100)}" if row.worker else ""]
     text = Text.assemble(

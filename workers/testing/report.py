@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bus import LlmFailed, LlmRateLimited, LlmRetry, Record, SessionState, State
+from bus import LlmFailed, LlmParked, LlmRateLimited, LlmRetry, Record, SessionState, State
 from workers.family import owes_report
 from workers.provider import RequestRecord
 
@@ -75,7 +75,11 @@ def _session(record: Record, now: datetime, left_s: float | None, states: Sequen
 
 def _wait(record: Record, left_s: float | None) -> str:
     wait = record.wait
-    text = f"attempt {wait.attempt} of {wait.max_attempts} failed: {wait.reason}: {_shown(wait.message)}" if wait else ""
+    text = ""
+    if wait is not None:
+        text = f"attempt {wait.attempt} of {wait.max_attempts} failed: {wait.reason}: {_shown(wait.message)}"
+    if wait is not None and wait.asked_at is not None:
+        return f"{text}; the next is under way"
     if left_s is not None:
         return f"{text or 'waits'}; goes on when the clock has moved {left_s:.3f} s"
     if record.parked and record.resume_at is None:
@@ -103,7 +107,7 @@ def _last(record: Record) -> str:
         return ""
     if isinstance(notice, SessionState) and notice.data.why != record.why:
         text = f"{notice.data.to}: {notice.data.why}"
-    elif isinstance(notice, LlmRetry | LlmRateLimited | LlmFailed):
+    elif isinstance(notice, LlmRetry | LlmRateLimited | LlmParked | LlmFailed):
         text = notice.data.message
     return f"last told: {notice.type}" + (f" ({_shown(text)})" if text else "")
 

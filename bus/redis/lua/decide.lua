@@ -81,7 +81,8 @@ if ARGV[7] == '1' then redis.call('HINCRBY', KEYS[1], 'token', 1) end
 if ARGV[6] ~= '' then
   version = redis.call('HINCRBY', KEYS[1], 'version', 1)
   if not held[4] then redis.call('PERSIST', KEYS[1]) redis.call('PERSIST', KEYS[4]) end
-  if held[4] ~= ARGV[6] then redis.call('HSET', KEYS[1], 'since', text(now)) end
+  -- What is taken from its worker enters its state anew, be it called as before: parked for what the worker waited for.
+  if held[4] ~= ARGV[6] or ARGV[7] == '1' then redis.call('HSET', KEYS[1], 'since', text(now)) end
   redis.call('HSET', KEYS[1], 'state', ARGV[6], 'schema', SCHEMA)
   redis.call('HSET', KEYS[7], ARGV[1], ARGV[6])
 end

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,20 @@ def test_who_watches_a_parent_alone_sees_its_children() -> None:
     assert (row.session, row.parent, row.label, row.attempt, row.model) == ("c", "p", "helper", "2 of 6", "openai/x")
     assert (row.countdown(NOW), row.message, row.worker, row.parked) == ("8s", "slow down", "w1", False)
     assert board.apply(shown("c", State.RUNNING, worker=WORKER)).attempt == ""
+
+
+def test_a_child_counts_from_its_state() -> None:
+    """What is told again of the same state, another attempt for example, does not begin it again; parking does."""
+    board, at = Board(), [NOW + timedelta(seconds=9 * number) for number in range(4)]
+
+    def told(number: int, state: State, **data: Any) -> datetime | None:
+        board.apply(shown("c", state, **data).model_copy(update={"time": at[number]}))
+        return board["c"].since
+
+    assert told(0, State.RATE_LIMITED, worker=WORKER, wait=waiting(NOW)) == at[0]
+    assert told(1, State.RATE_LIMITED, worker=WORKER, wait=waiting(NOW, attempt=3)) == at[0]
+    assert told(2, State.RATE_LIMITED, resume_at=at[3]) == at[2]
+    assert told(3, State.RUNNING, worker=WORKER) == at[3]
 
 
 def test_what_a_child_says_itself_is_newer() -> None:

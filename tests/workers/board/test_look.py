@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bus import State
-from workers.board import LOOKS, NEEDS_YOU, PARKED, clock, day_and_clock, duration, look_of
+from workers.board import LATER, LOOKS, NEEDS_YOU, PARKED, clock, day_and_clock, duration, look_of
 
 
 def test_every_state_has_a_look_of_its_own() -> None:
     """No two states share word and sign, so nobody depends on the colour."""
     assert set(LOOKS) == set(State)
-    looks = [*LOOKS.values(), PARKED]
+    looks = [*LOOKS.values(), PARKED, LATER]
     assert len({look.word for look in looks}) == len(looks)
     assert len({look.sign for look in looks}) == len(looks)
     assert len({look.ascii_sign for look in looks}) == len(looks)
@@ -24,7 +24,8 @@ def test_every_state_has_a_look_of_its_own() -> None:
 
 
 def test_parked_is_told_apart_from_waiting() -> None:
-    """Parked has a word of its own; one that needs a person is the most urgent of all."""
+    """For a limit and for an outage, each with a word of its own; one that needs a person is the most urgent of all."""
+    assert look_of(State.RETRYING, parked=True) is LATER
     assert look_of(State.RATE_LIMITED) is LOOKS[State.RATE_LIMITED]
     assert look_of(State.RATE_LIMITED, parked=True) is PARKED
     assert look_of(State.RATE_LIMITED, parked=True, needs_you=True) is NEEDS_YOU

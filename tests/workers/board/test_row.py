@@ -8,8 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bus import (
+    LlmAttempt,
+    LlmAttemptData,
     LlmFailed,
     LlmFailedData,
+    LlmParked,
+    LlmParkedData,
     LlmRateLimited,
     LlmRateLimitedData,
     LlmRecovered,
@@ -33,7 +37,7 @@ from bus import (
     WorkerReleasedData,
 )
 from tests.workers.cli.stage import WORKER, waiting
-from workers.board import Row
+from workers.board import LATER, PARKED, Look, Row, clock
 from workers.cli.table import state_text
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -47,7 +51,7 @@ def moved(to: State, **data: object) -> SessionState:
 def retry(*, llm: str = "agent", reason: Reason = Reason.RATE_LIMIT, attempt: int = 2) -> LlmRetry:
     """Return a retry that is told before its wait."""
     wait = waiting(NOW, reason=reason, attempt=attempt).model_dump() | {"llm": llm}
-    return LlmRetry(subject="demo", data=LlmRetryData(**wait))
+    return LlmRetry(subject="demo", source="worker/w1", time=NOW, data=LlmRetryData(**wait))
 
 
 def after(*notices: Notice, row: Row | None = None) -> Row:
@@ -106,9 +110,107 @@ def test_recovering_clears_the_wait() -> None:
     assert row.model == "openai/y"
 
 
+def attempt(number: int = 3, *, llm: str = "agent", seconds: float = 8) -> LlmAttempt:
+    """Return the next attempt after a wait, told when it goes out."""
+    data = LlmAttemptData(llm=llm, model="openai/x", reason=Reason.RATE_LIMIT, attempt=number, max_attempts=6)
+    return LlmAttempt(subject="demo", source="worker/w1", time=NOW + timedelta(seconds=seconds), data=data)
+
+
+def test_the_next_attempt_is_shown_from_the_moment_it_goes_out() -> None:
+    """It runs, nothing counts down, and what failed before is still told; the next failure waits again."""
+    row = after(claimed, moved(State.RUNNING, worker=WORKER), retry(), attempt())
+    assert (row.state, row.attempt, row.progress) == (State.RUNNING, "3 of 6", "attempt 3 of 6 under way")
+    assert (row.countdown(NOW), row.since, row.reason) == ("", NOW + timedelta(seconds=8), None)
+    assert row.story() == "after rate limit · slow down"
+    assert row.line() == "demo  running  attempt 3 of 6 under way  after rate limit · slow down  openai/x  on w1"
+    again = after(retry(attempt=3), row=row)
+    assert (again.state, again.progress) == (State.RATE_LIMITED, "attempt 3 of 6 failed")
+    recovered = LlmRecovered(subject="demo", time=NOW, data=LlmRecoveredData(model="openai/x", attempt=3))
+    assert (after(recovered, row=row).progress, after(recovered, row=row).message) == ("", "")
+
+
+def test_who_attaches_later_sees_the_attempt_under_way() -> None:
+    """The record keeps it; the row is the one that the notices made."""
+    live = after(claimed, moved(State.RUNNING, worker=WORKER, model="openai/x"), retry(), attempt())
+    record = Record(
+        "demo",
+        State.RUNNING,
+        "e",
+        status=4,
+        why="openai/x: attempt 3 of 6 under way",
+        since=NOW + timedelta(seconds=8),
+        worker=WORKER,
+        picture=Picture(model="openai/x", waits=dict(live.waits)),
+    )
+    assert Row.of(record, NOW) == live
+    assert record.as_notice(NOW) is not None
+    assert Row("demo").apply(record.as_notice(NOW) or claimed) == live
+
+
+def test_another_path_that_waits_says_more_than_an_attempt() -> None:
+    """While one waits the session does; when both are asked again it runs."""
+    both = after(claimed, moved(State.RUNNING, worker=WORKER), retry(llm="title"), retry(), attempt(llm="title", seconds=1))
+    assert (both.state, both.progress, both.countdown(NOW)) == (State.RATE_LIMITED, "attempt 2 of 6 failed", "8s")
+    assert after(attempt(), row=both).state is State.RUNNING
+
+
+def test_an_attempt_after_a_wait_that_was_not_seen_is_one_too() -> None:
+    """A worker that takes a session over goes on counting; of the wait there was only the other worker's word."""
+    row = after(claimed, moved(State.RUNNING, worker=WORKER), attempt(2))
+    assert (row.state, row.progress, row.model) == (State.RUNNING, "attempt 2 of 6 under way", "openai/x")
+
+
+def test_an_outage_that_is_waited_out_without_a_worker_is_told_as_such() -> None:
+    """Not as a limit: when it is tried again, what was answered, what helps, and nobody is needed."""
+    resume_at = NOW + timedelta(seconds=60)
+    wait = waiting(NOW, reason=Reason.SERVER_ERROR, attempt=6, action="Look at the status page.")
+    wait = wait.model_copy(update={"retry_at": None})
+    fields = {"model": "openai/x", "reason": "server_error", "attempt": 6, "max_attempts": 6, "resume_at": resume_at}
+    parked = LlmParked(subject="demo", data=LlmParkedData.model_validate(fields))
+    state = moved(State.RETRYING, reason="server_error", wait=wait, resume_at=resume_at)
+    row = after(claimed, moved(State.RUNNING, worker=WORKER), parked, released, state)
+    assert (row.parked, row.needs_you, row.countdown(NOW)) == (True, False, "1m 00s")
+    assert row.look is LATER
+    assert row.story() == "server error · slow down · Look at the status page."
+    assert "retrying later  attempt 6 of 6 failed  no worker, resumes at " in row.line()
+    record = Record(
+        "demo",
+        State.RETRYING,
+        "e",
+        status=9,
+        reason=Reason.SERVER_ERROR,
+        resume_at=resume_at,
+        picture=Picture(waits={"agent": wait}),
+        since=row.since,
+    )
+    assert Row.of(record, NOW) == replace(row, why="", usual="", model="openai/x")
+
+
+@pytest.mark.parametrize("end", [released, lost], ids=["handed back", "lost"])
+@pytest.mark.parametrize(
+    ("reason", "look"), [(Reason.RATE_LIMIT, PARKED), (Reason.TIMEOUT, LATER)], ids=["for a limit", "in an outage"]
+)
+def test_a_session_that_lost_its_worker_in_a_wait_goes_on_waiting(end: Notice, reason: Reason, look: Look) -> None:
+    """The attempt that failed, when the next one goes out, and that no worker holds it until then."""
+    wait = waiting(NOW, reason=reason, attempt=1)
+    assert wait.retry_at is not None
+    state = State.RATE_LIMITED if reason.is_rate_limit else State.RETRYING
+    told = moved(state, reason=reason, wait=wait, resume_at=wait.retry_at)
+    row = after(claimed, moved(State.RUNNING, worker=WORKER), retry(reason=reason, attempt=1), end, told)
+    assert (row.look, row.parked, row.needs_you, row.worker) == (look, True, False, "")
+    assert (row.progress, row.countdown(NOW)) == ("attempt 1 of 6 failed", "8s")
+    assert f"attempt 1 of 6 failed, the next at {clock(wait.retry_at)}  no worker  " in row.line()
+
+
+def test_a_wait_that_is_told_without_a_claim_is_not_parked() -> None:
+    """Who tells it holds the session, also where the claim was missed."""
+    row = after(retry())
+    assert (row.worker, row.parked) == ("w1", False)
+
+
 def test_one_path_recovers_alone() -> None:
     """While another one waits, the session waits."""
-    recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(llm="condenser", attempt=3))
+    recovered = LlmRecovered(subject="demo", time=NOW, data=LlmRecoveredData(llm="condenser", attempt=3))
     row = after(moved(State.RUNNING, worker=WORKER), retry(), retry(llm="condenser", attempt=5), recovered)
     assert row.state is State.RATE_LIMITED
     assert row.attempt == "2 of 6"
@@ -150,6 +252,20 @@ def test_parked_counts_down_to_its_resumption() -> None:
     assert row.countdown(NOW) == "1m 30s"
     assert state_text(row).plain.endswith("parked")
     assert "resumes at" in row.line()
+    assert row.story() == "it goes on by itself; resume it to try at once"
+
+
+@pytest.mark.parametrize("resume_at", [NOW, None], ids=["with a time", "without one"])
+def test_what_is_parked_says_what_helps(resume_at: datetime | None) -> None:
+    """Whether or not it goes on by itself; where nobody said it, the row does."""
+    wait = waiting(NOW, action="Fewer workers help.").model_copy(update={"retry_at": None})
+    row = after(claimed, released, moved(State.RATE_LIMITED, reason="rate_limit", wait=wait, resume_at=resume_at))
+    assert "Fewer workers help." in row.story()
+    assert "Fewer workers help." in row.line()
+    unsaid = replace(row, action="")
+    assert "resume it" in unsaid.story()
+    held = after(claimed, moved(State.RATE_LIMITED, worker=WORKER, wait=waiting(NOW, action="Wait.")))
+    assert "Wait." not in held.story()
 
 
 def test_parked_without_a_time_needs_a_person() -> None:
@@ -251,6 +367,27 @@ def test_a_row_knows_since_when_and_by_whom() -> None:
     assert (row.since, row.by) == (NOW, "bob")
     running = SessionState(subject="demo", time=later, data=SessionStateData(to=State.RUNNING, version=4))
     assert (row.apply(running).since, row.apply(running).by) == (later, "")
+
+
+def test_who_attaches_later_counts_from_the_state_too() -> None:
+    """The picture of a record stands at the time of its state, also where notices between the two were missed."""
+    began, later = NOW - timedelta(hours=2), NOW + timedelta(seconds=9)
+    record = Record("demo", State.PAUSED, "e", status=4, since=began)
+    picture, anew = (replace(record, since=since).as_notice(NOW) for since in (began, later))
+    assert picture is not None
+    assert anew is not None
+    row = Row("demo").apply(picture)
+    assert (row.since, row.age(NOW)) == (began, "2h")
+    assert row.apply(anew).since == later
+
+
+def test_what_is_parked_is_so_from_its_release_on() -> None:
+    """Not from the beginning of the wait before it, which was called the same."""
+    later = NOW + timedelta(seconds=30)
+    waits = after(claimed, retry().model_copy(update={"time": NOW}))
+    parked = moved(State.RATE_LIMITED, resume_at=later).model_copy(update={"time": later})
+    assert waits.since == NOW
+    assert after(released.model_copy(update={"time": later}), parked, row=waits).since == later
 
 
 def test_a_row_of_a_record_has_its_time_and_all_its_waits() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,9 @@ from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
 from workers.cli.exits import UsageProblem
 from workers.cli.look import parse_states, print_sessions, tell_family, tell_status
+from workers.cli.view import SessionView
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> None:
@@ -53,12 +56,14 @@ async def test_a_sheet_says_what_waits_and_what_to_do(bus: Bus, capsys: pytest.C
 
 
 async def test_a_sheet_counts_down(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
-    """To the resumption of what is parked."""
-    await park(bus, "demo", resume_in_s=90)
+    """To the resumption of what is parked, and says what helps until then."""
+    await park(bus, "demo", resume_in_s=90, action="Fewer workers help.")
     record = await bus.status("demo")
     assert record.resume_at is not None
     tell_status(record, record.resume_at - timedelta(seconds=65), as_json=False)
-    assert "in 1m 05s (at " in capsys.readouterr().out
+    sheet = capsys.readouterr().out
+    assert "in 1m 05s (at " in sheet
+    assert "helps     Fewer workers help." in sheet
 
 
 async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +80,47 @@ async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: p
     sheet = capsys.readouterr().out
     assert "2 of 6 failed, the next in 8s" in sheet
     assert "w1 (process 7 on here)" in sheet
+
+
+async def test_a_sheet_tells_the_attempt_under_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """Which one, for how long, and what the one before met."""
+    asked = waiting(NOW).model_copy(update={"asked_at": NOW})
+    record = Record(
+        "demo",
+        State.RUNNING,
+        "e",
+        status=1,
+        why="openai/x: attempt 3 of 6 under way",
+        worker=WORKER,
+        picture=Picture(waits={"agent": asked}),
+    )
+    tell_status(record, NOW + timedelta(seconds=5), as_json=False)
+    sheet = capsys.readouterr().out
+    assert "attempt   3 of 6 under way for 5s" in sheet
+    assert "provider  slow down" in sheet
+    assert "reason" not in sheet
+    told = json.loads(SessionView.of(record).line())
+    assert (told["attempt"], told["asked_at"], told["reason"]) == (2, "2026-11-22T12:00:00Z", None)
+
+
+async def test_a_sheet_tells_an_outage(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was answered, when it is tried again, that no worker waits for that, and what helps."""
+    wait = waiting(NOW, reason=Reason.CONNECTION, attempt=6, action="Check the network.").model_copy(update={"retry_at": None})
+    record = Record(
+        "demo",
+        State.RETRYING,
+        "e",
+        status=1,
+        reason=Reason.CONNECTION,
+        resume_at=NOW + timedelta(seconds=60),
+        picture=Picture(waits={"agent": wait}),
+    )
+    tell_status(record, NOW, as_json=False)
+    sheet = capsys.readouterr().out
+    assert sheet.startswith("demo  ↺ retrying later")
+    for line in ("reason    connection", "attempt   6 of 6", "resumes   in 1m 00s (at ", "helps     Check the network."):
+        assert line in sheet
+    assert "on the next worker" in sheet
 
 
 async def test_a_sheet_lists_the_children_with_their_waits(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,7 @@ async def test_the_settings_reach_worker_and_controller(
         return 0
 
     monkeypatch.setattr(serve, "until_told", at_once)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     flags = ("--log-json", "--log-level", "info")
     worker = await tidings("worker", "--model", "openai/x", "--concurrency", "3", "--name", "w9", *flags)
     controller = await tidings("controller", "--name", "c9", *flags)

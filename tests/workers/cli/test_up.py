@@ -70,7 +70,10 @@ async def test_one_command_is_a_whole_system(spawn_tidings: SpawnTidings, provid
     async with Bus.connect((await said_by(second, 7))["redis"]) as bus:
         assert [event.type for event in await bus.history("demo")] == ["user.message", "agent.message"]
     second.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(second.wait(), PATIENCE_S) == 0
+    _, said = await asyncio.wait_for(second.communicate(), PATIENCE_S)
+    assert second.returncode == 0
+    # It was started without the key, and went on all the same.
+    assert "llm.key_missing model=openai/x variables=OPENAI_API_KEY" in said.decode()
 
 
 async def test_without_a_model_it_says_what_to_give(tidings: Tidings) -> None:

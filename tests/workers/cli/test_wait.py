@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 
 import pytest
 
@@ -56,6 +57,7 @@ def test_being_there_is_reached(state: State) -> None:
         (record(State.ERROR, why="bad key"), 3),
         (record(State.PAUSED, paused_by="ann"), 3),
         (record(State.RATE_LIMITED, reason=Reason.QUOTA_EXHAUSTED, why="parked"), 3),
+        (record(State.RETRYING, reason=Reason.SERVER_ERROR, resume_at=datetime(2026, 11, 22, tzinfo=UTC)), None),
     ],
     ids=lambda value: str(value.state) if isinstance(value, Record) else str(value),
 )
@@ -113,6 +115,15 @@ async def test_time_that_is_up_is_4(bus: Bus) -> None:
     verdict = await Waiting(bus, "demo", ENDS).run(0.2)
     assert verdict.code == 4
     assert "demo is still running" in verdict.text
+
+
+async def test_what_is_still_parked_says_when_it_goes_on_and_what_helps(bus: Bus) -> None:
+    """Whoever has waited long enough knows what to do."""
+    await park(bus, "demo", resume_in_s=60, action="Fewer workers help.")
+    verdict = await Waiting(bus, "demo", ENDS).run(0)
+    assert verdict.code == 4
+    assert "demo is still parked, and goes on at " in verdict.text
+    assert verdict.text.endswith(": Fewer workers help.")
 
 
 async def test_no_time_at_all_is_one_look(bus: Bus) -> None:

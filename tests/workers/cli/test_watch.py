@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bus import Bus, LlmRecovered, LlmRecoveredData, Release, State, Trigger
+from bus import Bus, LlmAttempt, LlmAttemptData, LlmRecovered, LlmRecoveredData, Reason, Release, State, Trigger
 from bus.messages import as_stored
 from tests.conftest import MakeServer
 from tests.processes import end as end_process
@@ -26,6 +26,8 @@ from tests.workers.cli.stage import bring, hold, park, retry
 from workers.cli import watch as module
 from workers.cli.tasks import end
 from workers.cli.watch import show
+
+ASKED = LlmAttemptData(model="openai/x", reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6)
 
 
 class Stdout(io.StringIO):
@@ -75,7 +77,7 @@ async def test_json_begins_with_the_picture_and_goes_on_with_the_wire(bus: Bus, 
 
 
 async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each retry is one; a heartbeat, a repeated state or a countdown is none."""
+    """Each retry is one, and each further attempt; a heartbeat, a repeated state or a countdown is none."""
     stdout = take_stdout(monkeypatch)
     claim = await hold(bus, "demo")
     async with watching(bus, "status.*"):
@@ -83,6 +85,7 @@ async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch:
         await retry(bus, claim, 1)
         await eventually(lambda: len(stdout.lines) == 2)
         await bus.renew(claim, (await bus.status("demo")).picture)
+        await bus.publish(LlmAttempt(subject="demo", source="worker/w1", data=ASKED))
         await retry(bus, claim, 2)
         await bus.publish(LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3)))
         await bus.release(claim, Release(Trigger.FINISH, read=0, why="done"))
@@ -91,10 +94,11 @@ async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch:
     assert told[0].startswith("demo  running")
     assert told[1].startswith("demo  rate limited  attempt 1 of 6 failed, the next at ")
     assert "rate limit · slow down  openai/x  on w1" in told[1]
-    assert told[2].startswith("demo  rate limited  attempt 2 of 6 failed")
-    assert told[3].startswith("demo  running")
-    assert told[4].startswith("demo  finished  done")
-    assert len(told) == 5
+    assert told[2].startswith("demo  running  attempt 2 of 6 under way  after rate limit · slow down")
+    assert told[3].startswith("demo  rate limited  attempt 2 of 6 failed")
+    assert told[4].startswith("demo  running")
+    assert told[5].startswith("demo  finished  done")
+    assert len(told) == 6
 
 
 async def test_one_session_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from bus import Attendant, Bus, State
 from tests.conftest import MakeServer
 from tests.waiting import eventually
-from tests.workers.cli.stage import bring
+from tests.workers.cli.stage import bring, park
 from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller, options
 from workers.controller import Controller
 from workers.gateway import Gateway
@@ -87,6 +87,7 @@ async def test_numbers(bus: Bus) -> None:
     """Sessions by state, viewers, frames, commands and processes, under fixed names."""
     await bring(bus, "a", State.AWAITING_INPUT)
     await bring(bus, "b", State.ERROR)
+    await park(bus, "c", resume_in_s=60)
     async with gateway_and_caller(bus, command_timeout_s=0.05) as (_, caller), caller.follow("/api/stream") as stream:
         await stream.until("ready")
         await caller.post("/api/sessions/a/commands", {"type": "session.pause"})
@@ -99,6 +100,9 @@ async def test_numbers(bus: Bus) -> None:
                 'tidings_sessions{state="awaiting_input"} 1.0',
                 'tidings_sessions{state="error"} 1.0',
                 'tidings_sessions{state="running"} 0.0',
+                'tidings_sessions{state="rate_limited"} 1.0',
+                'tidings_sessions_parked{state="rate_limited"} 1.0',
+                'tidings_sessions_parked{state="retrying"} 0.0',
                 'tidings_gateway_commands_total{result="expired",type="session.pause"} 1.0',
                 'tidings_processes{role="gateway"} 1.0',
                 "tidings_llm_retries_total 0.0",

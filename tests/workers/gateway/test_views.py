@@ -71,7 +71,9 @@ def test_a_wait_says_all_that_a_countdown_needs() -> None:
         "attempt": 2,
         "max_attempts": 6,
         "wait_s": 8.0,
+        "waited_s": 0.0,
         "retry_at": "2026-11-23T01:02:03Z",
+        "asked_at": None,
         "message": "slow",
         "action": "",
     }

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, NOW, PROMPT, TOOL_PROMPT, TOOLS, Scene
 from workers.llm import Completion, Llm, LlmError, LlmFailed, LlmParked, LlmRateLimited, Nudge, Told, close_litellm, library
 from workers.provider import Fault, Provider
-from workers.retry import RetryPlan
+from workers.retry import RetryPlan, advice
 
 pytestmark = LITELLM_WARNS
 
@@ -151,16 +151,18 @@ async def test_a_long_retry_after_is_not_waited_for(scene: Scene) -> None:
     assert (scene.requests, scene.told, scene.slept) == (1, [], [])
 
 
-@pytest.mark.parametrize("fault", ["quotax*", "429x*:retry-after=172800"])
-async def test_an_exhausted_quota_is_asked_once(scene: Scene, fault: str) -> None:
-    """No time is set, a person must act; days of Retry-After are an exhausted quota too."""
+@pytest.mark.parametrize(
+    ("fault", "resume_in_s", "advised"),
+    [("quotax*", None, advice.BY_REASON[Reason.QUOTA_EXHAUSTED]), ("429x*:retry-after=172800", 172_800.0, advice.QUOTA_ENDS)],
+)
+async def test_an_exhausted_quota_is_asked_once(scene: Scene, fault: str, resume_in_s: float | None, advised: str) -> None:
+    """Without an end no time is set, a person must act; days of Retry-After are an exhausted quota that ends by itself."""
     scene.script(fault)
     with pytest.raises(LlmRateLimited) as caught:
-        await scene.llm().complete(PROMPT)
+        await scene.llm(rng=lambda: 0.0).complete(PROMPT)
     error = caught.value
-    assert (error.resume_in_s, error.schedule, error.failure.retryable) == (None, False, False)
-    assert error.failure.reason is Reason.QUOTA_EXHAUSTED
-    assert "plan" in error.failure.action
+    assert (error.resume_in_s, error.schedule, error.failure.retryable) == (resume_in_s, False, False)
+    assert (error.failure.reason, error.failure.action) == (Reason.QUOTA_EXHAUSTED, advised)
     assert (scene.requests, scene.told) == (1, [])
 
 

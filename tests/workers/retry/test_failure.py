@@ -118,7 +118,8 @@ def test_table_covers_the_providers() -> None:
         (400, Reason.BAD_REQUEST),
         (401, Reason.AUTH),
         (402, Reason.QUOTA_EXHAUSTED),
-        (403, Reason.AUTH),
+        (403, Reason.UNKNOWN),
+        (407, Reason.UNKNOWN),
         (404, Reason.BAD_REQUEST),
         (405, Reason.BAD_REQUEST),
         (408, Reason.TIMEOUT),
@@ -204,6 +205,23 @@ def test_body_that_is_no_json_is_judged_by_its_status() -> None:
     assert (failure.reason, failure.message) == (Reason.BAD_REQUEST, "HTTP 400 without a message")
     details = [1, {"violations": [1, {"quotaId": "RequestsPerDay"}]}]
     assert classify_response(429, None, {"details": details}, now=NOW).reason is Reason.QUOTA_EXHAUSTED
+
+
+def test_an_unknown_failure_says_status_and_first_line() -> None:
+    """People read the provider's own words, since nothing here understands them."""
+    failure = classify_response(418, None, "\n \nI'm a teapot\nsecond line", now=NOW)
+    assert (failure.reason, failure.retryable, failure.status) == (Reason.UNKNOWN, False, 418)
+    assert (failure.message, failure.action) == ("HTTP 418: I'm a teapot", advice.NOT_UNDERSTOOD)
+    assert classify_response(403, None, "", now=NOW).message == "HTTP 403 without a message"
+
+
+def test_a_used_up_quota_says_when_it_is_back() -> None:
+    """Then it goes on by itself; else a person must act."""
+    body = {"error": {"code": "insufficient_quota", "message": "no", "resets_in_seconds": 529_498}}
+    known = classify_response(429, None, body, now=NOW)
+    assert (known.reason, known.retry_after_s, known.action) == (Reason.QUOTA_EXHAUSTED, 529_498.0, advice.QUOTA_ENDS)
+    unknown = classify_response(429, {"Retry-After": "60"}, openai("no", "insufficient_quota"), now=NOW)
+    assert (unknown.retry_after_s, unknown.action) == (None, advice.BY_REASON[Reason.QUOTA_EXHAUSTED])
 
 
 def test_error_type_in_a_header_counts() -> None:
@@ -527,6 +545,24 @@ def test_any_answer_gives_a_failure(status: int, headers: dict[str, str], body: 
     assert len(failure.message) <= MESSAGE_LIMIT
     assert "\n" not in failure.message
     assert failure.retry_after_s is None or 0 <= failure.retry_after_s < float("inf")
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**5000, float("nan"), float("inf"), -1e308, True], ids=range(7))
+def test_a_number_beyond_all_bounds_is_no_more_than_unread(number: float) -> None:
+    """Neither a float nor a text can be made of the largest; none of them is a wait."""
+    keys = ("code", "status", "retry_after", "resets_at", "remaining", "wait", "quota_limit_value", "retryDelay", "status_code")
+    fields = dict.fromkeys(keys, number)
+    detail = {**fields, "metadata": {**fields, "quota_limit": number}, "violations": [{**fields, "quotaId": number}]}
+    metadata = {**fields, "retry_after_seconds": number, "headers": fields}
+    for body in (
+        fields,
+        {"error": fields},
+        {"error": {"metadata": metadata}},
+        {"error": {"details": [detail]}},
+        {"headers": fields},
+    ):
+        for status in (200, 400, 429):
+            assert classify_response(status, None, body, now=NOW).retry_after_s in (None, 0.0)
 
 
 @given(status=st.integers(), body=JSON, text=st.text())

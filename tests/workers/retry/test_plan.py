@@ -100,15 +100,16 @@ def test_what_will_not_pass_is_asked_once(reason: Reason) -> None:
 
 
 def test_exhausted_quota_is_asked_once() -> None:
-    """It parks without a time: a person must act, whatever the provider says about seconds."""
+    """It parks until it is back if that is known, else without a time: then a person must act."""
     assert decide(failed(Reason.QUOTA_EXHAUSTED)) == Park(Reason.QUOTA_EXHAUSTED, None)
-    assert decide(failed(Reason.QUOTA_EXHAUSTED, 37.0)) == Park(Reason.QUOTA_EXHAUSTED, None)
+    assert decide(failed(Reason.QUOTA_EXHAUSTED, 529_498.0), rng=0.5) == Park(Reason.QUOTA_EXHAUSTED, 529_498.5)
+    assert decide(failed(Reason.QUOTA_EXHAUSTED, 1.0), rng=0.5) == Park(Reason.QUOTA_EXHAUSTED, 60.5)
 
 
 def test_retry_after_over_a_day_is_an_exhausted_quota() -> None:
-    """Nobody means a rate per minute who asks for more than a day."""
+    """A limit that asks for more than a day is none by the minute; its end is known all the same, and waited for."""
     assert decide(failed(Reason.RATE_LIMIT, 86_400.0), rng=0.0) == Park(Reason.RATE_LIMIT, 86_400.0)
-    assert decide(failed(Reason.RATE_LIMIT, 86_401.0)) == Park(Reason.QUOTA_EXHAUSTED, None)
+    assert decide(failed(Reason.RATE_LIMIT, 86_401.0), rng=0.0) == Park(Reason.QUOTA_EXHAUSTED, 86_401.0)
 
 
 def test_single_attempt_never_waits() -> None:

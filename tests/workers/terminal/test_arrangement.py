@@ -25,7 +25,7 @@ def sessions(placed: list[Placed]) -> list[str]:
 
 def test_what_needs_a_person_comes_first_and_the_rest_stays_where_it_was() -> None:
     """A row that only waits, or works, does not move."""
-    athens, berlin = Row("athens", state=State.RUNNING), Row("berlin", state=State.RETRYING)
+    athens, berlin = Row("athens", state=State.RUNNING), Row("berlin", state=State.RETRYING, worker="w1")
     assert sessions(arrange([athens, berlin, QUOTA])) == ["zurich", "athens", "berlin"]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bus import Bus, Reason, State
+from bus import Bus, Reason, State, Wait
 from tests.waiting import eventually
 from tests.workers.cli.stage import waiting
 from workers.board import Row
@@ -20,6 +20,18 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUNNING = Row("demo", state=State.RUNNING, why="taken up by a worker", model="openai/x", worker="w1")
 LIMITED = replace(RUNNING, state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, message="slow down", waits={"agent": waiting(NOW)})
 PARKED = Row("demo", state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, resume_at=NOW + timedelta(minutes=5))
+
+ASKED = replace(LIMITED, state=State.RUNNING, reason=None, waits={"agent": waiting(NOW).model_copy(update={"asked_at": NOW})})
+OUTAGE = replace(
+    PARKED,
+    state=State.RETRYING,
+    reason=Reason.SERVER_ERROR,
+    waits={"agent": Wait(reason=Reason.SERVER_ERROR, attempt=6, max_attempts=6)},
+    message="bad gateway",
+    action="Look at the status page.",
+    model="openai/x",
+)
+HANDED_BACK = replace(LIMITED, worker="", waits={"agent": waiting(NOW, attempt=1)}, resume_at=NOW + timedelta(seconds=8))
 
 
 async def test_the_connection_is_said_in_words(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +73,18 @@ def test_where_there_are_no_signs_letters_do() -> None:
     [
         (RUNNING, "▸ running\ntaken up by a worker\nopenai/x   on w1"),
         (LIMITED, "◔ rate limited   attempt 2 of 6 failed   next try in 8s\nrate limit · slow down\nopenai/x   on w1"),
-        (PARKED, "◑ parked   goes on in 5m 00s\nrate limit\n"),
+        (PARKED, "◑ parked   goes on in 5m 00s   no worker\nrate limit · it goes on by itself; resume it to try at once\n"),
+        (ASKED, "▸ running   attempt 3 of 6 under way\nafter rate limit · slow down\nopenai/x   on w1"),
+        (
+            OUTAGE,
+            "↺ retrying later   attempt 6 of 6 failed   goes on in 5m 00s   no worker\n"
+            "server error · bad gateway · Look at the status page.\nopenai/x",
+        ),
+        (
+            HANDED_BACK,
+            "◑ parked   attempt 1 of 6 failed   next try in 8s   no worker\n"
+            "rate limit · slow down · it goes on by itself; resume it to try at once\nopenai/x",
+        ),
         (None, "nothing is known of demo so far\n\n"),
     ],
 )

@@ -30,8 +30,10 @@ def _told(*records: Record, **more: Any) -> str:
     [
         *((_record(state=state), True) for state in (State.AWAITING_INPUT, State.PAUSED, State.ERROR)),
         *((_record(state=state), True) for state in (State.STOPPED, State.FINISHED)),
-        *((_record(state=state), False) for state in (None, State.QUEUED, State.RUNNING, State.RETRYING)),
+        *((_record(state=state), False) for state in (None, State.QUEUED, State.RUNNING)),
         (_record(state=State.RATE_LIMITED), True),
+        (_record(state=State.RETRYING, resume_at=NOW), False),
+        (_record(state=State.RETRYING, worker=WorkerRef(name="w1")), False),
         (_record(state=State.RATE_LIMITED, resume_at=NOW), False),
         (_record(state=State.RATE_LIMITED, worker=WorkerRef(name="w1")), False),
         (_record(state=State.AWAITING_INPUT, commands=2, handled=1), False),
@@ -81,6 +83,13 @@ def test_what_waits_for_a_person_says_so() -> None:
     assert "    held by w, 2 commands not handled yet" in _told(_record(worker=WorkerRef(name="w"), commands=3, handled=1))
     assert "parked; goes on when the clock has moved 5.000 s" not in _told(_record(state=State.RATE_LIMITED))
     assert "    waits; goes on when the clock has moved 5.000 s" in _told(_record(state=State.RATE_LIMITED), left={"s": 5.0})
+
+
+def test_an_attempt_under_way_is_said() -> None:
+    """It does not go on with the clock: the provider answers, or does not."""
+    asked = Picture(waits={"agent": WAIT.model_copy(update={"asked_at": NOW})})
+    text = _told(_record(picture=asked, worker=WorkerRef(name="w1")))
+    assert "    attempt 2 of 6 failed: rate_limit: slow down; the next is under way\n" in text
 
 
 def test_the_provider_tells_what_it_received_and_what_it_still_has() -> None:

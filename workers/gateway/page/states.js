@@ -1,7 +1,7 @@
 // One look tells the state: a word, an icon, a colour (the class `is-…`; see style.css), and what it says in a sentence.
 
-import { secondsUntil } from "./clock.js";
-import { capital, clockTime, duration, oneLine, words } from "./wording.js";
+import { now, secondsUntil } from "./clock.js";
+import { age, capital, clockTime, duration, oneLine, words } from "./wording.js";
 
 export const STATES = [
   "error", "rate_limited", "retrying", "running", "queued", "awaiting_input", "paused", "finished", "stopped",
@@ -27,40 +27,58 @@ export function wordOf(row) {
 /** Return the instant at which something happens by itself, or null. */
 export function nextAt(row) {
   if (FINAL.has(row.state)) return null;
-  return row.parked ? row.resume_at : (row.wait?.retry_at ?? null);
+  if (row.parked) return row.resume_at;
+  return underWay(row.wait) ? null : (row.wait?.retry_at ?? null);
 }
 
-/** Write the time until the next try; once it is over, that it is being tried. */
+/** Return whether the next attempt of a call is under way, and not waited for. */
+export function underWay(wait) {
+  return Boolean(wait?.asked_at);
+}
+
+/** Write the time until the next try. */
 export function countdown(stamp) {
   const left = secondsUntil(stamp);
   return left > 0 ? duration(left) : "now";
 }
 
-/** Write the attempt of the wait under way: `3/6`. */
+/** Return the number of the attempt that is under way, else of the one that failed last. */
+const number = (wait) => wait.attempt + (underWay(wait) ? 1 : 0);
+
+/** Write it for a row: `3/6`. */
 export function attemptOf(row) {
-  return row.wait ? `${row.wait.attempt}/${row.wait.max_attempts}` : "";
+  return row.wait ? `${number(row.wait)}/${row.wait.max_attempts}` : "";
+}
+
+/** Say what a person can do about a session that needs one or is parked. */
+export function whatHelps(row) {
+  return oneLine(row.action) || (row.needs_you ? "resume it, or say something" : "it goes on by itself; resume it to try at once");
 }
 
 /** Say in one line why a row is in its state. */
 export function storyOf(row) {
   const parts = [];
-  if (row.needs_you) parts.push(oneLine(row.action) || "resume it, or say something");
+  if (row.needs_you) parts.push(whatHelps(row));
+  if (underWay(row.wait)) return [`after ${words(row.wait.reason)}`, oneLine(row.message)].filter(Boolean).join(" · ");
   const reason = row.reason_word || words(row.reason);
   if (reason && reason !== "rate limit") parts.push(reason);
   parts.push(oneLine(reason ? row.message || row.why : row.why));
+  if (row.parked && !row.needs_you) parts.push(whatHelps(row));
   return parts.filter(Boolean).join(" · ");
 }
 
 /** Say what a wait of one LLM path is about, without the time that is left. */
 export function waitStory(wait) {
   const model = oneLine(wait.model) || "the model";
+  if (underWay(wait)) return `Asking ${model} again (after ${words(wait.reason)}): attempt ${number(wait)} of ${wait.max_attempts} under way`;
   const limited = wait.reason === "rate_limit" || wait.reason === "quota_exhausted";
   const what = limited ? `Rate limited by ${model}` : `Retrying ${model} (${words(wait.reason)})`;
   return `${what}: attempt ${wait.attempt} of ${wait.max_attempts}`;
 }
 
-/** Say when a wait is over. */
+/** Say when a wait is over, or for how long the attempt has been under way. */
 export function waitEnd(wait) {
+  if (underWay(wait)) return `for ${age((now() - Date.parse(wait.asked_at)) / 1000)}`;
   if (!wait.retry_at) return "";
   return secondsUntil(wait.retry_at) > 0 ? `next try in ${countdown(wait.retry_at)}` : "trying now";
 }
@@ -85,10 +103,11 @@ function withWhy(word, row) {
 
 function parkedStory(row) {
   const model = oneLine(row.model);
-  const what = `Parked: ${row.reason_word || "rate limit"}${model ? ` at ${model}` : ""}`;
+  const failed = row.wait?.retry_at ? `, attempt ${row.wait.attempt} of ${row.wait.max_attempts} failed` : "";
+  const what = `${capital(wordOf(row))}: ${row.reason_word || words(row.reason) || "rate limit"}${model ? ` at ${model}` : ""}${failed}`;
   if (!row.resume_at) return `${what}. Nothing happens until somebody resumes it`;
   const when = secondsUntil(row.resume_at) > 0 ? `goes on in ${countdown(row.resume_at)}, at ${clockTime(row.resume_at)}` : "goes on now";
-  return `${what}, ${when}`;
+  return `${what}, ${when}. No worker holds it until then`;
 }
 
 /** Say what a session that waits for no model is doing. */
@@ -99,7 +118,7 @@ export function idleStory(row) {
 
 /** Say what a person should know beyond that: what the provider said, what can be done. */
 export function advice(row) {
-  const action = row.needs_you || row.wait ? oneLine(row.action) : "";
+  const action = row.needs_you || row.parked ? whatHelps(row) : row.wait && !underWay(row.wait) ? oneLine(row.action) : "";
   const parts = row.needs_you ? [action, oneLine(row.message)] : [oneLine(row.message), action];
   return [...new Set(parts.filter(Boolean))].join(" ");
 }

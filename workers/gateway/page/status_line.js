@@ -3,7 +3,7 @@
 
 import { now, onBeat } from "./clock.js";
 import { el, icon, mark, redraw, show, write } from "./element.js";
-import { advice, iconOf, idleStory, lookOf, waitEnd, waitStory, wordOf } from "./states.js";
+import { advice, iconOf, idleStory, lookOf, underWay, waitEnd, waitStory, wordOf } from "./states.js";
 import { capital, oneLine } from "./wording.js";
 
 const RESTING = new Set(["running", "queued", "awaiting_input", "finished", "stopped", "paused"]);
@@ -26,10 +26,11 @@ function makeLine() {
 
 function drawPips(place, wait) {
   const most = wait && wait.max_attempts <= MOST_PIPS ? wait.max_attempts : 0;
-  const key = most ? `${wait.attempt}/${most}` : "";
+  const key = most ? `${wait.attempt}/${most}${underWay(wait) ? " under way" : ""}` : "";
   if (place.dataset.drawn === key) return;
   place.dataset.drawn = key;
-  place.replaceChildren(...Array.from({ length: most }, (_, index) => el("i", index < wait.attempt ? { class: "used" } : {})));
+  const kind = (index) => (index < wait?.attempt ? { class: "used" } : underWay(wait) && index === wait.attempt ? { class: "now" } : {});
+  place.replaceChildren(...Array.from({ length: most }, (_, index) => el("i", kind(index))));
 }
 
 /** Return what the lines say: [{key, row, wait, who, link}] in the order in which they are shown. */
@@ -87,7 +88,7 @@ export class StatusLine {
     redraw(parts.use.firstChild, iconOf(row));
     write(parts.who, oneLine(who));
     show(parts.who, Boolean(who));
-    write(parts.text, waiting ? waitStory(wait) + (wait.retry_at ? "," : "") : this.#idle(row));
+    write(parts.text, waiting ? waitStory(wait) + (wait.retry_at && !underWay(wait) ? "," : "") : this.#idle(row));
     drawPips(parts.pips, waiting ? wait : null);
     write(parts.end, waiting ? waitEnd(wait) : "");
   }
@@ -105,7 +106,7 @@ export class StatusLine {
     write(place, told);
     show(place, Boolean(told));
     const { wait } = this.row;
-    const left = wait?.retry_at && !this.row.parked ? (Date.parse(wait.retry_at) - now()) / 1000 : 0;
+    const left = wait?.retry_at && !underWay(wait) && !this.row.parked ? (Date.parse(wait.retry_at) - now()) / 1000 : 0;
     progress.style.width = wait?.wait_s ? `${Math.min(100, Math.max(0, (left / wait.wait_s) * 100))}%` : "0";
   }
 

@@ -13,6 +13,13 @@ const path = (data) => (data.llm && data.llm !== "agent" ? `${oneLine(data.llm)}
 const worker = (data) => oneLine(data.worker?.name ?? "a worker");
 const attempts = (data) => `attempt ${data.attempt} of ${data.max_attempts}`;
 
+const parked = (data, word) => ({
+  look: "parked",
+  text: `${path(data)}${word}: ${words(data.reason)}`,
+  note: data.resume_at ? `until ${clockTime(data.resume_at)}` : "until resumed",
+  more: oneLine(data.message),
+});
+
 const LINES = {
   "llm.retry": (data) => ({
     look: data.reason === "rate_limit" || data.reason === "quota_exhausted" ? "rate-limited" : "retrying",
@@ -21,13 +28,10 @@ const LINES = {
     wait_s: data.wait_s,
     more: oneLine(data.message),
   }),
+  "llm.attempt": (data) => ({ look: "running", text: `${path(data)}${attempts(data)} goes out` }),
   "llm.recovered": (data) => ({ look: "finished", text: `${path(data)}attempt ${data.attempt} succeeded` }),
-  "llm.rate_limited": (data) => ({
-    look: "parked",
-    text: `${path(data)}parked: ${words(data.reason)}`,
-    note: data.resume_at ? `until ${clockTime(data.resume_at)}` : "until resumed",
-    more: oneLine(data.message),
-  }),
+  "llm.rate_limited": (data) => parked(data, "parked"),
+  "llm.parked": (data) => parked(data, "retrying later"),
   "llm.failed": (data) => ({ look: "error", text: `${path(data)}failed: ${words(data.reason)}`, more: oneLine(data.message) }),
   "worker.claimed": (data) => ({ look: "running", text: `${worker(data)} took it` }),
   "worker.released": (data) => ({ look: "queued", text: `${worker(data)} let it go`, note: words(data.why) }),

@@ -84,8 +84,10 @@ ANTHROPIC = of(
             "invalid_request_error",
             "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
         ),
-        Reason.QUOTA_EXHAUSTED,
+        Reason.RATE_LIMIT,
         "GitHub anthropics/claude-code#2127",
+        headers=DATE,
+        retry_after_s=734_400.0,
         code="invalid_request_error",
     ),
     Documented(

@@ -14,6 +14,17 @@ CODES = "AWS docs, Bedrock: troubleshooting API error codes"
 BEDROCK = of(
     "Bedrock",
     Documented(
+        "a service quota",
+        "bedrock",
+        400,
+        bedrock("Your request exceeds the service quota for your account."),
+        Reason.QUOTA_EXHAUSTED,
+        "AWS docs, Bedrock runtime API: ServiceQuotaExceededException",
+        headers=aws_error("ServiceQuotaExceededException"),
+        code="ServiceQuotaExceededException",
+        read_on="2026-12-01",
+    ),
+    Documented(
         "tokens per minute",
         "bedrock",
         429,

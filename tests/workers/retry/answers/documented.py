@@ -33,6 +33,8 @@ class Documented:
     action: str = ""
     """What a person is told to do, where the answer tells more than its reason does."""
     provider: str = ""
+    read_on: str = "2026-11-23"
+    """When the source was read."""
 
 
 def of(provider: str, *answers: Documented) -> list[Documented]:

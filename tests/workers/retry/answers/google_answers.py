@@ -90,6 +90,31 @@ GEMINI = of(
         Reason.QUOTA_EXHAUSTED,
         "GitHub continuedev/continue#9570",
         code="RESOURCE_EXHAUSTED",
+        action=advice.NOTHING_ALLOWED,
+    ),
+    Documented(
+        "no quota at all in this region",
+        "gemini",
+        429,
+        google(
+            429,
+            "RESOURCE_EXHAUSTED",
+            "Quota exceeded for quota metric 'Generate Content API requests per minute' and limit 'GenerateContent request limit "
+            "per minute for a region' of service 'generativelanguage.googleapis.com'.",
+            {
+                **google_reason("RATE_LIMIT_EXCEEDED"),
+                "metadata": {
+                    "quota_location": "us-west4",
+                    "quota_limit_value": "0",
+                    "quota_limit": "GenerateContentRequestsPerMinutePerProjectPerRegion",
+                },
+            },
+        ),
+        Reason.QUOTA_EXHAUSTED,
+        "GitHub tech-shrimp/gemini-playground#10",
+        code="RESOURCE_EXHAUSTED",
+        action=advice.NOTHING_ALLOWED,
+        read_on="2026-12-01",
     ),
     Documented(
         "exhausted, wrapped in another error",

@@ -110,7 +110,10 @@ OPENROUTER = of(
         ),
         Reason.QUOTA_EXHAUSTED,
         ERRORS,
+        headers=DATE,
+        retry_after_s=734_400.0,
         code="openrouter_workspace_budget",
+        action=advice.QUOTA_ENDS,
     ),
     Documented(
         "guardrail",
