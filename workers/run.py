@@ -133,6 +133,10 @@ class Run:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if is_ctrl_c(error):
                 raise
+            root = root_of(error)
+            if isinstance(root, LlmError):
+                # Out of a task group of the agent's; where calls beside it have failed too, one of them says enough.
+                raise root from error
             raise _AgentFailed(error) from error
 
     async def _blame(self, error: BaseException) -> Release:

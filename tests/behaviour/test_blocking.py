@@ -100,6 +100,9 @@ async def test_a_step_that_blocks_for_longer_than_a_lease_runs_once_and_one_that
         async with asyncio.timeout(PATIENCE_S):
             assert await stuck.wait() == Exit.BLOCKED
         assert re.match(r"the event loop was blocked for 4 s in never_ends\(\) \(my_agent.py:\d+\)", record.why)
+        # Handed back, it waits until the instant that the provider has named, as with any worker that ends.
+        waits = await fleet.bus.status("waits")
+        assert (waits.state, waits.worker, waits.resume_at is not None) == (State.RATE_LIMITED, None, True)
         assert [len(fleet.of(name, WorkerLost)) for name in ("s", "waits", "t")] == [0, 0, 0]
         assert [len(fleet.of(name, WorkerClaimed)) for name in ("s", "t")] == [1, 1]
         assert workers.steps == ["blocks", "passes", "never_ends"]

@@ -283,6 +283,12 @@ async def _in_a_group(error: BaseException) -> Step:
     return Step()
 
 
+async def test_a_limit_that_comes_out_of_a_task_group_parks() -> None:
+    """As one that the agent has let pass by itself."""
+    release, history = await turn(Acting(lambda *_: _in_a_group(limited(resume_in_s=500.0))))
+    assert (release.trigger, release.reason, len(history)) == (Trigger.PARK, Reason.RATE_LIMIT, 1)
+
+
 async def test_an_error_of_the_agents_names_its_line() -> None:
     """In the history and in the reason; the innermost that is neither ours nor a library's, also in a task of the agent's."""
     line = raises(None).__code__.co_firstlineno + 1  # type: ignore[arg-type]
