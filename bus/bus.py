@@ -109,6 +109,17 @@ class Bus:
                 finally:
                     await bus._aclose()
 
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[Bus]:
+        """Open a bus of the same installation for the event loop of another thread, and close it on leaving.
+
+        Raises:
+            TidingsError: as ``connect`` does.
+        """
+        limit = self._link.payload_limit
+        async with type(self).connect(self.url, prefix=self._link.names.prefix, payload_limit=limit) as bus:
+            yield bus
+
     async def _keep_clock(self) -> None:
         # Not only cancelled: redis-py can swallow a cancellation that meets the end of its time-out.
         while not self._closing.is_set():
@@ -138,6 +149,11 @@ class Bus:
     def address(self) -> str:
         """Address without credentials, for people."""
         return self._link.connection.address
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether there is no server but in this process's memory (``memory://``)."""
+        return self._link.connection.memory
 
     @property
     def connected(self) -> bool:

@@ -257,11 +257,16 @@ class SessionHeld(TidingsError):
 
 
 class LeaseLost(TidingsError):
-    """The write carried an old fencing token: the session was paused, stopped, or given to another worker."""
+    """The write carried an old fencing token: the session was paused, stopped, or given to another worker.
 
-    def __init__(self, session: str) -> None:
-        super().__init__(f"session {session!r} is no longer held by this worker: discard the work and claim again")
-        self.session = session
+    Attributes:
+        why: what became of it, as part of a sentence; '' where that is not known.
+    """
+
+    def __init__(self, session: str, why: str = "") -> None:
+        told = f" ({why})" if why else ""
+        super().__init__(f"session {session!r} is no longer held by this worker{told}: discard the work and claim again")
+        self.session, self.why = session, why
 
 
 class StaleDecision(TidingsError):

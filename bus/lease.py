@@ -80,11 +80,13 @@ class Renewal:
         held: whether the session is still this worker's.
         nudge: how often it was resumed while held; more than before: end the wait now.
         state: state of a session that is no longer held; None where it is held or gone.
+        why: what became of a session that is no longer held, as part of a sentence; '' where that is not known.
     """
 
     held: bool
     nudge: int = 0
     state: State | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ from bus.states import WAITING, State, Trigger, next_state
 log = logging.getLogger("tidings.sessions")
 
 _RELEASES = frozenset({Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.PARK, Trigger.OUTAGE, Trigger.HAND_BACK})
+_LONGEST_WHY = 200
+"""Bytes of a word of a record that an error repeats."""
 _LOOK = 16
 """Queued sessions that one attempt to claim looks at; other workers take some of them at the same moment."""
 
@@ -86,6 +88,12 @@ def _state_of(value: bytes) -> State | None:
         return State(value.decode()) if value else None
     except ValueError:
         return None
+
+
+def _plain(value: bytes | None) -> str:
+    """Return text of a record, which others wrote, so that it can stand in a sentence."""
+    text = (value or b"")[:_LONGEST_WHY].decode(errors="replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _check_notices(session: str, notices: Sequence[Notice]) -> None:
@@ -265,7 +273,24 @@ class Sessions:
         if answer[0] == b"ok":
             # A count that cannot be read is no answer to Lua.
             return Renewal(held=True, nudge=int(answer[1] or 0) if len(answer) > 1 else 0)
-        return Renewal(held=False, state=_state_of(answer[1]))
+        return Renewal(held=False, state=_state_of(answer[1]), why=await self._what_became(claim))
+
+    async def _what_became(self, claim: Claim) -> str:
+        """Say what became of a session that is no longer held; '' where the server does not say."""
+        pipeline = self._link.pipeline(atomic=False)
+        pipeline.hmget(self._link.names.record(claim.session), ["epoch", "state", "by", "why", "worker"])
+        try:
+            epoch, state, by, why, worker = (_plain(value) for value in (await self._link.read(pipeline))[0])
+        except TidingsError:
+            return ""
+        if epoch != claim.epoch and state != State.DELETED:
+            return "it is gone" if not state else "it was made anew"
+        if worker:
+            # Somebody has it: a pause or a stop would have taken it from them.
+            return "its lease expired, and a worker has claimed it since"
+        if state in (State.PAUSED, State.STOPPED, State.DELETED):
+            return f"it is {state}" + (f" by {by}" if by else "")
+        return f"it is {state}" + (f": {why}" if why else "")
 
     async def append(
         self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
@@ -304,7 +329,7 @@ class Sessions:
         answer = await self._patiently(lambda: self._link.run("append", keys, args), events, patience_s)
         check_fit(session, answer)
         if answer[0] != b"ok":
-            raise LeaseLost(session)
+            raise LeaseLost(session, await self._what_became(claim))
         first = int(answer[1])
         return tuple(
             event.model_copy(update={"offset": first + index, "epoch": claim.epoch}) for index, event in enumerate(events)
@@ -377,7 +402,7 @@ class Sessions:
         answer = await self._link.run_again("release", keys, args)
         check_fit(session, answer)
         if answer[0] != b"ok":
-            raise LeaseLost(session)
+            raise LeaseLost(session, await self._what_became(claim))
         state = _state_of(answer[1]) if len(answer) > 2 else None
         if state is None:
             raise UnreadableRecord(session, "state: not a state")

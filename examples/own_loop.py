@@ -100,7 +100,7 @@ async def _work(bus: Bus, hold: Hold, llm: Llm, task: str) -> Release:
         while _drafts(history) < DRAFTS:
             completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT))
             # What was said after `read` is not answered by this: somebody may have spoken while the model was busy.
-            said = AgentMessageData(text=completion.text, model=completion.model, read=_end(history))
+            said = AgentMessageData(text=completion.text, model=completion.model, read=_end(history), cut=completion.cut)
             await _add(bus, claim, history, AgentMessage(subject=claim.session, data=said))
     except LlmError as error:
         # Parked, where waiting helps: a controller queues it again when its time has come. Else it is in error.

@@ -121,6 +121,7 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         prompt_tokens=_maybe(counts),
         completion_tokens=_maybe(counts),
         read=_maybe(counts),
+        cut=_maybe(texts),
     ),
     m.ToolCall: st.builds(m.ToolCallData, call_id=words, name=words, arguments=json_values, idempotent=st.booleans()),
     m.ToolResult: st.builds(

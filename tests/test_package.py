@@ -42,13 +42,13 @@ BUS_LAYERS = (
 )
 WORKERS_LAYERS = (
     ("redaction",),
-    ("retry", "provider", "log"),
+    ("retry", "provider", "log", "place"),
     ("errors",),
     ("llm",),
     ("board",),
     ("settings",),
-    ("prompt", "family"),
-    ("agent",),
+    ("prompt", "family", "watchdog"),
+    ("agent", "containment"),
     ("ending", "attendance", "doctor", "children", "refusals"),
     ("hold",),
     ("run", "controller"),

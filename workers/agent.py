@@ -13,8 +13,9 @@ An agent keeps nothing between steps: all it knows is the history, so any worker
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -34,8 +35,9 @@ from bus import (
     ToolResult,
     ToolResultData,
 )
-from bus.errors import cause_of
+from bus.messages.envelope import Data
 from workers.family import child_id
+from workers.place import described
 from workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
 if TYPE_CHECKING:
@@ -58,12 +60,16 @@ __all__ = [
     "load_agent",
     "open_calls",
     "open_children",
+    "take_step",
     "to_prompt",
     "unanswered",
 ]
 
 EventData = AgentMessageData | ToolCallData | ToolResultData | AgentErrorData | ChildStartData | HistoryCondensedData
 """What an agent may add to the history."""
+
+_SIGNATURE = "async def step(self, history, llm)"
+_YIELDS = "step() yields: it must return one Step; several steps are several calls, with Next.CONTINUE"
 
 _EVENTS: dict[type, type[Event]] = {
     AgentMessageData: AgentMessage,
@@ -162,6 +168,7 @@ def answer(completion: Completion, idempotent: frozenset[str] = frozenset()) -> 
         model=completion.model,
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,
+        cut=completion.cut,
     )
     calls = [
         ToolCallData(
@@ -201,31 +208,115 @@ def as_event(data: EventData, session: str, source: str, read: int | None = None
 
 
 class BadAgent(ValueError):
-    """The agent named on the command line cannot be used; the text says why."""
+    """An agent cannot be used as it is; the text says why, and what to write."""
 
 
 def load_agent(spec: str, settings: Settings) -> AgentFactory:
     """Find the class ``module:Class`` and return what makes an agent from it.
 
     A class with ``from_settings`` gets the settings, any other is called without arguments. Modules of the current folder are
-    found.
+    found. One agent of it, and one of each of its children, is made to see that they can be used.
 
     Raises:
-        BadAgent: there is no such module or class, or it has no ``step``.
+        BadAgent: there is no such module or class, none can be made of it, or its ``step`` cannot be one.
     """
     module_name, _, class_name = spec.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
-        raise BadAgent(f"agent {spec!r}: module {module_name!r} cannot be imported: {cause_of(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise BadAgent(f"agent {spec!r}: module {module_name!r} cannot be imported: {described(error)}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
-        raise BadAgent(f"agent {spec!r}: module {module_name!r} has no class {class_name!r}")
-    if not callable(getattr(found, "step", None)):
-        raise BadAgent(f"agent {spec!r}: {class_name} has no method step(history, llm); see workers.agent.Agent")
-    return factory_of(found, settings)
+        raise BadAgent(f"agent {spec!r}: module {module_name!r} has no class {class_name!r}{_instead(found)}")
+    try:
+        factory = factory_of(found, settings)
+        _check_made(factory, class_name)
+        children = children_of(factory)
+        for name in children:
+            _check_made(children[name], f"its child {name!r}")
+    except BadAgent as error:
+        raise BadAgent(f"agent {spec!r}: {error}") from error
+    return factory
+
+
+def _instead(found: object) -> str:
+    """Say what stands where a class should."""
+    if found is None:
+        return ""
+    what = "a function" if inspect.isroutine(found) else f"an object of the class {type(found).__name__!r}"
+    return f": it is {what}; name a class, each run of a session makes an agent of its own"
+
+
+def _check_made(make: Any, what: str) -> None:
+    """Make an agent, and see that it can take steps.
+
+    Raises:
+        BadAgent: it cannot.
+    """
+    if isinstance(make, type):
+        # Before it is made: the constructor may be what is wrong.
+        _check_step(make, what)
+    try:
+        agent = make()
+    except (Exception, SystemExit) as error:
+        how = "made without arguments" if not isinstance(make, _FromSettings) else "made by from_settings(settings)"
+        raise BadAgent(f"{what} cannot be {how}: {described(error)}") from error
+    if inspect.iscoroutine(agent):
+        agent.close()
+        raise BadAgent(f"{what} is made by an async function: write `def` in place of `async def`")
+    _check_step(agent, what)
+
+
+def _check_step(agent: object, what: str) -> None:
+    step = getattr(agent, "step", None)
+    if not callable(step):
+        raise BadAgent(f"{what} has no method step(history, llm); see workers.agent.Agent")
+    # A decorator may have made it async, or may only pass on what an async one gives.
+    forms = [getattr(form, "__func__", form) for form in (step, inspect.unwrap(step))]
+    if any(inspect.isasyncgenfunction(form) or inspect.isgeneratorfunction(form) for form in forms):
+        raise BadAgent(f"{what}: {_YIELDS}")
+    if all(inspect.isfunction(form) and not inspect.iscoroutinefunction(form) for form in forms):
+        raise BadAgent(f"{what}: step() is not async: write `{_SIGNATURE}`")
+    if isinstance(agent, type):
+        return
+    try:
+        inspect.signature(step).bind((), None)
+    except TypeError as error:
+        raise BadAgent(f"{what}: step() takes other arguments ({error}): write `{_SIGNATURE}`") from error
+    except ValueError:  # it does not say what it takes
+        return
+
+
+async def take_step(agent: Agent, history: Sequence[Event], llm: Llm) -> Step:
+    """Have an agent take one step.
+
+    Raises:
+        BadAgent: what it gave back is no step.
+        BaseException: as the agent raised it.
+    """
+    made: object = agent.step(history, llm)
+    if isinstance(made, AsyncGenerator | Generator):
+        raise BadAgent(_YIELDS)
+    if not inspect.isawaitable(made):
+        raise BadAgent(f"step() is not async: write `{_SIGNATURE}`")
+    step = await made
+    if isinstance(step, Step):
+        if isinstance(step.events, Iterable) and not isinstance(step.events, str | bytes | Data):
+            return step
+        raise BadAgent(f"step() returned a Step whose events are {_kind(step.events)}: give it a list")
+    if inspect.iscoroutine(step):
+        step.close()
+        raise BadAgent("step() returned a coroutine: write `return await ...`")
+    raise BadAgent(f"step() returned {_kind(step)}: return a Step, e.g. `return Step(answer(completion))`")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +343,14 @@ def factory_of(kind: Any, settings: Settings) -> AgentFactory:
 
 
 def children_of(factory: object) -> Mapping[str, Any]:
-    """Return what makes the agents of children, by name; none where it has no ``children``."""
+    """Return what makes the agents of children, by name; none where it has no ``children``.
+
+    Raises:
+        BadAgent: they are no mapping.
+    """
     children: Mapping[str, Any] | None = getattr(factory, "children", None)
+    if not isinstance(children or {}, Mapping):
+        raise BadAgent(f"its children are {_kind(children)}: write a mapping from names to what makes the agents")
     return children or {}
 
 

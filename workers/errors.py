@@ -6,7 +6,8 @@
         └── LlmRateLimited    the same of a limit
 
     BrokenAnswer              an answer came and is none; never raised to callers, only their ``__cause__``
-    └── AnswerTooLong         an answer goes on beyond what is taken in; asking again would bring the same
+    ├── AnswerTooLong         an answer goes on beyond what is taken in; asking again would bring the same
+    └── ErrorInAnswer         a "200 OK" holds an error of the provider's, in whatever place
 
 Both kinds of `LlmError` have the provider's (or the library's) own error as ``__cause__``. Data is on
 attributes; the text says what to do. No text holds a secret: neither theirs nor, as far as it is text, their
@@ -14,6 +15,8 @@ cause's.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from bus.messages import Reason
 from workers.retry import Failure
@@ -82,31 +85,31 @@ class LlmRateLimited(LlmParked):
     """A rate limit outlasts what a worker waits for, or the quota is exhausted."""
 
 
+_TRY_AGAIN = "Resume to try again; if it happens again, see the provider's status page or choose another model."
+_SHORTER = "Ask for a shorter answer or raise TIDINGS_MAX_ANSWER_BYTES, then resume."
+
+
 class BrokenAnswer(Exception):
     """The provider answered "200 OK" with something that is no answer, or stopped in the middle of one.
 
     Attributes:
         reason: what to call it.
+        action: what a person can do, in one sentence.
+        tries: requests of one call that may end so; asking for more would bring the same. None for as many as the plan has.
     """
 
-    def __init__(self, message: str, reason: Reason) -> None:
+    def __init__(self, message: str, reason: Reason, action: str = _TRY_AGAIN, tries: int | None = None) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-_SHORTER = "Ask for a shorter answer or raise TIDINGS_MAX_ANSWER_BYTES, then resume."
+        self.action = action
+        self.tries = tries
 
 
 class AnswerTooLong(BrokenAnswer):
-    """The provider sends more than is taken in, or goes on for longer; its connection is closed.
-
-    Attributes:
-        action: what a person can do, in one sentence.
-    """
+    """The provider sends more than is taken in, or goes on for longer; its connection is closed."""
 
     def __init__(self, message: str, reason: Reason, action: str) -> None:
-        super().__init__(message, reason)
-        self.action = action
+        super().__init__(message, reason, action, tries=1)
 
     @classmethod
     def in_bytes(cls, most: int) -> AnswerTooLong:
@@ -134,3 +137,19 @@ class AnswerTooLong(BrokenAnswer):
             Reason.TIMEOUT,
             "Ask for a shorter answer or raise TIDINGS_LLM_TIMEOUT_S, then resume.",
         )
+
+
+class ErrorInAnswer(BrokenAnswer):
+    """The provider says in a "200 OK" that it failed; what it says is judged as the body of an error is.
+
+    Attributes:
+        status_code: of the answer.
+        headers: of the answer.
+        body: what it says, as `workers.retry.answer` reads it.
+    """
+
+    def __init__(self, status_code: int, headers: Mapping[str, str], body: object) -> None:
+        super().__init__('the provider sent an error in a "200 OK"', Reason.SERVER_ERROR)
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -41,6 +42,7 @@ from workers.ending import ending
 from workers.errors import LlmError
 from workers.llm import Llm, Nudge, Told
 from workers.retry import RetryPlan
+from workers.watchdog import WORK, Blocked, Watchdog
 
 log = logging.getLogger("tidings.hold")
 
@@ -59,12 +61,13 @@ class Revoked(Exception):
 
     Attributes:
         state: state of the session, as far as it is known.
+        why: what became of it, or why the lease could not be kept, as part of a sentence.
     """
 
-    def __init__(self, session: str, state: State | None) -> None:
-        super().__init__(f"session {session!r} was taken away" + (f": it is {state}" if state else ""))
-        self.session = session
-        self.state = state
+    def __init__(self, session: str, state: State | None, why: str = "") -> None:
+        why = why or (f"it is {state}" if state else "its lease has ended")
+        super().__init__(f"session {session!r} was taken away: {why}")
+        self.session, self.state, self.why = session, state, why
 
 
 class Hold:
@@ -74,13 +77,28 @@ class Hold:
         bus: where the session is.
         claim: the claim to keep.
         renew_s: seconds between renewals; well under half the lease.
+        watchdog: keeps the lease while the event loop is blocked: that of the process; else the hold has one of its own.
         on_retry: called with each retry that is told.
+
+    Attributes:
+        blocked: what the loop was blocked by for longer than a lease, while this work ran.
+        lost: whether the session is known to be taken away.
     """
 
     def __init__(
-        self, bus: Bus, claim: Claim, renew_s: float = 1.0, *, on_retry: Callable[[LlmRetryData], None] | None = None
+        self,
+        bus: Bus,
+        claim: Claim,
+        renew_s: float = 1.0,
+        watchdog: Watchdog | None = None,
+        *,
+        on_retry: Callable[[LlmRetryData], None] | None = None,
     ) -> None:
         self._bus, self.claim = bus, claim
+        self._watchdog = watchdog or Watchdog(bus, renew_s, claim.lease_s)
+        self._shared = watchdog is not None
+        self.blocked: Blocked | None = None
+        self.lost = False
         self._on_retry = on_retry
         self._renew_s = renew_s
         self._margin_s = min(renew_s, claim.lease_s / 5)
@@ -96,7 +114,7 @@ class Hold:
         self._nudges = 0
         self.nudge = Nudge()
         self._poke = asyncio.Event()
-        self._revoked: asyncio.Future[State | None] = asyncio.get_running_loop().create_future()
+        self._revoked: asyncio.Future[Revoked] = asyncio.get_running_loop().create_future()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         # The lease began when the server granted it, which may be a while ago.
         granted_s = (claim.lease_until - bus.now()).total_seconds() - claim.lease_s
@@ -105,6 +123,7 @@ class Hold:
     async def __aenter__(self) -> Self:
         # Nothing is waited for: whoever enters has the claim in hand, and must not lose it to a cancellation in here.
         session = self.claim.session
+        self._watchdog.watch(self)
         self._tasks = (
             asyncio.create_task(self._keep(), name=f"tidings-hold-{session}"),
             asyncio.create_task(self._bus.on_status(session, self), name=f"tidings-hold-listens-{session}"),
@@ -117,6 +136,9 @@ class Hold:
 
     async def _end(self) -> None:
         """Stop renewing and listening."""
+        self._watchdog.forget(self)
+        if not self._shared:
+            self._watchdog.stop()
         self._take_away(None)
         tasks, self._tasks = self._tasks, ()
         for task in tasks:
@@ -226,40 +248,69 @@ class Hold:
         except TidingsError as error:
             # Work that nobody holds the session for must not go on.
             log.error("hold.failed", extra={"session": self.claim.session, "cause": cause_of(error)})
-            self._take_away(None)
-        except Exception:
+            self._take_away(None, f"its lease cannot be renewed: {error}")
+        except Exception as error:
             log.exception("hold.failed", extra={"session": self.claim.session})
-            self._take_away(None)
+            self._take_away(None, f"its lease cannot be renewed: {type(error).__name__}: {error}")
 
     async def _renew(self) -> None:
         """Renew once; afterwards ``_pause_s`` says when to do it again."""
         loop = asyncio.get_running_loop()
-        end = self._renewed_at + self.claim.lease_s - self._margin_s
         asked_at, self._pause_s = loop.time(), self._renew_s
         try:
-            async with asyncio.timeout_at(end):
+            async with asyncio.timeout_at(self._end_at):
                 renewal = await self._bus.renew(self.claim, self.picture, self._nudges)
-        except (AccessDenied, Unreachable, TimeoutError):
+        except (AccessDenied, Unreachable, TimeoutError) as error:
             self._pause_s = self._margin_s / 2
-            if loop.time() + self._pause_s >= end:
-                log.warning("hold.lease_ends", extra={"session": self.claim.session})
-                self._take_away(None)
+            # The end is looked up anew: when the loop was blocked, the watchdog has renewed meanwhile.
+            if loop.time() + self._pause_s >= self._end_at:
+                silent_s = loop.time() - self._renewed_at
+                cause = str(error) or ("the process stood still" if asked_at >= self._end_at else "the server does not answer")
+                log.warning(
+                    "hold.lease_ends", extra={"session": self.claim.session, "silent_s": round(silent_s, 1), "cause": cause}
+                )
+                self._take_away(None, f"its lease could not be renewed for {silent_s:.0f} s: {cause}")
         else:
-            self._renewed_at = asked_at
+            self.kept(asked_at)
             self._heed(renewal)
+
+    @property
+    def _end_at(self) -> float:
+        """When the work ends if the lease is not renewed, on the loop's clock: before the server gives the session to another."""
+        return self._renewed_at + self.claim.lease_s - self._margin_s
 
     def _heed(self, renewal: Renewal) -> None:
         if not renewal.held:
-            self._take_away(renewal.state)
+            self._take_away(renewal.state, renewal.why)
         elif renewal.nudge != self._nudges:
             self._nudges, self._fresh = renewal.nudge, True
             now = self._bus.now()
             self._waits = {llm: wait.model_copy(update={"retry_at": now}) for llm, wait in self._waits.items()}
             self.nudge.set()
 
-    def _take_away(self, state: State | None) -> None:
+    def _take_away(self, state: State | None, why: str = "") -> None:
+        self.lost = True
         if not self._revoked.done():
-            self._revoked.set_result(state)
+            self._revoked.set_result(Revoked(self.claim.session, state, why))
+
+    # the side of the watchdog
+
+    @property
+    def nudges(self) -> int:
+        """How often the session was resumed while held, as far as we know."""
+        return self._nudges
+
+    def kept(self, asked_at: float) -> None:
+        """Take note that the lease was renewed; may be called by another thread.
+
+        Args:
+            asked_at: when the renewal was sent, on the monotonic clock, which is the loop's.
+        """
+        self._renewed_at = max(self._renewed_at, asked_at)
+
+    def lose(self, state: State | None, why: str) -> None:
+        """End the work: the session was taken away while the loop was blocked."""
+        self._take_away(state, why)
 
     # the side of the work
 
@@ -272,13 +323,15 @@ class Hold:
         """
         if self._revoked.done():
             work.close()
-            raise Revoked(self.claim.session, self._revoked.result())
-        task = asyncio.create_task(work, name=f"tidings-work-{self.claim.session}")
+            raise self._revoked.result()
+        context = contextvars.copy_context()
+        context.run(WORK.set, self)
+        task = asyncio.create_task(work, name=f"tidings-work-{self.claim.session}", context=context)
         try:
             either: set[asyncio.Future[Any]] = {task, self._revoked}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise Revoked(self.claim.session, self._revoked.result())
+                raise self._revoked.result()
             return task.result()
         finally:
             await self._put_down(task)
@@ -309,15 +362,11 @@ class Hold:
             raise TypeError(
                 f"a session is let go by a Release, not by {kind}: return Release(Trigger.YIELD, read=...), for example"
             )
-        release = replace(release, model=release.model or self._model)
-        if release.trigger is Trigger.HAND_BACK:
-            parks, parked_s = (0, 0.0) if self._progress else (self.claim.parks, self.claim.parked_s)
-            release = replace(release, waits=dict(self._waits), parks=parks, parked_s=parked_s)
         await self._outbox.drain(DRAIN_S)
         while True:
             ended = self._revoked.done()
             try:
-                released = await self._bus.release(self.claim, release)
+                released = await self._bus.release(self.claim, self.complete(release))
             except Unreachable:
                 if ended:
                     raise
@@ -325,3 +374,12 @@ class Hold:
             else:
                 await self._end()
                 return released
+
+    def complete(self, release: Release) -> Release:
+        """Add to a release what only we know: the model, that the loop was blocked, and which calls are not over."""
+        why = f"{release.why}; {self.blocked}" if self.blocked else release.why
+        release = replace(release, model=release.model or self._model, why=why)
+        if release.trigger is not Trigger.HAND_BACK:
+            return release
+        parks, parked_s = (0, 0.0) if self._progress else (self.claim.parks, self.claim.parked_s)
+        return replace(release, waits=dict(self._waits), parks=parks, parked_s=parked_s)

@@ -13,6 +13,8 @@ _HEARD = UserMessage | ChildResult
 _APART = UserMessage | ChildResult | AgentMessage | ChildStart
 """What must not come between a call to a tool and its result."""
 _CONDENSED = "What came before, condensed:\n\n"
+_SAID_NOTHING = "(an empty message)"
+_GAVE_NOTHING = "(no output)"
 
 
 def unanswered(history: Sequence[Event]) -> list[Event]:
@@ -76,6 +78,9 @@ def to_prompt(history: Sequence[Event], system_prompt: str = "") -> list[dict[st
     does what was said while an answer was being made, which that answer does not know. A call without a result is given one that
     says so. ``agent.error`` and events of unknown types are for people and left out.
 
+    No text is blank, because most providers refuse one (Anthropic, Gemini, Bedrock): what an agent said without a word is left
+    out, or stands as None beside its calls, and an empty message or result is said to be empty.
+
     What a child was asked is something that the agent said, ``To NAME: …``; what the child reported was said to it, ``From NAME:
     …``. Of the ``history.condensed`` events the one that reaches furthest stands in front, as a message of the user, for all the
     events that it covers. A call to a tool is never parted from its result: where it would be, the call and what follows stay in.
@@ -125,7 +130,7 @@ class _Prompt:
         """The message of the agent that a further call belongs to."""
         self._open: dict[str, None] = {}
         self._later: list[Event] = []
-        if system_prompt:
+        if system_prompt.strip():
             self._messages.append({"role": "system", "content": system_prompt})
         if summary:
             self._messages.append({"role": "user", "content": f"{_CONDENSED}{summary}"})
@@ -140,13 +145,14 @@ class _Prompt:
                 self._caller = None
             case AgentMessage():
                 self._place(event)
-                self._speak(event.data.text)
+                self._speak(event.data.text if event.data.text.strip() else None)
             case ChildStart():
                 self._ask(event)
             case ToolCall():
                 self._call(event)
             case ToolResult():
-                self._result(event.data.call_id, event.data.content or ("interrupted" if event.data.interrupted else ""))
+                nothing = "interrupted" if event.data.interrupted else _GAVE_NOTHING
+                self._result(event.data.call_id, event.data.content if event.data.content.strip() else nothing)
 
     def _place(self, answer: AgentMessage | None = None) -> None:
         """Put in what others said, as far as the answer that follows knows of it."""
@@ -180,7 +186,6 @@ class _Prompt:
         caller = self._caller or self._speak(None)
         function = {"name": event.data.name, "arguments": json.dumps(event.data.arguments)}
         caller.setdefault("tool_calls", []).append({"id": event.data.call_id, "type": "function", "function": function})
-        caller["content"] = caller["content"] or None
         self._open[event.data.call_id] = None
 
     def _result(self, call_id: str, content: str) -> None:
@@ -198,13 +203,13 @@ class _Prompt:
         for call_id in list(self._open):
             self._result(call_id, "There is no result: the tool did not finish.")
         self._place()
-        return self._messages
+        return [message for message in self._messages if message["content"] is not None or "tool_calls" in message]
 
 
 def _heard(said: UserMessage | ChildResult) -> str:
     """Return what a model reads of something that was said to its agent."""
     if isinstance(said, UserMessage):
-        return said.data.text
+        return said.data.text if said.data.text.strip() else _SAID_NOTHING
     told = said.data
     if told.state in (State.AWAITING_INPUT, State.FINISHED):
         return f"From {told.name}: {told.text}"

@@ -23,11 +23,13 @@ from bus import (
     ToolResultData,
     Trigger,
 )
-from workers.agent import Agent, EventData, Next, as_event, open_calls, open_children
+from workers.agent import Agent, EventData, Next, as_event, open_calls, open_children, take_step
 from workers.children import Children, check_children, patiently
+from workers.containment import is_ctrl_c, root_of
 from workers.errors import LlmError
 from workers.hold import Hold
 from workers.llm.secrets import scrub
+from workers.place import described, place_of
 from workers.redaction import environment_secrets, one_line
 from workers.settings import Settings
 
@@ -117,7 +119,7 @@ class Run:
             _AgentFailed: the agent's own code failed, or gave back what is no step.
         """
         try:
-            step = await self._agent.step(tuple(self._history), self.llm)
+            step = await take_step(self._agent, tuple(self._history), self.llm)
             events = [as_event(data, self._claim.session, self._source, self._read) for data in step.events]
             check_children([*self._history, *events])
             return events, Next(step.next)
@@ -128,16 +130,20 @@ class Run:
                 raise
             # The agent cancelled something of its own and let that pass; nobody wants this run to end.
             raise _AgentFailed(error) from error
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if is_ctrl_c(error):
+                raise
             raise _AgentFailed(error) from error
 
     async def _blame(self, error: BaseException) -> Release:
         """End the run with an error of the agent's own code."""
-        seen, kind = self._read, type(error).__name__
+        seen, error = self._read, root_of(error)
+        kind, place = type(error).__name__, place_of(error)
         message = one_line(scrub(error, environment_secrets(os.environ)))
-        log.error("run.agent_failed", extra={"session": self._claim.session, "kind": kind}, exc_info=error)
-        await self._store([AgentErrorData(kind=kind, message=message)])
-        why = one_line(f"the agent's own code failed: {kind}: {message}")
+        extra = {"session": self._claim.session, "kind": kind, "place": str(place) if place else None}
+        log.error("run.agent_failed", extra=extra, exc_info=error)
+        await self._store([AgentErrorData(kind=kind, message=f"{message} ({place})".strip() if place else message)])
+        why = f"the agent's own code failed: {described(error, message)}"
         return Release(Trigger.FAIL, read=seen, reason=Reason.UNKNOWN, why=why)
 
     # the history

@@ -152,6 +152,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="How often a worker renews its leases and hears what is wanted of it; a lease below 4 s: a quarter of it.",
     )
+    blocked_limit_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
+        120.0,
+        ge=0.1,
+        le=_DAY_S,
+        description="How long leases are renewed while an agent's code blocks the event loop. Then its session is in error,"
+        " and its worker ends with exit code 5.",
+    )
     poll_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
         1.0,
         ge=0.01,

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -32,13 +33,16 @@ from bus.errors import cause_of
 from bus.lease import ALL_READ
 from workers.agent import AgentFactory, agent_for
 from workers.attendance import Attendance
+from workers.containment import contain_exits, root_of
 from workers.hold import Hold, Revoked
 from workers.llm import load_litellm
 from workers.llm.secrets import scrub
+from workers.place import described
 from workers.redaction import environment_secrets, one_line
 from workers.refusals import Refusals
 from workers.run import Run
 from workers.settings import Settings
+from workers.watchdog import Watchdog
 
 log = logging.getLogger("tidings.worker")
 
@@ -46,6 +50,11 @@ HAND_BACK_S = 5.0
 """How long a worker tries to let a session go; after that its lease runs out."""
 LOOK_S = 0.2
 """How often a worker that ends looks whether a turn under way has come to wait."""
+
+
+def watchdog_for(bus: Bus, settings: Settings, give_up: Callable[[], object] | None = None) -> Watchdog:
+    """Return what keeps the leases of a process while its event loop is blocked, as the settings say; see `Watchdog`."""
+    return Watchdog(bus, settings.renew_s, settings.lease_s, settings.blocked_limit_s, give_up)
 
 
 class _Wake:
@@ -72,6 +81,8 @@ class Worker:
         settings: model, plan of the retries, leases.
         name: how people see it; made from host and process where it is not given.
         llm_options: further arguments of the `Llm` of each run, by session: its clock in tests, parameters for litellm.
+        watchdog: keeps the leases while the event loop is blocked: that of the process; else the worker has one of its own, which
+            ends no process.
     """
 
     def __init__(
@@ -82,9 +93,10 @@ class Worker:
         name: str | None = None,
         *,
         llm_options: Callable[[str], Mapping[str, Any]] | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._bus, self._agent_factory, self._settings = bus, agent_factory, settings
-        self._llm_options = llm_options
+        self._llm_options, self._watchdog = llm_options, watchdog
         host = socket.gethostname()
         self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
         self._wake = _Wake()
@@ -120,19 +132,22 @@ class Worker:
         """
         async with Attendance(self._bus, self.presence) as attendance:
             await asyncio.to_thread(load_litellm)
+            contain_exits(asyncio.get_running_loop())
             self._started_at = self._bus.now()
             attendance.renew()
             await self._bus.on_ready(self._wake)
-            try:
-                while not self._draining:
-                    await self._claim_all()
-                    self._refusals.tell()
-                    await self._idle()
-                await self._finish()
-            finally:
-                await self._hand_back(list(self._runs))
-                self._refusals.tell(now=True)
-                await self._bus.forget(self._wake)
+            with nullcontext(self._watchdog) if self._watchdog else watchdog_for(self._bus, self._settings) as watchdog:
+                watchdog.attend_for(self.presence)
+                try:
+                    while not self._draining:
+                        await self._claim_all(watchdog)
+                        self._refusals.tell()
+                        await self._idle()
+                    await self._finish()
+                finally:
+                    await self._hand_back(list(self._runs))
+                    self._refusals.tell(now=True)
+                    await self._bus.forget(self._wake)
 
     def presence(self) -> Presence:
         """Return what it says of itself to whoever looks after the fleet."""
@@ -157,7 +172,7 @@ class Worker:
 
     # claiming
 
-    async def _claim_all(self) -> None:
+    async def _claim_all(self, watchdog: Watchdog) -> None:
         """Claim until the slots are full or nothing is queued."""
         self._wake.event.clear()
         while not self._draining and len(self._runs) < self._settings.concurrency:
@@ -170,13 +185,28 @@ class Worker:
                     log.warning("worker.unreachable", extra={"cause": cause_of(error)})
                 self._away = type(error)
                 return
-            self._away, self._served = None, True
+            self._away = None
+            if not self._served:
+                self._served = True
+                self._say_started()
             if claim is None:
                 return
             self.claimed += 1
-            task = asyncio.create_task(self._work(claim), name=f"tidings-run-{claim.session}")
+            task = asyncio.create_task(self._work(claim, watchdog), name=f"tidings-run-{claim.session}")
             self._runs[task] = None
             task.add_done_callback(self._done)
+
+    def _say_started(self) -> None:
+        """Say that sessions may come: litellm is loaded, and the server has let us claim."""
+        log.info(
+            "worker.started",
+            extra={
+                "worker": self.name,
+                "redis": self._bus.address,
+                "model": self._settings.model,
+                "concurrency": self._settings.concurrency,
+            },
+        )
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._runs.pop(task, None)
@@ -192,16 +222,16 @@ class Worker:
 
     # one session
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, claim: Claim, watchdog: Watchdog) -> None:
         """Hold a claimed session for one turn. Whatever happens, the session ends up with another holder."""
-        async with Hold(self._bus, claim, self._settings.renew_s, on_retry=self._count) as hold:
+        async with Hold(self._bus, claim, self._settings.renew_s, watchdog, on_retry=self._count) as hold:
             task = asyncio.current_task()
             assert task is not None
             self._runs[task] = hold
             try:
                 release = await hold.guard(self._turn(hold))
             except Revoked as news:
-                log.info("worker.revoked", extra={"session": claim.session, "state": news.state})
+                log.info("worker.revoked", extra={"session": claim.session, "state": news.state, "why": news.why})
                 return
             except asyncio.CancelledError:
                 await self._let_go(hold, Release(Trigger.HAND_BACK, read=ALL_READ, why="its worker ends"))
@@ -224,9 +254,10 @@ class Worker:
 
     def _failed(self, claim: Claim, error: Exception) -> Release:
         """Make a release of an error that is not the agent's, or that kept the agent from being made."""
-        told = scrub(error, environment_secrets(os.environ))
-        log.error("worker.run_failed", extra={"session": claim.session}, exc_info=error)
-        why = one_line(f"the worker failed: {cause_of(error, told)}")
+        root = root_of(error)
+        told = one_line(scrub(root, environment_secrets(os.environ)))
+        log.error("worker.run_failed", extra={"session": claim.session}, exc_info=root)
+        why = f"the worker failed: {described(root, told)}"
         return Release(Trigger.FAIL, read=ALL_READ, reason=Reason.UNKNOWN, why=why)
 
     async def _let_go(self, hold: Hold, release: Release) -> None:

@@ -46,6 +46,7 @@ class AgentMessageData(Data):
         completion_tokens: tokens of the answer, as the provider counted.
         read: offset up to which the history was known when it was said. What people said after that stands before it in the log
             and is not answered by it. None where nobody noted it: then it answers all that stands before it.
+        cut: why the text ends too early, in the provider's word (``max_tokens``, ``content_filter``, ...); None for a whole one.
     """
 
     text: Text
@@ -53,6 +54,7 @@ class AgentMessageData(Data):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     read: int | None = Field(default=None, ge=0)
+    cut: Text | None = None
 
 
 class AgentMessage(Event):

@@ -30,6 +30,9 @@ class Broken:
         raise KeyError("wind")
 
 
+BROKEN_AT = f"tests/behaviour/test_rows.py:{Broken.step.__code__.co_firstlineno + 4} in step()"
+
+
 class Done:
     """Says one thing, and has finished."""
 
@@ -142,7 +145,12 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         {"agent": Broken},
         ("429", "401"),
         _nothing,
-        {"word": "error", "message": "", "why": "the agent's own code failed: KeyError: 'wind'", "model": "openai/x"},
+        {
+            "word": "error",
+            "message": "",
+            "why": f"the agent's own code failed: KeyError: 'wind' ({BROKEN_AT})",
+            "model": "openai/x",
+        },
     ),
     "queued after a failure": ({}, ("401",), _go_on, {"word": "queued", "by": "ann", "message": "", "model": "openai/x"}),
     "stopped": ({}, ("401",), _stop, {"word": "stopped", "by": "bob", "message": "", "model": "openai/x"}),

@@ -17,6 +17,7 @@ from bus import (
     InvalidName,
     Notice,
     PayloadTooLarge,
+    Picture,
     Release,
     SessionPause,
     State,
@@ -64,6 +65,24 @@ def test_public_classes_say_what_they_promise() -> None:
     undocumented = [name for name in package.__all__ if not (getattr(package, name).__doc__ or "").strip()]
     undocumented += [name for name, value in vars(Bus).items() if not name.startswith("_") and not value.__doc__]
     assert undocumented == []
+
+
+async def test_another_thread_has_a_bus_of_its_own(make_server: MakeServer) -> None:
+    """Of the same installation, for the event loop of that thread; credentials and limits are the same."""
+    server = make_server(password="planted-8h2k")
+    async with Bus.connect(server.url, prefix="mine.", payload_limit=2048) as first:
+        claim = await actors.hold(first)
+        assert not first.in_memory
+
+        async def elsewhere() -> None:
+            async with first.another() as second:
+                assert second is not first
+                assert (second.url, repr(second), second.payload_limit) == (first.url, repr(first), 2048)
+                assert (await second.renew(claim, Picture())).held
+
+        await asyncio.to_thread(asyncio.run, elsewhere())
+    async with Bus.connect("memory://") as memory:
+        assert memory.in_memory
 
 
 # reading

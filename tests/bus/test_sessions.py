@@ -174,14 +174,35 @@ async def test_a_renewal_answers_what_is_wanted(bus: Bus) -> None:
     assert await bus.renew(claim, actors.limited(), nudge=1) == Renewal(held=True, nudge=1)
     assert (await bus.status("s")).picture == actors.limited()
     await actors.revoke(bus)
-    assert await bus.renew(claim, Picture()) == Renewal(held=False, state=State.PAUSED)
+    assert await bus.renew(claim, Picture()) == Renewal(held=False, state=State.PAUSED, why="it is paused")
 
 
 async def test_a_renewal_of_what_was_lost(bus: Bus, raw: Redis) -> None:
     """The data is gone, and so is the session."""
     claim = await actors.hold(bus)
     await raw.flushall()
-    assert await bus.renew(claim, Picture()) == Renewal(held=False, state=None)
+    assert await bus.renew(claim, Picture()) == Renewal(held=False, state=None, why="it is gone")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"state": "paused", "by": "ann", "worker": ""}, "it is paused by ann"),
+        ({"state": "queued", "why": "worker w1 was lost", "worker": ""}, "it is queued: worker w1 was lost"),
+        ({"token": "9", "lease": "another"}, "its lease expired, and a worker has claimed it since"),
+        ({"epoch": "other"}, "it was made anew"),
+        ({"state": "stopped", "by": "an\x1bn", "worker": ""}, "it is stopped by an n"),
+    ],
+)
+async def test_a_lost_lease_says_why(bus: Bus, raw: Redis, names: Names, fields: dict[Any, Any], why: str) -> None:
+    """In the answer to a renewal, and in the error of a write."""
+    claim = await actors.hold(bus)
+    await raw.hset(names.record("s"), mapping={"token": "9"} | fields)
+    assert (await bus.renew(claim, Picture())).why == why
+    with pytest.raises(LeaseLost) as lost:
+        await bus.append(claim, [actors.answer("s")], 0)
+    assert lost.value.why == why
+    assert f"no longer held by this worker ({why}): discard the work" in str(lost.value)
 
 
 async def _append(bus: Bus, claim: Claim) -> None:

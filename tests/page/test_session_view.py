@@ -296,15 +296,17 @@ async def test_what_needs_a_person_says_what_to_do(house: House, screens: Screen
 
 
 async def test_long_histories_are_read_from_the_end(open_house: OpenHouse, screens: Screens) -> None:
-    """The newest page first; earlier ones on demand, and the reader stays where they were."""
+    """The newest page first; earlier ones on demand, and the reader stays where they were. A text that was cut off says so."""
     house = await open_house(workers=0, controllers=0)
     claim = await house.fleet.bus.claim(WorkerRef(name="busy"), session="sea", create=True)
     assert claim is not None
     said = [UserMessage(subject="sea", data=UserMessageData(by="ann", text=str(number))) for number in range(1, 76)]
-    answers = [AgentMessage(subject="sea", data=AgentMessageData(text=f"You said: {number}")) for number in range(1, 76)]
+    answers = [AgentMessage(subject="sea", data=AgentMessageData(text=f"You said: {number}")) for number in range(1, 75)]
+    answers.append(AgentMessage(subject="sea", data=AgentMessageData(text="You said: 75", cut="max_tokens")))
     await house.fleet.bus.append(claim, [event for turn in zip(said, answers, strict=True) for event in turn], 0)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event.agent").last).to_contain_text("You said: 75")
+    await expect(page.get_by_text("Cut off here: max_tokens")).to_have_count(1)
     assert (await offsets(page))[0] == 51
     earlier = page.get_by_role("button", name="Show earlier")
     await expect(earlier).to_have_text("Show earlier (50 events above)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ from bus import (
     UserMessageData,
 )
 from bus.messages import is_session
-from workers.agent import Agent, BadAgent, ChatAgent, Next, Step, agent_for, answer, as_event, children_of, load_agent
+from workers.agent import Agent, BadAgent, ChatAgent, Next, Step, agent_for, answer, as_event, children_of, load_agent, take_step
 from workers.llm import Completion, ToolRequest
 from workers.settings import Settings
 
@@ -153,6 +154,9 @@ def test_an_answer_becomes_a_message_and_its_calls() -> None:
     assert message == AgentMessageData(text="I look", model="openai/x", prompt_tokens=5, completion_tokens=7)
     assert look == ToolCallData(call_id="a", name="look", arguments={"x": 1}, idempotent=True)
     assert write == ToolCallData(call_id="b", name="write", arguments={}, idempotent=False)
+    (message,) = answer(replace(completion("I lo"), finish_reason="length", cut="max_tokens"))
+    assert isinstance(message, AgentMessageData)
+    assert (message.text, message.cut) == ("I lo", "max_tokens")
 
 
 # the chat agent
@@ -207,6 +211,44 @@ def test_an_agent_that_wants_the_settings_gets_them() -> None:
     assert agent._system_prompt == "Be brief."
 
 
+BAD = """
+VALUE = 1
+def function(): ...
+class Stepless: ...
+class Good:
+    async def step(self, history, llm): ...
+class Sync:
+    def step(self, history, llm): ...
+class Yielding:
+    async def step(self, history, llm): yield
+class Generating:
+    def step(self, history, llm): yield
+class Narrow:
+    async def step(self, history): ...
+class Static:
+    @staticmethod
+    async def step(self, history, llm): ...
+class Wanting(Good):
+    def __init__(self, token): ...
+class Failing(Good):
+    def __init__(self): raise RuntimeError("no token")
+class Exiting(Good):
+    @classmethod
+    def from_settings(cls, settings): raise SystemExit(3)
+class Async(Good):
+    @classmethod
+    async def from_settings(cls, settings): return cls()
+class Absent(Good):
+    @classmethod
+    def from_settings(cls, settings): return None
+class Parent(Good):
+    children = {"bad": Stepless}
+class Listed(Good):
+    children = [Good]
+"""
+"""Agents that cannot be used, each in its way."""
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -215,18 +257,110 @@ def test_an_agent_that_wants_the_settings_gets_them() -> None:
         ("my_agent:Other", "has no class 'Other'"),
         ("my_agent:VALUE", "has no class 'VALUE'"),
         ("my_agent", "has no class ''"),
+        ("my_agent:VALUE", "it is an object of the class 'int'"),
+        ("my_agent:function", "it is a function; name a class"),
+        ("my_agent:Sync", "step() is not async: write `async def step(self, history, llm)`"),
+        ("my_agent:Yielding", "step() yields"),
+        ("my_agent:Generating", "step() yields"),
+        ("my_agent:Narrow", "step() takes other arguments"),
+        ("my_agent:Static", "step() takes other arguments"),
+        ("my_agent:Wanting", "Wanting cannot be made without arguments: TypeError"),
+        ("my_agent:Failing", "cannot be made without arguments: RuntimeError: no token (my_agent.py:"),
+        ("my_agent:Exiting", "cannot be made by from_settings(settings): SystemExit: 3 (my_agent.py:"),
+        ("my_agent:Async", "is made by an async function"),
+        ("my_agent:Absent", "has no method step"),
+        ("my_agent:Parent", "its child 'bad' has no method step"),
+        ("my_agent:Listed", "its children are a list"),
+        ("my_exit:Mine", "cannot be imported: SystemExit: 1 (my_exit.py:1 in <module>())"),
         ("my_agent:Stepless", "has no method step"),
         (":Mine", "cannot be imported"),
     ],
 )
 def test_an_agent_that_cannot_be_used_is_told_as_such(folder: Path, spec: str, words: str) -> None:
     """Which, and what is wrong with it."""
-    (folder / "my_agent.py").write_text("VALUE = 1\nclass Stepless: ...\n")
+    (folder / "my_agent.py").write_text(BAD)
+    (folder / "my_exit.py").write_text("raise SystemExit(1)\n")
     (folder / "my_broken.py").write_text("1 / 0\n")
     with pytest.raises(BadAgent) as told_error:
         load_agent(spec, SETTINGS)
     assert words in str(told_error.value)
     assert repr(spec) in str(told_error.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import functools\nclass Mine:\n    @functools.lru_cache\n    async def step(self, history, llm, more=1): ...\n",
+        "import asyncio, functools\ndef threaded(step):\n    @functools.wraps(step)\n    async def run(*given):\n"
+        "        return await asyncio.to_thread(step, *given)\n    return run\n"
+        "class Mine:\n    @threaded\n    def step(self, history, llm): ...\n",
+        "class Steps:\n    async def __call__(self, history, llm): ...\nclass Mine:\n    step = Steps()\n",
+    ],
+    ids=["decorated", "threaded", "object"],
+)
+def test_an_agent_is_not_refused_for_its_form(folder: Path, source: str) -> None:
+    """Where it cannot be known that it would fail."""
+    (folder / "my_agent.py").write_text(source)
+    assert type(load_agent("my_agent:Mine", SETTINGS)()).__name__ == "Mine"
+
+
+# taking a step
+
+
+class Giving:
+    """Gives back the same whatever it is asked."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    async def step(self, history: Sequence[Event], llm: Any) -> Step:
+        """Give it back."""
+        made: Step = self._made
+        return made
+
+
+class Sync:
+    """Its step is not async."""
+
+    def step(self, history: Sequence[Event], llm: Any) -> Step:
+        """Do nothing."""
+        return Step()
+
+
+class Yielding:
+    """Yields its steps."""
+
+    async def step(self, history: Sequence[Event], llm: Any) -> Any:
+        """Yield two."""
+        yield Step()
+
+
+async def _later() -> Step:
+    return Step()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        (lambda: Giving(None), "step() returned None: return a Step, e.g. `return Step(answer(completion))`"),
+        (lambda: Giving("hi"), "step() returned a str: return a Step"),
+        (lambda: Giving([AgentMessageData(text="hi")]), "step() returned a list: return a Step"),
+        (lambda: Giving(AgentMessageData(text="hi")), "step() returned an AgentMessageData: return a Step"),
+        (lambda: Giving(_later()), "step() returned a coroutine: write `return await ...`"),
+        (lambda: Giving(Step(None)), "a Step whose events are None: give it a list"),  # type: ignore[arg-type]
+        (lambda: Giving(Step("hi")), "a Step whose events are a str: give it a list"),  # type: ignore[arg-type]
+        (lambda: Giving(Step(AgentMessageData(text="hi"))), "whose events are an AgentMessageData"),  # type: ignore[arg-type]
+        (Sync, "step() is not async: write `async def step(self, history, llm)`"),
+        (Yielding, "step() yields: it must return one Step"),
+    ],
+    ids=["none", "text", "list", "data", "coroutine", "events-none", "events-text", "events-data", "sync", "yields"],
+)
+async def test_what_is_no_step_is_named(agent: Any, words: str) -> None:
+    """With what to write in its place."""
+    with pytest.raises(BadAgent) as told_error:
+        await take_step(agent(), (), None)  # type: ignore[arg-type]
+    assert words in str(told_error.value)
 
 
 # children

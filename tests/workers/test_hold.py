@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -140,9 +141,42 @@ async def test_a_lease_that_cannot_be_kept_ends_the_work_in_time(memory: Bus, mo
         with pytest.raises(Revoked) as revoked:
             await hold.guard(forever())
         assert revoked.value.state is None
-        assert str(revoked.value) == "session 's' was taken away"
+        cause = "the server does not answer" if away == "hangs" else "gone"
+        assert re.fullmatch(f"session 's' was taken away: its lease could not be renewed for \\d s: {cause}", str(revoked.value))
         assert memory.now() < claim.lease_until
     assert calls == 1 if away == "hangs" else calls > 2
+
+
+async def test_a_process_that_stood_still_has_lost_its_lease(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is asked any more: the session may be another's by then."""
+    async with Hold(memory, await claimed(memory), renew_s=5) as hold:
+        await eventually(lambda: hold._renewed_at > 0)
+        hold._renewed_at -= 100
+        hold.acknowledged()
+        with pytest.raises(Revoked, match=r"its lease could not be renewed for 1\d\d s: the process stood still"):
+            await hold.guard(forever())
+    (record,) = [record for record in caplog.records if record.message == "hold.lease_ends"]
+    assert record.__dict__["cause"] == "the process stood still"
+
+
+async def test_a_renewal_by_the_watchdog_counts(memory: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an answer and its time-out are there at the same moment, because the loop was blocked, the work goes on."""
+    asked: list[float] = []
+
+    async def renew(*_: object) -> Any:
+        asked.append(asyncio.get_running_loop().time())
+        if len(asked) == 1:
+            # In another thread, while this one was blocked until after the end of the lease as the loop knows it.
+            hold.kept(asked[0] + 100)
+            raise TimeoutError
+        await forever()
+
+    hold = Hold(memory, await claimed(memory, lease_s=1), renew_s=0.1)
+    hold._renewed_at -= 100
+    monkeypatch.setattr(memory, "renew", renew)
+    async with hold:
+        await eventually(lambda: len(asked) == 2)
+        assert not hold.lost
 
 
 async def test_a_lease_began_when_it_was_granted(memory: Bus) -> None:

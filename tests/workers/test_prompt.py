@@ -134,6 +134,21 @@ def test_an_answer_that_only_calls_has_no_content() -> None:
     assert to_prompt([said(""), call("a"), result("a")])[0]["content"] is None
 
 
+@pytest.mark.parametrize("blank", ["", " \n\t"])
+def test_no_text_of_a_prompt_is_blank(blank: str) -> None:
+    """Anthropic, Gemini and Bedrock refuse one, for ever: it stays in the history."""
+    history = log(user("go"), said(blank), user(blank), said(blank), call("a"), result("a", blank), said(blank), said("done"))
+    prompt = to_prompt(history, blank)
+    assert told(prompt) == ["user:go", "user:(an empty message)", "assistant:a", "tool:a", "assistant:done"]
+    assert prompt[2]["content"] is None
+    assert prompt[3]["content"] == "(no output)"
+
+
+def test_a_child_is_asked_beside_a_blank_text() -> None:
+    """Nothing stands before what it was asked."""
+    assert told(to_prompt([user("go"), said(" "), asked("kim")])) == ["user:go", "assistant:To kim: do it"]
+
+
 def test_a_call_without_a_message_gets_one() -> None:
     """An agent may call without having said anything, also right after a result."""
     history = [user("go"), call("a"), result("a"), call("b"), result("b")]
@@ -198,12 +213,14 @@ events = st.lists(
     st.sampled_from(
         [
             user("u"),
+            user(" "),
             said("m"),
+            said(" ", 1),
             said("m", 1),
             call("a"),
             call("b"),
             result("a"),
-            result("b"),
+            result("b", "\n"),
             asked("k"),
             reported("k"),
             *(condensed("c", through) for through in (1, 3, 6)),
@@ -219,8 +236,9 @@ def test_every_history_gives_a_prompt_that_providers_accept(drawn: list[Event]) 
     prompt = to_prompt(log(*drawn))
     kept = [event for event in drawn if not isinstance(event, HistoryCondensed)]
     assert _in_order(prompt)
-    for text, kind in (("u", UserMessage), ("From k: done", ChildResult)):
-        spoken = [message for message in to_prompt(log(*kept)) if message["content"] == text]
+    assert all(message["content"].strip() if message["content"] is not None else message["tool_calls"] for message in prompt)
+    for texts, kind in ((("u", "(an empty message)"), UserMessage), (("From k: done",), ChildResult)):
+        spoken = [message for message in to_prompt(log(*kept)) if message["content"] in texts]
         assert len(spoken) == sum(isinstance(event, kind) for event in kept)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -231,14 +234,17 @@ async def test_calls_that_another_run_left_open_get_a_result() -> None:
         (raises(KeyError("x")), "KeyError"),
         (raises(Unreachable("a bus of its own")), "Unreachable"),
         (raises(asyncio.CancelledError()), "CancelledError"),
-        (lambda *_: None, "AttributeError"),
+        (raises(SystemExit(3)), "SystemExit"),
+        (raises(KeyboardInterrupt()), "KeyboardInterrupt"),
+        (lambda *_: None, "BadAgent"),
         (lambda *_: Step([], "later"), "ValueError"),  # type: ignore[arg-type]
         (lambda *_: Step([LlmRecoveredData(attempt=1)]), "TypeError"),  # type: ignore[list-item]
         (says("x" * 70_000), "PayloadTooLarge"),
         (lambda *_: Step([], Next.CONTINUE), "RuntimeError"),
     ],
-    ids=["raises", "bus", "cancelled", "nothing", "next", "notice", "large", "idle"],
+    ids=["raises", "bus", "cancelled", "exits", "interrupts", "nothing", "next", "notice", "large", "idle"],
 )
+@pytest.mark.usefixtures("signal_handled")
 async def test_what_the_agent_does_wrong_is_an_error_of_its_own(act: Act, kind: str) -> None:
     """It is appended for people to read, and the session can be resumed at this step."""
     release, history = await turn(Acting(act))
@@ -247,6 +253,53 @@ async def test_what_the_agent_does_wrong_is_an_error_of_its_own(act: Act, kind: 
     assert last(history).kind == kind
     assert f"the agent's own code failed: {kind}" in release.why
     assert len(history) == 2
+
+
+@pytest.fixture
+async def signal_handled() -> AsyncIterator[None]:
+    """SIGINT is told to the loop, as in a worker's process, and raises nothing."""
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGINT)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    yield
+    loop.remove_signal_handler(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+async def test_ctrl_c_is_none_of_the_agents() -> None:
+    """Where it raises an exception, as in a program without a handler of its own, that one ends the program."""
+    async with running(Acting(raises(KeyboardInterrupt()))) as run:
+        with pytest.raises(KeyboardInterrupt):
+            await run.turn()
+        assert len(await run._bus.history("s")) == 1
+
+
+async def _in_a_group(error: BaseException) -> Step:
+    async def tool() -> None:
+        raise error
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tool())
+    return Step()
+
+
+async def test_an_error_of_the_agents_names_its_line() -> None:
+    """In the history and in the reason; the innermost that is neither ours nor a library's, also in a task of the agent's."""
+    line = raises(None).__code__.co_firstlineno + 1  # type: ignore[arg-type]
+    release, history = await turn(Acting(raises(KeyError("x"))))
+    place = f"(tests/workers/test_run.py:{line} in act())"
+    assert release.why == f"the agent's own code failed: KeyError: 'x' {place}"
+    assert last(history).message == f"'x' {place}"
+
+    release, _ = await turn(Acting(lambda *_: Step(json.loads("{"))))
+    assert re.search(r"JSONDecodeError: .* \(tests/workers/test_run.py:\d+ in <lambda>\(\)\)", release.why)
+
+    release, _ = await turn(Acting(lambda *_: _in_a_group(ValueError("deep"))))
+    assert re.search(r"ValueError: deep \(tests/workers/test_run.py:\d+ in tool\(\)\)", release.why)
+
+    release, _ = await turn(Acting(raises(ValueError("long " * 1000))))
+    assert release.why.endswith(place)
+    assert len(release.why) <= 500
 
 
 async def test_what_was_stored_before_the_fault_stays() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,7 +16,7 @@ from bus import LeaseLost, LlmRetry, OutcomeUnknown, Reason, Release, Released, 
 from tests.behaviour.agents import Gate, Lingering
 from tests.fleet import KEY, Fleet, Running
 from tests.waiting import PATIENCE_S, eventually
-from workers.agent import Agent, ChatAgent
+from workers.agent import Agent, ChatAgent, Step
 from workers.provider import ProviderSettings
 
 LONG = "429:retry-after=50"
@@ -127,13 +128,47 @@ async def test_an_agent_that_cannot_be_made_puts_its_session_in_error(fleet: Fle
     await fleet.add_worker(make)
     await fleet.start("s")
     record = await fleet.until("s", State.ERROR)
-    assert record.why == "the worker failed: RuntimeError: cannot log in with [redacted]"
+    assert record.why.startswith("the worker failed: RuntimeError: cannot log in with [redacted] (tests/workers/test_worker.py:")
     assert record.reason is Reason.UNKNOWN
     assert KEY not in caplog.text
     assert messages(caplog) == ["worker.run_failed"]
     broken = False
     await fleet.resume("s")
     await fleet.until("s", State.AWAITING_INPUT)
+
+
+class Exits:
+    """Would end the process, in its constructor or in its step, there or in a task of its own."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        if where == "constructor":
+            sys.exit(1)
+
+    async def step(self, history: Any, llm: Any) -> Step:
+        """End it."""
+        if self._where == "step":
+            sys.exit(1)
+        await asyncio.gather(self._tool(), asyncio.sleep(0))
+        return Step()
+
+    async def _tool(self) -> None:
+        sys.exit(1)
+
+
+@pytest.mark.parametrize(
+    ("where", "failed"), [("constructor", "the worker"), ("step", "the agent's own code"), ("task", "the agent's own code")]
+)
+async def test_an_agent_that_would_end_the_process_ends_its_session(fleet: Fleet, where: str, failed: str) -> None:
+    """And the worker goes on to the next."""
+    agent: Agent | None = None
+    await fleet.add_worker(lambda: agent or Exits(where))
+    await fleet.start("s")
+    record = await fleet.until("s", State.ERROR)
+    assert record.why.startswith(f"{failed} failed: SystemExit: 1 (tests/workers/test_worker.py:")
+    agent = ChatAgent()
+    await fleet.start("t")
+    await fleet.until("t", State.AWAITING_INPUT)
 
 
 @pytest.mark.parametrize("error", [LeaseLost("s"), OutcomeUnknown(("a",)), Unreachable("gone")])

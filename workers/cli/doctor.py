@@ -11,6 +11,7 @@ from rich.text import Text
 
 from bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
 from bus.errors import cause_of
+from bus.messages import Reason
 from bus.redis.clients import installed_version
 from workers.cli.connection import open_bus
 from workers.cli.exits import Exit, UsageProblem
@@ -159,7 +160,7 @@ async def _hears(bus: Bus) -> Finding:
 
 async def ask_model(settings: Settings) -> Finding:
     """Ask the model for one token, in one request, and say whether it answered; never raises."""
-    from workers.errors import LlmError
+    from workers.errors import BrokenAnswer, LlmError
     from workers.llm import Llm, close_litellm, load_litellm
     from workers.retry import RetryPlan
 
@@ -169,7 +170,9 @@ async def ask_model(settings: Settings) -> Finding:
         llm = Llm(model, plan=RetryPlan(attempts=1), timeout_s=settings.llm_timeout_s, api_base=settings.api_base)
         await llm.complete([{"role": "user", "content": "Say: yes"}], max_tokens=1)
     except LlmError as error:
-        return Finding("model", Level.PROBLEM, f"{model}: {error.failure.message}", error.failure.action)
+        # A model that thinks first has used its one token up before it says anything.
+        if not (type(error.__cause__) is BrokenAnswer and error.failure.reason is Reason.CONTEXT_WINDOW):
+            return Finding("model", Level.PROBLEM, f"{model}: {error.failure.message}", error.failure.action)
     except ImportError:
         return Finding("model", Level.PROBLEM, "litellm is not installed", "pip install 'tidings[worker]'")
     except Exception as error:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from enum import IntEnum
+from typing import NoReturn
 
 import typer
 
@@ -30,6 +31,8 @@ class Exit(IntEnum):
     """A controller refused it, there is no such session, or what was waited for will not come."""
     NO_ANSWER = 4
     """Nobody answered in time; what was asked will not be done later."""
+    BLOCKED = 5
+    """An agent's code has blocked the event loop of a worker for too long; a supervisor starts another."""
     INTERRUPTED = 130
     """Ended by Ctrl-C."""
     BROKEN_PIPE = 141
@@ -76,6 +79,17 @@ def guarded(call: Callable[[], int]) -> int:
     except Exception as error:
         return _failed(error)
     return code
+
+
+def end_blocked() -> NoReturn:
+    """End a process whose event loop does not move any more."""
+    end_at_once(Exit.BLOCKED)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End the process from wherever we are, also from another thread: nothing of it can be waited for."""
+    logging.shutdown()
+    os._exit(code)
 
 
 def _failed(error: Exception) -> Exit:

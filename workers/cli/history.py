@@ -113,7 +113,8 @@ def _event(message: Message) -> tuple[str, str, str]:
         return f"user{by}", message.data.text, "cyan"
     if isinstance(message, AgentMessage):
         model = f" ({message.data.model})" if message.data.model else ""
-        return f"agent{model}", message.data.text, "green"
+        cut = f", cut off: {message.data.cut}" if message.data.cut else ""
+        return f"agent{model}{cut}", message.data.text, "green"
     if isinstance(message, ToolCall):
         return f"tool call: {message.data.name}", _compact(message.data.arguments), "magenta"
     if isinstance(message, ToolResult):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 from bus import Bus
 from workers.agent import AgentFactory, BadAgent, load_agent
 from workers.cli.connection import on_bus
-from workers.cli.exits import Exit, Problem, UsageProblem
+from workers.cli.exits import Exit, Problem, UsageProblem, end_at_once, end_blocked
 from workers.controller import Controller
 from workers.llm import close_litellm
 from workers.llm.keys import tell_missing_key
 from workers.settings import Settings, spelling
-from workers.worker import Worker
+from workers.worker import Worker, watchdog_for
 
 log = logging.getLogger("tidings.cli")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+UNHEARD_S = 1.0
+"""How long a signal may be unheard by the loop before another one ends the process."""
 _LONGEST_NAME = 128
 
 
@@ -45,24 +48,17 @@ def run_worker(settings: Settings, name: str | None = None) -> int:
 
 async def work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None = None) -> int:
     """Run a worker on a bus that is open already; see ``run_worker``."""
-    worker = Worker(bus, agent_factory, settings, name=name)
-    log.info(
-        "worker.started",
-        extra={
-            "worker": worker.name,
-            "redis": bus.address,
-            "model": settings.model,
-            "concurrency": settings.concurrency,
-        },
-    )
-    # Beside its start, which imports litellm too.
-    asking = asyncio.create_task(asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base))
-    try:
-        return await until_told(worker.run(), worker.drain)
-    finally:
-        await asyncio.wait({asking})
-        await close_litellm()
-        log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
+    with watchdog_for(bus, settings, end_blocked) as watchdog:
+        worker = Worker(bus, agent_factory, settings, name=name, watchdog=watchdog)
+        log.info("worker.starting", extra={"worker": worker.name, "redis": bus.address, "model": settings.model})
+        # Beside its start, which imports litellm too.
+        asking = asyncio.create_task(asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base))
+        try:
+            return await until_told(worker.run(), worker.drain)
+        finally:
+            await asyncio.wait({asking})
+            await close_litellm()
+            log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
 
 
 def run_controller(settings: Settings, name: str | None = None) -> int:
@@ -109,11 +105,13 @@ async def until_told(running: Coroutine[Any, Any, None], finish: Callable[[], No
     """Run something until it ends by itself; returns the exit code.
 
     The first SIGTERM or SIGINT calls ``finish``, after which ``running`` is expected to end and the code is 0. A
-    second one cancels it, and the code is the one that shells give for that signal.
+    second one cancels it, and the code is the one that shells give for that signal. Where the loop is blocked and hears nothing,
+    one that comes a second after an unheard one ends the process with that code.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(running)
     told: list[signal.Signals] = []
+    sent: list[float] = []
 
     def tell(number: signal.Signals) -> None:
         told.append(number)
@@ -123,8 +121,17 @@ async def until_told(running: Coroutine[Any, Any, None], finish: Callable[[], No
         else:
             task.cancel()
 
+    def note(number: int, _: object) -> None:
+        # Python calls this between two lines of whatever it is at.
+        sent.append(time.monotonic())
+        if sent[-1] - sent[min(len(told), len(sent) - 1)] >= UNHEARD_S:
+            end_at_once(128 + number)
+
     for number in SIGNALS:
         loop.add_signal_handler(number, tell, number)
+        # The loop is woken by the signal all the same; its own handler does nothing.
+        signal.signal(number, note)
+        signal.siginterrupt(number, False)
     try:
         await task
     except asyncio.CancelledError:

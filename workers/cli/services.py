@@ -25,6 +25,7 @@ WORKER = (
     "concurrency",
     "lease_s",
     "renew_s",
+    "blocked_limit_s",
     "poll_s",
     "grace_s",
     "llm_timeout_s",

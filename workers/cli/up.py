@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from bus import Bus
 from workers.agent import AgentFactory, BadAgent, load_agent
 from workers.cli.connection import open_bus
-from workers.cli.exits import Problem, UsageProblem
+from workers.cli.exits import Problem, UsageProblem, end_blocked
 from workers.cli.gate import check_gateway
 from workers.cli.program import own_name
 from workers.cli.serve import require, until_told
@@ -24,7 +24,7 @@ from workers.controller import Controller
 from workers.llm import close_litellm, load_litellm
 from workers.llm.keys import tell_missing_key
 from workers.settings import Settings, spelling
-from workers.worker import Worker
+from workers.worker import Worker, watchdog_for
 
 if TYPE_CHECKING:
     from workers.gateway import ServedGateway
@@ -141,7 +141,8 @@ class Crew:
 
     def __init__(self, bus: Bus, agent_factory: AgentFactory, settings: Settings, workers: int) -> None:
         self._controller = Controller(bus, settings)
-        self._workers = [Worker(bus, agent_factory, settings) for _ in range(workers)]
+        self._watchdog = watchdog_for(bus, settings, end_blocked)
+        self._workers = [Worker(bus, agent_factory, settings, watchdog=self._watchdog) for _ in range(workers)]
 
     def drain(self) -> None:
         """Have ``run`` return when the workers have ended what is under way; what only waits is handed back."""
@@ -155,10 +156,14 @@ class Crew:
             Exception: one of them has a defect; the others are ended.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._controller.run(), name="tidings-up-controller")
-                working = [group.create_task(worker.run(), name=f"tidings-up-{worker.name}") for worker in self._workers]
-                await asyncio.wait(working)
-                self._controller.stop()
+            with self._watchdog:
+                await self._run()
         except BaseExceptionGroup as found:
             raise found.exceptions[0] from None
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._controller.run(), name="tidings-up-controller")
+            working = [group.create_task(worker.run(), name=f"tidings-up-{worker.name}") for worker in self._workers]
+            await asyncio.wait(working)
+            self._controller.stop()

@@ -92,14 +92,14 @@ class Errands:
         """Return the newest that the agent said since it was last spoken to.
 
         What it answered before that is no result of this turn, least of all of one that failed. What it said beside a call to a
-        tool may be empty and does not count.
+        tool may be empty and does not count. Of a text that was cut off the parent's agent is told so.
         """
         end = record.events if record.state is not State.DELETED else 0
         while end > record.said:
             begin = max(record.said, end - PAGE)
             for event in reversed(await self._bus.history(record.session, begin, end - begin)):
-                if isinstance(event, AgentMessage) and event.data.text:
-                    return event.data.text
+                if isinstance(event, AgentMessage) and event.data.text.strip():
+                    return event.data.text + (f"\n\n(cut off here: {event.data.cut})" if event.data.cut else "")
             end = begin
         return ""
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from pydantic import JsonValue, TypeAdapter
 
 from bus.messages import Reason, new_id
 from bus.messages.envelope import JsonObject
-from workers.errors import BrokenAnswer
+from workers.errors import BrokenAnswer, ErrorInAnswer
+from workers.llm.finish import Finish, How, finish_of, held_back, read_finish
+from workers.llm.received import Received
 from workers.llm.usage import Tokens
+from workers.redaction import one_line
+from workers.retry.advice import BY_REASON
+
+_WORD = 300
+"""Characters of a provider's word for how its answer ended, and of what it says about it."""
 
 _OBJECT: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(JsonObject)
 
@@ -41,11 +48,13 @@ class Completion:
     Attributes:
         text: what it says; empty where it only uses tools, or has nothing to say.
         tool_calls: the tools it wants used, in its order.
-        finish_reason: ``stop``, ``tool_calls``, ``length``, ``content_filter``, ...
+        finish_reason: in OpenAI's words: ``stop``, ``tool_calls``, ``length``, ``content_filter``, ...
         model: the model, as litellm was asked for it.
         prompt_tokens: as the provider counted; None where it did not say.
         completion_tokens: as the provider counted; None where it did not say.
         attempts: requests that it took.
+        cut: why it ends too early, in the provider's word (``max_tokens``, ``SAFETY``, ...); None for a complete one. The
+            call to a tool that was being made then is left out: nobody knows what it would have been.
     """
 
     text: str
@@ -55,6 +64,7 @@ class Completion:
     prompt_tokens: int | None
     completion_tokens: int | None
     attempts: int
+    cut: str | None = None
 
     @property
     def tokens(self) -> Tokens:
@@ -80,19 +90,23 @@ class Restart:
     attempt: int
 
 
-def read_completion(response: Any, *, model: str, attempts: int) -> Completion:
+def read_completion(response: Any, received: Received, *, model: str, attempts: int) -> Completion:
     """Read a plain answer.
 
+    Args:
+        response: what litellm made of it.
+        received: what the provider sent.
+
     Raises:
-        BrokenAnswer: there is no choice in it, or it stands for an error in the middle of the generation.
+        BrokenAnswer: it holds an error, or nothing that an agent can use: no text and no complete call to a tool.
     """
     choices = getattr(response, "choices", None)
     if not choices:
-        raise BrokenAnswer("the provider answered without a choice", Reason.SERVER_ERROR)
+        raise unanswered(received) or BrokenAnswer("the provider answered without a choice", Reason.SERVER_ERROR)
     message = getattr(choices[0], "message", None)
     calls = getattr(message, "tool_calls", None) or ()
     tokens = read_tokens(getattr(response, "usage", None))
-    return Completion(
+    completion = Completion(
         text=_text(getattr(message, "content", None)),
         tool_calls=tuple(_tool_request(call.id, call.function.name, call.function.arguments) for call in calls),
         finish_reason=_finished(getattr(choices[0], "finish_reason", None)),
@@ -101,6 +115,7 @@ def read_completion(response: Any, *, model: str, attempts: int) -> Completion:
         completion_tokens=tokens.completion,
         attempts=attempts,
     )
+    return _judged(completion, received)
 
 
 def read_tokens(usage: Any) -> Tokens:
@@ -158,17 +173,17 @@ class Assembly:
             self._texts.append(text)
         return text
 
-    def completion(self, stream: Any, *, model: str, attempts: int) -> Completion:
+    def completion(self, stream: Any, received: Received, *, model: str, attempts: int) -> Completion:
         """Return the answer, the stream being at its end.
 
         Raises:
-            BrokenAnswer: the provider never said that it had finished: the connection was cut.
+            BrokenAnswer: the provider never said that it had finished: the connection was cut. Or as of `read_completion`.
         """
         sent = _sent_finish_reason(stream)
         if not sent:
-            raise broken_off()
+            raise unanswered(received) or broken_off()
         tokens = stream_tokens(stream)
-        return Completion(
+        completion = Completion(
             text="".join(self._texts),
             tool_calls=tuple(call.request() for call in self._calls),
             finish_reason=_finished(self._finish_reason or sent),
@@ -177,6 +192,7 @@ class Assembly:
             completion_tokens=tokens.completion,
             attempts=attempts,
         )
+        return _judged(completion, received)
 
     def _add_call(self, piece: Any) -> None:
         index, call_id = getattr(piece, "index", None) or 0, getattr(piece, "id", None)
@@ -245,12 +261,75 @@ def _parts(content: list[Any] | tuple[Any, ...]) -> Iterator[str]:
 
 
 def _finished(reason: object) -> str:
-    """Return the finish reason.
+    return reason if isinstance(reason, str) and reason else "stop"
+
+
+def told_error(received: Received) -> BrokenAnswer | None:
+    """Return the error that a provider told in a "200 OK"; None if it told none."""
+    if received.status is None:
+        return None
+    finish = read_finish(received)
+    if finish.error is not None:
+        return ErrorInAnswer(received.status, received.headers, finish.error)
+    return _broken(finish) if finish.how is How.BROKEN else None
+
+
+def unanswered(received: Received) -> BrokenAnswer | None:
+    """Say why there is no answer in what was received; None if it does not tell."""
+    if (error := told_error(received)) is not None:
+        return error
+    finish = held_back(received) or read_finish(received)
+    return _nothing(finish) if finish.how is How.FILTERED else None
+
+
+def _broken(finish: Finish) -> BrokenAnswer:
+    return BrokenAnswer(f"the provider broke off while generating (finish_reason {finish.word})", Reason.SERVER_ERROR)
+
+
+def _judged(completion: Completion, received: Received) -> Completion:
+    """Return an answer as far as it is one.
 
     Raises:
-        BrokenAnswer: it is ``error``: how OpenRouter and others end an answer whose generation failed after
-            it had begun.
+        BrokenAnswer: it is none.
     """
-    if reason == "error":
-        raise BrokenAnswer("the provider broke off while generating (finish_reason error)", Reason.SERVER_ERROR)
-    return reason if isinstance(reason, str) and reason else "stop"
+    finish = read_finish(received)
+    if finish.error is not None and received.status is not None:
+        raise ErrorInAnswer(received.status, received.headers, finish.error)
+    if not finish.word:  # where there is nothing beneath litellm's answer, its own word has to do
+        finish = finish_of(completion.finish_reason)
+    if finish.how is How.BROKEN:
+        raise _broken(finish)
+    if finish.how is How.MISSHAPEN:
+        raise _nothing(finish)
+    says_nothing = not completion.text.strip()
+    if finish.how is How.COMPLETE:
+        if not says_nothing or completion.tool_calls:
+            return completion
+        raise _nothing(held_back(received) or finish)
+    calls = completion.tool_calls[:-1]
+    if says_nothing and not calls:
+        raise _nothing(finish, of_call=bool(completion.tool_calls))
+    finish_reason = "content_filter" if finish.how is How.FILTERED else "length"
+    return replace(completion, tool_calls=calls, finish_reason=finish_reason, cut=one_line(finish.word, _WORD))
+
+
+_REFUSED = BY_REASON[Reason.CONTENT_POLICY]
+_MORE = "Raise max_tokens, ask for less, shorten the history or choose a model with a larger limit, then resume."
+_OTHERWISE = "Resume to try again; if it happens again, say it in other words or choose another model."
+
+
+def _nothing(finish: Finish, *, of_call: bool = False) -> BrokenAnswer:
+    """Make the error for an answer in which there is nothing to use."""
+    told = ": ".join(filter(None, (finish.word, finish.words))) or "no reason given"
+    why = f"({one_line(told, _WORD)})"
+    match finish.how:
+        case How.FILTERED:
+            return BrokenAnswer(f"the provider held the answer back {why}", Reason.CONTENT_POLICY, _REFUSED, tries=1)
+        case How.CUT:
+            where = "in the middle of a call to a tool" if of_call else "before it said anything"
+            return BrokenAnswer(f"the answer was cut off {where} {why}", Reason.CONTEXT_WINDOW, _MORE, tries=1)
+        case How.MISSHAPEN:
+            text = f"the model called a tool in a form that its provider cannot read {why}"
+        case _:
+            text = f"the answer is empty: neither text nor a call to a tool {why}"
+    return BrokenAnswer(text, Reason.SERVER_ERROR, _OTHERWISE, tries=2)

@@ -26,6 +26,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from workers.errors import AnswerTooLong
+from workers.llm.received import Received
 from workers.llm.secrets import known_secrets
 from workers.redaction import cut_margin, redact
 
@@ -54,18 +55,21 @@ _COPIED: Final = 2**31
 
 Decode = Callable[[bytes], Iterator[bytes]]
 
-_most: ContextVar[tuple[int, bool] | None] = ContextVar("tidings_most_answer_bytes", default=None)
+_Asked = tuple[int, bool, Received]
+
+_most: ContextVar[_Asked | None] = ContextVar("tidings_most_answer_bytes", default=None)
 
 
 @contextlib.contextmanager
-def bounded(most: int, *, streaming: bool = True) -> Iterator[None]:
+def bounded(most: int, *, streaming: bool = True, received: Received | None = None) -> Iterator[None]:
     """Bound each answer that is asked for inside, in this task and in threads that get its context.
 
     Args:
         most: bytes of one answer, decoded.
         streaming: whether a stream is asked for; anything else may have an eighth, also where it is answered with a stream.
+        received: gets the end of what comes, as it comes.
     """
-    token = _most.set((most, streaming))
+    token = _most.set((most, streaming, received or Received()))
     try:
         yield
     finally:
@@ -118,16 +122,17 @@ def _ask_for_known_codings(request: Any) -> None:
         request.headers["accept-encoding"] = "gzip, deflate"
 
 
-def _bound(response: Any, request: Any, asked: tuple[int, bool], kind: str, body: type[_Body]) -> Any:
+def _bound(response: Any, request: Any, asked: _Asked, kind: str, body: type[_Body]) -> Any:
     """Put a bounded body in the place of a response's own, which is decoded here and no longer by the library."""
     library: Any = importlib.import_module(type(response).__module__.partition(".")[0])
     coding = response.headers.pop("content-encoding", "identity").strip().lower()
     decode = _decoder(coding, lambda text: library.DecodingError(text, request=request))
-    most, streaming = asked
+    most, streaming, received = asked
     document = _Document.of(response.headers.get("content-type", "").lower(), most)
-    bound = (
-        _Answer(decode, most if streaming else most // 8, document) if response.status_code < 300 else _Refusal(decode, request)
-    )
+    bound: _Answer | _Refusal = _Refusal(decode, request)
+    if response.status_code < 300:
+        received.begin(response.status_code, response.headers)
+        bound = _Answer(decode, most if streaming else most // 8, document, received)
     # The libraries take only streams of a class of their own.
     response.stream = type(body.__name__, (body, getattr(library, kind)), {})(response.stream, bound)
     return response
@@ -177,12 +182,12 @@ class _Document:
 
 
 class _Answer:
-    """Passes the body of an answer on, until it is too long."""
+    """Passes the body of an answer on, until it is too long, and keeps the end of it."""
 
     full = False
 
-    def __init__(self, decode: Decode, most: int, document: _Document | None) -> None:
-        self._decode, self._most, self._document = decode, most, document
+    def __init__(self, decode: Decode, most: int, document: _Document | None, received: Received) -> None:
+        self._decode, self._most, self._document, self._kept = decode, most, document, received
         self._received = self._decoded = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
@@ -199,6 +204,7 @@ class _Answer:
             self._check(self._decoded)
             if self._document is not None:
                 self._document.feed(piece)
+            self._kept.add(piece)
             yield piece
 
     def rest(self) -> bytes:

@@ -25,10 +25,12 @@ from workers.llm.answers import (
     read_completion,
     read_tokens,
     stream_tokens,
+    told_error,
 )
 from workers.llm.bounds import ANSWER_BYTES, bounded
 from workers.llm.gate import Gate, GuardedGate
 from workers.llm.nudge import Nudge
+from workers.llm.received import Received
 from workers.llm.request import (
     Messages,
     Tools,
@@ -255,42 +257,43 @@ class Llm:
 
     async def _ask(self, request: Mapping[str, Any], attempt: int) -> Completion:
         """Make one attempt at a plain call."""
-        async with self._bounded("no complete answer", streaming=False):
+        received = Received()
+        async with self._bounded("no complete answer", received, streaming=False):
             response = await library.ask(**request)
         try:
-            return read_completion(response, model=self.model, attempts=attempt)
+            return read_completion(response, received, model=self.model, attempts=attempt)
         except Exception:
             self.usage.waste(read_tokens(getattr(response, "usage", None)))
             raise
 
     async def _receive(self, request: Mapping[str, Any], attempt: int) -> AsyncGenerator[Delta | Completion]:
         """Make one attempt at a stream; it is closed before its completion is yielded."""
-        assembly = Assembly()
+        assembly, received = Assembly(), Received()
         stream: Any = None
         completion: Completion | None = None
         waited_s = 0.0
         try:
-            async with self._bounded("no answer began"):
+            async with self._bounded("no answer began", received):
                 stream = await library.ask(**request)
             while True:
                 asked_at = time.monotonic()
-                if (chunk := await self._next(stream)) is None:
+                if (chunk := await self._next(stream, received)) is None:
                     break
                 waited_s += time.monotonic() - asked_at
                 if waited_s > STREAM_TIMEOUTS * self._timeout_s:
                     raise AnswerTooLong.in_seconds(STREAM_TIMEOUTS * self._timeout_s)
                 if text := assembly.add(chunk):
                     yield Delta(text)
-            completion = assembly.completion(stream, model=self.model, attempts=attempt)
+            completion = assembly.completion(stream, received, model=self.model, attempts=attempt)
         finally:
             if completion is None:
                 self.usage.waste(stream_tokens(stream))
             await library.close_stream(stream)
         yield completion
 
-    async def _next(self, stream: Any) -> Any:
+    async def _next(self, stream: Any, received: Received) -> Any:
         """Return the next chunk, None at the end."""
-        async with self._bounded("the answer stood still: nothing came"):
+        async with self._bounded("the answer stood still: nothing came", received):
             try:
                 return await anext(stream, None)
             except Exception as error:
@@ -299,15 +302,21 @@ class Llm:
                 raise
 
     @contextlib.asynccontextmanager
-    async def _bounded(self, what: str, *, streaming: bool = True) -> AsyncIterator[None]:
-        """Bound what happens inside in time and bytes: litellm's own time-outs are per read, and a trickle never meets them."""
+    async def _bounded(self, what: str, received: Received, *, streaming: bool = True) -> AsyncIterator[None]:
+        """Bound what happens inside in time and bytes: litellm's own time-outs are per read, and a trickle never meets them.
+
+        Raises:
+            BrokenAnswer: it failed, and the provider has said why where litellm did not look.
+        """
         timer = asyncio.timeout(self._timeout_s)
         try:
-            with bounded(self._max_answer_bytes, streaming=streaming):
+            with bounded(self._max_answer_bytes, streaming=streaming, received=received):
                 async with timer:
                     yield
-        except TimeoutError:
-            if timer.expired():
+        except Exception as error:
+            if (told := told_error(received)) is not None:
+                raise told from error
+            if isinstance(error, TimeoutError) and timer.expired():
                 raise TimeoutError(f"{what} within {self._timeout_s:g} s") from None
             raise
 

@@ -13,21 +13,20 @@ from typing import Any, NoReturn, Self
 from tenacity import AsyncRetrying, RetryCallState
 
 from bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData, Reason, Wait
-from workers.errors import AnswerTooLong, BrokenAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
+from workers.errors import AnswerTooLong, BrokenAnswer, ErrorInAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
 from workers.llm.answers import Completion
 from workers.llm.gate import GuardedGate
 from workers.llm.nudge import Nudge
 from workers.llm.secrets import known_secrets, scrub
 from workers.llm.telling import Teller, Told
 from workers.llm.usage import Usage
-from workers.redaction import one_line
-from workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict, advice, classify
+from workers.redaction import EXCERPT, one_line, redact
+from workers.retry import MESSAGE_LIMIT, Failure, GiveUp, Park, Retry, RetryPlan, Verdict, advice, classify
 from workers.retry.evidence import causes
+from workers.retry.rules import RETRYABLE
 
 _MODEL_LIMIT = 200
 """Characters of a model's name in a notice."""
-
-_BROKEN_ACTION = "Resume to try again; if it happens again, see the provider's status page or choose another model."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +68,8 @@ class Run:
         self._path = path
         self._params = {**path.params, **params}
         self._failures = 0
+        self._in_vain = 0
+        """Answers of a kind that more requests do not change."""
         self._waited_s = 0.0
         self._failure: Failure | None = None
         self._verdict: Verdict = GiveUp()
@@ -143,12 +144,19 @@ class Run:
 
     def _judge(self, error: Exception) -> Failure:
         # The libraries wrap what is raised while they read an answer.
-        for cause in causes(error):
-            if isinstance(cause, AnswerTooLong):
-                return Failure(cause.reason, False, None, None, one_line(str(cause)), None, cause.action)
-        if isinstance(error, BrokenAnswer):
-            return Failure(error.reason, True, None, None, one_line(str(error)), None, _BROKEN_ACTION)
-        return classify(error, now=self._path.now(), secrets=known_secrets(self._params))
+        too_long = next((cause for cause in causes(error) if isinstance(cause, AnswerTooLong)), None)
+        secrets = known_secrets(self._params)
+        if too_long is None and (isinstance(error, ErrorInAnswer) or not isinstance(error, BrokenAnswer)):
+            return classify(error, now=self._path.now(), secrets=secrets)
+        broken = too_long or error
+        assert isinstance(broken, BrokenAnswer)
+        retryable = broken.reason in RETRYABLE
+        if broken.tries is not None:
+            # The last attempt too is the end of it: such an answer is no outage to wait for.
+            self._in_vain += 1
+            retryable = retryable and self._in_vain < broken.tries and self._failures < self._path.plan.attempts
+        message = one_line(redact(str(broken), secrets, EXCERPT), MESSAGE_LIMIT)
+        return Failure(broken.reason, retryable, None, None, message, None, broken.action)
 
     def _is_over(self, _: RetryCallState) -> bool:
         return not isinstance(self._verdict, Retry)

@@ -38,7 +38,7 @@ ECHOES: Final = frozenset(
         *("request", "tools", "value"),
     }
 )
-"""Names of fields that repeat what was asked: what stands in them is nobody's verdict."""
+"""Names of fields that repeat what was asked: what stands in them is no verdict of the provider's."""
 
 _QUOTED: Final = re.compile(
     r"\"[^\"]{0,8000}\"|“[^“”]{0,8000}”|`[^`]{0,8000}`|«[^«»]{0,8000}»|「[^「」]{0,8000}」|(?<![\w'])'[^'\n]{0,8000}'(?!\w)"

@@ -6,10 +6,10 @@ even the prompt. Every rule here has an answer that providers document, in the t
 A limit by the day, the week or the month, and any other allowance that is used up, is a quota that is used up, unless the
 provider names the time at which it ends: then it is a rate limit like any other, only slower. OpenAI's and Groq's refill all
 the time (a limit of 200 a day lets one through every 7m12s), OpenRouter's ends at midnight; either way waiting for the time
-that was named helps, and nobody has to act. Google's are the exception: the delay beside a quota `PerDay` is not about the
+that was named helps, and no person has to act. Google's are the exception: the delay beside a quota `PerDay` is not about the
 day (it says 37 seconds at noon), so it is not believed. Money is no matter of time, and a limit of zero never lifts.
 
-The other way round, a limit by the minute stays one in whatever words: DashScope and Scaleway tell it in those for no money.
+The other way round, a limit by the minute stays one in any words: DashScope and Scaleway tell it in those for no money.
 
 Nothing is a guess. What says 403 without a word about who may do what, or a status that has no one meaning, is UNKNOWN, and
 people read the provider's words.
@@ -65,7 +65,7 @@ def judge(answer: Answer, *, ends: bool = False) -> Reason:
     if status is not None and status >= 500:
         return _breakdown(answer, status)
     if status is not None and 300 <= status < 400:
-        return Reason.BAD_REQUEST  # a redirect that nobody followed: the address is wrong
+        return Reason.BAD_REQUEST  # a redirect that was not followed: the address is wrong
     return _unnumbered(answer, ends)
 
 

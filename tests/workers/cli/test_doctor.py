@@ -133,6 +133,19 @@ async def test_the_model_is_asked_only_when_wanted(tidings: Tidings, server_bus:
         assert len(provider.requests) == 1
 
 
+async def test_a_model_that_thinks_before_it_says_anything_answers(
+    tidings: Tidings, server_bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its one token is used up by then, which is all that is asked for."""
+    monkeypatch.setenv("OPENAI_API_KEY", "anything")
+    choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": ""}}
+    body = json.dumps({"id": "c", "object": "chat.completion", "created": 1, "model": "x", "choices": [choice]})
+    async with Provider() as provider:
+        provider.script(Fault(kind="status", status=200, headers={"Content-Type": "application/json"}, body=body))
+        _, levels = await _levels(tidings, "--model-call", "--model", "openai/x", "--api-base", provider.base_url)
+    assert levels["model"] == "ok"
+
+
 async def test_a_model_that_refuses_is_a_problem_with_its_remedy(
     tidings: Tidings, server_bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

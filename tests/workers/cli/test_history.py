@@ -133,13 +133,15 @@ def heading(item: Event) -> str:
 
 
 def test_results_say_how_they_ended() -> None:
-    """An interrupted or failed tool is told apart from one that answered."""
+    """An interrupted or failed tool is told apart from one that answered, and a text that was cut off from a whole one."""
     result = ToolResultData(call_id="1", name="look")
     interrupted = result.model_copy(update={"interrupted": True})
     failed = result.model_copy(update={"is_error": True})
     assert heading(ToolResult(subject="demo", data=interrupted)) == "tool result: look interrupted"
     assert heading(ToolResult(subject="demo", data=failed)) == "tool result: look failed"
     assert heading(AgentMessage(subject="demo", data=AgentMessageData(text=""))) == "agent"
+    cut = AgentMessageData(text="It is", model="openai/x", cut="max_tokens")
+    assert heading(AgentMessage(subject="demo", data=cut)) == "agent (openai/x), cut off: max_tokens"
     assert heading(UserMessage(subject="demo", data=UserMessageData(text="x"))) == "user"
 
 

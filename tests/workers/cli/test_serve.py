@@ -136,12 +136,12 @@ async def test_the_settings_reach_worker_and_controller(
     assert ran == [("Worker", "w9"), ("Controller", "c9")]
     lines = [json.loads(line) for done in (worker, controller) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == [
-        "worker.started",
+        "worker.starting",
         "worker.ended",
         "controller.started",
         "controller.ended",
     ]
-    assert lines[0] | {"worker": "w9", "model": "openai/x", "concurrency": 3} == lines[0]
+    assert lines[0] | {"worker": "w9", "model": "openai/x"} == lines[0]
 
 
 async def test_a_worker_and_a_controller_answer_until_told_to_end(
@@ -162,6 +162,8 @@ async def test_a_worker_and_a_controller_answer_until_told_to_end(
     controlling.cancel()
     await asyncio.wait([controlling])
     assert answered is not None
+    started = next(record for record in caplog.records if record.message == "worker.started")
+    assert started.__dict__ | {"worker": "w1", "model": "openai/x", "concurrency": 1} == started.__dict__
     assert answered.data.text == "You said: hi"
     assert (await bus.status("demo")).state is State.AWAITING_INPUT
     assert KEY not in caplog.text

@@ -62,7 +62,7 @@ class Sent:
 
 
 @asynccontextmanager
-async def family(*said: str) -> AsyncIterator[tuple[Bus, Sent, Snapshot]]:
+async def family(*said: str, cut: str | None = None) -> AsyncIterator[tuple[Bus, Sent, Snapshot]]:
     """A parent `p`, and its child `c` whose agent has said something and whose turn is over."""
     async with Bus.connect(f"memory://{uuid4().hex}") as bus:
         await _start(bus, SessionStart(subject="p", data=StartData()))
@@ -70,7 +70,7 @@ async def family(*said: str) -> AsyncIterator[tuple[Bus, Sent, Snapshot]]:
         claim = await bus.claim(WorkerRef(name="w"), session="c")
         assert claim is not None
         assert (claim.parent, claim.name) == ("p", "helper")
-        events: Sequence[Event] = [AgentMessage(subject="c", data=AgentMessageData(text=text)) for text in said]
+        events: Sequence[Event] = [AgentMessage(subject="c", data=AgentMessageData(text=text, cut=cut)) for text in said]
         await bus.append(claim, events, 1)
         await bus.release(claim, Release(Trigger.YIELD, read=ALL_READ, why="the turn is over"))
         snapshot = await bus.snapshot("c")
@@ -99,6 +99,15 @@ async def test_the_newest_words_of_a_child_are_reported() -> None:
         assert (report.subject, report.data.text, report.data.state) == ("p", "two", State.AWAITING_INPUT)
         assert decision.fields["reported"] == "awaiting_input.4"
         assert decision.due is None
+
+
+async def test_a_parent_is_told_that_words_were_cut_off() -> None:
+    """Its agent would take half a result for a whole one."""
+    async with family("one", " ", cut="max_tokens") as (_, sent, snapshot):
+        await _errands(sent).run(snapshot, Decision())
+        (report,) = sent.commands
+        assert isinstance(report, SessionReport)
+        assert report.data.text == "one\n\n(cut off here: max_tokens)"
 
 
 async def test_words_that_were_said_long_ago_are_found() -> None:

@@ -19,10 +19,11 @@ class Dialect:
         model: as litellm is asked for it.
         settings: further parameters of the call.
         paths: what the address of its requests holds, plain and streaming.
-        answer: a whole answer with this text.
         opening: events of a stream before its first text.
         piece: events of a stream that add this text.
-        closing: events that end a stream.
+        ended: a whole answer with this text, and with this word for why it ended.
+        end: events that end a stream with this word.
+        words: the provider's own words for how an answer ends: complete, cut off, held back.
         breakdown: events that say, in a stream, that the provider failed.
         refusal: the body of an answer with this status.
     """
@@ -30,12 +31,22 @@ class Dialect:
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, str]
-    answer: Callable[[str], dict[str, Any]]
     opening: str = ""
     piece: Callable[[str], str]
-    closing: str
+    ended: Callable[[str, str], dict[str, Any]]
+    end: Callable[[str], str]
+    words: tuple[str, str, str]
     breakdown: str
     refusal: Callable[[int], dict[str, Any]]
+
+    @property
+    def closing(self) -> str:
+        """Events that end a stream whose answer is complete."""
+        return self.end(self.words[0])
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """Return a whole answer with this text, complete."""
+        return self.ended(text, self.words[0])
 
     def stream(self, text: str) -> str:
         """Return the events of a stream that breaks off after this text."""
@@ -57,8 +68,8 @@ def _event(data: dict[str, Any] | str) -> str:
 _OPENAI_USAGE = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
 
 
-def _openai_answer(text: str) -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+def _openai_answer(text: str, word: str) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": word}
     return {"id": "c", "object": "chat.completion", "created": 1, "model": "x", "choices": [choice], "usage": _OPENAI_USAGE}
 
 
@@ -76,9 +87,10 @@ def _openai(model: str, path: str, **settings: Any) -> Dialect:
         model=model,
         settings=settings,
         paths=(path, path),
-        answer=_openai_answer,
+        ended=_openai_answer,
         piece=lambda text: events(_openai_chunk({"role": "assistant", "content": text})),
-        closing=events(_openai_chunk({}, "stop") | {"usage": _OPENAI_USAGE}, "[DONE]"),
+        end=lambda word: events(_openai_chunk({}, word) | {"usage": _OPENAI_USAGE}, "[DONE]"),
+        words=("stop", "length", "content_filter"),
         breakdown=events({"error": {"message": "The server had an error.", "type": "server_error", "code": 500}}),
         refusal=_openai_refusal,
     )
@@ -87,9 +99,10 @@ def _openai(model: str, path: str, **settings: Any) -> Dialect:
 _CLAUDE = {"id": "m", "type": "message", "role": "assistant", "model": "claude-x", "stop_sequence": None}
 
 
-def _claude_answer(text: str) -> dict[str, Any]:
+def _claude_answer(text: str, word: str) -> dict[str, Any]:
     usage = {"input_tokens": 5, "output_tokens": 4}
-    return _CLAUDE | {"content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "usage": usage}
+    content = [{"type": "text", "text": text}] if text else []
+    return _CLAUDE | {"content": content, "stop_reason": word, "usage": usage}
 
 
 def _claude_piece(text: str) -> str:
@@ -102,11 +115,19 @@ def _claude_refusal(status: int) -> dict[str, Any]:
 
 
 _CLAUDE_BEGINS: dict[str, Any] = _CLAUDE | {"content": [], "stop_reason": None, "usage": {"input_tokens": 5, "output_tokens": 1}}
-_CLAUDE_ENDS = {"stop_reason": "end_turn", "stop_sequence": None}
+
+
+def _claude_end(word: str) -> str:
+    return events(
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": word, "stop_sequence": None}, "usage": {"output_tokens": 4}},
+        {"type": "message_stop"},
+    )
 
 
 def _gemini_answer(text: str, **more: Any) -> dict[str, Any]:
-    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0} | more
+    content = {"content": {"parts": [{"text": text}], "role": "model"}} if text else {}
+    candidate = content | {"index": 0} | more
     usage = {"promptTokenCount": 5, "candidatesTokenCount": 4, "totalTokenCount": 9}
     return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-x"}
 
@@ -124,26 +145,24 @@ DIALECTS: dict[str, Dialect] = {
     "anthropic": Dialect(
         model="anthropic/claude-x",
         paths=("/v1/messages", "/v1/messages"),
-        answer=_claude_answer,
+        ended=_claude_answer,
         opening=events(
             {"type": "message_start", "message": _CLAUDE_BEGINS},
             {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         ),
         piece=_claude_piece,
-        closing=events(
-            {"type": "content_block_stop", "index": 0},
-            {"type": "message_delta", "delta": _CLAUDE_ENDS, "usage": {"output_tokens": 4}},
-            {"type": "message_stop"},
-        ),
+        end=_claude_end,
+        words=("end_turn", "max_tokens", "refusal"),
         breakdown=events({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
         refusal=_claude_refusal,
     ),
     "gemini": Dialect(
         model="gemini/gemini-x",
         paths=("gemini-x:generateContent", "gemini-x:streamGenerateContent"),
-        answer=lambda text: _gemini_answer(text, finishReason="STOP"),
+        ended=lambda text, word: _gemini_answer(text, finishReason=word),
         piece=lambda text: events(_gemini_answer(text)),
-        closing=events(_gemini_answer("", finishReason="STOP")),
+        end=lambda word: events(_gemini_answer("", finishReason=word)),
+        words=("STOP", "MAX_TOKENS", "PROHIBITED_CONTENT"),
         breakdown=events({"error": _gemini_refusal(503)["error"]}),
         refusal=_gemini_refusal,
     ),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bus.messages import Reason, ToolCall, ToolCallData, encode
 from workers.errors import BrokenAnswer
 from workers.llm.answers import Assembly, parse_arguments, read_completion, read_tokens, stream_tokens
+from workers.llm.received import Received
 from workers.llm.usage import Tokens
 
 FINISHED = SimpleNamespace(received_finish_reason="stop", intermittent_finish_reason=None, chunks=[])
@@ -47,7 +48,7 @@ def piece(content: Any = None, tool_calls: Any = None, finish_reason: Any = None
 
 def read(answer: Any) -> Any:
     """Read a plain answer."""
-    return read_completion(answer, model="openai/x", attempts=1)
+    return read_completion(answer, Received(), model="openai/x", attempts=1)
 
 
 def assemble(*pieces: Any) -> Any:
@@ -55,7 +56,7 @@ def assemble(*pieces: Any) -> Any:
     assembly = Assembly()
     for chunk in pieces:
         assembly.add(chunk)
-    return assembly.completion(FINISHED, model="openai/x", attempts=1)
+    return assembly.completion(FINISHED, Received(), model="openai/x", attempts=1)
 
 
 @pytest.mark.parametrize("arguments", [None, "", " \n"])
@@ -117,12 +118,40 @@ def test_an_answer_that_ends_in_an_error_is_none() -> None:
         read(response(message("half an"), "error"))
 
 
-def test_an_empty_answer_is_an_answer() -> None:
-    """A model may have nothing to say, most of all beside a tool call; the finish reason is passed on."""
+def test_a_call_to_a_tool_needs_no_text() -> None:
+    """A model may have nothing to say beside it."""
     completion = read(response(message(None, [call("{}")]), "tool_calls"))
-    assert (completion.text, completion.tool_calls[0].name) == ("", "add")
-    assert read(response(message(None), "content_filter")).finish_reason == "content_filter"
-    assert read(response(message(""), None)).finish_reason == "stop"
+    assert (completion.text, completion.tool_calls[0].name, completion.cut) == ("", "add", None)
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "reason", "tries"),
+    [
+        ("stop", Reason.SERVER_ERROR, 2),
+        (None, Reason.SERVER_ERROR, 2),
+        ("tool_calls", Reason.SERVER_ERROR, 2),
+        ("length", Reason.CONTEXT_WINDOW, 1),
+        ("content_filter", Reason.CONTENT_POLICY, 1),
+        ("error", Reason.SERVER_ERROR, None),
+    ],
+)
+@pytest.mark.parametrize("text", [None, "", " \n"])
+def test_an_answer_that_says_nothing_is_none(finish_reason: Any, reason: Reason, tries: int | None, text: Any) -> None:
+    """Where nothing is known but litellm's word; a blank text says nothing."""
+    with pytest.raises(BrokenAnswer) as caught:
+        read(response(message(text), finish_reason))
+    assert (caught.value.reason, caught.value.tries) == (reason, tries)
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "content_filter"])
+def test_of_a_cut_answer_the_text_and_the_complete_calls_are_kept(finish_reason: str) -> None:
+    """The last call may be half of one even where it can be read: Anthropic's arguments come parsed."""
+    calls = [call('{"a": 1}', call_id="one"), call('{"a": 1}', call_id="two")]
+    completion = read(response(message("I will", calls), finish_reason))
+    assert (completion.text, [c.call_id for c in completion.tool_calls]) == ("I will", ["one"])
+    assert (completion.finish_reason, completion.cut) == (finish_reason, finish_reason)
+    with pytest.raises(BrokenAnswer):
+        read(response(message(None, calls[:1]), finish_reason))
 
 
 def test_text_in_parts_is_joined() -> None:
@@ -197,11 +226,13 @@ def test_a_stream_without_a_finish_reason_was_cut() -> None:
     assembly.add(piece(None, finish_reason="stop"))
     cut = SimpleNamespace(received_finish_reason=None, intermittent_finish_reason=None)
     with pytest.raises(BrokenAnswer) as caught:
-        assembly.completion(cut, model="openai/x", attempts=1)
+        assembly.completion(cut, Received(), model="openai/x", attempts=1)
     assert caught.value.reason is Reason.CONNECTION
 
 
 def test_a_finish_reason_in_the_middle_counts() -> None:
     """Some providers send it before the end; litellm keeps it elsewhere."""
     early = SimpleNamespace(received_finish_reason=None, intermittent_finish_reason="length")
-    assert Assembly().completion(early, model="openai/x", attempts=3).finish_reason == "length"
+    assembly = Assembly()
+    assembly.add(piece("half an"))
+    assert assembly.completion(early, Received(), model="openai/x", attempts=3).finish_reason == "length"

@@ -22,6 +22,7 @@ from workers import redaction
 from workers.errors import AnswerTooLong
 from workers.llm import Llm, LlmError, LlmFailed, close_litellm, llm, load_litellm
 from workers.llm.bounds import ANSWER_BYTES, ERROR_BYTES, _Answer, _AsyncBody, _decoder, _Document, bounded
+from workers.llm.received import Received
 from workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
@@ -218,7 +219,7 @@ async def test_a_provider_that_sends_faster_than_it_is_read_leaves_the_loop_its_
             yield b"data: x\n\n" * 100_000
 
     other = asyncio.create_task(turn())
-    bound = _Answer(_decoder("identity", RuntimeError), ANSWER_BYTES, None)
+    bound = _Answer(_decoder("identity", RuntimeError), ANSWER_BYTES, None, Received())
     async for piece in _AsyncBody(arrived(), bound):
         assert len(piece) <= ERROR_BYTES
         pieces += 1

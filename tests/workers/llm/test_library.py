@@ -177,7 +177,7 @@ async def test_azure_makes_one_request_an_attempt() -> None:
         )
         completion = await llm.complete(PROMPT, max_tokens=7)
         await close_litellm()
-    assert (completion.text, completion.attempts, len(bodies), len(told)) == ("hi", 3, 3, 3)
+    assert (completion.text, completion.attempts, len(bodies), len(told)) == ("hi", 3, 3, 5)
     assert all((body["temperature"], body["max_tokens"]) == (0.5, 7) for body in bodies)
 
 

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from bus.messages import LlmAttemptData, LlmRetryData, Reason
+from bus.messages import (
+    AgentMessage,
+    AgentMessageData,
+    LlmAttemptData,
+    LlmRetryData,
+    Reason,
+    ToolCall,
+    ToolCallData,
+    ToolResult,
+    ToolResultData,
+    UserMessage,
+    UserMessageData,
+)
 from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
 from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
-from workers.llm import Completion, Delta, Llm, LlmParked, LlmRateLimited, Restart, Told, close_litellm
-from workers.retry import RetryPlan
+from workers.llm import Completion, Delta, Llm, LlmError, LlmParked, LlmRateLimited, Restart, Told, close_litellm
+from workers.prompt import to_prompt
+from workers.retry import Failure, RetryPlan
 
 pytestmark = LITELLM_WARNS
 
@@ -196,3 +209,157 @@ async def test_an_answer_of_the_wrong_shape_is_none(dialect: Dialect, body: Any,
         assert len(wire.paths) == 1
         assert caught.value.failure.reason in (Reason.SERVER_ERROR, Reason.CONNECTION)
         assert caught.value.failure.retryable
+
+
+ERROR = {"message": "This model's maximum context length is 4096 tokens.", "type": "BadRequestError", "code": 400}
+NUMBERED = {"code": 429, "message": "Rate limit exceeded", "metadata": {"headers": {"Retry-After": "7"}}}
+IN_AN_ANSWER: dict[str, tuple[Any, Reason]] = {
+    "in the choice": ({"choices": [{"index": 0, "finish_reason": "error", "error": NUMBERED}]}, Reason.RATE_LIMIT),
+    "as an object": ({"object": "error", **ERROR}, Reason.CONTEXT_WINDOW),
+    "at the top": ({"error": NUMBERED}, Reason.RATE_LIMIT),
+    "as a string": ({"error": "Rate limit exceeded, try again in 7s"}, Reason.RATE_LIMIT),
+    "as a detail": ({"detail": "Rate limit exceeded"}, Reason.RATE_LIMIT),
+    "as no success": ({"success": False, "code": 1, "msg": "rate limit reached"}, Reason.RATE_LIMIT),
+    "as a status beside nothing": (
+        {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+        Reason.QUOTA_EXHAUSTED,
+    ),
+}
+"""Where an error may stand in a "200 OK", and what it is."""
+
+IN_A_STREAM = {
+    "whose name comes last": f"data: {json.dumps(NUMBERED)}\nevent: error\n\n",
+    "whose name is an event of its own": f"event: error\n\ndata: {json.dumps(NUMBERED)}\n\n",
+    "in words": "event: error\ndata: Rate limit exceeded\n\n",
+    "without a frame": json.dumps({"error": NUMBERED}),
+}
+
+EVERYWHERE = DIALECTS | {"hosted_vllm": replace(DIALECTS["openrouter"], model="hosted_vllm/x")}
+
+
+def on_routes(some: Collection[str] = ("openai", "hosted_vllm", "anthropic")) -> pytest.MarkDecorator:
+    """Run a test on each route; in `make test` on some of them, which stand for the ways in which litellm reads."""
+    cells = [
+        pytest.param(dialect, id=route, marks=() if route in some else (pytest.mark.full,))
+        for route, dialect in EVERYWHERE.items()
+    ]
+    return pytest.mark.parametrize("dialect", cells)
+
+
+async def failures_of(dialect: Dialect, heard: Heard, plan: RetryPlan, *replies: Reply) -> list[Failure]:
+    """Return what a call comes to that is answered so, for each of these; a stream where that is what comes."""
+    found = []
+    for reply in replies:
+        async with answering(reply) as wire:
+            llm = llm_on(dialect, wire, heard, plan)
+            with pytest.raises(LlmError) as caught:
+                await (collect(llm, PROMPT) if b"event-stream" in reply.sent else llm.complete(PROMPT))
+        assert len(wire.paths) == min(caught.value.attempt, plan.attempts)
+        found.append(caught.value.failure)
+    return found
+
+
+@on_routes()
+async def test_a_text_that_is_cut_is_kept_and_said_to_be_cut(dialect: Dialect, heard: Heard) -> None:
+    """By a limit of tokens or by a filter, with the provider's own word for it."""
+    _, cut, filtered = dialect.words
+    for word, finish_reason in ((cut, "length"), (filtered, "content_filter")):
+        async with answering(stream(dialect.stream(HALF) + dialect.end(word)), whole(dialect.ended(HALF, word))) as wire:
+            items = await collect(llm_on(dialect, wire, heard), PROMPT)
+            plain = None if dialect.model.startswith("gemini") else await llm_on(dialect, wire, heard).complete(PROMPT)
+        for completion in (items[-1], plain or items[-1]):  # litellm drops the text that Gemini's filter left
+            assert isinstance(completion, Completion)
+            assert (completion.text, completion.finish_reason, completion.cut) == (HALF, finish_reason, word)
+
+
+@on_routes()
+async def test_nothing_but_a_limit_or_a_filter_is_a_failure_of_its_kind(dialect: Dialect, heard: Heard) -> None:
+    """It is asked for once: asking again would bring the same. What helps is said."""
+    _, cut, filtered = dialect.words
+    for word, reason, helps in (
+        (cut, Reason.CONTEXT_WINDOW, "max_tokens"),
+        (filtered, Reason.CONTENT_POLICY, "Change what is asked"),
+    ):
+        replies = whole(dialect.ended("", word)), stream(dialect.opening + dialect.end(word))
+        for failure in await failures_of(dialect, heard, RetryPlan(), *replies):
+            assert (failure.reason, failure.retryable) == (reason, False)
+            assert word in failure.message
+            assert helps in failure.action
+    assert heard.told == []
+
+
+@on_routes()
+async def test_an_empty_answer_is_asked_for_once_more(dialect: Dialect, heard: Heard) -> None:
+    """The second one is told as a failure, however many attempts the plan has."""
+    replies = whole(dialect.answer("")), stream(dialect.opening + dialect.piece(" \n") + dialect.closing)
+    for failure in await failures_of(dialect, heard, RetryPlan(attempts=4), *replies):
+        assert (failure.reason, failure.retryable) == (Reason.SERVER_ERROR, False)
+        assert "empty" in failure.message
+    assert heard.reasons == [Reason.SERVER_ERROR] * 2
+    assert not any(failure.retryable for failure in await failures_of(dialect, heard, ONCE, *replies))
+
+
+@pytest.mark.parametrize(("body", "reason"), IN_AN_ANSWER.values(), ids=IN_AN_ANSWER)
+@on_routes()
+async def test_an_error_is_found_wherever_it_stands(dialect: Dialect, body: Any, reason: Reason, heard: Heard) -> None:
+    """In a plain answer, as the only event of a stream, and after some text, which is then no answer."""
+    event = f"data: {json.dumps(body)}\n\n"
+    for failure in await failures_of(
+        dialect, heard, ONCE, whole(body), stream(f"{event}data: [DONE]\n\n"), stream(dialect.stream(HALF) + event)
+    ):
+        assert failure.reason is reason
+
+
+@pytest.mark.parametrize("sent", IN_A_STREAM.values(), ids=IN_A_STREAM)
+@on_routes()
+async def test_an_error_of_a_stream_is_found_in_any_order(dialect: Dialect, sent: str, heard: Heard) -> None:
+    """The parts of an event may stand as they like."""
+    (failure,) = await failures_of(dialect, heard, ONCE, stream(sent))
+    assert failure.reason is Reason.RATE_LIMIT
+
+
+@on_routes()
+async def test_the_wait_that_an_error_in_an_answer_tells_is_kept(dialect: Dialect, heard: Heard) -> None:
+    """OpenRouter repeats the headers in the body."""
+    error = {"choices": [{"index": 0, "error": NUMBERED}]}
+    for failure in await failures_of(dialect, heard, ONCE, whole(error), stream(events(json.dumps(error)))):
+        assert (failure.status, failure.retry_after_s) == (429, 7.0)
+
+
+_SPENT = {"inputTokens": 5, "outputTokens": 4, "totalTokens": 9}
+BEDROCK = {"output": {"message": {"role": "assistant", "content": [{"text": TEXT}]}}, "stopReason": "end_turn", "usage": _SPENT}
+AWS = {"aws_access_key_id": "AKIATEST", "aws_secret_access_key": "x", "aws_region_name": "us-east-1"}
+REFUSING_BLANKS: dict[str, tuple[str, dict[str, Any], Any]] = {
+    "anthropic": (DIALECTS["anthropic"].model, {"api_key": KEY}, DIALECTS["anthropic"].answer(TEXT)),
+    "gemini": (DIALECTS["gemini"].model, {"api_key": KEY}, DIALECTS["gemini"].answer(TEXT)),
+    "bedrock": ("bedrock/converse/anthropic.claude-x", AWS, BEDROCK),
+}
+
+
+@pytest.mark.parametrize(("model", "keys", "answer"), REFUSING_BLANKS.values(), ids=REFUSING_BLANKS)
+async def test_no_blank_text_is_sent(model: str, keys: dict[str, Any], answer: Any, heard: Heard) -> None:
+    """Those who refuse one would refuse the session for ever, of which it is a part."""
+    look = ToolCallData(call_id="one", name="look", arguments={"x": 1})
+    data = (
+        UserMessage(subject="s", data=UserMessageData(text="go")),
+        AgentMessage(subject="s", data=AgentMessageData(text="")),
+        UserMessage(subject="s", data=UserMessageData(text=" ")),
+        AgentMessage(subject="s", data=AgentMessageData(text="\n")),
+        ToolCall(subject="s", data=look),
+        ToolResult(subject="s", data=ToolResultData(call_id="one", name="look", content="")),
+    )
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
+    async with answering(whole(answer)) as wire:
+        completion = await Llm(model, api_base=wire.url, plan=ONCE, **keys).complete(to_prompt(data), tools=tools)
+    assert completion.text == TEXT
+    texts = list(_texts(json.loads(wire.bodies[0])))
+    assert "(an empty message)" in texts
+    assert all(text.strip() for text in texts)
+
+
+def _texts(part: Any) -> Iterator[str]:
+    """Yield the texts of a request, wherever a dialect has them."""
+    for name, value in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
+        if name in ("text", "content") and isinstance(value, str):
+            yield value
+        yield from _texts(value)

@@ -89,12 +89,14 @@ async def test_one_restart_for_each_void_answer(scene: Scene) -> None:
 
 
 async def test_a_restart_goes_before_a_completion_without_text(scene: Scene) -> None:
-    """If the new answer has no pieces, the old ones are void all the same."""
-    scene.script(sse(chunk({"role": "assistant", "content": "Let me"}), done=False), sse(chunk({}, "stop")))
+    """If the new answer has no pieces, only a call to a tool, the old ones are void all the same."""
+    call = {"index": 0, "id": "one", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    calling = sse(chunk({"role": "assistant", "tool_calls": [call]}), chunk({}, "tool_calls"))
+    scene.script(sse(chunk({"role": "assistant", "content": "Let me"}), done=False), calling)
     items = await collect(scene.llm(), PROMPT)
     assert items[:2] == [Delta("Let me"), Restart(2)]
     assert isinstance(items[2], Completion)
-    assert items[2].text == ""
+    assert (items[2].text, items[2].tool_calls[0].name) == ("", "add")
 
 
 async def test_a_cut_that_litellm_notices_is_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

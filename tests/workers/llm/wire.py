@@ -72,6 +72,7 @@ class Wire:
     paths: list[str] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     heads: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
@@ -79,7 +80,7 @@ class Wire:
         """Answer one request, and close the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = re.search(r"(?i)content-length: (\d+)", head)
-        await reader.readexactly(int(length[1]) if length else 0)
+        self.bodies.append(await reader.readexactly(int(length[1]) if length else 0))
         reply = self.replies[min(len(self.paths), len(self.replies) - 1)]
         self.paths.append(head.split(" ")[1])
         self.heads.append(head)

@@ -84,7 +84,8 @@ async def test_a_tool_call_arrives(provider: Provider) -> None:
         ("quota", "RateLimitError", 429),
         ("401", "AuthenticationError", 401),
         ("400:code=context_length_exceeded", "ContextWindowExceededError", 400),
-        ("400:code=content_policy_violation", "ContentPolicyViolationError", 400),
+        # The newest litellm sees the code no more; the class of 1.106 is a kind of this one.
+        ("400:code=content_policy_violation", "BadRequestError", 400),
         ("500", "InternalServerError", 500),
         ("503", "ServiceUnavailableError", 503),
         ("disconnect", "InternalServerError", 500),
@@ -95,7 +96,7 @@ async def test_scripted_failures_are_what_litellm_takes_them_for(provider: Provi
     provider.script(Fault.parse(fault))
     with pytest.raises(Exception, match="litellm") as caught:
         await complete(provider)
-    assert type(caught.value).__name__ == error
+    assert error in [base.__name__ for base in type(caught.value).__mro__[:2]]
     assert getattr(caught.value, "status_code", None) == status
     assert len(provider.requests) == 1
 

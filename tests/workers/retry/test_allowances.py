@@ -54,7 +54,7 @@ def test_each_family_is_read(headers: dict[str, str], seconds: float) -> None:
         assert reset_s(headers, NOW, spent_only=True) == seconds
 
 
-def test_a_day_that_has_something_left_refuses_nobody() -> None:
+def test_a_day_that_has_something_left_refuses_nothing() -> None:
     """But of a minute a request can ask for more than what is left."""
     headers = {
         "x-ratelimit-remaining-requests-day": "14399",

@@ -142,5 +142,5 @@ def test_any_words_are_read(words: list[str]) -> None:
 
 @pytest.mark.parametrize("piece", [*PIECES, "1", "1 ", "try again in ", "wait 1 ", "1s", "1h2m3s", "30秒后", "2026-12-01 ", "a_"])
 def test_the_longest_text_is_looked_through_in_one_go(piece: str) -> None:
-    """Whatever it repeats: patterns begin at a word or a digit, and what follows is bounded."""
+    """Patterns begin at a word or a digit, and what follows is bounded."""
     assert all(wait.seconds > 0 for wait in waits(piece * (TEXT_LIMIT // len(piece)), now=NOW, zone=UTC))

@@ -282,6 +282,6 @@ TREES = st.recursive(
 
 @given(body=TREES)
 def test_any_body_gives_a_usable_hint_or_none(body: object) -> None:
-    """Whatever stands in the fields that are about waiting."""
+    """The fields that are about waiting may hold anything."""
     for found in (hint({}, body), renewed_after({}, body, "", now=NOW)):
         assert found is None or 0 < found <= LONGEST_HINT_S

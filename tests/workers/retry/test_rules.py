@@ -205,7 +205,7 @@ def test_what_an_answer_passes_on_is_one() -> None:
     ],
 )
 def test_a_limit_of_zero_is_not_waited_for(body: dict[str, object], headers: dict[str, str]) -> None:
-    """Whatever time stands beside it."""
+    """Also where a time stands beside it."""
     failure = classify_response(429, headers, {**body, "resets_in_seconds": 600}, now=NOW)
     assert (failure.reason, failure.retry_after_s, failure.action) == (Reason.QUOTA_EXHAUSTED, None, advice.NOTHING_ALLOWED)
 

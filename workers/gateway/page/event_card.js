@@ -24,7 +24,9 @@ function user(event) {
 }
 
 function agent(event) {
-  return card(event, "agent", head(event, "Agent", oneLine(event.data.model)), longText(event.data.text));
+  const { model, text, cut } = event.data;
+  const end = cut ? el("p", { class: "line" }, icon("attention"), "Cut off here: ", el("bdi", {}, oneLine(cut))) : null;
+  return card(event, "agent", head(event, "Agent", oneLine(model)), longText(text), end);
 }
 
 function agentError(event) {

@@ -1,0 +1,350 @@
+"""The watchdog: a thread that keeps the leases of a process while its event loop is blocked, and says where it is.
+
+Code that does not yield, such as a computation in an agent, keeps all else on its loop from running, the renewals of its
+leases too. Other workers would take its sessions over, and run into the same code. The thread has a connection of its own. It
+cannot help where code holds Python's lock (a C extension that does not let it go) or the process is stopped: then the thread
+stands still too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from bus import AccessDenied, Bus, Claim, Picture, Presence, Reason, Release, State, TidingsError, Trigger, Unreachable
+from bus.errors import cause_of
+from bus.lease import ALL_READ
+from bus.presence import BEAT_S
+from workers.place import Place, handle_now, place_now
+
+log = logging.getLogger("tidings.watchdog")
+
+BLOCKED_LIMIT_S = 120.0
+"""For how long the leases are kept, by default."""
+WARN_S = 1.0
+"""How long a loop may be blocked before it is told."""
+LET_GO_S = 5.0
+"""How long to try to let the sessions go at the end; after that their leases run out."""
+
+
+class Watched(Protocol):
+    """What is kept: a `Hold`, as this thread sees it. All of it may be used while the loop is blocked.
+
+    Attributes:
+        claim: what was claimed.
+        lost: whether the session is known to be taken away; then its lease is left alone.
+        blocked: set to what the loop was blocked by for longer than a lease, while its work ran.
+    """
+
+    claim: Claim
+    lost: bool
+    blocked: Blocked | None
+
+    @property
+    def picture(self) -> Picture:
+        """What is being done right now."""
+        ...
+
+    @property
+    def nudges(self) -> int:
+        """How often it was resumed while held, as far as its worker knows."""
+        ...
+
+    def kept(self, asked_at: float) -> None:
+        """Take note that the lease was renewed; called in the thread."""
+        ...
+
+    def lose(self, state: State | None, why: str) -> None:
+        """End the work; called by the loop."""
+        ...
+
+    def complete(self, release: Release) -> Release:
+        """Add to a release what only the hold knows."""
+        ...
+
+
+WORK: ContextVar[Watched | None] = ContextVar("tidings-work", default=None)
+"""The hold whose work is running; everything that the work begins has it in its context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """An event loop that has not moved.
+
+    Attributes:
+        seconds: for how long.
+        place: the line that it is in; None: not known.
+        hold: of the session whose work it is running; None: of none, or not known.
+    """
+
+    seconds: float
+    place: Place | None
+    hold: Watched | None
+
+    def __str__(self) -> str:
+        where = "step()" if self.place is None else f"{self.place.function}() ({self.place.file}:{self.place.line})"
+        return f"the event loop was blocked for {max(1, round(self.seconds))} s in {where}"
+
+
+class Watchdog:
+    """Keeps the leases of the holds that it watches while the event loop is blocked; a context manager.
+
+    The thread begins with the first hold and ends with the context. On ``memory://``, which no other thread can connect to, it
+    only says that the loop is blocked.
+
+    Args:
+        bus: where the sessions are.
+        renew_s: seconds between renewals.
+        lease_s: length of the leases, in seconds.
+        limit_s: for how long after the loop last moved it keeps them. Then the session whose work the loop is in gets an error,
+            and the others are handed back; where it is not known whose work it is, the leases run out.
+        give_up: called in the thread after that, unless the loop has moved: it may end the process.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        renew_s: float,
+        lease_s: float,
+        limit_s: float = BLOCKED_LIMIT_S,
+        give_up: Callable[[], object] | None = None,
+    ) -> None:
+        self._bus, self._renew_s, self._limit_s, self._give_up = bus, renew_s, limit_s, give_up
+        self._lease_s = lease_s
+        self._after_s = min(renew_s, lease_s / 5)
+        """How long the loop may be silent before the leases are renewed for it."""
+        self._look_s = min(self._after_s, WARN_S, limit_s) / 2
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._holds: set[Watched] = set()
+        self._presences: list[Callable[[], Presence]] = []
+        self._asked = self._answered = 0
+        self._looked_at = time.monotonic()
+        self._handle: object = None
+        self._silent_s = 0.0
+        """For how long the loop has not answered."""
+        self._blocked_s = 0.0
+        """For how long it has been in one and the same piece of work."""
+        self._told: set[Watched | None] = set()
+        self._telling = False
+        self._away = self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Have the thread end; returns at once."""
+        self._ended.set()
+
+    def watch(self, hold: Watched) -> None:
+        """Keep a hold's lease from now on while the loop is blocked."""
+        self._holds.add(hold)
+        if self._thread is None:
+            self._looked_at = time.monotonic()
+            self._thread = threading.Thread(target=self._run, name="tidings-watchdog", daemon=True)
+            self._thread.start()
+
+    def forget(self, hold: Watched) -> None:
+        """Leave a hold's lease alone."""
+        self._holds.discard(hold)
+        self._told.discard(hold)
+
+    def attend_for(self, describe: Callable[[], Presence]) -> None:
+        """Say for a process that it is there, too, while the loop is blocked."""
+        self._presences.append(describe)
+
+    # looking, in the thread
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._look_s):
+            try:
+                if not self._look():
+                    continue
+                if self._bus.in_memory or self._over:
+                    continue
+                if self._blocked_s >= self._limit_s:
+                    self._over = True
+                    self._end()
+                elif self._silent_s >= self._after_s:
+                    asyncio.run(self._stand_in())
+            except Exception:
+                if self._loop.is_closed():
+                    return
+                log.exception("watchdog.failed")
+
+    def _look(self) -> bool:
+        """See whether the loop is silent, and tell of it."""
+        now = time.monotonic()
+        # A look that comes late says nothing of the loop: the process was stopped, or the machine is busy.
+        passed, self._looked_at = min(now - self._looked_at, 2 * self._look_s), now
+        if self._answered == self._asked:
+            self._moves_again()
+            if self._holds:
+                self._asked += 1
+                self._loop.call_soon_threadsafe(self._answer, self._asked)
+            return False
+        handle = handle_now(self._loop_thread)
+        self._silent_s += passed
+        if handle is not self._handle:
+            # Many short pieces of work in a row: the loop moves, and the renewals have their turn in the end.
+            self._handle, self._blocked_s = handle, 0.0
+        self._blocked_s += passed
+        self._tell()
+        return True
+
+    def _answer(self, number: int) -> None:
+        """Show that the loop moves; called by the loop."""
+        self._answered = number
+
+    def _tell(self) -> None:
+        """Say once for each turn that the loop is blocked; and leave it with the hold, once it is longer than a lease."""
+        if self._blocked_s < min(WARN_S, self._lease_s):
+            return
+        blocked = self._blocked()
+        if blocked.hold is not None and blocked.seconds >= self._lease_s:
+            blocked.hold.blocked = blocked
+        if blocked.seconds >= WARN_S and not self._telling and blocked.hold not in self._told:
+            self._telling = True
+            self._told.add(blocked.hold)
+            log.warning("loop.blocked", extra=_fields(blocked))
+
+    def _moves_again(self) -> None:
+        if self._telling:
+            log.warning("loop.moves_again", extra={"silent_s": round(self._silent_s, 1)})
+        self._handle, self._silent_s, self._blocked_s = None, 0.0, 0.0
+        self._telling = self._away = self._over = False
+
+    def _blocked(self) -> Blocked:
+        """Return what the loop is in, as far as it can be known from outside."""
+        context = getattr(handle_now(self._loop_thread), "_context", None)
+        hold = context.get(WORK) if context is not None else None
+        holds = tuple(self._holds)
+        if hold not in holds:
+            # Nobody's work; or that of a session which is over, and has left something running.
+            hold = holds[0] if len(holds) == 1 else None
+        return Blocked(self._blocked_s, place_now(self._loop_thread), hold)
+
+    def _held(self) -> list[Watched]:
+        return [hold for hold in tuple(self._holds) if not hold.lost]
+
+    # renewing in place of the loop
+
+    async def _stand_in(self) -> None:
+        """Renew the leases until the loop moves, or until it is too late."""
+        keeping = asyncio.create_task(self._keep())
+        try:
+            # What it looks at is in another thread, which has no time to set an event.
+            while self._look() and self._blocked_s < self._limit_s and not self._ended.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(self._look_s)
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                async with self._bus.another() as bus:
+                    await self._renew_again_and_again(bus)
+            except TidingsError as error:
+                if not self._away:
+                    self._away = True
+                    log.warning("watchdog.unreachable", extra={"cause": cause_of(error)})
+            except Exception:
+                log.exception("watchdog.failed")
+            await asyncio.sleep(self._after_s)
+
+    async def _renew_again_and_again(self, bus: Bus) -> None:
+        said_at = -BEAT_S
+        while True:
+            for hold in self._held():
+                await self._renew(bus, hold)
+            if time.monotonic() - said_at >= BEAT_S:
+                said_at = time.monotonic()
+                for presence in self._described():
+                    await bus.attend(presence)
+            await asyncio.sleep(self._renew_s)
+
+    async def _renew(self, bus: Bus, hold: Watched) -> None:
+        """Renew a lease as the hold itself would, and leave the answer with it."""
+        asked_at = time.monotonic()
+        try:
+            renewal = await bus.renew(hold.claim, hold.picture, hold.nudges)
+        except (AccessDenied, Unreachable):
+            raise
+        except TidingsError as error:
+            # Of this session alone. The hold finds out when the loop moves; until then the lease runs out.
+            log.warning("watchdog.not_renewed", extra={"session": hold.claim.session, "cause": cause_of(error)})
+            return
+        if renewal.held:
+            hold.kept(asked_at)
+        else:
+            self._lose(hold, renewal.state, renewal.why)
+
+    def _described(self) -> Iterator[Presence]:
+        for describe in self._presences:
+            # The loop may move again just now, and change what is described.
+            with contextlib.suppress(RuntimeError):
+                yield describe()
+
+    def _lose(self, hold: Watched, state: State | None, why: str) -> None:
+        """Have a hold end its work as soon as the loop moves; until then its lease is left alone."""
+        hold.lost = True
+        self._loop.call_soon_threadsafe(hold.lose, state, why)
+
+    # the end
+
+    def _end(self) -> None:
+        """Let the sessions go: a loop that has not moved for so long will not."""
+        blocked, held = self._blocked(), self._held()
+        for hold in held:
+            # It is the reason of the end now, and not beside it.
+            hold.blocked = None
+        log.error("loop.blocked_too_long", extra=_fields(blocked) | {"sessions": len(held)})
+        try:
+            asyncio.run(self._let_go(held, blocked))
+        except (TidingsError, TimeoutError) as error:
+            log.warning("watchdog.unreachable", extra={"cause": cause_of(error)})
+        for hold in held:
+            self._lose(hold, None, str(blocked))
+        if self._give_up is not None and self._answered != self._asked:
+            self._give_up()
+
+    async def _let_go(self, held: list[Watched], blocked: Blocked) -> None:
+        async with asyncio.timeout(LET_GO_S), self._bus.another() as bus:
+            if blocked.hold is not None:
+                # Else the one that is to blame would be handed back, and block worker after worker. A lost worker is counted.
+                await asyncio.gather(*(self._release(bus, hold, blocked) for hold in held))
+            for presence in self._described():
+                await bus.leave(presence)
+
+    async def _release(self, bus: Bus, hold: Watched, blocked: Blocked) -> None:
+        claim, why = hold.claim, str(blocked)
+        if hold is blocked.hold:
+            release = Release(Trigger.FAIL, read=ALL_READ, reason=Reason.UNKNOWN, why=why)
+        else:
+            release = Release(Trigger.HAND_BACK, read=ALL_READ, why=f"{why}, by another session of its worker")
+        try:
+            await bus.release(claim, hold.complete(release))
+        except TidingsError as error:
+            log.warning("watchdog.not_released", extra={"session": claim.session, "cause": cause_of(error)})
+
+
+def _fields(blocked: Blocked) -> dict[str, object]:
+    """Return what a line of the log says of a blocked loop."""
+    return {
+        "session": blocked.hold.claim.session if blocked.hold else None,
+        "blocked_s": round(blocked.seconds, 1),
+        "place": str(blocked.place) if blocked.place else None,
+    }
