@@ -16,7 +16,7 @@ _CHAINS = ("AWS_", "VERTEXAI_", "GOOGLE_APPLICATION_")
 """Credentials that the providers' own libraries find in many places: profiles, files, the machine's own role."""
 _KEYED = frozenset({"openai", "azure"})
 """Providers that are asked with a key at any address: their libraries send nothing without one."""
-_ADVICE = "set one of them, or give the key another way, or calls will fail"
+_ADVICE = "give the key in the environment; calls fail unless it comes another way"
 
 
 def missing_key(model: str, api_base: str | None = None, environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
