@@ -13,7 +13,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -31,6 +32,8 @@ BLOCKED_LIMIT_S = 120.0
 """For how long the leases are kept, by default."""
 WARN_S = 1.0
 """How long a loop may be blocked before it is told."""
+_LOOKS = 1000
+"""Looks at where the loop is that are kept."""
 LET_GO_S = 5.0
 """How long to try to let the sessions go at the end; after that their leases run out."""
 
@@ -127,6 +130,8 @@ class Watchdog:
         self._ended = threading.Event()
         self._holds: set[Watched] = set()
         self._presences: list[Callable[[], Presence]] = []
+        self._attending = threading.Lock()
+        """Held while the thread says that a process is there."""
         self._asked = self._answered = 0
         self._looked_at = time.monotonic()
         self._handle: object = None
@@ -134,6 +139,8 @@ class Watchdog:
         """For how long the loop has not answered."""
         self._blocked_s = 0.0
         """For how long it has been in one and the same piece of work."""
+        self._places: deque[Place] = deque(maxlen=_LOOKS)
+        """Where the loop was, look by look, in that piece of work."""
         self._told: set[Watched | None] = set()
         self._telling = False
         self._away = self._over = False
@@ -161,15 +168,25 @@ class Watchdog:
         self._holds.discard(hold)
         self._told.discard(hold)
 
-    def attend_for(self, describe: Callable[[], Presence]) -> None:
-        """Say for a process that it is there, too, while the loop is blocked."""
+    @contextlib.asynccontextmanager
+    async def attend_for(self, describe: Callable[[], Presence]) -> AsyncIterator[None]:
+        """Say for a process that it is there, too, while the loop is blocked; nothing of it is under way any more on leaving."""
         self._presences.append(describe)
+        try:
+            yield
+        finally:
+            self._presences.remove(describe)
+            # What is under way would land after the farewell, and the process would seem to have been lost.
+            if await asyncio.to_thread(self._attending.acquire, timeout=LET_GO_S):
+                self._attending.release()
 
     # looking, in the thread
 
     def _run(self) -> None:
         while not self._ended.wait(self._look_s):
             try:
+                if self._loop.is_closed():
+                    return
                 if not self._look():
                     continue
                 if self._bus.in_memory or self._over:
@@ -185,7 +202,9 @@ class Watchdog:
                 log.exception("watchdog.failed")
 
     def _look(self) -> bool:
-        """See whether the loop is silent, and tell of it."""
+        """See whether the loop is silent, and tell of it. One that has been stopped is not blocked."""
+        if not self._loop.is_running():
+            return False
         now = time.monotonic()
         # A look that comes late says nothing of the loop: the process was stopped, or the machine is busy.
         passed, self._looked_at = min(now - self._looked_at, 2 * self._look_s), now
@@ -200,7 +219,10 @@ class Watchdog:
         if handle is not self._handle:
             # Many short pieces of work in a row: the loop moves, and the renewals have their turn in the end.
             self._handle, self._blocked_s = handle, 0.0
+            self._places.clear()
         self._blocked_s += passed
+        if place := place_now(self._loop_thread):
+            self._places.append(place)
         self._tell()
         return True
 
@@ -224,6 +246,7 @@ class Watchdog:
         if self._telling:
             log.warning("loop.moves_again", extra={"silent_s": round(self._silent_s, 1)})
         self._handle, self._silent_s, self._blocked_s = None, 0.0, 0.0
+        self._places.clear()
         self._telling = self._away = self._over = False
 
     def _blocked(self) -> Blocked:
@@ -234,7 +257,12 @@ class Watchdog:
         if hold not in holds:
             # Nobody's work; or that of a session which is over, and has left something running.
             hold = holds[0] if len(holds) == 1 else None
-        return Blocked(self._blocked_s, place_now(self._loop_thread), hold)
+        return Blocked(self._blocked_s, self._usual_place(), hold)
+
+    def _usual_place(self) -> Place | None:
+        """Return the newest line in the function that the loop was in most of the time: it may be on its way out by now."""
+        most = Counter((place.file, place.function) for place in self._places).most_common(1)
+        return next((place for place in reversed(self._places) if (place.file, place.function) == most[0][0]), None)
 
     def _held(self) -> list[Watched]:
         return [hold for hold in tuple(self._holds) if not hold.lost]
@@ -272,9 +300,18 @@ class Watchdog:
                 await self._renew(bus, hold)
             if time.monotonic() - said_at >= BEAT_S:
                 said_at = time.monotonic()
-                for presence in self._described():
-                    await bus.attend(presence)
+                await self._attend(bus)
             await asyncio.sleep(self._renew_s)
+
+    async def _attend(self, bus: Bus) -> None:
+        """Say that the processes are there; what has been begun is ended, also when the loop moves meanwhile."""
+        with self._attending:
+            for presence in self._described():
+                saying = asyncio.ensure_future(bus.attend(presence))
+                try:
+                    await asyncio.shield(saying)
+                finally:
+                    await asyncio.wait({saying}, timeout=LET_GO_S)
 
     async def _renew(self, bus: Bus, hold: Watched) -> None:
         """Renew a lease as the hold itself would, and leave the answer with it."""
@@ -293,7 +330,7 @@ class Watchdog:
             self._lose(hold, renewal.state, renewal.why)
 
     def _described(self) -> Iterator[Presence]:
-        for describe in self._presences:
+        for describe in tuple(self._presences):
             # The loop may move again just now, and change what is described.
             with contextlib.suppress(RuntimeError):
                 yield describe()

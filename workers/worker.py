@@ -137,17 +137,21 @@ class Worker:
             attendance.renew()
             await self._bus.on_ready(self._wake)
             with nullcontext(self._watchdog) if self._watchdog else watchdog_for(self._bus, self._settings) as watchdog:
-                watchdog.attend_for(self.presence)
-                try:
-                    while not self._draining:
-                        await self._claim_all(watchdog)
-                        self._refusals.tell()
-                        await self._idle()
-                    await self._finish()
-                finally:
-                    await self._hand_back(list(self._runs))
-                    self._refusals.tell(now=True)
-                    await self._bus.forget(self._wake)
+                async with watchdog.attend_for(self.presence):
+                    await self._serve(watchdog)
+
+    async def _serve(self, watchdog: Watchdog) -> None:
+        """Claim and work until drained, then hand back what is left."""
+        try:
+            while not self._draining:
+                await self._claim_all(watchdog)
+                self._refusals.tell()
+                await self._idle()
+            await self._finish()
+        finally:
+            await self._hand_back(list(self._runs))
+            self._refusals.tell(now=True)
+            await self._bus.forget(self._wake)
 
     def presence(self) -> Presence:
         """Return what it says of itself to whoever looks after the fleet."""

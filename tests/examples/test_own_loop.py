@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bus import Bus, LlmRetry, SayData, SessionPause, SessionResume, SessionSay, SessionStop, State
+from bus import Bus, LlmFailed, LlmRateLimited, LlmRetry, SayData, SessionPause, SessionResume, SessionSay, SessionStop, State
 from examples.own_loop import run
 from tests.processes import environment
 from tests.waiting import PATIENCE_S, eventually
@@ -93,7 +93,10 @@ async def test_stop_ends_it(bus: Bus, controller: Controller, provider: Provider
 async def test_what_it_cannot_wait_for_frees_the_session(
     bus: Bus, controller: Controller, provider: Provider, fault: str, state: State
 ) -> None:
-    """A long limit and a used-up quota park the session, a refused key fails it; a resume goes on with the same step."""
+    """A long limit and a used-up quota park the session, a refused key fails it; a resume goes on with the same step.
+
+    It is told, and stands in the record, as with a worker.
+    """
     provider.script(Fault.parse(fault))
 
     async def let_go() -> bool:
@@ -103,7 +106,15 @@ async def test_what_it_cannot_wait_for_frees_the_session(
     async with _running(bus, provider) as task:
         await eventually(lambda: len(provider.requests) == 1)
         await eventually(let_go)
-        assert ((await bus.status("poem")).resume_at is not None) is (fault == "429:retry-after=120")
+        record = await bus.status("poem")
+        assert (record.resume_at is not None) is (fault == "429:retry-after=120")
+        call = record.wait or record.failure
+        assert call is not None
+        assert call.action
+        async with bus.notices("poem", after=0) as notices:
+            kind = LlmFailed if state is State.ERROR else LlmRateLimited
+            told = await anext(notice async for notice in notices if isinstance(notice, kind))
+        assert told.data.action == call.action
         await bus.send(SessionResume(subject="poem"))
         assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert len(provider.requests) == 4

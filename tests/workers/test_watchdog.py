@@ -185,13 +185,44 @@ async def test_it_says_that_the_process_is_there(real_url: str) -> None:
     presence = Presence(role=Role.WORKER, name="w1")
     async with Bus.connect(real_url) as bus:
         with Watchdog(bus, RENEW_S, LEASE_S) as watchdog:
-            watchdog.attend_for(lambda: presence)
-            async with held(bus, watchdog) as hold:
+            async with watchdog.attend_for(lambda: presence), held(bus, watchdog) as hold:
 
                 async def work() -> None:
                     block_until(lambda: [one.presence.name for one in elsewhere(real_url, Bus.roll)] == ["w1"])
 
                 await hold.guard(work())
+
+
+async def test_nothing_of_a_process_is_said_after_its_farewell(real_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the thread has begun to say is waited for: landing later, it would make the process seem lost."""
+    begun, gate = threading.Event(), threading.Event()
+    attend = Bus.attend
+
+    async def slowly(bus: Bus, presence: Presence) -> None:
+        begun.set()
+        await asyncio.to_thread(gate.wait, PATIENCE_S)
+        await attend(bus, presence)
+
+    monkeypatch.setattr(Bus, "attend", slowly)
+    presence = Presence(role=Role.WORKER, name="w1")
+
+    async def process(bus: Bus) -> None:
+        with Watchdog(bus, RENEW_S, LEASE_S) as watchdog:
+            async with watchdog.attend_for(lambda: presence), held(bus, watchdog) as hold:
+
+                async def work() -> None:
+                    block_until(begun.is_set)
+
+                await hold.guard(work())
+        await bus.leave(presence)
+
+    async with Bus.connect(real_url) as bus:
+        ending = asyncio.create_task(process(bus))
+        done, _ = await asyncio.wait({ending}, timeout=0.2)
+        assert not done
+        gate.set()
+        await ending
+        assert await bus.roll() == ()
 
 
 # the end

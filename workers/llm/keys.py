@@ -30,10 +30,12 @@ def missing_key(model: str, api_base: str | None = None, environment: Mapping[st
         environment: for tests; otherwise that of the process.
     """
     environment = os.environ if environment is None else environment
-    # To look up one of these is to log in: litellm asks their servers for a code, and a person to enter it.
-    if not model or find_spec("litellm") is None or _logs_in(model.partition("/")[0]):
+    if not model or find_spec("litellm") is None:
         return ()
     library = loaded()
+    # To look up one of these is to log in: litellm asks their servers for a code, and a person to enter it.
+    if _logs_in(model.partition("/")[0]):
+        return ()
     try:
         _, provider, key, _ = library.get_llm_provider(model=model, api_base=api_base)
         names = library.validate_environment(model, api_base=api_base)["missing_keys"]
@@ -54,6 +56,7 @@ def tell_missing_key(model: str, api_base: str | None = None) -> None:
 
 
 def _logs_in(provider: str) -> bool:
+    # It imports litellm, which must have been done under the lock of `loaded`: half imported in two threads, it stands still.
     try:
         return find_spec(f"litellm.llms.{provider}.authenticator") is not None
     except (ImportError, ValueError):

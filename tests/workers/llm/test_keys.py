@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -77,3 +79,22 @@ def test_it_is_said_in_one_line_and_harms_nothing(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(keys, "loaded", lambda: SimpleNamespace(get_llm_provider=broken))
     assert missing_key("openai/x") == ()
+
+
+def test_litellm_is_imported_under_the_lock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look for one of its modules is to import it: beside a worker's own import both would see half of it."""
+    asked: list[str] = []
+    load = keys.loaded
+
+    def loaded() -> Any:
+        asked.append("loaded")
+        return load()
+
+    def find_spec(name: str) -> Any:
+        asked.append(name)
+        return importlib.util.find_spec(name)
+
+    monkeypatch.setattr(keys, "loaded", loaded)
+    monkeypatch.setattr(keys, "find_spec", find_spec)
+    assert missing_key("openai/x", environment={}) == ("OPENAI_API_KEY",)
+    assert asked.index("loaded") < min(at for at, name in enumerate(asked) if "." in name)
