@@ -80,7 +80,7 @@ async def test_a_wait_outlives_a_lost_worker(redis_url: str) -> None:
 
 async def test_an_attempt_cut_short_is_no_failure_of_the_provider(redis_url: str) -> None:
     """A worker that ends, or is lost, in the middle of attempt 2: the next one makes attempt 2."""
-    async with Fleet(redis_url, reap_at_once=True, grace_s=0) as fleet:
+    async with Fleet(redis_url, reap_at_once=True, grace_s=0, llm_timeout_s=4 * PATIENCE_S) as fleet:
         fleet.script("429:retry-after=0.01", "timeout", "timeout")
         await fleet.start("s")
         await fleet.until_requests(2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.workers.llm.scene import LITELLM_WARNS
-from workers.llm import keys
+from workers.llm import keys, library
 from workers.llm.keys import missing_key, tell_missing_key
 
 pytestmark = LITELLM_WARNS
@@ -84,7 +84,7 @@ def test_it_is_said_in_one_line_and_harms_nothing(monkeypatch: pytest.MonkeyPatc
 def test_litellm_is_imported_under_the_lock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """To look for one of its modules is to import it: beside a worker's own import both would see half of it."""
     asked: list[str] = []
-    load = keys.loaded
+    load = library.loaded
 
     def loaded() -> Any:
         asked.append("loaded")
