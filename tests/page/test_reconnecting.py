@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 from playwright.async_api import expect
 
 from bus import State
@@ -42,6 +43,7 @@ async def _answered(house: House, text: str) -> bool:
     return f"agent: You said: {text}" in await house.fleet.said("sea")
 
 
+@pytest.mark.full
 async def test_the_fleet_after_a_restart(house: House, screens: Screens) -> None:
     """Sessions that came, went on or were paused meanwhile are as they are, and the buttons work again."""
     screens.failures_expected = True
@@ -83,6 +85,7 @@ async def test_a_gateway_that_has_lost_its_redis(make_server: MakeServer, open_h
     assert await offsets(page) == [1, 2, 3, 4]
 
 
+@pytest.mark.full
 async def test_who_comes_while_the_gateway_has_no_redis(make_server: MakeServer, open_house: OpenHouse, screens: Screens) -> None:
     """Is told the same, in the fleet and in a session that cannot be read; and is shown it as soon as it can be."""
     screens.failures_expected = True

@@ -48,6 +48,7 @@ async def test_attempts_change_in_place_and_clear_by_themselves(house: House, sc
     assert await offsets(page) == [1, 2]
 
 
+@pytest.mark.full
 async def test_the_countdown_reaches_its_end(house: House, screens: Screens) -> None:
     """It says who refuses, which attempt failed and when the next one goes out; it counts down every second and then says so."""
     house.fleet.script("429:retry-after=8")

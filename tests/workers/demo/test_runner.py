@@ -61,6 +61,7 @@ class Person:
         return await eventually(screen, 2 * PATIENCE_S, text)
 
 
+@pytest.mark.full
 @pytest.mark.process
 @pytest.mark.timeout(LONGEST_S)
 async def test_with_a_person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
