@@ -29,7 +29,7 @@ def event_maker(size: int) -> Callable[[str], Event]:
     """Return what makes a fresh event of that many bytes."""
 
     def make(session: str, text: str = "") -> Event:
-        return AgentMessage(subject=session, source=_SOURCE, data=AgentMessageData(text=text, model="openai/bench"))
+        return AgentMessage(subject=session, source=_SOURCE, data=AgentMessageData(text=text, model="bench"))
 
     text = _padding(size, len(encode(make(session_names(1)[0]))))
     return lambda session: make(session, text)
@@ -47,7 +47,7 @@ def plain_maker(size: int) -> Callable[[str], dict[str, Any]]:
             "subject": session,
             "time": datetime.now(UTC).isoformat(),
             "traceparent": None,
-            "data": {"text": text, "model": "openai/bench"},
+            "data": {"text": text, "model": "bench"},
         }
 
     text = _padding(size, len(dump(make(session_names(1)[0]))))
