@@ -103,6 +103,14 @@ def test_what_a_model_says_is_no_reason() -> None:
     assert read({"choices": [{"finish_reason": "stop", "stop_reason": "Error:"}]}).how is How.COMPLETE
 
 
+@pytest.mark.parametrize(
+    "body", [{"stop_reason": "x" * 100_000}, {"incomplete_details": {"reason": "x" * 100_000}}], ids=["reason", "details"]
+)
+def test_only_the_beginning_of_a_word_is_looked_at(body: Any) -> None:
+    """A word of 100 KiB would hold the event loop for the time of five patterns."""
+    assert len(read(body).word) == 300
+
+
 def test_a_blocked_prompt_is_held_back_whatever_the_word() -> None:
     """Gemini answers it without a candidate; what it says for people is kept."""
     finish = read({"promptFeedback": {"blockReason": "A_NEW_ONE", "blockReasonMessage": "Not this."}, "candidates": []})
