@@ -302,7 +302,7 @@ def _judged(completion: Completion, received: Received) -> Completion:
         finish = finish_of(completion.finish_reason)
     if finish.how is How.BROKEN:
         raise _broken(finish)
-    if finish.how is How.MISSHAPEN:
+    if finish.how is How.MALFORMED:
         raise _nothing(finish)
     says_nothing = not completion.text.strip()
     if finish.how is How.COMPLETE:
@@ -331,7 +331,7 @@ def _nothing(finish: Finish, *, of_call: bool = False) -> BrokenAnswer:
         case How.CUT:
             where = "in the middle of a call to a tool" if of_call else "before it said anything"
             return BrokenAnswer(f"the answer was cut off {where} {why}", Reason.CONTEXT_WINDOW, _MORE, tries=1)
-        case How.MISSHAPEN:
+        case How.MALFORMED:
             text = f"the model called a tool in a form that its provider cannot read {why}"
         case _:
             text = f"the answer is empty: neither text nor a call to a tool {why}"

@@ -25,7 +25,7 @@ class How(Enum):
     """A limit of tokens was reached."""
     PAUSED = auto()
     """The provider ends its turn before the model's: Anthropic, at tools of its own."""
-    MISSHAPEN = auto()
+    MALFORMED = auto()
     """The model made a call to a tool that the provider cannot read; the next time it may make another one."""
     BROKEN = auto()
     """The provider failed while it was generating."""
@@ -57,7 +57,7 @@ _KINDS: Final = (
     ),
     (How.CUT, r"length|limit|max|context|compact|truncated|incomplete|time_?out"),
     (How.PAUSED, r"pause"),
-    (How.MISSHAPEN, r"malformed|unexpected|invalid|missing|too_?many"),
+    (How.MALFORMED, r"malformed|unexpected|invalid|missing|too_?many"),
     (How.BROKEN, r"error|fail|abort|cancel|insufficient|unavailable|exception"),
 )
 _WORDS: Final = tuple((how, re.compile(pattern, re.IGNORECASE)) for how, pattern in _KINDS)

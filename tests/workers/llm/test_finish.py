@@ -30,7 +30,7 @@ CUT = (
     "LENGTH token_limit time_limit max_output_tokens MaxTokens",  # Titan, watsonx, OpenAI's Responses; some gateways
 )
 PAUSED = ("pause_turn",)  # Anthropic
-MISSHAPEN = (
+MALFORMED = (
     "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MALFORMED_RESPONSE MISSING_THOUGHT_SIGNATURE",  # Gemini
     "malformed_tool_use malformed_model_output",  # Bedrock
 )
@@ -53,7 +53,7 @@ WORDS = [
         (How.FILTERED, FILTERED),
         (How.CUT, CUT),
         (How.PAUSED, PAUSED),
-        (How.MISSHAPEN, MISSHAPEN),
+        (How.MALFORMED, MALFORMED),
         (How.BROKEN, BROKEN),
         (How.COMPLETE, COMPLETE),
     )
