@@ -1,4 +1,4 @@
-"""How a turn ends whose call to a model was given up: parked until its time has come, or in error; the same for every loop."""
+"""How a turn ends after a call to a model was given up: parked until a time, or in error. It is the same for every loop."""
 
 from __future__ import annotations
 

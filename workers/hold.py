@@ -152,14 +152,14 @@ class Hold:
     def llm(self, model: str, **options: Any) -> Llm:
         """Make an `Llm` for the work under this hold: its waits are told and kept, a resume ends them.
 
-        It goes on with the calls that an earlier worker began: it asks no sooner than was told then, and counts on.
+        It goes on with the calls that failed under an earlier worker: it asks no sooner than was told then, and counts on.
 
         Args:
             model: as litellm is asked for it.
             options: further arguments of the `Llm`.
         """
         given: dict[str, Any] = {"tell": self.tell, "gave_up": self.clear, "nudge": self.nudge, "now": self._bus.now}
-        made = Llm(model, begun=self.claim.waits, **(given | options))
+        made = Llm(model, waits=self.claim.waits, **(given | options))
         self._llms.append(made)
         return made
 
@@ -271,7 +271,7 @@ class Hold:
                 )
                 self._take_away(None, f"its lease could not be renewed for {silent_s:.0f} s: {cause}")
         else:
-            self.kept(asked_at)
+            self.renewed(asked_at)
             self._heed(renewal)
 
     @property
@@ -300,7 +300,7 @@ class Hold:
         """How often the session was resumed while held, as far as we know."""
         return self._nudges
 
-    def kept(self, asked_at: float) -> None:
+    def renewed(self, asked_at: float) -> None:
         """Take note that the lease was renewed; may be called by another thread.
 
         Args:

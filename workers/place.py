@@ -1,4 +1,4 @@
-"""The place in a user's code at which something went wrong, or at which it does not go on."""
+"""The line of a user's code at which an error happened, or in which the event loop is blocked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker says in its log of providers that refuse: each session that it parks, and once a minute how many calls failed."""
+"""Log what providers refuse: each session that a worker parks, and once a minute how many calls have failed."""
 
 from __future__ import annotations
 

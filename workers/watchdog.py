@@ -34,8 +34,8 @@ WARN_S = 1.0
 """How long a loop may be blocked before it is told."""
 _LOOKS = 1000
 """Looks at where the loop is that are kept."""
-LET_GO_S = 5.0
-"""How long to try to let the sessions go at the end; after that their leases run out."""
+RELEASE_TIMEOUT_S = 5.0
+"""How long the thread tries to release the sessions at the end; after that their leases expire."""
 
 
 class Watched(Protocol):
@@ -61,7 +61,7 @@ class Watched(Protocol):
         """How often it was resumed while held, as far as its worker knows."""
         ...
 
-    def kept(self, asked_at: float) -> None:
+    def renewed(self, asked_at: float) -> None:
         """Take note that the lease was renewed; called in the thread."""
         ...
 
@@ -177,7 +177,7 @@ class Watchdog:
         finally:
             self._presences.remove(describe)
             # What is under way would land after the farewell, and the process would seem to have been lost.
-            if await asyncio.to_thread(self._attending.acquire, timeout=LET_GO_S):
+            if await asyncio.to_thread(self._attending.acquire, timeout=RELEASE_TIMEOUT_S):
                 self._attending.release()
 
     # looking, in the thread
@@ -311,7 +311,7 @@ class Watchdog:
                 try:
                     await asyncio.shield(saying)
                 finally:
-                    await asyncio.wait({saying}, timeout=LET_GO_S)
+                    await asyncio.wait({saying}, timeout=RELEASE_TIMEOUT_S)
 
     async def _renew(self, bus: Bus, hold: Watched) -> None:
         """Renew a lease as the hold itself would, and leave the answer with it."""
@@ -325,7 +325,7 @@ class Watchdog:
             log.warning("watchdog.not_renewed", extra={"session": hold.claim.session, "cause": cause_of(error)})
             return
         if renewal.held:
-            hold.kept(asked_at)
+            hold.renewed(asked_at)
         else:
             self._lose(hold, renewal.state, renewal.why)
 
@@ -359,7 +359,7 @@ class Watchdog:
             self._give_up()
 
     async def _let_go(self, held: list[Watched], blocked: Blocked) -> None:
-        async with asyncio.timeout(LET_GO_S), self._bus.another() as bus:
+        async with asyncio.timeout(RELEASE_TIMEOUT_S), self._bus.another() as bus:
             if blocked.hold is not None:
                 # Else the one that is to blame would be handed back, and block worker after worker. A lost worker is counted.
                 await asyncio.gather(*(self._release(bus, hold, blocked) for hold in held))

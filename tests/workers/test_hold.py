@@ -167,7 +167,7 @@ async def test_a_renewal_by_the_watchdog_counts(memory: Bus, monkeypatch: pytest
         asked.append(asyncio.get_running_loop().time())
         if len(asked) == 1:
             # In another thread, while this one was blocked until after the end of the lease as the loop knows it.
-            hold.kept(asked[0] + 100)
+            hold.renewed(asked[0] + 100)
             raise TimeoutError
         await forever()
 

@@ -1,4 +1,4 @@
-"""The log of sessions that came to be in error, whoever brought them there."""
+"""Log each session that goes to the state error, whichever process put it there."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -266,20 +266,23 @@ def _finished(reason: object) -> str:
 
 def told_error(received: Received) -> BrokenAnswer | None:
     """Return the error that a provider told in a "200 OK"; None if it told none."""
-    if received.status is None:
-        return None
-    finish = read_finish(received)
-    if finish.error is not None:
-        return ErrorInAnswer(received.status, received.headers, finish.error)
-    return _broken(finish) if finish.how is How.BROKEN else None
+    return None if received.status is None else _error(read_finish(received), received.status, received.headers)
 
 
 def unanswered(received: Received) -> BrokenAnswer | None:
     """Say why there is no answer in what was received; None if it does not tell."""
-    if (error := told_error(received)) is not None:
+    finish = read_finish(received)
+    if received.status is not None and (error := _error(finish, received.status, received.headers)) is not None:
         return error
-    finish = held_back(received) or read_finish(received)
+    finish = held_back(received) or finish
     return _nothing(finish) if finish.how is How.FILTERED else None
+
+
+def _error(finish: Finish, status: int, headers: Mapping[str, str]) -> BrokenAnswer | None:
+    """Make the error that a provider told in place of an answer; None if it told none."""
+    if finish.error is not None:
+        return ErrorInAnswer(status, headers, finish.error)
+    return _broken(finish) if finish.how is How.BROKEN else None
 
 
 def _broken(finish: Finish) -> BrokenAnswer:
@@ -299,7 +302,7 @@ def _judged(completion: Completion, received: Received) -> Completion:
         finish = finish_of(completion.finish_reason)
     if finish.how is How.BROKEN:
         raise _broken(finish)
-    if finish.how is How.MISSHAPEN:
+    if finish.how is How.MALFORMED:
         raise _nothing(finish)
     says_nothing = not completion.text.strip()
     if finish.how is How.COMPLETE:
@@ -328,7 +331,7 @@ def _nothing(finish: Finish, *, of_call: bool = False) -> BrokenAnswer:
         case How.CUT:
             where = "in the middle of a call to a tool" if of_call else "before it said anything"
             return BrokenAnswer(f"the answer was cut off {where} {why}", Reason.CONTEXT_WINDOW, _MORE, tries=1)
-        case How.MISSHAPEN:
+        case How.MALFORMED:
             text = f"the model called a tool in a form that its provider cannot read {why}"
         case _:
             text = f"the answer is empty: neither text nor a call to a tool {why}"

@@ -25,7 +25,7 @@ class How(Enum):
     """A limit of tokens was reached."""
     PAUSED = auto()
     """The provider ends its turn before the model's: Anthropic, at tools of its own."""
-    MISSHAPEN = auto()
+    MALFORMED = auto()
     """The model made a call to a tool that the provider cannot read; the next time it may make another one."""
     BROKEN = auto()
     """The provider failed while it was generating."""
@@ -57,7 +57,7 @@ _KINDS: Final = (
     ),
     (How.CUT, r"length|limit|max|context|compact|truncated|incomplete|time_?out"),
     (How.PAUSED, r"pause"),
-    (How.MISSHAPEN, r"malformed|unexpected|invalid|missing|too_?many"),
+    (How.MALFORMED, r"malformed|unexpected|invalid|missing|too_?many"),
     (How.BROKEN, r"error|fail|abort|cancel|insufficient|unavailable|exception"),
 )
 _WORDS: Final = tuple((how, re.compile(pattern, re.IGNORECASE)) for how, pattern in _KINDS)
@@ -132,7 +132,7 @@ def _minimax(told: object) -> object:
     """Read MiniMax's status, which stands in every answer; its numbers are no HTTP statuses."""
     if not isinstance(told, Mapping) or not told.get("status_code"):
         return None
-    words = str(told.get("status_msg"))
+    words = str(told.get("status_msg"))[:_LONGEST]
     filtered = any(how is How.FILTERED and pattern.search(words) for how, pattern in _WORDS)  # "input new_sensitive"
     return {"message": f"{words} ({told['status_code']})"} | ({"code": "content_filter"} if filtered else {})
 
@@ -160,9 +160,9 @@ def _reasons(body: object, depth: int = _DEPTH) -> Iterator[tuple[str, str]]:
         if isinstance(value, str):
             # vLLM's stop_reason is the text at which the caller wanted it to stop.
             if value and _REASON.fullmatch(str(name)) and not (name == "stop_reason" and "finish_reason" in body):
-                yield str(name), value
+                yield str(name), value[:_LONGEST]
         elif name == "incomplete_details" and isinstance(value, Mapping):  # OpenAI's Responses
-            yield name, str(value.get("reason") or name)
+            yield name, str(value.get("reason") or name)[:_LONGEST]
         elif isinstance(value, Mapping | list) and name not in _SPOKEN:
             yield from _reasons(value, depth - 1)
 

@@ -1,4 +1,4 @@
-"""Whether a key is there for a model: asked of litellm when a process starts, so that who starts it hears of it."""
+"""Check when a process starts whether the API key for its model is set, and warn if it is not."""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ class Llm:
             never awaited. What it raises is logged once and harms nothing.
         gave_up: gets the name of a path whose call told a wait and then ended without success; otherwise like ``tell``.
         plan: how often, how long and in which rhythm.
-        begun: calls that an earlier worker began, by name of the path (`bus.Claim.waits`): the first call of a path asks no
-            sooner than was told then, and counts on.
+        waits: calls that failed under an earlier worker, by name of the path (`bus.Claim.waits`): the first call of a path asks
+            no sooner than was told then, and counts on.
         nudge: ends the waits under way when it is set.
         now: server time (`bus.Bus.now`), for the instants that are told.
         timeout_s: how long an attempt may go without its answer: a plain one until the answer is complete, a
@@ -99,7 +99,7 @@ class Llm:
         tell: Callable[[Told], None] | None = None,
         gave_up: Callable[[str], None] | None = None,
         plan: RetryPlan | None = None,
-        begun: Mapping[str, Wait] | None = None,
+        waits: Mapping[str, Wait] | None = None,
         nudge: Nudge | None = None,
         now: Callable[[], datetime] = _utc_now,
         timeout_s: float = 120.0,
@@ -127,7 +127,7 @@ class Llm:
             gave_up=Teller(gave_up),
             gate=GuardedGate(gate),
             usage=Usage(),
-            begun=dict(begun or {}),
+            waits=dict(waits or {}),
             now=now,
             rng=rng,
             sleep=sleep,

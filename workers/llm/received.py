@@ -24,6 +24,9 @@ _MOST: Final = 1000
 _FRAMED: Final = 32 * 1024
 """Bytes of binary frames that are looked through; a frame has some hundred."""
 
+_IN_VAIN: Final = 4 * _FRAMED
+"""Characters that may be parsed in vain: of JSON that is nested and never closed, each level is a try that goes to the end."""
+
 _FIELD: Final = re.compile(rb"(?:^|[\r\n])(?:data|event):")
 _DONE: Final = b"[DONE]"
 _OBJECT: Final = re.compile(r"\{\s*\"")
@@ -132,14 +135,17 @@ def _lines(data: bytes) -> Iterator[Document]:
 def _framed(data: bytes) -> Iterator[Document]:
     """Read the JSON within AWS' binary frames; of some routes it is in base64 within other JSON."""
     text, place, found = data[-_FRAMED:].decode("utf-8", errors="replace"), 0, []
-    decoder = json.JSONDecoder()
+    decoder, in_vain = json.JSONDecoder(), 0
     for _ in range(_MOST):
-        if (match := _OBJECT.search(text, place)) is None:
+        if (match := _OBJECT.search(text, place)) is None or in_vain > _IN_VAIN:
             break
         try:
             body, place = decoder.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
+        except json.JSONDecodeError as error:
             place = match.end()
+            in_vain += error.pos - match.start()
+        except RecursionError:
+            break
         else:
             found.append(_unpacked(body))
     yield from (Document(body, framed=True) for body in reversed(found))

@@ -37,7 +37,7 @@ class Path:
         name: of the path, within the agent.
         model: as litellm is asked for it.
         params: what else litellm is asked with; looked through for secrets.
-        begun: calls that an earlier worker began, by name of the path; the first call of a path takes its own.
+        waits: calls that failed under an earlier worker, by name of the path; the first call of a path takes its own.
         now: server time.
         rng: 0 to 1, for the jitter.
         sleep: waits the seconds given.
@@ -52,7 +52,7 @@ class Path:
     gave_up: Teller[str]
     gate: GuardedGate
     usage: Usage
-    begun: dict[str, Wait]
+    waits: dict[str, Wait]
     now: Callable[[], datetime]
     rng: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
@@ -75,14 +75,14 @@ class Run:
         self._verdict: Verdict = GiveUp()
         self._nudged = path.nudge.next
         self._waited_for = False
-        self._begun = path.begun.pop(path.name, None)
-        if self._begun is not None:
+        self._earlier = path.waits.pop(path.name, None)
+        if self._earlier is not None:
             # Said to be over if it ends without success, also where it is another model's.
             self._waited_for = True
-            if self._begun.model in (None, path.model[:_MODEL_LIMIT]):
-                self._failures, self._waited_s = self._begun.attempt, self._begun.waited_s
+            if self._earlier.model in (None, path.model[:_MODEL_LIMIT]):
+                self._failures, self._waited_s = self._earlier.attempt, self._earlier.waited_s
             else:
-                self._begun = None
+                self._earlier = None
 
     def __enter__(self) -> Self:
         return self
@@ -110,15 +110,15 @@ class Run:
 
     async def begin(self) -> None:
         """Wait out what an earlier worker was told, let the attempt pass the gate, count it, and tell it if one failed before."""
-        begun, self._begun = self._begun, None
-        if begun is not None and begun.retry_at is not None:
-            left_s = (begun.retry_at - self._path.now()).total_seconds()
+        earlier, self._earlier = self._earlier, None
+        if earlier is not None and earlier.retry_at is not None:
+            left_s = (earlier.retry_at - self._path.now()).total_seconds()
             if left_s > 0:
                 await self._sleep(left_s)
         await self._path.gate.acquire(self._path.model)
         self._path.usage.attempts += 1
         if self._failures:
-            reason = self._failure.reason if self._failure else begun.reason if begun else Reason.UNKNOWN
+            reason = self._failure.reason if self._failure else earlier.reason if earlier else Reason.UNKNOWN
             self._path.tell(lambda: self._attempt(reason))
 
     def succeed(self, completion: Completion) -> None:

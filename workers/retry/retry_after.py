@@ -37,6 +37,7 @@ SHORTEST_END_S: Final = 3_600.0
 """A `Retry-After` beside a used-up quota says when the quota is back if it is at least this: what is shorter is about the
 minute (Google sends 37 seconds beside a quota by the day), or what a gateway always says."""
 
+_JOINED: Final = 8
 _NODES: Final = 200
 _WIDTH: Final = 64
 _DEPTH: Final = 8
@@ -106,11 +107,21 @@ def _of_headers(headers: Mapping[str, str], since: datetime) -> Iterator[Wait]:
     """Read the headers that say when to ask again, `retry-after` and what is named like it; milliseconds are finer."""
     names = [name for name in headers if "retry" in name and fields.asks(fields.words(name))]
     for name in sorted(names, key=lambda name: (not name.endswith("-ms"), name != "retry-after")):
-        seconds = fields.seconds_of(fields.words(name), headers[name], now=since, zone=UTC)
-        if seconds is None and (instant := _http_date(headers[name])):
-            seconds = (instant - since).total_seconds()
+        seconds = _of_header(name, headers[name], since)
         if seconds is not None:
             yield Wait(min(max(0.0, seconds), LONGEST_HINT_S), resets=False)
+
+
+def _of_header(name: str, value: str, since: datetime) -> float | None:
+    words = fields.words(name)
+    seconds = fields.seconds_of(words, value, now=since, zone=UTC)
+    if seconds is not None:
+        return seconds
+    if instant := _http_date(value):
+        return (instant - since).total_seconds()
+    # A provider and a proxy before it may each add the header; libraries join them.
+    waits = [fields.seconds_of(words, part, now=since, zone=UTC) for part in value.split(",", _JOINED)[:_JOINED]]
+    return None if None in waits else max(wait for wait in waits if wait is not None)
 
 
 def _of_body(body: object, since: datetime, zone: timezone) -> Iterator[Wait]:

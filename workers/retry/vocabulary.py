@@ -169,7 +169,7 @@ TEXTS: Final[dict[Reason, re.Pattern[str]]] = {
             r"(?:plan|package|subscription) has expired",
             r"(?:out of|not enough|used all available|add more|have any|requires more) (?:\w{1,20} )?credits",
             r"(?:usage credits?|extra usage) (?:is|are) required",
-            r"spend(?:ing)? limit",
+            r"spend(?:ing)? limit|billing (?:hard |soft )?limit (?:has been |was |is )?(?:reached|exceeded)",
             r"monthly included credits",
             r"余额不足|餘額不足|欠费|欠費|無可用資源|无可用资源|账单.{0,4}逾期|套餐.{0,4}(?:到期|过期)",
             r"残高(?:が)?不足|잔액이? ?부족",

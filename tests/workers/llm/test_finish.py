@@ -30,7 +30,7 @@ CUT = (
     "LENGTH token_limit time_limit max_output_tokens MaxTokens",  # Titan, watsonx, OpenAI's Responses; some gateways
 )
 PAUSED = ("pause_turn",)  # Anthropic
-MISSHAPEN = (
+MALFORMED = (
     "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MALFORMED_RESPONSE MISSING_THOUGHT_SIGNATURE",  # Gemini
     "malformed_tool_use malformed_model_output",  # Bedrock
 )
@@ -53,7 +53,7 @@ WORDS = [
         (How.FILTERED, FILTERED),
         (How.CUT, CUT),
         (How.PAUSED, PAUSED),
-        (How.MISSHAPEN, MISSHAPEN),
+        (How.MALFORMED, MALFORMED),
         (How.BROKEN, BROKEN),
         (How.COMPLETE, COMPLETE),
     )
@@ -101,6 +101,14 @@ def test_what_a_model_says_is_no_reason() -> None:
     assert read({"content": [call], "stop_reason": "tool_use"}).how is How.COMPLETE
     assert read({"choices": [{"message": {"content": {"finishReason": "SAFETY"}}, "finish_reason": "stop"}]}).how is How.COMPLETE
     assert read({"choices": [{"finish_reason": "stop", "stop_reason": "Error:"}]}).how is How.COMPLETE
+
+
+@pytest.mark.parametrize(
+    "body", [{"stop_reason": "x" * 100_000}, {"incomplete_details": {"reason": "x" * 100_000}}], ids=["reason", "details"]
+)
+def test_only_the_beginning_of_a_word_is_looked_at(body: Any) -> None:
+    """A word of 100 KiB would hold the event loop for the time of five patterns."""
+    assert len(read(body).word) == 300
 
 
 def test_a_blocked_prompt_is_held_back_whatever_the_word() -> None:

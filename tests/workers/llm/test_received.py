@@ -95,6 +95,13 @@ def test_a_bounded_number_of_documents_is_looked_at(piece: bytes, kind: str) -> 
     assert len(bodies(piece * (KEPT // len(piece)), kind)) <= 1000
 
 
+def test_frames_without_an_end_are_parsed_to_a_bound() -> None:
+    """Each level of nested JSON that is never closed is a try that goes to the end: half a second for the event loop."""
+    endless = b'{"":' * 900 + b"[" + b"1," * 13_000
+    assert bodies(endless + b'{"a": 1}', "application/vnd.amazon.eventstream") == []
+    assert bodies(frame({"a": 1}) + endless, "application/vnd.amazon.eventstream") == [{"a": 1}]
+
+
 def test_the_last_of_several_answers_counts() -> None:
     """A route may fetch a token first."""
     kept = received('{"token": "x"}')

@@ -60,6 +60,15 @@ def test_garbage_is_passed_over(value: str) -> None:
         assert hint({name: value}) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("30, 120", 120.0), ("30, 30", 30.0), ("1.5, 20", 20.0)],
+)
+def test_of_a_header_that_came_twice_the_longest_counts(value: str, seconds: float) -> None:
+    """A provider and the proxy before it may each add one; HTTP libraries join them by a comma."""
+    assert hint({"retry-after": value}) == seconds
+
+
 def test_milliseconds_are_the_most_explicit() -> None:
     """`retry-after-ms` is finer than `retry-after` beside it."""
     assert hint({"retry-after-ms": "1500", "retry-after": "2"}) == 1.5

@@ -103,6 +103,7 @@ def error(message: str, kind: str | None = None, code: object = None) -> dict[st
         error("Out of Kiro credits. Try again after the plan refreshes."),
         error("余额不足或无可用资源包,请充值。"),
         error("账户已欠费"),
+        error("Billing hard limit has been reached."),
         {"type": "https://example.com/Error#out-of-credit", "title": "You do not have enough credit"},
     ],
 )
