@@ -105,6 +105,8 @@ class Hold:
         self._pause_s = renew_s
         self._outbox: Outbox = bus.outbox()
         self._waits: dict[str, Wait] = dict(claim.waits)
+        self._left: set[str] = set()
+        """Paths whose call was left in a wait that was told; nothing was told of them since."""
         self._model = claim.model
         self._llms: list[Llm] = []
         self._fresh = False
@@ -186,7 +188,7 @@ class Hold:
     @property
     def picture(self) -> Picture:
         """What is being done right now."""
-        return Picture(model=self._model, waits=dict(self._waits))
+        return Picture(model=self._model, waits=dict(self._waits), unsaid=bool(self._left))
 
     @property
     def waiting(self) -> bool:
@@ -198,6 +200,7 @@ class Hold:
         """Tell a retry, an attempt or a recovery, and change the picture; returns at once and never raises."""
         if data.llm == _AGENT or self._model is None:
             self._model = data.model
+        self._left.discard(data.llm)
         now, subject, source = self._bus.now(), self.claim.session, self._source
         notice: Notice
         if isinstance(data, LlmRetryData):
@@ -218,8 +221,8 @@ class Hold:
 
         A call that is cut short because the worker ends is not over: who takes the session up goes on with it.
         """
-        if not self._ending:
-            self._waits.pop(llm, None)
+        if not self._ending and self._waits.pop(llm, None) is not None:
+            self._left.add(llm)
 
     @property
     def _source(self) -> str:

@@ -316,6 +316,20 @@ async def test_a_retry_is_told_and_seen(bus: Bus) -> None:
         await eventually(none)
 
 
+async def test_a_call_that_was_left_is_remembered_until_its_path_is_told_of_again(memory: Bus) -> None:
+    """No notice has said that its wait is over; one that was never told of leaves nothing behind."""
+    async with Hold(memory, await claimed(memory)) as hold:
+        hold.tell(retry())
+        hold.clear("nobody")
+        assert not hold.picture.unsaid
+        hold.clear("agent")
+        hold.tell(retry("condenser"))
+        assert hold.picture.unsaid
+        assert not hold.picture.kept().unsaid
+        hold.tell(retry())
+        assert not hold.picture.unsaid
+
+
 async def test_an_attempt_in_flight_is_no_wait(memory: Bus) -> None:
     """The picture shows the wait until the call has succeeded; a worker that ends lets the attempt go on."""
     async with Hold(memory, await claimed(memory)) as hold:
