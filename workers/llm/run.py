@@ -80,7 +80,8 @@ class Run:
             # Said to be over if it ends without success, also where it is another model's.
             self._waited_for = True
             if self._begun.model in (None, path.model[:_MODEL_LIMIT]):
-                self._failures, self._waited_s = self._begun.attempt, self._begun.waited_s
+                # Where this worker's plan has fewer attempts, there is one left all the same.
+                self._failures, self._waited_s = min(self._begun.attempt, path.plan.attempts - 1), self._begun.waited_s
             else:
                 self._begun = None
 
