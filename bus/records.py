@@ -163,12 +163,7 @@ class Record:
         """The wait to show, or what the attempt under way has waited for (``asked_at``); None where there is neither."""
         if self.state in WAITING:
             return self.picture.wait
-        return self._under_way if self.state is State.RUNNING else None
-
-    @property
-    def _under_way(self) -> Wait | None:
-        wait = self.picture.wait
-        return wait if wait and wait.asked_at else None
+        return self.picture.under_way if self.state is State.RUNNING else None
 
     @property
     def failure(self) -> Wait | None:
@@ -194,7 +189,7 @@ class Record:
         state, wait, entered = self.state, self.wait, self.since
         if self.held and state in HELD:
             waits = self.picture.wait_at(at)
-            state, wait = (waits.state, waits) if waits else (State.RUNNING, self._under_way)
+            state, wait = (waits.state, waits) if waits else (State.RUNNING, self.picture.under_way)
             if state is not self.state:
                 entered = self.last.time if self.last else None
         return SessionState(

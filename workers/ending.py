@@ -30,7 +30,16 @@ _MODEL_LIMIT = 200
 """Characters of a model's name in a wait."""
 
 
-def ending(error: errors.LlmError, claim: Claim, plan: RetryPlan, read: int, now: datetime, *, progress: bool) -> Release:
+def ending(
+    error: errors.LlmError,
+    claim: Claim,
+    plan: RetryPlan,
+    read: int,
+    now: datetime,
+    *,
+    progress: bool,
+    not_before: datetime | None = None,
+) -> Release:
     """Return how to release a session whose turn a failed call has ended: its notice, its wait and its place on the schedule.
 
     Args:
@@ -40,6 +49,7 @@ def ending(error: errors.LlmError, claim: Claim, plan: RetryPlan, read: int, now
         read: offset up to which the loop has read the history.
         now: server time.
         progress: whether the turn has brought anything; the row of parks before it is then over.
+        not_before: until when another call of the turn was to wait, by what was told; None: none was.
     """
     if not isinstance(error, errors.LlmParked):
         return _fail(error, claim, read, now, error.failure.action)
@@ -48,13 +58,15 @@ def ending(error: errors.LlmError, claim: Claim, plan: RetryPlan, read: int, now
     if seconds is None and error.schedule:
         seconds = plan.park_delay_s(parked_s)
         if seconds is None and not isinstance(error, errors.LlmRateLimited):
-            return _fail(error, claim, read, now, f"It has been so for {parks} waits: look at the provider, then resume.")
+            action = f"It has been so for {_waits(parks)}: look" if parks else "Look"
+            return _fail(error, claim, read, now, f"{action} at the provider, then resume.")
         parked_s += seconds or 0.0
     spread_s = 0.0 if seconds is None else random.random() * min(SPREAD * seconds, plan.park_base_s)
-    resume_at = None if seconds is None else _in(now, seconds + spread_s)
+    resume_at = None if seconds is None else _in(max(now + timedelta(seconds=seconds), not_before or now), spread_s)
     action = error.failure.action
     if seconds is None and error.schedule:
-        action = f"the limit has outlasted {parks} waits: raise it or wait, then resume the session"
+        action = f"the limit has outlasted {_waits(parks)}: raise it or wait" if parks else "raise the limit or wait"
+        action += ", then resume the session"
     return _park(error, claim, read, now, resume_at, action, parks + 1, parked_s)
 
 
@@ -134,6 +146,10 @@ def _shown(error: errors.LlmError, action: str, wait_s: float = 0.0) -> Wait:
         message=error.failure.message,
         action=action,
     )
+
+
+def _waits(count: int) -> str:
+    return f"{count} {'wait' if count == 1 else 'waits'}"
 
 
 def _in(now: datetime, seconds: float) -> datetime:

@@ -105,6 +105,8 @@ class Hold:
         self._pause_s = renew_s
         self._outbox: Outbox = bus.outbox()
         self._waits: dict[str, Wait] = dict(claim.waits)
+        self._left: dict[str, Wait] = {}
+        """What was told of calls that were left, by path; nothing was told of their paths since."""
         self._model = claim.model
         self._llms: list[Llm] = []
         self._fresh = False
@@ -179,14 +181,17 @@ class Hold:
             read: offset up to which the loop has read the history.
         """
         plan = self._llms[0].plan if self._llms else RetryPlan()
-        return ending(error, self.claim, plan, read, self._bus.now(), progress=self._progress)
+        # Of calls made at once, one that gives up ends the turn of all; what the others were told holds all the same.
+        others = {llm: wait for llm, wait in (self._left | self._waits).items() if llm != error.llm}
+        until = Picture(waits=others).resume_at
+        return ending(error, self.claim, plan, read, self._bus.now(), progress=self._progress, not_before=until)
 
     # what people are told
 
     @property
     def picture(self) -> Picture:
         """What is being done right now."""
-        return Picture(model=self._model, waits=dict(self._waits))
+        return Picture(model=self._model, waits=dict(self._waits), unsaid=bool(self._left))
 
     @property
     def waiting(self) -> bool:
@@ -198,6 +203,7 @@ class Hold:
         """Tell a retry, an attempt or a recovery, and change the picture; returns at once and never raises."""
         if data.llm == _AGENT or self._model is None:
             self._model = data.model
+        self._left.pop(data.llm, None)
         now, subject, source = self._bus.now(), self.claim.session, self._source
         notice: Notice
         if isinstance(data, LlmRetryData):
@@ -218,8 +224,8 @@ class Hold:
 
         A call that is cut short because the worker ends is not over: who takes the session up goes on with it.
         """
-        if not self._ending:
-            self._waits.pop(llm, None)
+        if not self._ending and (wait := self._waits.pop(llm, None)):
+            self._left[llm] = wait
 
     @property
     def _source(self) -> str:
@@ -285,7 +291,8 @@ class Hold:
         elif renewal.nudge != self._nudges:
             self._nudges, self._fresh = renewal.nudge, True
             now = self._bus.now()
-            self._waits = {llm: wait.model_copy(update={"retry_at": now}) for llm, wait in self._waits.items()}
+            for waits in (self._waits, self._left):
+                waits |= {llm: wait.model_copy(update={"retry_at": now}) for llm, wait in waits.items()}
             self.nudge.set()
 
     def _take_away(self, state: State | None, why: str = "") -> None:

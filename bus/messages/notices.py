@@ -76,10 +76,12 @@ class Picture(Data):
     Attributes:
         model: the model of its ``agent`` path; of the path that was told of first where the loop has not said it.
         waits: the calls that have failed and are not over, by LLM path: they wait, or their next attempt is under way.
+        unsaid: whether a call is over of which no notice has said so: it was left. Who follows the notices still shows its wait.
     """
 
     model: Text | None = None
     waits: dict[Text, Wait] = Field(default_factory=dict)
+    unsaid: bool = False
 
     @property
     def wait(self) -> Wait | None:
@@ -90,10 +92,15 @@ class Picture(Data):
         """The wait that says most of those that last at an instant of server time; None where nothing is waited for."""
         return most_telling(wait for wait in self.waits.values() if wait.lasts(now))
 
+    @property
+    def under_way(self) -> Wait | None:
+        """What the attempt under way has waited for, that says most of several; None where none is, but a first one perhaps."""
+        return most_telling(wait for wait in self.waits.values() if wait.asked_at)
+
     def kept(self) -> Picture:
         """Return it as the next worker takes it over: no attempt is under way, and what has been counted stays."""
         waits = {llm: wait.kept() for llm, wait in self.waits.items() if wait.retry_at}
-        return self.model_copy(update={"waits": waits})
+        return self.model_copy(update={"waits": waits, "unsaid": False})
 
     @property
     def resume_at(self) -> datetime | None:

@@ -51,6 +51,29 @@ class Condenser:
         return Step((AgentMessageData(text=said.text),), Next.AWAIT_INPUT)
 
 
+class Twice:
+    """Asks again once it has its answer."""
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Ask twice."""
+        await llm.complete([{"role": "user", "content": "first"}])
+        said = await llm.complete([{"role": "user", "content": "second"}])
+        return Step((AgentMessageData(text=said.text),), Next.AWAIT_INPUT)
+
+
+class Leaving:
+    """Asks two models at once, and leaves the one that waits when the other is asked again."""
+
+    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        """Ask both."""
+        title = asyncio.create_task(llm.named("title").complete([{"role": "user", "content": "title"}]))
+        asking = asyncio.create_task(llm.complete([{"role": "user", "content": "main"}]))
+        await eventually(lambda: llm.usage.attempts == 2, PATIENCE_S)
+        title.cancel()
+        said = await asking
+        return Step((AgentMessageData(text=said.text),), Next.AWAIT_INPUT)
+
+
 async def _pause(fleet: Fleet) -> None:
     await fleet.send(SessionPause(subject="s", data=CommandData(by="bob", why=SAYS_WHY)))
 
@@ -70,6 +93,10 @@ async def _drain(fleet: Fleet) -> None:
     await fleet.until_requests(1)
     await eventually(lambda: _heard(fleet, "s").waits, PATIENCE_S)
     await fleet.workers[0].end()
+
+
+async def _asked_thrice(fleet: Fleet) -> None:
+    await fleet.until_requests(3)
 
 
 async def _nothing(fleet: Fleet) -> None:
@@ -151,6 +178,18 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
             "why": f"the agent's own code failed: KeyError: 'wind' ({BROKEN_AT})",
             "model": "openai/x",
         },
+    ),
+    "working on after a recovery": (
+        {"agent": Twice, "llm_timeout_s": 4 * PATIENCE_S},
+        ("429:retry-after=0.01", "timeout:contains=second"),
+        _asked_thrice,
+        {"word": "running", "why": "no call waits any more", "message": "", "waits": {}},
+    ),
+    "a call that was left": (
+        {"agent": Leaving, "llm_timeout_s": 4 * PATIENCE_S},
+        ("429:retry-after=50,contains=title", "429:retry-after=0.5,contains=main", "timeout:contains=main"),
+        _asked_thrice,
+        {"word": "running", "why": "openai/x: attempt 2 of 6 under way", "attempt": "2 of 6"},
     ),
     "queued after a failure": ({}, ("401",), _go_on, {"word": "queued", "by": "ann", "message": "", "model": "openai/x"}),
     "stopped": ({}, ("401",), _stop, {"word": "stopped", "by": "bob", "message": "", "model": "openai/x"}),

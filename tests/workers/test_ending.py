@@ -106,6 +106,32 @@ def test_an_outage_that_outlasts_the_schedule_is_an_error() -> None:
     assert isinstance(release.notices[0], LlmFailed)
 
 
+@pytest.mark.parametrize(
+    ("parks", "words"),
+    [(0, "openai/x: no room. Look at the provider"), (1, "It has been so for 1 wait: look"), (2, "for 2 waits")],
+)
+def test_the_end_of_the_schedule_counts_the_waits_that_there_were(parks: int, words: str) -> None:
+    """With a bound of 0 s there was none, and none is spoken of; the same of a limit."""
+    assert words in end(troubled(), parks, 400.0).why
+    limit = end(limited(schedule=True), parks, 400.0).waits["agent"].action
+    assert limit.startswith(f"the limit has outlasted {parks} wait" if parks else "raise the limit or wait")
+
+
+def test_a_park_lasts_until_no_other_call_waits() -> None:
+    """Two calls at once: the told instant of the other one holds as well, and the notice says it."""
+    later = NOW + timedelta(seconds=45)
+    release = ending(limited(resume_in_s=5.0), CLAIM, PLAN, 7, NOW, progress=False, not_before=later)
+    assert release.resume_at is not None
+    assert release.resume_at >= later
+    (notice,) = release.notices
+    assert isinstance(notice, LlmRateLimited)
+    assert notice.data.resume_at == release.resume_at
+    longer = ending(limited(resume_in_s=50.0), CLAIM, PLAN, 7, NOW, progress=False, not_before=later).resume_at
+    assert longer is not None
+    assert longer > later
+    assert ending(limited(), CLAIM, PLAN, 7, NOW, progress=False, not_before=later).resume_at is None
+
+
 def test_an_outage_with_a_known_end_is_never_an_error() -> None:
     """The bound counts waits without an instant; a provider that names one is waited for."""
     assert end(troubled(resume_in_s=120.0, schedule=False), 300, 400.0).trigger is Trigger.OUTAGE

@@ -34,7 +34,9 @@ from bus import (
 )
 from tests.waiting import PATIENCE_S, eventually
 from workers import hold as module
+from workers.errors import LlmRateLimited
 from workers.hold import Hold, Revoked
+from workers.retry import Failure
 
 WORKER = WorkerRef(name="w1")
 YIELD = Release(Trigger.YIELD, read=0, why="done")
@@ -314,6 +316,42 @@ async def test_a_retry_is_told_and_seen(bus: Bus) -> None:
         hold.clear("nobody")
         assert not hold.waiting
         await eventually(none)
+
+
+async def test_a_call_that_was_left_is_remembered_until_its_path_is_told_of_again(memory: Bus) -> None:
+    """No notice has said that its wait is over; one that was never told of leaves nothing behind."""
+    async with Hold(memory, await claimed(memory)) as hold:
+        hold.tell(retry())
+        hold.clear("nobody")
+        assert not hold.picture.unsaid
+        hold.clear("agent")
+        hold.tell(retry("condenser"))
+        assert hold.picture.unsaid
+        assert not hold.picture.kept().unsaid
+        hold.tell(retry())
+        assert not hold.picture.unsaid
+
+
+async def test_a_call_that_gives_up_parks_for_the_waits_beside_it_too(memory: Bus) -> None:
+    """A task group leaves the other call in its wait: nothing is asked before its instant either, unless a person resumes."""
+    async with Hold(memory, await claimed(memory), renew_s=0.02) as hold:
+        told_at = memory.now() + timedelta(seconds=45)
+        hold.tell(retry("title").model_copy(update={"retry_at": told_at}))
+        hold.tell(retry())
+        for llm in ("agent", "title"):
+            hold.clear(llm)
+        failure = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", 5.0, "Wait.")
+        error = LlmRateLimited("slow down", failure=failure, attempt=6, max_attempts=6, model="openai/x", resume_in_s=5.0)
+        parked = hold.ending(error, 0)
+        assert parked.resume_at is not None
+        assert parked.resume_at >= told_at
+        await nudge(memory, 1)
+
+        def sooner() -> bool:
+            parked = hold.ending(error, 0)
+            return parked.resume_at is not None and parked.resume_at < told_at
+
+        await eventually(sooner)
 
 
 async def test_an_attempt_in_flight_is_no_wait(memory: Bus) -> None:

@@ -97,8 +97,9 @@ class Row:
         notice = record.as_notice(now)
         row = cls(record.session, state=record.state)
         row = row.apply(notice) if notice else row
-        # The notice has one wait, the picture has them all.
-        waits = record.picture.waits if row.waits else {}
+        # The notice has one wait, the picture has them all, and what an earlier worker's call has waited for.
+        known = record.picture.waits if row.waits else {}
+        waits = {llm: wait for llm, wait in known.items() if not record.held or wait.asked_at or wait.lasts(now)}
         return replace(row, since=row.since or record.since, waits=waits or row.waits)
 
     def apply(self, notice: Notice) -> Self:
@@ -169,7 +170,7 @@ class Row:
             why=told.why,
             since=self._entered(notice),
             by=told.by or "",
-            waits=self._waits_with(wait),
+            waits=self._waits_with(told.to, wait),
             resume_at=told.resume_at,
             message=said.message if said else "",
             action=said.action if said else "",
@@ -188,14 +189,18 @@ class Row:
         told_again = notice.data.to is self.state and notice.source != DRAWN
         return self.since if told_again and self.since else notice.time
 
-    def _waits_with(self, wait: Wait | None) -> Mapping[str, Wait]:
+    def _waits_with(self, to: State, wait: Wait | None) -> Mapping[str, Wait]:
         """Return the waits under way after a change of state that names one: the one that says most of several.
 
-        The others go on, as long as it is a wait that its worker has told; each of them is ended by a notice of its own.
+        The others go on, as long as it is a wait that its worker has told; each of them is ended by a notice of its own. Those of
+        calls that were left are ended by the word that it runs.
         """
         if wait is None:
             return {}
-        return {**self.waits, wait.llm: wait} if wait.retry_at and wait.llm in self.waits else {wait.llm: wait}
+        if not wait.retry_at or wait.llm not in self.waits:
+            return {wait.llm: wait}
+        others = {llm: other for llm, other in self.waits.items() if to in WAITING or other.asked_at}
+        return {**others, wait.llm: wait}
 
     def _given_up(self, notice: LlmParked | LlmRateLimited | LlmFailed) -> Self:
         told = notice.data

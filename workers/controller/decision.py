@@ -219,17 +219,21 @@ class _Draft:
         waits = picture.wait_at(self._now)
         trigger = _meaning_of(waits)
         after = TABLE[self._state, trigger]
-        under_way = picture.wait if picture.wait and picture.wait.asked_at else None
-        self._wait = waits or under_way
+        self._wait = waits or picture.under_way
         reason, why = waits.reason if waits else None, waiting(self._wait)
         if after is not self._state:
             self._reason = reason
             self._told = _says(self._record.last, picture, after)
             self._move(trigger, after, why, None)
-        elif self._wait is not None and (self._record.reason is not reason or self._record.why != why):
-            # The next attempt of the same call: no change of state, but not the same story either.
+        elif (self._wait or self._calls_told) and (self._record.reason is not reason or self._record.why != why):
+            # The next attempt of the same call, or its end: no change of state, but not the same story either.
             self._reason = reason
             self._fields |= {"why": why, "reason": reason or ""}
+
+    @property
+    def _calls_told(self) -> bool:
+        """Whether the newest that was told is of a call: nothing else says now why the session is in its state."""
+        return isinstance(self._record.last, LlmRetry | LlmAttempt | LlmRecovered)
 
     # moving
 
@@ -392,6 +396,9 @@ def _meaning_of(wait: Wait | None) -> Trigger:
 
 def _says(last: Notice | None, picture: Picture, state: State) -> bool:
     """Whether the newest notice tells what a picture shows, so that followers have the new state from it."""
+    if picture.unsaid:
+        # They still count with the wait of a call that was left.
+        return False
     if isinstance(last, LlmRetry):
         wait = picture.waits.get(last.data.llm)
         return wait is not None and wait.attempt == last.data.attempt and last.data.state is state

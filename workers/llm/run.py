@@ -80,7 +80,8 @@ class Run:
             # Said to be over if it ends without success, also where it is another model's.
             self._waited_for = True
             if self._earlier.model in (None, path.model[:_MODEL_LIMIT]):
-                self._failures, self._waited_s = self._earlier.attempt, self._earlier.waited_s
+                # Where this worker's plan has fewer attempts, there is one left all the same.
+                self._failures, self._waited_s = min(self._earlier.attempt, path.plan.attempts - 1), self._earlier.waited_s
             else:
                 self._earlier = None
 

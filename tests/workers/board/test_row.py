@@ -226,6 +226,16 @@ def test_a_change_of_state_names_one_wait_and_the_others_go_on() -> None:
     assert list(parked.waits) == ["agent"]
 
 
+def test_the_word_that_it_runs_ends_the_waits_of_calls_that_were_left() -> None:
+    """The other call is asked again, and what comes of that does not bring the old wait back."""
+    both = after(moved(State.RUNNING, worker=WORKER), retry(llm="title"), retry(), attempt())
+    assert both.state is State.RATE_LIMITED
+    told = after(moved(State.RUNNING, wait=both.waits["agent"]), row=both)
+    assert list(told.waits) == ["agent"]
+    recovered = LlmRecovered(subject="demo", time=NOW, data=LlmRecoveredData(attempt=3))
+    assert after(recovered, row=told).state is State.RUNNING
+
+
 def test_a_late_recovery_moves_nothing_that_is_over() -> None:
     """A notice that comes after the end does not bring the session back."""
     recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3))
@@ -398,3 +408,14 @@ def test_a_row_of_a_record_has_its_time_and_all_its_waits() -> None:
     )
     row = Row.of(record, NOW + timedelta(seconds=5))
     assert (row.since, set(row.waits)) == (NOW, {"agent", "title"})
+
+
+def test_a_row_of_a_record_leaves_out_what_an_earlier_worker_has_waited_for() -> None:
+    """Its path may not be asked again, and then no notice would end it."""
+    waits = {name: waiting(NOW).model_copy(update={"llm": name}) for name in ("agent", "title")}
+    waits["title"] = waits["title"].model_copy(update={"retry_at": NOW})
+    record = Record(
+        session="demo", state=State.RATE_LIMITED, epoch="e", status=4, since=NOW, worker=WORKER, picture=Picture(waits=waits)
+    )
+    row = after(attempt(), row=Row.of(record, NOW))
+    assert (list(row.waits), row.state) == (["agent"], State.RUNNING)

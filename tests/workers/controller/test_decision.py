@@ -547,6 +547,37 @@ def test_what_no_notice_has_said_is_said(found: Record, to: State) -> None:
     assert (decision.to, decision.state.data.to) == (to, to)
 
 
+def test_after_a_call_was_left_every_change_is_said() -> None:
+    """Who follows the notices still counts with its wait, so what the worker says of another path is not enough."""
+    found = held(State.RATE_LIMITED, ASKED, last=ATTEMPT)
+    found = replace(found, picture=found.picture.model_copy(update={"unsaid": True}))
+    decision = decide(seen(found), RULES)
+    assert decision.state is not None
+    assert (decision.to, decision.state.data.to) == (State.RUNNING, State.RUNNING)
+
+
+@pytest.mark.parametrize("last", [RECOVERED, ATTEMPT], ids=["recovered", "left"])
+def test_the_record_follows_to_the_end_of_a_call(last: Notice) -> None:
+    """The session goes on running; that an attempt is under way is not true any more."""
+    decision = decide(seen(held(State.RUNNING, None, why="openai/x: attempt 2 of 6 under way", last=last)), RULES)
+    assert (decision.to, decision.fields["why"]) == (None, "no call waits any more")
+
+
+def test_what_a_worker_was_taken_up_for_stays_while_no_call_fails() -> None:
+    """Nothing was told of a call, so the record's own word stands."""
+    assert "why" not in decide(seen(held(State.RUNNING, None, why="taken up by a worker")), RULES).fields
+
+
+def test_an_attempt_is_shown_beside_the_old_wait_of_a_call_that_is_not_made_again() -> None:
+    """A worker takes over what all paths have waited for, and may not come to ask on each of them."""
+    old = LIMIT.model_copy(update={"llm": "condenser", "retry_at": PAST})
+    found = replace(held(State.RATE_LIMITED), picture=Picture(waits={"condenser": old, "agent": ASKED}))
+    decision = decide(seen(found), RULES)
+    assert decision.state is not None
+    assert (decision.to, decision.state.data.wait) == (State.RUNNING, ASKED)
+    assert after(found, decision).wait == ASKED
+
+
 def test_the_session_runs_while_an_attempt_is_under_way() -> None:
     """Also for those who come then: the notice names the attempt that is counted on."""
     decision = decide(seen(held(State.RATE_LIMITED, ASKED)), RULES)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bus.messages import LlmRetry, LlmRetryData, Reason
+from bus.messages import LlmAttemptData, LlmRetry, LlmRetryData, Reason, Wait
 from tests.waiting import eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, NOW, PROMPT, TOOL_PROMPT, TOOLS, Scene
 from workers.llm import Completion, Llm, LlmError, LlmFailed, LlmParked, LlmRateLimited, Nudge, Told, close_litellm, library
@@ -40,6 +40,35 @@ async def test_one_refusal_is_told_once_and_survived(scene: Scene) -> None:
     assert retry.reason is Reason.RATE_LIMIT
     assert (retry.attempt, retry.max_attempts, retry.status_code, retry.llm) == (1, 6, 429, "agent")
     assert (recovery.attempt, recovery.llm, recovery.model) == (2, "agent", "openai/x")
+
+
+BEGUN = Wait(
+    model="openai/x", reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6, waited_s=3, retry_at=NOW + timedelta(seconds=5)
+)
+
+
+async def test_a_call_that_an_earlier_worker_began_goes_on(scene: Scene) -> None:
+    """It asks at the told instant, not sooner, and counts on: attempts, and the seconds waited."""
+    scene.script("500")
+    llm = scene.llm(begun={"agent": BEGUN})
+    await llm.complete(PROMPT)
+    assert scene.log == ["after 0 slept 5", "asked 3", "told 3", "after 1 slept 4", "asked 4", "told ok"]
+    assert scene.retries[0].waited_s == 7
+    await llm.complete(PROMPT)
+    assert (scene.requests, len(scene.told)) == (3, 4)
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_a_worker_with_fewer_attempts_has_one_for_a_call_that_was_begun(scene: Scene, attempts: int) -> None:
+    """It is the last one of its plan, and not "6 of 3"."""
+    scene.script("500x9")
+    with pytest.raises(LlmParked) as caught:
+        await scene.llm(begun={"agent": BEGUN.model_copy(update={"attempt": 5})}, plan=RetryPlan(attempts=attempts)).complete(
+            PROMPT
+        )
+    assert (scene.requests, caught.value.attempt, caught.value.max_attempts) == (1, attempts, attempts)
+    asked = [told for told in scene.told if isinstance(told, LlmAttemptData)]
+    assert [(told.attempt, told.max_attempts) for told in asked] == ([(attempts, attempts)] if attempts > 1 else [])
 
 
 async def test_each_failure_is_told_before_its_wait(scene: Scene) -> None:
