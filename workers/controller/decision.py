@@ -207,7 +207,8 @@ class _Draft:
         )
         self._fields["losses"] = str(losses)
         if losses >= self._rules.loss_limit:
-            self._apply(Trigger.ABANDON, f"{losses} workers in a row were lost on it, the last was {name}: look at their logs")
+            lost = f"{losses} workers in a row were" if losses > 1 else "a worker was"
+            self._apply(Trigger.ABANDON, f"{lost} lost on it, the last was {name}: look at their logs")
         else:
             self._apply(Trigger.LOSE, f"{name} stopped renewing its lease" + ("; the wait goes on" if wait else ""))
 
