@@ -50,7 +50,7 @@ BEGUN = Wait(
 async def test_a_call_that_an_earlier_worker_began_goes_on(scene: Scene) -> None:
     """It asks at the told instant, not sooner, and counts on: attempts, and the seconds waited."""
     scene.script("500")
-    llm = scene.llm(begun={"agent": BEGUN})
+    llm = scene.llm(waits={"agent": BEGUN})
     await llm.complete(PROMPT)
     assert scene.log == ["after 0 slept 5", "asked 3", "told 3", "after 1 slept 4", "asked 4", "told ok"]
     assert scene.retries[0].waited_s == 7
@@ -63,7 +63,7 @@ async def test_a_worker_with_fewer_attempts_has_one_for_a_call_that_was_begun(sc
     """It is the last one of its plan, and not "6 of 3"."""
     scene.script("500x9")
     with pytest.raises(LlmParked) as caught:
-        await scene.llm(begun={"agent": BEGUN.model_copy(update={"attempt": 5})}, plan=RetryPlan(attempts=attempts)).complete(
+        await scene.llm(waits={"agent": BEGUN.model_copy(update={"attempt": 5})}, plan=RetryPlan(attempts=attempts)).complete(
             PROMPT
         )
     assert (scene.requests, caught.value.attempt, caught.value.max_attempts) == (1, attempts, attempts)
