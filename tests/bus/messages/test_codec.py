@@ -441,6 +441,7 @@ async def test_as_stored_is_what_the_store_wrote(bus: Bus) -> None:
     assert m.as_stored(stored).encode() == log[0][1][b"m"]
 
 
+@pytest.mark.full
 def test_nothing_is_kept_of_what_was_read() -> None:
     """A process that reads messages all day long does not grow with their ids, times and sessions."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,7 @@ def test_the_fleet_is_as_described() -> None:
     assert view.charts.retries == [None] * 14 + [0]
 
 
+@pytest.mark.full
 def test_however_many_processes_there_are_the_fleet_fits_into_a_frame() -> None:
     """Those that live come first, those that are left out are counted; a process names some of its sessions."""
     held = tuple(f"session-{number:04}" for number in range(1000))
