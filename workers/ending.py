@@ -81,31 +81,22 @@ def _park(
     parked_s: float,
 ) -> Release:
     limited = isinstance(error, errors.LlmRateLimited)
-    fields: dict[str, Any] = {
-        "llm": error.llm,
-        "model": error.model[:_MODEL_LIMIT],
-        "reason": error.failure.reason,
-        "attempt": error.attempt,
-        "max_attempts": error.max_attempts,
-        "resume_at": resume_at,
-        "parks": parks,
-        "message": error.failure.message,
-        "action": action,
-    }
+    wait_s = max(0.0, (resume_at - now).total_seconds()) if resume_at else 0.0
+    call = _shown(error, action, wait_s)
+    fields = call.model_dump() | {"resume_at": resume_at, "parks": parks}
     envelope: dict[str, Any] = {"subject": claim.session, "source": f"worker/{claim.worker.name}", "time": now}
     notice: Notice
     if limited:
         notice = LlmRateLimited(data=LlmRateLimitedData.model_validate(fields), **envelope)
     else:
         notice = LlmParked(data=LlmParkedData.model_validate(fields), **envelope)
-    wait_s = max(0.0, (resume_at - now).total_seconds()) if resume_at else 0.0
     return Release(
         Trigger.PARK if limited else Trigger.OUTAGE,
         read=read,
         parks=parks,
         parked_s=parked_s,
         resume_at=resume_at,
-        waits={error.llm: _shown(error, action, wait_s)},
+        waits={error.llm: call},
         reason=error.failure.reason,
         why=one_line(f"parked: {error.model}: {error.failure.message}" if resume_at else f"parked: {action}"),
         notices=(notice,),

@@ -209,7 +209,7 @@ class Hold:
         if isinstance(data, LlmRetryData):
             if self._on_retry is not None:
                 self._on_retry(data)
-            self._waits[data.llm] = Wait.model_validate(data.model_dump(include=set(Wait.model_fields)))
+            self._waits[data.llm] = data.wait()
             notice = LlmRetry(subject=subject, source=source, time=now, data=data)
         elif isinstance(data, LlmAttemptData):
             self._waits[data.llm] = data.under_way(self._waits.get(data.llm), now)
@@ -257,7 +257,7 @@ class Hold:
             self._take_away(None, f"its lease cannot be renewed: {error}")
         except Exception as error:
             log.exception("hold.failed", extra={"session": self.claim.session})
-            self._take_away(None, f"its lease cannot be renewed: {type(error).__name__}: {error}")
+            self._take_away(None, f"its lease cannot be renewed: {cause_of(error)}")
 
     async def _renew(self) -> None:
         """Renew once; afterwards ``_pause_s`` says when to do it again."""

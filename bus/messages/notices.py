@@ -142,6 +142,10 @@ class LlmRetryData(Wait):
     status_code: int | None = None
     retry_after_s: Seconds | None = None
 
+    def wait(self) -> Wait:
+        """Return what the picture shows of the call from now on."""
+        return Wait.model_validate(self.model_dump(include=set(Wait.model_fields)))
+
 
 class LlmRetry(Notice):
     """One attempt failed and will be repeated."""

@@ -110,8 +110,7 @@ class Row:
         if isinstance(notice, SessionState):
             return self._moved(notice)
         if isinstance(notice, LlmRetry):
-            wait = Wait.model_validate(notice.data.model_dump(include=set(Wait.model_fields)))
-            return self._calling({**self.waits, wait.llm: wait}, notice)
+            return self._calling({**self.waits, notice.data.llm: notice.data.wait()}, notice)
         if isinstance(notice, LlmAttempt):
             told = notice.data
             return self._calling({**self.waits, told.llm: told.under_way(self.waits.get(told.llm), notice.time)}, notice)

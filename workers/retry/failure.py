@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from bus.errors import cause_of
 from bus.messages import Reason
 from workers.redaction import EXCERPT, one_line, redact
 from workers.retry import advice
@@ -188,8 +189,7 @@ def _stripped(text: str) -> str:
 
 def _described(error: BaseException) -> str:
     """Name an error and what it says."""
-    text = _SUFFIX.split(text_of(error), maxsplit=1)[0].strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return cause_of(error, _SUFFIX.split(text_of(error), maxsplit=1)[0])
 
 
 def _failure(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from bus import Bus, Record, State
+from bus import Bus, Record
 from workers.provider import Provider
 from workers.testing.clock import Clock
 from workers.testing.crew import Crew
@@ -101,7 +101,7 @@ class Lookout:
             left = (record.resume_at - self._bus.now()).total_seconds() if record.resume_at else 0.0
             return left if left > 0 else None
         wait = record.wait
-        if wait is None or record.state is not (State.RATE_LIMITED if wait.reason.is_rate_limit else State.RETRYING):
+        if wait is None or record.state is not wait.state:
             return None
         # A wait that is over stays in the picture until its attempt has ended; so somebody must sleep as long as well.
         told = [other.wait_s for other in record.picture.waits.values()]
