@@ -44,40 +44,29 @@ class Conversation(ScrollView, can_focus=True):
         self._wrapped: deque[tuple[Strip, ...]] = deque(maxlen=ITEMS)
         self._lines: list[Strip] | None = None
         self._width = 0
-        self._going_to_end = False
-        """Whether it is on its way there: that is done after the next layout, and more may come before."""
+        # The layout keeps it at the end from now on, until a person scrolls up; scrolled down to the end, it stays there again.
+        self.anchor()
 
     def add(self, items: Iterable[Iterable[Text]]) -> None:
         """Add events to the end, each as its lines."""
-        follow = self._follows
         for item in items:
             lines = tuple(map(_bounded, item))
             self._items.append(lines)
             self._wrapped.append(self._wrap(lines))
         self._lines = None
-        self._resized(follow)
+        self._resized()
 
     def on_resize(self, event: Resize) -> None:
         """Wrap everything anew when the width has changed."""
-        follow, width = self._follows, self.scrollable_content_region.width
+        width = self.scrollable_content_region.width
         if width != self._width:
             self._width, self._lines = width, None
             self._wrapped = deque((self._wrap(lines) for lines in self._items), maxlen=ITEMS)
-        self._resized(follow)
+        self._resized()
 
-    @property
-    def _follows(self) -> bool:
-        return self._width == 0 or self._going_to_end or self.is_vertical_scroll_end
-
-    def _resized(self, follow: bool) -> None:
+    def _resized(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._drawn()))
-        if follow:
-            self._going_to_end = True
-            self.scroll_end(animate=False, on_complete=self._at_end)
         self.refresh()
-
-    def _at_end(self) -> None:
-        self._going_to_end = False
 
     def _drawn(self) -> list[Strip]:
         if self._lines is None:
@@ -91,6 +80,9 @@ class Conversation(ScrollView, can_focus=True):
 
     def _wrap(self, lines: tuple[Text, ...]) -> tuple[Strip, ...]:
         """Wrap the lines of one event, and leave an empty line below it where they are spaced."""
+        if not self._width:
+            # Not laid out yet: the first resize wraps it.
+            return ()
         console, width = self.app.console, max(1, self._width - 1)
         strips: list[Strip] = []
         for line in lines:
