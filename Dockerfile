@@ -14,6 +14,7 @@ extras = project['optional-dependencies']; \
 print(*project['dependencies'], *extras['worker'], *extras['gateway'], sep='\n')" >requirements.txt \
     && pip --python /opt/tidings/bin/python install --requirement requirements.txt
 COPY README.md LICENSE ./
+COPY tidings tidings
 COPY bus bus
 COPY workers workers
 RUN pip wheel --no-deps --wheel-dir /dist . \

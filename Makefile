@@ -22,7 +22,7 @@ PIP_INSTALL = $(PIP_INSTALL_NEWEST) --constraint "$(CURDIR)/constraints.txt"
 # Where `make bench` writes its figures, beside the tables that it prints.
 JSON ?= bench/speed.json
 
-TYPED := bus workers tests bench examples
+TYPED := tidings tests bench examples
 
 # litellm fetches a price list from the net when it is imported, unless told not to.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
@@ -81,7 +81,7 @@ smoke: $(VENV)/.installed-all ## Build the wheel and run its demo from a fresh e
 	cd "$$folder"; venv/bin/tidings --version; venv/bin/tidings demo --once
 
 .PHONY: bench-import
-bench-import: $(VENV)/.installed-all ## What `import bus` and `tidings --help` cost in CPU time
+bench-import: $(VENV)/.installed-all ## What `import tidings.bus` and `tidings --help` cost in CPU time
 	$(BIN)/python bench/imports.py
 
 .PHONY: bench

@@ -17,8 +17,8 @@ from bench.case import Case, Load
 from bench.plain import plain_client
 from bench.sessions import WORKER, make_session, session_names
 from bench.turns import Run, Timing, spread
-from bus import Bus, Claim, Release, Trigger
-from bus.lease import ALL_READ
+from tidings.bus import Bus, Claim, Release, Trigger
+from tidings.bus.lease import ALL_READ
 
 OURS, THEIRS = "Bus.claim", "ZPOPMIN, HSET"
 WORKERS = 16

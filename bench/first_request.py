@@ -28,13 +28,13 @@ from redis.asyncio import Redis
 from bench.case import SMALL, TASKS, Case, Load
 from bench.plain import plain_client
 from bench.turns import Run, Timing
-from bus import Bus, Claim, SessionStart, StartData, State
-from workers.agent import ChatAgent
-from workers.controller import Controller
-from workers.llm import close_litellm, load_litellm
-from workers.provider import Provider
-from workers.settings import Settings
-from workers.worker import Worker
+from tidings.bus import Bus, Claim, SessionStart, StartData, State
+from tidings.workers.agent import ChatAgent
+from tidings.workers.controller import Controller
+from tidings.workers.llm import close_litellm, load_litellm
+from tidings.workers.provider import Provider
+from tidings.workers.settings import Settings
+from tidings.workers.worker import Worker
 
 OURS, POSTED, THROUGH_LITELLM = "session.start", "RPUSH, BLPOP, aiohttp", "RPUSH, BLPOP, litellm"
 

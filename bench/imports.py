@@ -1,4 +1,4 @@
-"""What `import bus` and `tidings --help` cost in CPU time, beside a bare Python and our dependencies alone.
+"""What `import tidings.bus` and `tidings --help` cost in CPU time, beside a bare Python and our dependencies alone.
 
     python bench/imports.py [--rounds N] [--json]
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# The folder from which `bus` and `workers` are imported when they are not installed.
+# The folder from which `tidings` is imported when it is not installed.
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -50,8 +50,8 @@ class Cost:
 CASES = (
     Case("python -c pass", "pass"),
     Case("import redis.asyncio, pydantic", "import redis.asyncio, pydantic"),
-    Case("import bus", "import bus", goal_ms=250),
-    Case("tidings --help", "from workers.cli import main; main()", ("--help",), goal_ms=500),
+    Case("import tidings.bus", "import tidings.bus", goal_ms=250),
+    Case("tidings --help", "from tidings.workers.cli import main; main()", ("--help",), goal_ms=500),
 )
 
 

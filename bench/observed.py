@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.growth import Reading
-from workers.cli import main as command_line
-from workers.llm import load_litellm
-from workers.testing.tied import end_with
+from tidings.workers.cli import main as command_line
+from tidings.workers.llm import load_litellm
+from tidings.workers.testing.tied import end_with
 
 READY = b"ready\n"
 """What it says when it has loaded everything."""

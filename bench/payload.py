@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.sessions import WORKER, session_names
-from bus import AgentMessage, AgentMessageData, Event, Notice, WorkerReleased, WorkerReleasedData
-from bus.messages import encode
+from tidings.bus import AgentMessage, AgentMessageData, Event, Notice, WorkerReleased, WorkerReleasedData
+from tidings.bus.messages import encode
 
 _SOURCE = "worker/worker-1"
 

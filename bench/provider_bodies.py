@@ -23,11 +23,11 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from workers.errors import LlmError
-from workers.llm import Llm, close_litellm, load_litellm
-from workers.llm.secrets import known_secrets, scrub
-from workers.log import Redaction
-from workers.retry import RetryPlan, classify
+from tidings.workers.errors import LlmError
+from tidings.workers.llm import Llm, close_litellm, load_litellm
+from tidings.workers.llm.secrets import known_secrets, scrub
+from tidings.workers.log import Redaction
+from tidings.workers.retry import RetryPlan, classify
 
 GOAL_MS = 20.0
 KEY = "sk-bench-0123456789abcdef"

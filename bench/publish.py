@@ -17,7 +17,7 @@ from bench.payload import dump, event_maker, notice_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import make_session, session_names
 from bench.turns import Run, Timing, spread
-from bus import Bus, Claim
+from tidings.bus import Bus, Claim
 
 NOTICE, EVENT = "Bus.publish", "Bus.append"
 STORED, BARE = "MULTI: XADD, PUBLISH", "PUBLISH"

@@ -22,7 +22,7 @@ from bench.payload import dump, event_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import append_many, make_session, session_names
 from bench.turns import Run, Timing
-from bus import Bus, Claim, Event, Subscription
+from tidings.bus import Bus, Claim, Event, Subscription
 
 OURS, THEIRS = "Bus.events", "PubSub, json.loads"
 

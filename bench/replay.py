@@ -17,8 +17,8 @@ from bench.payload import dump, event_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import append_many, make_session, session_names
 from bench.turns import Run, Timing, spread
-from bus import Bus, Event
-from bus.logs import PAGE
+from tidings.bus import Bus, Event
+from tidings.bus.logs import PAGE
 
 HISTORY, SUBSCRIPTION, THEIRS = "Bus.history", "Bus.events", "XRANGE, json.loads"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bus import Bus, Claim, Event, WorkerRef
+from tidings.bus import Bus, Claim, Event, WorkerRef
 
 WORKER = WorkerRef(name="worker-1", host="bench", pid=1)
 _LEASE_S = 3600.0

@@ -28,10 +28,10 @@ from bench.growth import BOUND_BLOCKS, BOUND_BYTES, Growth, Reading, Sample, gro
 from bench.plain import plain_client
 from bench.report import machine
 from bench.subject import Subject, SubjectLost, subject
-from bus import AgentMessage, Bus, SessionStart, StartData, State, UserMessage
-from bus.redis.embedded import EmbeddedServer
-from workers.provider import Fault, Provider, ProviderSettings
-from workers.testing import processes
+from tidings.bus import AgentMessage, Bus, SessionStart, StartData, State, UserMessage
+from tidings.bus.redis.embedded import EmbeddedServer
+from tidings.workers.provider import Fault, Provider, ProviderSettings
+from tidings.workers.testing import processes
 
 SESSIONS = 2000
 ROLES = ("worker", "controller")

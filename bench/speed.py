@@ -23,7 +23,7 @@ from bench.cpus import pinned
 from bench.plain import plain_client
 from bench.report import Row, document, machine, page
 from bench.turns import compare, take_turns
-from bus.redis.embedded import EmbeddedServer
+from tidings.bus.redis.embedded import EmbeddedServer
 
 CASES = (publish.CASE, receive.CASE, replay.CASE, claim.CASE, claimed_request.CASE, first_request.CASE)
 ROUNDS = 9

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.audience import MARK, audience
-from bus import Bus, LlmRetry, LlmRetryData, Reason, WorkerRef
-from bus.redis.embedded import EmbeddedServer
+from tidings.bus import Bus, LlmRetry, LlmRetryData, Reason, WorkerRef
+from tidings.bus.redis.embedded import EmbeddedServer
 
 VIEWERS, MESSAGES, ROUNDS = 1000, 60, 5
 PAUSE_S = 0.15
@@ -73,7 +73,7 @@ class Contestant:
 
 GATEWAY = Contestant(
     "gateway",
-    lambda url, port: [sys.executable, "-m", "workers.cli", "gateway", "--redis", url, "--port", str(port)],
+    lambda url, port: [sys.executable, "-m", "tidings", "gateway", "--redis", url, "--port", str(port)],
     "/api/stream",
     _TOKEN,
 )

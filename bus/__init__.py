@@ -1,14 +1,14 @@
 """Tidings' message bus: status for people, events for the agent, commands for controllers, on Redis.
 
 Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is doing, an ``Event`` is the agent's history, a
-``Command`` asks something of a session. Errors are in ``bus.errors``; all are ``TidingsError``.
+``Command`` asks something of a session. Errors are in ``tidings.bus.errors``; all are ``TidingsError``.
 """
 
-from bus.archive import Archive, Header, read_archives, read_lines
-from bus.bus import Bus
-from bus.channels import Channel
-from bus.decisions import Decision, Due, Snapshot
-from bus.errors import (
+from tidings.bus.archive import Archive, Header, read_archives, read_lines
+from tidings.bus.bus import Bus
+from tidings.bus.channels import Channel
+from tidings.bus.decisions import Decision, Due, Snapshot
+from tidings.bus.errors import (
     AccessDenied,
     BadAddress,
     BadArchive,
@@ -38,12 +38,12 @@ from bus.errors import (
     UnreadableRecord,
     UnsupportedServer,
 )
-from bus.inspection import Queue, Queues, Server
-from bus.lease import Claim, Release, Released, Renewal, Seat
-from bus.listener import Sink
-from bus.logs import Page, Unreadable
-from bus.merge import Gap
-from bus.messages import (
+from tidings.bus.inspection import Queue, Queues, Server
+from tidings.bus.lease import Claim, Release, Released, Renewal, Seat
+from tidings.bus.listener import Sink
+from tidings.bus.logs import Page, Unreadable
+from tidings.bus.merge import Gap
+from tidings.bus.messages import (
     AgentError,
     AgentErrorData,
     AgentMessage,
@@ -109,13 +109,13 @@ from bus.messages import (
     WorkerReleasedData,
     build,
 )
-from bus.presence import Attendant, Presence
-from bus.publisher import Outbox
-from bus.records import Record
-from bus.roles import Role
-from bus.states import State, Trigger
-from bus.subscription import Statistics, Subscription
-from bus.transfer import Restored
+from tidings.bus.presence import Attendant, Presence
+from tidings.bus.publisher import Outbox
+from tidings.bus.records import Record
+from tidings.bus.roles import Role
+from tidings.bus.states import State, Trigger
+from tidings.bus.subscription import Statistics, Subscription
+from tidings.bus.transfer import Restored
 
 __all__ = [
     "AccessDenied",

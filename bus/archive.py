@@ -10,10 +10,10 @@ from typing import IO, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from bus.errors import BadArchive, InvalidMessage
-from bus.messages import Reason, UserMessage, decode_event, explain
-from bus.messages.envelope import LOST, Data, Instant, SessionId, Text
-from bus.states import State
+from tidings.bus.errors import BadArchive, InvalidMessage
+from tidings.bus.messages import Reason, UserMessage, decode_event, explain
+from tidings.bus.messages.envelope import LOST, Data, Instant, SessionId, Text
+from tidings.bus.states import State
 
 VERSION = 1
 """The version of exports that is written, and the newest that is read."""

@@ -10,16 +10,16 @@ from datetime import datetime
 from typing import cast
 from weakref import WeakSet
 
-from bus.archive import Archive
-from bus.channels import Channel, Names
-from bus.children import forget_children, read_children
-from bus.decisions import Decision, Decisions, Due, Snapshot
-from bus.errors import SessionDeleted, TidingsError
-from bus.inspection import Inspection, Queues, Server
-from bus.lease import LEASE_S, Claim, Release, Released, Renewal
-from bus.listener import Listener, Sink
-from bus.logs import PAGE, Logs, Page, Unreadable
-from bus.messages import (
+from tidings.bus.archive import Archive
+from tidings.bus.channels import Channel, Names
+from tidings.bus.children import forget_children, read_children
+from tidings.bus.decisions import Decision, Decisions, Due, Snapshot
+from tidings.bus.errors import SessionDeleted, TidingsError
+from tidings.bus.inspection import Inspection, Queues, Server
+from tidings.bus.lease import LEASE_S, Claim, Release, Released, Renewal
+from tidings.bus.listener import Listener, Sink
+from tidings.bus.logs import PAGE, Logs, Page, Unreadable
+from tidings.bus.messages import (
     PAYLOAD_LIMIT,
     Child,
     Command,
@@ -32,17 +32,17 @@ from bus.messages import (
     WorkerRef,
     check_session,
 )
-from bus.presence import Attendant, Presence, Roll
-from bus.publisher import Outbox, publish_notice
-from bus.records import Record
-from bus.redis.connection import open_connection
-from bus.redis.link import Clock, Link
-from bus.roles import Role
-from bus.sessions import Sessions
-from bus.states import State
-from bus.steering import Steering
-from bus.subscription import BUFFER, REREAD_S, Subscription
-from bus.transfer import Restored, Transfer
+from tidings.bus.presence import Attendant, Presence, Roll
+from tidings.bus.publisher import Outbox, publish_notice
+from tidings.bus.records import Record
+from tidings.bus.redis.connection import open_connection
+from tidings.bus.redis.link import Clock, Link
+from tidings.bus.roles import Role
+from tidings.bus.sessions import Sessions
+from tidings.bus.states import State
+from tidings.bus.steering import Steering
+from tidings.bus.subscription import BUFFER, REREAD_S, Subscription
+from tidings.bus.transfer import Restored, Transfer
 
 _CLOCK_S = 30.0
 """How often the difference to the server's clock is measured anew; quartz drifts a few milliseconds in that time."""

@@ -24,8 +24,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bus.errors import InvalidName
-from bus.messages import check_session, is_session
+from tidings.bus.errors import InvalidName
+from tidings.bus.messages import check_session, is_session
 
 PLANES = ("status", "events", "commands")
 """The families of channels; their first letters differ (see ``Names.pattern``)."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from bus.errors import InvalidMessage, cause_of
-from bus.messages import Child, read_child
-from bus.redis.link import Link
+from tidings.bus.errors import InvalidMessage, cause_of
+from tidings.bus.messages import Child, read_child
+from tidings.bus.redis.link import Link
 
 log = logging.getLogger("tidings.bus")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bus.errors import InvalidMessage, SchemaMismatch, StaleDecision, UnreadableRecord
-from bus.messages import (
+from tidings.bus.errors import InvalidMessage, SchemaMismatch, StaleDecision, UnreadableRecord
+from tidings.bus.messages import (
     ChildState,
     Command,
     Event,
@@ -24,11 +24,11 @@ from bus.messages import (
     decode_command,
     encode,
 )
-from bus.publisher import RING, RING_S
-from bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record, salvage_record
-from bus.redis.link import Argument, Link
-from bus.sessions import split_state
-from bus.states import State
+from tidings.bus.publisher import RING, RING_S
+from tidings.bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record, salvage_record
+from tidings.bus.redis.link import Argument, Link
+from tidings.bus.sessions import split_state
+from tidings.bus.states import State
 
 log = logging.getLogger("tidings.decisions")
 

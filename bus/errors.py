@@ -29,8 +29,8 @@
     ├── KeyReused             another command was sent to the session under the same key
     └── Closed                the bus or the subscription was closed by us
 
-Lower errors (redis-py, the operating system) are mapped in ``bus.redis.failures``, all of them, and nowhere else. Data is on
-attributes; the text says what to do. No text ever holds credentials.
+Lower errors (redis-py, the operating system) are mapped in ``tidings.bus.redis.failures``, all of them, and nowhere else. Data is
+on attributes; the text says what to do. No text ever holds credentials.
 """
 
 from __future__ import annotations

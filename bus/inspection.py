@@ -10,9 +10,9 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
-from bus.records import LAST_MS, instant
-from bus.redis.link import Link
-from bus.roles import Role, trials
+from tidings.bus.records import LAST_MS, instant
+from tidings.bus.redis.link import Link
+from tidings.bus.roles import Role, trials
 
 _ECHOES = 21
 """Round trips that are measured; with an odd number the median is one of them."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bus.messages import Notice, Picture, Reason, Wait, WorkerRef
-from bus.states import State, Trigger
+from tidings.bus.messages import Notice, Picture, Reason, Wait, WorkerRef
+from tidings.bus.states import State, Trigger
 
 LEASE_S = 10.0
 """Length of a lease in seconds, by default."""

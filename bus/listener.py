@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from bus.errors import Closed, cause_of
-from bus.redis.link import Link, heeding
+from tidings.bus.errors import Closed, cause_of
+from tidings.bus.redis.link import Link, heeding
 
 log = logging.getLogger("tidings.listener")
 

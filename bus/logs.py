@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, TidingsError, UnknownSession, UnreadableRecord
-from bus.messages import Message, decode, is_session
-from bus.records import Record, count_of, epoch_of, offset_of, parse_record
-from bus.redis.link import Link
-from bus.states import State
+from tidings.bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, TidingsError, UnknownSession, UnreadableRecord
+from tidings.bus.messages import Message, decode, is_session
+from tidings.bus.records import Record, count_of, epoch_of, offset_of, parse_record
+from tidings.bus.redis.link import Link
+from tidings.bus.states import State
 
 log = logging.getLogger("tidings.logs")
 

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from pydantic import Field, ValidationError
 
-from bus.messages.envelope import Data, Instant, SessionId, Text
-from bus.records import instant
-from bus.redis.clients import installed_version
-from bus.redis.link import Argument, Link
-from bus.roles import Role
+from tidings.bus.messages.envelope import Data, Instant, SessionId, Text
+from tidings.bus.records import instant
+from tidings.bus.redis.clients import installed_version
+from tidings.bus.redis.link import Argument, Link
+from tidings.bus.roles import Role
 
 BEAT_S = 2.0
 """How often a process says that it is there."""

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections import deque
 
-from bus.errors import LeaseLost, SessionDeleted, TidingsError, UnknownSession, Unreachable
-from bus.lease import Seat
-from bus.messages import Notice, encode
-from bus.records import check_fit
-from bus.redis.link import Argument, Link
+from tidings.bus.errors import LeaseLost, SessionDeleted, TidingsError, UnknownSession, Unreachable
+from tidings.bus.lease import Seat
+from tidings.bus.messages import Notice, encode
+from tidings.bus.records import check_fit
+from tidings.bus.redis.link import Argument, Link
 
 log = logging.getLogger("tidings.publisher")
 

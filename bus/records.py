@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, UnreadableRecord
-from bus.messages import (
+from tidings.bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, UnreadableRecord
+from tidings.bus.messages import (
     Notice,
     Picture,
     Reason,
@@ -23,8 +23,8 @@ from bus.messages import (
     explain,
     is_session,
 )
-from bus.messages.envelope import LOST
-from bus.states import HELD, WAITING, State
+from tidings.bus.messages.envelope import LOST
+from tidings.bus.states import HELD, WAITING, State
 
 T = TypeVar("T")
 

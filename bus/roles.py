@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bus.channels import Names
+from tidings.bus.channels import Names
 
 
 class Role(StrEnum):

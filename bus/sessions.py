@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bus.errors import (
+from tidings.bus.errors import (
     LeaseLost,
     OutcomeUnknown,
     ServerFull,
@@ -25,8 +25,8 @@ from bus.errors import (
     UnreadableRecord,
     cause_of,
 )
-from bus.lease import LEASE_S, Claim, Release, Released, Renewal
-from bus.messages import (
+from tidings.bus.lease import LEASE_S, Claim, Release, Released, Renewal
+from tidings.bus.messages import (
     Event,
     Notice,
     Picture,
@@ -42,10 +42,10 @@ from bus.messages import (
     is_session,
     most_telling,
 )
-from bus.publisher import RING, RING_S
-from bus.records import check_fit, instant, milliseconds
-from bus.redis.link import Argument, Link
-from bus.states import WAITING, State, Trigger, next_state
+from tidings.bus.publisher import RING, RING_S
+from tidings.bus.records import check_fit, instant, milliseconds
+from tidings.bus.redis.link import Argument, Link
+from tidings.bus.states import WAITING, State, Trigger, next_state
 
 log = logging.getLogger("tidings.sessions")
 

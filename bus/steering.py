@@ -10,13 +10,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bus.decisions import OUTCOME_S
-from bus.errors import CommandExpired, CommandRefused, InvalidMessage, KeyReused, SessionDeleted, UnknownSession, Unreachable
-from bus.listener import Listener
-from bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode, explain
-from bus.records import check_fit
-from bus.redis.link import Argument, Link
-from bus.sessions import new_epoch
+from tidings.bus.decisions import OUTCOME_S
+from tidings.bus.errors import (
+    CommandExpired,
+    CommandRefused,
+    InvalidMessage,
+    KeyReused,
+    SessionDeleted,
+    UnknownSession,
+    Unreachable,
+)
+from tidings.bus.listener import Listener
+from tidings.bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode, explain
+from tidings.bus.records import check_fit
+from tidings.bus.redis.link import Argument, Link
+from tidings.bus.sessions import new_epoch
 
 log = logging.getLogger("tidings.steering")
 

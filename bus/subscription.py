@@ -13,13 +13,22 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
-from bus.channels import Channel
-from bus.errors import AccessDenied, Closed, InvalidMessage, InvalidName, UnexpectedKey, Unreachable, UnreadableRecord, cause_of
-from bus.listener import Listener
-from bus.logs import Logs, Page
-from bus.merge import Gap, Track
-from bus.messages import Cursor, Message, decode, is_session
-from bus.redis.link import Link
+from tidings.bus.channels import Channel
+from tidings.bus.errors import (
+    AccessDenied,
+    Closed,
+    InvalidMessage,
+    InvalidName,
+    UnexpectedKey,
+    Unreachable,
+    UnreadableRecord,
+    cause_of,
+)
+from tidings.bus.listener import Listener
+from tidings.bus.logs import Logs, Page
+from tidings.bus.merge import Gap, Track
+from tidings.bus.messages import Cursor, Message, decode, is_session
+from tidings.bus.redis.link import Link
 
 M = TypeVar("M", bound=Message)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bus.archive import RESTORE_BYTES, RESTORE_EVENTS, Archive, Header, event_line
-from bus.errors import BadArchive, PayloadTooLarge, SessionDeleted, SessionExists, UnknownSession
-from bus.logs import PAGE
-from bus.messages import SessionState, SessionStateData, check_session
-from bus.messages.envelope import LOST
-from bus.publisher import RING, RING_S
-from bus.records import epoch_of, offset_of, salvage_record
-from bus.redis.link import Argument, Link
-from bus.sessions import new_epoch, split_state
-from bus.states import FINAL, State
+from tidings.bus.archive import RESTORE_BYTES, RESTORE_EVENTS, Archive, Header, event_line
+from tidings.bus.errors import BadArchive, PayloadTooLarge, SessionDeleted, SessionExists, UnknownSession
+from tidings.bus.logs import PAGE
+from tidings.bus.messages import SessionState, SessionStateData, check_session
+from tidings.bus.messages.envelope import LOST
+from tidings.bus.publisher import RING, RING_S
+from tidings.bus.records import epoch_of, offset_of, salvage_record
+from tidings.bus.redis.link import Argument, Link
+from tidings.bus.sessions import new_epoch, split_state
+from tidings.bus.states import FINAL, State
 
 _RESTING = FINAL - {State.DELETED} | {State.AWAITING_INPUT, State.PAUSED, State.ERROR}
 """States in which nothing happens by itself: a session is restored in the one that it had."""

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bus.channels import Names
-from bus.roles import Role, acl
 from docs import blocks
+from tidings.bus.channels import Names
+from tidings.bus.roles import Role, acl
 
 DOCS = Path(__file__).resolve().parent
 

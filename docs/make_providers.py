@@ -18,9 +18,9 @@ from pathlib import Path
 from docs import blocks
 from tests.workers.retry.answers.documented import Documented
 from tests.workers.retry.answers.table import DOCUMENTED
-from workers.retry import Failure, Park, Retry, RetryPlan, classify_response
-from workers.retry.advice import BY_REASON
-from workers.retry.rules import RETRYABLE
+from tidings.workers.retry import Failure, Park, Retry, RetryPlan, classify_response
+from tidings.workers.retry.advice import BY_REASON
+from tidings.workers.retry.rules import RETRYABLE
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "providers.md"

@@ -18,18 +18,18 @@ from unittest.mock import patch
 
 from playwright.async_api import Page, expect
 
-from bus import ChildStartData, Event, State, ToolCallData, ToolResultData, UserMessage
 from tests.browsers import Screens, chromium_binary, running_chromium
 from tests.page.house import House
 from tests.servers import RunningServer, redis_binary, valkey_binary
 from tests.waiting import eventually
-from workers.agent import AgentFactory, ChatAgent, Next, Step, open_calls
-from workers.cli.history import told
-from workers.llm import Llm
-from workers.provider import Fault
-from workers.terminal.app import WatchApp
-from workers.terminal.feed import Feed
-from workers.terminal.steering import Post
+from tidings.bus import ChildStartData, Event, State, ToolCallData, ToolResultData, UserMessage
+from tidings.workers.agent import AgentFactory, ChatAgent, Next, Step, open_calls
+from tidings.workers.cli.history import told
+from tidings.workers.llm import Llm
+from tidings.workers.provider import Fault
+from tidings.workers.terminal.app import WatchApp
+from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.steering import Post
 
 FOLDER = Path(__file__).resolve().parent / "screenshots"
 MOST_BYTES = 160_000

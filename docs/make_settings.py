@@ -1,4 +1,4 @@
-"""Draw the tables of docs/settings.md from the fields of `workers.settings.Settings`.
+"""Draw the tables of docs/settings.md from the fields of `tidings.workers.settings.Settings`.
 
     python docs/make_settings.py [--check]
 
@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from workers.cli.commands import DOCTOR
-from workers.cli.options import COMMAND, CONNECTION, LOGGING, shown_default
-from workers.cli.services import CONTROLLER, GATEWAY, UP, WORKER
-from workers.settings import Settings, flag_of, variable_of
+from tidings.workers.cli.commands import DOCTOR
+from tidings.workers.cli.options import COMMAND, CONNECTION, LOGGING, shown_default
+from tidings.workers.cli.services import CONTROLLER, GATEWAY, UP, WORKER
+from tidings.workers.settings import Settings, flag_of, variable_of
 
 PAGE = Path(__file__).resolve().parent / "settings.md"
 BEGIN, END = "<!-- begin: written by make_settings.py -->", "<!-- end -->"

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bus.states import COMMANDS, TABLE, State, Trigger
 from docs import blocks
 from docs.state_picture import draw
+from tidings.bus.states import COMMANDS, TABLE, State, Trigger
 
 DOCS = Path(__file__).resolve().parent
 

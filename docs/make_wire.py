@@ -19,15 +19,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bus import messages as m
-from bus.channels import PLANES, Names
-from bus.decisions import OUTCOME_S
-from bus.presence import KEEP_S
-from bus.publisher import RING, RING_S
-from bus.records import Record
-from bus.states import State
 from docs import blocks
 from docs.wire_examples import CURSOR, EXAMPLES, GAP, OUTCOMES, on_the_wire
+from tidings.bus import messages as m
+from tidings.bus.channels import PLANES, Names
+from tidings.bus.decisions import OUTCOME_S
+from tidings.bus.presence import KEEP_S
+from tidings.bus.publisher import RING, RING_S
+from tidings.bus.records import Record
+from tidings.bus.states import State
 
 DOCS = Path(__file__).resolve().parent
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Literal
 from xml.sax.saxutils import escape
 
-from bus.states import FINAL, HELD, TABLE, State, Trigger
+from tidings.bus.states import FINAL, HELD, TABLE, State, Trigger
 
 WIDTH, HEIGHT = 1140, 712
 NODE_W, NODE_H = 152, 64

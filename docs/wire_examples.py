@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bus import messages as m
-from bus.merge import Gap
-from bus.states import State
+from tidings.bus import messages as m
+from tidings.bus.merge import Gap
+from tidings.bus.states import State
 
 SESSION, EPOCH, MODEL = "demo", "5f1c0a9be23d4471", "openai/gpt-4o-mini"
 _STARTED = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bus import Event, HistoryCondensed, HistoryCondensedData
-from workers.agent import Next, Step, answer, to_prompt, unanswered
-from workers.llm import Llm
+from tidings.bus import Event, HistoryCondensed, HistoryCondensedData
+from tidings.workers.agent import Next, Step, answer, to_prompt, unanswered
+from tidings.workers.llm import Llm
 
 SYSTEM_PROMPT = "You are a patient tutor."
 CONDENSE = "Condense the conversation above in at most 150 words. Keep names, numbers, decisions and open questions."

@@ -18,7 +18,7 @@ import asyncio
 import os
 import socket
 
-from bus import (
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -34,9 +34,9 @@ from bus import (
     UserMessageData,
     WorkerRef,
 )
-from workers.agent import to_prompt
-from workers.hold import Hold, Revoked
-from workers.llm import Llm, LlmError, close_litellm, load_litellm
+from tidings.workers.agent import to_prompt
+from tidings.workers.hold import Hold, Revoked
+from tidings.workers.llm import Llm, LlmError, close_litellm, load_litellm
 
 DRAFTS = 3
 SYSTEM_PROMPT = "You are a poet. Improve on your last draft, if there is one."

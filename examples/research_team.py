@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
-from bus import ChildStart, ChildStartData, Event, UserMessage
-from workers.agent import AgentFactory, ChatAgent, Step, answer, open_children, to_prompt, unanswered
-from workers.llm import Llm
+from tidings.bus import ChildStart, ChildStartData, Event, UserMessage
+from tidings.workers.agent import AgentFactory, ChatAgent, Step, answer, open_children, to_prompt, unanswered
+from tidings.workers.llm import Llm
 
 SYSTEM_PROMPT = (
     "You lead a small team. Answer the user from what your researchers report. "

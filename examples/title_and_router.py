@@ -13,9 +13,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from bus import AgentMessage, AgentMessageData, Event, UserMessage
-from workers.agent import Step, answer, to_prompt, unanswered
-from workers.llm import Llm, LlmError
+from tidings.bus import AgentMessage, AgentMessageData, Event, UserMessage
+from tidings.workers.agent import Step, answer, to_prompt, unanswered
+from tidings.workers.llm import Llm, LlmError
 
 MODELS: Mapping[str, str | None] = MappingProxyType({"easy": None, "hard": "openai/gpt-4o"})
 """What answers; None is the model that the worker was started with."""

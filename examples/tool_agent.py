@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bus import Event, ToolCall, ToolResultData
-from workers.agent import Next, Step, answer, open_calls, to_prompt, unanswered
-from workers.llm import Llm
+from tidings.bus import Event, ToolCall, ToolResultData
+from tidings.workers.agent import Next, Step, answer, open_calls, to_prompt, unanswered
+from tidings.workers.llm import Llm
 
 SYSTEM_PROMPT = "You help with texts. Count words with count_words. Keep what the user wants kept with write_note."
 

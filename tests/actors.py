@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bus import (
+from tests.waiting import eventually
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -30,8 +31,7 @@ from bus import (
     Wait,
     WorkerRef,
 )
-from bus.lease import ALL_READ
-from tests.waiting import eventually
+from tidings.bus.lease import ALL_READ
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
 LIMITED = Wait(reason=Reason.RATE_LIMIT, model="m", attempt=2, max_attempts=6, wait_s=3.0)

@@ -15,17 +15,17 @@ from hypothesis import settings
 
 from tests.processes import end, start_tidings
 from tests.servers import RunningServer, ServerOptions, redis_binary, valkey_binary
-from workers.testing.patience import VARIABLE, stretch
+from tidings.workers.testing.patience import VARIABLE, stretch
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
     from _pytest.mark.structures import ParameterSet
 
-    from bus import Bus
+    from tidings.bus import Bus
 
 # The test kit that Tidings ships, and pytest's own for tests of plugins.
-pytest_plugins = ["workers.testing.plugin", "pytester"]
+pytest_plugins = ["tidings.workers.testing.plugin", "pytester"]
 
 HERE = Path(__file__).parent
 REAL = ("redis", "valkey") if redis_binary() else ("valkey",)
@@ -195,7 +195,7 @@ def real_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def bus(redis_url: str) -> AsyncIterator[Bus]:
     """A bus connected to an empty database, over each transport in turn."""
-    from bus import Bus
+    from tidings.bus import Bus
 
     async with Bus.connect(redis_url) as connected:
         yield connected

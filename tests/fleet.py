@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
-from bus import (
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     Command,
     CommandData,
@@ -29,15 +30,14 @@ from bus import (
     State,
     Unreachable,
 )
-from tests.waiting import PATIENCE_S, eventually
-from workers.agent import Agent, ChatAgent
-from workers.board import states_told
-from workers.controller import Controller
-from workers.llm import close_litellm
-from workers.provider import Fault, Provider, ProviderSettings, RequestRecord
-from workers.settings import Settings
-from workers.testing.warmup import warm_up
-from workers.worker import Worker
+from tidings.workers.agent import Agent, ChatAgent
+from tidings.workers.board import states_told
+from tidings.workers.controller import Controller
+from tidings.workers.llm import close_litellm
+from tidings.workers.provider import Fault, Provider, ProviderSettings, RequestRecord
+from tidings.workers.settings import Settings
+from tidings.workers.testing.warmup import warm_up
+from tidings.workers.worker import Worker
 
 KEY = "Kq8-planted-Zr5vX2m"
 """The key that every worker calls with; it has no shape that redaction would know."""

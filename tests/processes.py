@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.waiting import PATIENCE_S
-from workers.testing import processes
+from tidings.workers.testing import processes
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Finished:
 
 
 def import_root() -> Path:
-    """Return the folder from which this run imports `bus`: the checkout, or where the wheel is installed."""
-    spec = importlib.util.find_spec("bus")
+    """Return the folder from which this run imports `tidings`: the checkout, or where the wheel is installed."""
+    spec = importlib.util.find_spec("tidings")
     if spec is None or spec.origin is None:
-        raise RuntimeError("`bus` cannot be imported: run the tests in the checkout or install the package")
+        raise RuntimeError("`tidings` cannot be imported: run the tests in the checkout or install the package")
     return Path(spec.origin).parent.parent
 
 

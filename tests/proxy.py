@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Literal, Self
 
-from bus.redis import scripts
 from tests.servers import RunningServer
+from tidings.bus.redis import scripts
 
 What = Literal["request", "reply"]
 Way = Literal["requests", "replies"]

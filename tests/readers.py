@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from bus import Bus, Claim, Gap, Message, Subscription
 from tests import actors
 from tests.waiting import PATIENCE_S
+from tidings.bus import Bus, Claim, Gap, Message, Subscription
 
 M = TypeVar("M", bound=Message)
 

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from bus import messages as m
-from bus.states import State
+from tidings.bus import messages as m
+from tidings.bus.states import State
 
 sessions = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True)
 ids = st.text("".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\'), min_size=1, max_size=128)

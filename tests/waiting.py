@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
-from workers.testing.patience import stretch
+from tidings.workers.testing.patience import stretch
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from bus import (
+from tidings.bus import (
     AgentError,
     AgentErrorData,
     AgentMessage,
@@ -35,14 +35,14 @@ from bus import (
     ToolResult,
     ToolResultData,
 )
-from bus.messages.envelope import Data
-from workers.family import child_id
-from workers.place import described
-from workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
+from tidings.bus.messages.envelope import Data
+from tidings.workers.family import child_id
+from tidings.workers.place import described
+from tidings.workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
 if TYPE_CHECKING:
-    from workers.llm import Completion, Llm
-    from workers.settings import Settings
+    from tidings.workers.llm import Completion, Llm
+    from tidings.workers.settings import Settings
 
 __all__ = [
     "Agent",
@@ -272,7 +272,7 @@ def _check_made(make: Any, what: str) -> None:
 def _check_step(agent: object, what: str) -> None:
     step = getattr(agent, "step", None)
     if not callable(step):
-        raise BadAgent(f"{what} has no method step(history, llm); see workers.agent.Agent")
+        raise BadAgent(f"{what} has no method step(history, llm); see tidings.Agent")
     # A decorator may have made it async, or may only pass on what an async one gives.
     forms = [getattr(form, "__func__", form) for form in (step, inspect.unwrap(step))]
     if any(inspect.isasyncgenfunction(form) or inspect.isgeneratorfunction(form) for form in forms):

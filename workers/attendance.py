@@ -8,9 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from bus import Bus, Presence, TidingsError
-from bus.errors import cause_of
-from bus.presence import BEAT_S
+from tidings.bus import Bus, Presence, TidingsError
+from tidings.bus.errors import cause_of
+from tidings.bus.presence import BEAT_S
 
 log = logging.getLogger("tidings.attendance")
 

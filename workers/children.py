@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from bus import (
+from tidings.bus import (
     Bus,
     ChildResult,
     ChildResultData,
@@ -19,9 +19,9 @@ from bus import (
     State,
     Unreachable,
 )
-from workers.family import start_of
-from workers.prompt import open_children
-from workers.redaction import one_line
+from tidings.workers.family import start_of
+from tidings.workers.prompt import open_children
+from tidings.workers.redaction import one_line
 
 AGAIN_S = 0.2
 """How long to wait before the server is asked again while it is away."""

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from workers.watchdog import WORK
+from tidings.workers.watchdog import WORK
 
 EXITS = (SystemExit, KeyboardInterrupt)
 """What ends an event loop, whichever task raises it."""

@@ -6,7 +6,7 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from bus import (
+from tidings.bus import (
     Claim,
     LlmFailed,
     LlmFailedData,
@@ -19,9 +19,9 @@ from bus import (
     Trigger,
     Wait,
 )
-from workers import errors
-from workers.redaction import one_line
-from workers.retry import RetryPlan
+from tidings.workers import errors
+from tidings.workers.redaction import one_line
+from tidings.workers.retry import RetryPlan
 
 SPREAD = 0.1
 """Parked sessions come back later than they could, by a tenth of the wait, `RetryPlan.park_base_s` at most: not all at once."""

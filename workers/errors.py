@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bus.messages import Reason
-from workers.retry import Failure
+from tidings.bus.messages import Reason
+from tidings.workers.retry import Failure
 
 
 class LlmError(Exception):
@@ -145,7 +145,7 @@ class ErrorInAnswer(BrokenAnswer):
     Attributes:
         status_code: of the answer.
         headers: of the answer.
-        body: what it says, as `workers.retry.answer` reads it.
+        body: what it says, as `tidings.workers.retry.answer` reads it.
     """
 
     def __init__(self, status_code: int, headers: Mapping[str, str], body: object) -> None:

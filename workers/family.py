@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from bus import (
+from tidings.bus import (
     Child,
     ChildStart,
     ChildState,
@@ -22,7 +22,7 @@ from bus import (
     StartData,
     State,
 )
-from bus.states import FINAL
+from tidings.bus.states import FINAL
 
 RESTS = FINAL | {State.AWAITING_INPUT, State.ERROR}
 """States in which the turn of a child is over."""

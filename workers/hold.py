@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from bus import (
+from tidings.bus import (
     AccessDenied,
     Bus,
     Claim,
@@ -37,12 +37,12 @@ from bus import (
     Unreachable,
     Wait,
 )
-from bus.errors import cause_of
-from workers.ending import ending
-from workers.errors import LlmError
-from workers.llm import Llm, Nudge, Told
-from workers.retry import RetryPlan
-from workers.watchdog import WORK, Blocked, Watchdog
+from tidings.bus.errors import cause_of
+from tidings.workers.ending import ending
+from tidings.workers.errors import LlmError
+from tidings.workers.llm import Llm, Nudge, Told
+from tidings.workers.retry import RetryPlan
+from tidings.workers.watchdog import WORK, Blocked, Watchdog
 
 log = logging.getLogger("tidings.hold")
 

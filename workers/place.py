@@ -14,11 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from bus.errors import cause_of
-from workers.redaction import one_line
+from tidings.bus.errors import cause_of
+from tidings.workers.redaction import one_line
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
-_OURS: Final = tuple(f"{_ROOT / package}{os.sep}" for package in ("bus", "workers"))
+# As it is imported, not where it lies: in a checkout that is a link.
+_OURS: Final = f"{Path(__file__).absolute().parent.parent}{os.sep}"
 _INSTALLED: Final = ("site-packages", "dist-packages")
 _LONGEST: Final = 120
 _LONGEST_ERROR: Final = 450
@@ -101,7 +101,7 @@ def _chosen(frames: Iterable[tuple[FrameType, int]]) -> Place | None:
     step = None
     for frame, line in frames:
         name, function = frame.f_code.co_filename, frame.f_code.co_name
-        if name.startswith(("<frozen", *_OURS)):
+        if name.startswith(("<frozen", _OURS)):
             continue
         place = Place(_shown(name), line, one_line(function, _LONGEST))
         if not _of_a_library(name):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bus import AgentMessage, ChildResult, ChildStart, Event, HistoryCondensed, State, ToolCall, ToolResult, UserMessage
+from tidings.bus import AgentMessage, ChildResult, ChildStart, Event, HistoryCondensed, State, ToolCall, ToolResult, UserMessage
 
 _HEARD = UserMessage | ChildResult
 """What others say to the agent."""

@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from bus import Reason, Release, Trigger, Wait
-from bus.messages import most_telling
-from workers.redaction import one_line
+from tidings.bus import Reason, Release, Trigger, Wait
+from tidings.bus.messages import most_telling
+from tidings.workers.redaction import one_line
 
 log = logging.getLogger("tidings.worker")
 

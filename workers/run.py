@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bus import (
+from tidings.bus import (
     AgentErrorData,
     Bus,
     Claim,
@@ -23,15 +23,15 @@ from bus import (
     ToolResultData,
     Trigger,
 )
-from workers.agent import Agent, EventData, Next, as_event, open_calls, open_children, take_step
-from workers.children import Children, check_children, patiently
-from workers.containment import is_ctrl_c, root_of
-from workers.errors import LlmError
-from workers.hold import Hold
-from workers.llm.secrets import scrub
-from workers.place import described, place_of
-from workers.redaction import environment_secrets, one_line
-from workers.settings import Settings
+from tidings.workers.agent import Agent, EventData, Next, as_event, open_calls, open_children, take_step
+from tidings.workers.children import Children, check_children, patiently
+from tidings.workers.containment import is_ctrl_c, root_of
+from tidings.workers.errors import LlmError
+from tidings.workers.hold import Hold
+from tidings.workers.llm.secrets import scrub
+from tidings.workers.place import described, place_of
+from tidings.workers.redaction import environment_secrets, one_line
+from tidings.workers.settings import Settings
 
 log = logging.getLogger("tidings.run")
 

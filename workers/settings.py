@@ -17,10 +17,10 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from workers.redaction import redact
+from tidings.workers.redaction import redact
 
 if TYPE_CHECKING:
-    from workers.retry import RetryPlan
+    from tidings.workers.retry import RetryPlan
 
 ENV_PREFIX = "TIDINGS_"
 """What the name of each variable begins with."""
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         description="Address of the provider, where it is not litellm's own for the model.",
     )
     agent: Annotated[str, Flag(_WORKER, "MODULE:CLASS")] = Field(
-        "workers.agent:ChatAgent",
+        "tidings:ChatAgent",
         pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$",
         description="Class of the agent; modules of the current folder can be named.",
     )
@@ -294,7 +294,7 @@ class Settings(BaseSettings):
     @classmethod
     def _address_without_credentials(cls, address: str | None) -> str | None:
         # Imported here, because it needs the whole bus and `tidings --help` needs these settings.
-        from workers.llm.request import check_address
+        from tidings.workers.llm.request import check_address
 
         if address is not None:
             check_address(address)
@@ -320,7 +320,7 @@ class Settings(BaseSettings):
     def plan(self) -> RetryPlan:
         """Return how often, how long and in which rhythm failed calls are repeated."""
         # Imported here, because it needs the whole bus and `tidings --help` needs these settings.
-        from workers.retry import RetryPlan
+        from tidings.workers.retry import RetryPlan
 
         return RetryPlan(
             attempts=self.attempts,

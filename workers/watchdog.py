@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from bus import AccessDenied, Bus, Claim, Picture, Presence, Reason, Release, State, TidingsError, Trigger, Unreachable
-from bus.errors import cause_of
-from bus.lease import ALL_READ
-from bus.presence import BEAT_S
-from workers.place import Place, handle_now, place_now
+from tidings.bus import AccessDenied, Bus, Claim, Picture, Presence, Reason, Release, State, TidingsError, Trigger, Unreachable
+from tidings.bus.errors import cause_of
+from tidings.bus.lease import ALL_READ
+from tidings.bus.presence import BEAT_S
+from tidings.workers.place import Place, handle_now, place_now
 
 log = logging.getLogger("tidings.watchdog")
 

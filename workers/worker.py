@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
-from bus import (
+from tidings.bus import (
     AccessDenied,
     Bus,
     Claim,
@@ -29,20 +29,20 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
-from bus.errors import cause_of
-from bus.lease import ALL_READ
-from workers.agent import AgentFactory, agent_for
-from workers.attendance import Attendance
-from workers.containment import contain_exits, root_of
-from workers.hold import Hold, Revoked
-from workers.llm import load_litellm
-from workers.llm.secrets import scrub
-from workers.place import described
-from workers.redaction import environment_secrets, one_line
-from workers.refusals import Refusals
-from workers.run import Run
-from workers.settings import Settings
-from workers.watchdog import Watchdog
+from tidings.bus.errors import cause_of
+from tidings.bus.lease import ALL_READ
+from tidings.workers.agent import AgentFactory, agent_for
+from tidings.workers.attendance import Attendance
+from tidings.workers.containment import contain_exits, root_of
+from tidings.workers.hold import Hold, Revoked
+from tidings.workers.llm import load_litellm
+from tidings.workers.llm.secrets import scrub
+from tidings.workers.place import described
+from tidings.workers.redaction import environment_secrets, one_line
+from tidings.workers.refusals import Refusals
+from tidings.workers.run import Run
+from tidings.workers.settings import Settings
+from tidings.workers.watchdog import Watchdog
 
 log = logging.getLogger("tidings.worker")
 

@@ -1,6 +1,6 @@
 """What travels on the bus: three planes, three types, one envelope."""
 
-from bus.messages.codec import (
+from tidings.bus.messages.codec import (
     COMMANDS,
     EVENTS,
     NOTICES,
@@ -15,7 +15,7 @@ from bus.messages.codec import (
     explain,
     read_child,
 )
-from bus.messages.commands import (
+from tidings.bus.messages.commands import (
     Command,
     CommandData,
     Outcome,
@@ -32,8 +32,8 @@ from bus.messages.commands import (
     StartData,
     UnknownCommand,
 )
-from bus.messages.envelope import Cursor, Message, check_session, is_session, new_id
-from bus.messages.events import (
+from tidings.bus.messages.envelope import Cursor, Message, check_session, is_session, new_id
+from tidings.bus.messages.events import (
     AgentError,
     AgentErrorData,
     AgentMessage,
@@ -53,7 +53,7 @@ from bus.messages.events import (
     UserMessage,
     UserMessageData,
 )
-from bus.messages.notices import (
+from tidings.bus.messages.notices import (
     Child,
     ChildState,
     LlmAttempt,
@@ -83,7 +83,7 @@ from bus.messages.notices import (
     WorkerReleasedData,
     most_telling,
 )
-from bus.messages.reasons import Reason
+from tidings.bus.messages.reasons import Reason
 
 __all__ = [
     "COMMANDS",

@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from bus.errors import InvalidMessage, PayloadTooLarge
-from bus.messages import commands, events, notices
-from bus.messages.envelope import Message
+from tidings.bus.errors import InvalidMessage, PayloadTooLarge
+from tidings.bus.messages import commands, events, notices
+from tidings.bus.messages.envelope import Message
 
 PAYLOAD_LIMIT = 256 * 1024
 """Bytes of one encoded message, by default. A quarter of NATS' default; a pattern subscriber must hold hundreds of them."""

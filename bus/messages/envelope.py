@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from bus.errors import InvalidName
+from tidings.bus.errors import InvalidName
 
 MAX_DEPTH = 64
 """Nesting of JSON in a message, the envelope not counted. Redis' own cjson and many JSON readers stop not far above (cjson: 1,000

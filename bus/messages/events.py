@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bus.messages.envelope import ChildName, Data, Json, JsonObject, Message, SessionId, Text
-from bus.messages.reasons import Reason
-from bus.states import State
+from tidings.bus.messages.envelope import ChildName, Data, Json, JsonObject, Message, SessionId, Text
+from tidings.bus.messages.reasons import Reason
+from tidings.bus.states import State
 
 
 class Event(Message):

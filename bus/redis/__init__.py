@@ -5,7 +5,7 @@ Inside this package ``import redis`` is the redis-py distribution, as everywhere
 
 from __future__ import annotations
 
-from bus.redis.address import Address, address_of
-from bus.redis.connection import Connection, Timeouts, open_connection
+from tidings.bus.redis.address import Address, address_of
+from tidings.bus.redis.connection import Connection, Timeouts, open_connection
 
 __all__ = ["Address", "Connection", "Timeouts", "address_of", "open_connection"]

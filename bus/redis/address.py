@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from redis.asyncio.connection import parse_url
 
-from bus.errors import BadAddress
+from tidings.bus.errors import BadAddress
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379

@@ -25,8 +25,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from bus.errors import BadAddress
-from bus.redis.address import Address
+from tidings.bus.errors import BadAddress
+from tidings.bus.redis.address import Address
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import redis.asyncio as redis
 from redis.asyncio.client import Pipeline, PubSub
 from redis.exceptions import RedisError
 
-from bus.redis import memory
-from bus.redis.address import Address
-from bus.redis.clients import Reads, Subscriptions, Timeouts, check_tls, command_client, subscriber_client
-from bus.redis.failures import Failures, errors
-from bus.redis.handshake import greet
+from tidings.bus.redis import memory
+from tidings.bus.redis.address import Address
+from tidings.bus.redis.clients import Reads, Subscriptions, Timeouts, check_tls, command_client, subscriber_client
+from tidings.bus.redis.failures import Failures, errors
+from tidings.bus.redis.handshake import greet
 
 __all__ = [
     "DEFAULT_MAX_CONNECTIONS",
@@ -100,7 +100,7 @@ async def open_connection(
     """Connect to the server at `url`, starting it first where it is an embedded one; close at the end.
 
     Args:
-        url: An address as `bus.redis.address` describes it.
+        url: An address as `tidings.bus.redis.address` describes it.
         timeouts: How long to wait for the server.
         max_connections: How many commands may be under way at the same time; further ones wait.
 
@@ -140,7 +140,7 @@ async def _connect(address: Address, timeouts: Timeouts, max_connections: int) -
 async def _start(address: Address, resources: AsyncExitStack) -> Address:
     """Start an embedded server and return the address of its socket."""
     # Imported here: it needs fcntl, which only Unix has.
-    from bus.redis.embedded import EmbeddedServer
+    from tidings.bus.redis.embedded import EmbeddedServer
 
     server = await resources.enter_async_context(EmbeddedServer(address.location or None))
     return Address.parse(server.url)

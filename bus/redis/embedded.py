@@ -22,11 +22,11 @@ from urllib.parse import quote
 
 from redis.exceptions import BusyLoadingError, RedisError
 
-from bus.errors import Unreachable
-from bus.redis.address import Address
-from bus.redis.clients import Timeouts, command_client
-from bus.redis.folder import DataFolder
-from bus.redis.program import find_program
+from tidings.bus.errors import Unreachable
+from tidings.bus.redis.address import Address
+from tidings.bus.redis.clients import Timeouts, command_client
+from tidings.bus.redis.folder import DataFolder
+from tidings.bus.redis.program import find_program
 
 _START_S = 5.0
 # Reading a large log takes longer; as long as the server says that it does, we wait.

@@ -1,4 +1,4 @@
-"""What redis-py and the operating system raise, turned into the errors of `bus.errors`; nowhere else."""
+"""What redis-py and the operating system raise, turned into the errors of `tidings.bus.errors`; nowhere else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import TracebackType
 
 from redis import exceptions as lower
 
-from bus.errors import (
+from tidings.bus.errors import (
     AccessDenied,
     LoginRefused,
     NotPrimary,
@@ -21,7 +21,7 @@ from bus.errors import (
     Unreachable,
     UnsupportedServer,
 )
-from bus.redis.address import Address
+from tidings.bus.redis.address import Address
 
 OLDEST_VERSION = (7, 0)
 """The oldest Redis that will do. Every Valkey will: the first one was 7.2."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from bus.errors import BadAddress, Unreachable
+from tidings.bus.errors import BadAddress, Unreachable
 
 _LOCK = "tidings.lock"
 # The server of a process that was killed lives on for a moment, about 2 s at most, and keeps the lock.

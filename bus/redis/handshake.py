@@ -14,9 +14,9 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from bus.errors import BadAddress, UnexpectedReply, Unreachable
-from bus.redis.address import Address
-from bus.redis.failures import OLDEST_VERSION, Failures, unsupported
+from tidings.bus.errors import BadAddress, UnexpectedReply, Unreachable
+from tidings.bus.redis.address import Address
+from tidings.bus.redis.failures import OLDEST_VERSION, Failures, unsupported
 
 _NO_DATABASE = re.compile(r"\bDB index\b|\bSELECT is not allowed\b")
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
-from bus.channels import Names
-from bus.errors import (
+from tidings.bus.channels import Names
+from tidings.bus.errors import (
     TAKE_AWAY,
     NotPrimary,
     ServerFull,
@@ -23,9 +23,9 @@ from bus.errors import (
     Unreachable,
     UnreadableRecord,
 )
-from bus.messages import PAYLOAD_LIMIT
-from bus.redis import scripts
-from bus.redis.connection import Connection
+from tidings.bus.messages import PAYLOAD_LIMIT
+from tidings.bus.redis import scripts
+from tidings.bus.redis.connection import Connection
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ import redis.asyncio as redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from bus.errors import BadAddress
-from bus.redis.clients import Timeouts, policy
+from tidings.bus.errors import BadAddress
+from tidings.bus.redis.clients import Timeouts, policy
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from bus.errors import BadAddress
-from bus.redis.failures import OLDEST_VERSION
+from tidings.bus.errors import BadAddress
+from tidings.bus.redis.failures import OLDEST_VERSION
 
 _ON_PATH = ("redis-server", "valkey-server")
 _VERSION = re.compile(r"\bv=(\d+)\.(\d+)")

@@ -52,7 +52,7 @@ def source(name: str, *, plain: bool = False) -> str:
         name: one of `NAMES`.
         plain: leave out the line in which a script tells a server how to run it, which fakeredis does not know.
     """
-    folder = files("bus.redis") / "lua"
+    folder = files("tidings.bus.redis") / "lua"
     # With such a line and without this flag a script would be refused before it begins. Without one it is refused at its first
     # write that takes memory, and so still says what it found: that the message is stored already.
     head = "#!lua flags=allow-oom\n" if name in ON_A_FULL_SERVER and not plain else ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from bus import AgentMessageData, Event, ToolCallData, ToolResultData
 from tests.waiting import PATIENCE_S
-from workers.agent import ChatAgent, Next, Step, answer, open_calls, to_prompt
-from workers.llm import Llm, LlmError
+from tidings.bus import AgentMessageData, Event, ToolCallData, ToolResultData
+from tidings.workers.agent import ChatAgent, Next, Step, answer, open_calls, to_prompt
+from tidings.workers.llm import Llm, LlmError
 
 
 class Gate:

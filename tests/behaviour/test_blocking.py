@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bus import State, WorkerClaimed, WorkerLost
 from tests.conftest import MakeServer, SpawnTidings
 from tests.fleet import KEY, Fleet
 from tests.processes import import_root
 from tests.waiting import PATIENCE_S, eventually
-from workers.cli.exits import Exit
+from tidings.bus import State, WorkerClaimed, WorkerLost
+from tidings.workers.cli.exits import Exit
 
 pytestmark = pytest.mark.process
 
 LEASE_S = 2.0
 AGENT = """
 import asyncio, os, sys, time
-from workers.agent import ChatAgent, unanswered
+from tidings.workers.agent import ChatAgent, unanswered
 
 class Mine(ChatAgent):
     async def step(self, history, llm):

@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import pytest
 
-from bus import (
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     ChildResult,
@@ -28,11 +30,9 @@ from bus import (
     StartData,
     State,
 )
-from tests.fleet import Fleet
-from tests.waiting import PATIENCE_S, eventually
-from workers.agent import AgentFactory, ChatAgent, Next, Step, child_results, open_children, unanswered
-from workers.board import Row
-from workers.llm import Llm
+from tidings.workers.agent import AgentFactory, ChatAgent, Next, Step, child_results, open_children, unanswered
+from tidings.workers.board import Row
+from tidings.workers.llm import Llm
 
 
 class Parent:

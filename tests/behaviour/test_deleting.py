@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bus import (
+from tests import actors
+from tests.behaviour.agents import Gate, Lingering
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     CommandData,
     CommandRefused,
@@ -26,13 +30,9 @@ from bus import (
     State,
     read_archives,
 )
-from bus.channels import Names
-from bus.redis import open_connection
-from bus.states import FINAL
-from tests import actors
-from tests.behaviour.agents import Gate, Lingering
-from tests.fleet import Fleet
-from tests.waiting import PATIENCE_S, eventually
+from tidings.bus.channels import Names
+from tidings.bus.redis import open_connection
+from tidings.bus.states import FINAL
 
 NAMES = Names()
 

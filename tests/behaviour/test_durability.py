@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bus import (
+from tests import actors
+from tests.conftest import MakeServer
+from tests.fleet import QUICK, Running
+from tests.readers import take
+from tests.servers import RunningServer
+from tests.waiting import eventually
+from tidings.bus import (
     Bus,
     Claim,
     CommandData,
@@ -30,14 +36,8 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
-from tests import actors
-from tests.conftest import MakeServer
-from tests.fleet import QUICK, Running
-from tests.readers import take
-from tests.servers import RunningServer
-from tests.waiting import eventually
-from workers.controller import Controller
-from workers.settings import Settings
+from tidings.workers.controller import Controller
+from tidings.workers.settings import Settings
 
 T = TypeVar("T")
 

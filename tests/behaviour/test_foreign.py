@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from bus import (
+from tests import actors
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     CommandData,
     CommandRefused,
@@ -23,11 +26,8 @@ from bus import (
     Trigger,
     read_archives,
 )
-from bus.channels import Names
-from bus.redis import open_connection
-from tests import actors
-from tests.fleet import Fleet
-from tests.waiting import PATIENCE_S, eventually
+from tidings.bus.channels import Names
+from tidings.bus.redis import open_connection
 
 NAMES = Names()
 IDS = {"by the clock": "*", "just the next": "4-7", "the last there can be": "18446744073709551615-18446744073709551615"}

@@ -7,7 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bus import (
+from tests import actors
+from tests.conftest import MakeServer
+from tests.fleet import Fleet
+from tests.servers import RunningServer
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     CommandData,
     Presence,
@@ -23,12 +28,7 @@ from bus import (
     Trigger,
     WorkerRef,
 )
-from tests import actors
-from tests.conftest import MakeServer
-from tests.fleet import Fleet
-from tests.servers import RunningServer
-from tests.waiting import PATIENCE_S, eventually
-from workers.provider import ProviderSettings
+from tidings.workers.provider import ProviderSettings
 
 
 @pytest.fixture

@@ -7,7 +7,10 @@ import json
 
 import pytest
 
-from bus import (
+from tests.behaviour.agents import Failing, Gate, Lingering, ToolUser, TwoSteps
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     AgentError,
     AgentMessage,
     AgentMessageData,
@@ -23,9 +26,6 @@ from bus import (
     WorkerLost,
     WorkerRef,
 )
-from tests.behaviour.agents import Failing, Gate, Lingering, ToolUser, TwoSteps
-from tests.fleet import Fleet
-from tests.waiting import PATIENCE_S, eventually
 
 
 async def assert_clean(fleet: Fleet, *sessions: str) -> None:

@@ -15,7 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from bus import (
+from tests import actors
+from tests import strategies as draw
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     Gap,
     InvalidMessage,
@@ -30,20 +34,16 @@ from bus import (
     UnreadableRecord,
     read_archives,
 )
-from bus.channels import Names
-from bus.presence import CALLED, CALLED_BYTES
-from bus.redis import open_connection
-from tests import actors
-from tests import strategies as draw
-from tests.fleet import Fleet
-from tests.waiting import PATIENCE_S, eventually
-from workers.board import Board, Row
-from workers.cli.doctor import examined
-from workers.cli.roll import ProcessView
-from workers.cli.view import FamilyView, SessionView
-from workers.doctor import Level
-from workers.gateway.hub import Hub
-from workers.settings import Settings
+from tidings.bus.channels import Names
+from tidings.bus.presence import CALLED, CALLED_BYTES
+from tidings.bus.redis import open_connection
+from tidings.workers.board import Board, Row
+from tidings.workers.cli.doctor import examined
+from tidings.workers.cli.roll import ProcessView
+from tidings.workers.cli.view import FamilyView, SessionView
+from tidings.workers.doctor import Level
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.settings import Settings
 
 NAMES = Names()
 _NAMES = """

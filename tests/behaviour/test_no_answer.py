@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bus import AgentMessage, LlmRetry, Reason, State
-from bus import LlmFailed as FailedNotice
 from tests.fleet import Fleet
-from workers.provider import Fault
+from tidings.bus import AgentMessage, LlmRetry, Reason, State
+from tidings.bus import LlmFailed as FailedNotice
+from tidings.workers.provider import Fault
 
 
 def answering(text: str | None, finish_reason: str, times: int = 1, **more: Any) -> Fault:

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from bus import AccessDenied, Bus, LlmRetry, LoginRefused, State, WorkerLost
 from tests import actors
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
 from tests.readers import take
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
-from workers.agent import ChatAgent
-from workers.controller import Controller
-from workers.provider import ProviderSettings
-from workers.worker import Worker
+from tidings.bus import AccessDenied, Bus, LlmRetry, LoginRefused, State, WorkerLost
+from tidings.workers.agent import ChatAgent
+from tidings.workers.controller import Controller
+from tidings.workers.provider import ProviderSettings
+from tidings.workers.worker import Worker
 
 
 async def test_a_frozen_bus_delays_no_call(make_server: MakeServer) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bus import LlmRateLimited, LlmRetry, Reason, State, WorkerClaimed
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from workers.cli.exits import Exit
-from workers.cli.wait import Waiting
+from tidings.bus import LlmRateLimited, LlmRetry, Reason, State, WorkerClaimed
+from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.wait import Waiting
 
 
 async def test_a_long_limit_frees_the_worker(redis_url: str) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bus import CommandData, CommandRefused, Release, SessionDelete, State, Trigger
-from bus.channels import Names
-from bus.redis import open_connection
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import CommandData, CommandRefused, Release, SessionDelete, State, Trigger
+from tidings.bus.channels import Names
+from tidings.bus.redis import open_connection
 
 NAMES = Names()
 POISON = {

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from bus import LlmAttempt, LlmRecovered, LlmRetry, Notice, Reason, State
-from bus import LlmFailed as FailedNotice
-from bus import LlmParked as ParkedNotice
-from bus import LlmRateLimited as RateLimitedNotice
-from bus.lease import Seat
-from bus.publisher import Outbox
 from tests.behaviour.agents import Condensing, Gate, Lingering, Witness
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from workers.cli.exits import Exit
-from workers.cli.wait import Waiting
-from workers.llm import LlmParked, LlmRateLimited
-from workers.provider import Fault
+from tidings.bus import LlmAttempt, LlmRecovered, LlmRetry, Notice, Reason, State
+from tidings.bus import LlmFailed as FailedNotice
+from tidings.bus import LlmParked as ParkedNotice
+from tidings.bus import LlmRateLimited as RateLimitedNotice
+from tidings.bus.lease import Seat
+from tidings.bus.publisher import Outbox
+from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.wait import Waiting
+from tidings.workers.llm import LlmParked, LlmRateLimited
+from tidings.workers.provider import Fault
 
 
 async def test_one_refusal_then_success(redis_url: str) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bus import AgentMessageData, Bus, CommandData, Event, Notice, SessionPause, SessionStop, State
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from workers.agent import ChatAgent, Next, Step, to_prompt
-from workers.board import Board, Row
-from workers.errors import LlmError
-from workers.llm import Llm
+from tidings.bus import AgentMessageData, Bus, CommandData, Event, Notice, SessionPause, SessionStop, State
+from tidings.workers.agent import ChatAgent, Next, Step, to_prompt
+from tidings.workers.board import Board, Row
+from tidings.workers.errors import LlmError
+from tidings.workers.llm import Llm
 
 ALIKE = ("state", "reason", "why", "message", "action", "model", "by", "worker", "waits", "resume_at", "parent", "name", "usual")
 SAYS_WHY = "it is late"

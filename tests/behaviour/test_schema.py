@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, Decision, Picture, Release, SchemaMismatch, Trigger
-from bus.channels import Names
-from bus.records import SCHEMA
-from bus.redis import open_connection
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import Bus, Decision, Picture, Release, SchemaMismatch, Trigger
+from tidings.bus.channels import Names
+from tidings.bus.records import SCHEMA
+from tidings.bus.redis import open_connection
 
 NAMES = Names()
 OTHERS = pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])

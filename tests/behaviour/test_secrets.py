@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, CommandRefused, LlmParked, State
 from tests.behaviour.agents import Failing, Witness
 from tests.fleet import KEY, Fleet
-from workers.provider import Fault, Limit, ProviderSettings
+from tidings.bus import Bus, CommandRefused, LlmParked, State
+from tidings.workers.provider import Fault, Limit, ProviderSettings
 
 TOLD = f"Incorrect API key provided: {KEY}. You can find yours at https://example.com/?key={KEY}"
 

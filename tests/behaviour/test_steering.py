@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from bus import CommandRefused, Result, State, WorkerClaimed
 from tests.behaviour.agents import Gate, Lingering
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from workers.provider import ProviderSettings
+from tidings.bus import CommandRefused, Result, State, WorkerClaimed
+from tidings.workers.provider import ProviderSettings
 
 LONG = "429:retry-after=50"
 """A wait that a worker holds the session for, and that no test sees the end of."""

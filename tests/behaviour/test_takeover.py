@@ -8,11 +8,11 @@ from asyncio.subprocess import Process
 
 import pytest
 
-from bus import State, WorkerClaimed, WorkerLost, WorkerReleased
 from tests.conftest import MakeServer, SpawnTidings
 from tests.fleet import KEY, Fleet
 from tests.waiting import PATIENCE_S
-from workers.provider import ProviderSettings
+from tidings.bus import State, WorkerClaimed, WorkerLost, WorkerReleased
+from tidings.workers.provider import ProviderSettings
 
 pytestmark = pytest.mark.process
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bus import LlmAttempt, LlmRecovered, LlmRetry, Reason, Record, SessionState, State, WorkerLost
 from tests.fleet import Fleet, Running
 from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import LlmAttempt, LlmRecovered, LlmRetry, Reason, Record, SessionState, State, WorkerLost
 
 HINT_S = 3.0
 """What the provider asks for; long enough for six workers to come and go in it."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from bus import Bus, Notice, SessionState, State
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S
+from tidings.bus import Bus, Notice, SessionState, State
 
 LONG = "429:retry-after=50"
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from bus import Bus
-from bus.channels import Names
-from bus.redis import open_connection
 from tests.proxy import Proxy, proxy_to
 from tests.servers import RunningServer
+from tidings.bus import Bus
+from tidings.bus.channels import Names
+from tidings.bus.redis import open_connection
 
 
 @pytest.fixture

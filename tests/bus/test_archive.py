@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Archive, BadArchive, Header, State, messages, read_archives, read_lines
-from bus import archive as archive_module
-from bus.archive import LINE_BYTES, VERSION, event_line
 from tests import actors
 from tests import strategies as draw
+from tidings.bus import Archive, BadArchive, Header, State, messages, read_archives, read_lines
+from tidings.bus import archive as archive_module
+from tidings.bus.archive import LINE_BYTES, VERSION, event_line
 
 EPOCH = "e0"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

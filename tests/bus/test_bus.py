@@ -9,8 +9,11 @@ from types import ModuleType
 import pytest
 from redis.asyncio import Redis
 
-import bus as package
-from bus import (
+from tests import actors
+from tests.conftest import MakeServer
+from tests.waiting import PATIENCE_S, eventually
+from tidings import bus as package
+from tidings.bus import (
     Bus,
     Closed,
     Event,
@@ -25,11 +28,8 @@ from bus import (
     UnknownSession,
     Unreachable,
 )
-from bus import bus as module
-from bus.redis.link import Clock, Link
-from tests import actors
-from tests.conftest import MakeServer
-from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import bus as module
+from tidings.bus.redis.link import Clock, Link
 
 pytestmark = pytest.mark.contract
 

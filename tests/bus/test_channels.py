@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bus.channels import PLANES, Channel, Names
-from bus.errors import InvalidName
 from tests import strategies as draw
+from tidings.bus.channels import PLANES, Channel, Names
+from tidings.bus.errors import InvalidName
 
 prefixes = st.from_regex(r"[A-Za-z0-9_.:-]{0,64}", fullmatch=True) | st.sampled_from(
     ["", "acme.", "status.", "status.x", "s", "0", "tatus.", "ready.", ".", "status", "-"]

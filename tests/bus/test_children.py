@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, Child, InvalidMessage, InvalidName, State
-from bus.messages import read_child
+from tidings.bus import Bus, Child, InvalidMessage, InvalidName, State
+from tidings.bus.messages import read_child
 
 
 async def _note(bus: Bus, session: str, **children: bytes) -> None:

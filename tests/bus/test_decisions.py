@@ -6,7 +6,10 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from bus import (
+from tests import actors
+from tests.proxy import Proxy
+from tests.waiting import eventually
+from tidings.bus import (
     Bus,
     CommandRefused,
     Decision,
@@ -29,11 +32,8 @@ from bus import (
     UnknownSession,
     Unreachable,
 )
-from bus import decisions as module
-from bus.channels import Names
-from tests import actors
-from tests.proxy import Proxy
-from tests.waiting import eventually
+from tidings.bus import decisions as module
+from tidings.bus.channels import Names
 
 
 def ask(bus: Bus, *, ident: str = "c1", text: str = "hi", timeout_s: float = 30.0) -> asyncio.Task[Outcome]:

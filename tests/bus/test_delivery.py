@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from bus import Bus, Gap, Message, SessionState, State
 from tests import actors
 from tests.conftest import MakeServer
 from tests.proxy import Proxy, proxy_to
 from tests.readers import Writer, offsets, read_to, take
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import Bus, Gap, Message, SessionState, State
 
 HEARTBEAT_S = 0.1
 NEVER_S = 600.0

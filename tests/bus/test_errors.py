@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from bus import errors
+from tidings.bus import errors
 
 ALL = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.TidingsError)}
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bus import Bus, Role, Unreachable
-from bus.channels import Names
-from bus.roles import acl
-from bus.states import State
 from tests.conftest import MakeServer
 from tests.workers.cli.stage import bring
+from tidings.bus import Bus, Role, Unreachable
+from tidings.bus.channels import Names
+from tidings.bus.roles import acl
+from tidings.bus.states import State
 
 PASSWORD = "correct-horse"
 

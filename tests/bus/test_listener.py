@@ -9,13 +9,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from bus import Bus, Closed, WorkerClaimed
-from bus.listener import Listener
 from tests import actors
 from tests.conftest import MakeServer
 from tests.proxy import Proxy
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import Bus, Closed, WorkerClaimed
+from tidings.bus.listener import Listener
 
 STATUS, BOTH = frozenset({"status"}), frozenset({"status", "commands"})
 

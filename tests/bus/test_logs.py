@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bus import AgentMessage, Bus, InvalidMessage, State, UnknownSession
-from bus import logs as module
-from bus.channels import Names
-from bus.logs import Logs
 from tests import actors
+from tidings.bus import AgentMessage, Bus, InvalidMessage, State, UnknownSession
+from tidings.bus import logs as module
+from tidings.bus.channels import Names
+from tidings.bus.logs import Logs
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bus.merge import Gap, Track
+from tidings.bus.merge import Gap, Track
 
 Entry = tuple[int, str]
 

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from bus import Bus, Presence, Role
-from bus.channels import Names
-from bus.presence import KEEP_S, LIVE_S
+from tidings.bus import Bus, Presence, Role
+from tidings.bus.channels import Names
+from tidings.bus.presence import KEEP_S, LIVE_S
 
 WORKER = Presence(role=Role.WORKER, name="w1", host="here", pid=7, sessions=("sea",), concurrency=4, model="openai/x")
 

@@ -6,7 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from bus import (
+from tests import actors
+from tests.conftest import MakeServer
+from tests.proxy import Proxy, What
+from tests.servers import RunningServer
+from tests.waiting import eventually
+from tidings.bus import (
     Bus,
     LeaseLost,
     LlmRetry,
@@ -16,14 +21,9 @@ from bus import (
     UnknownSession,
     Unreachable,
 )
-from bus import messages as m
-from bus import publisher as module
-from bus.publisher import publish_notice
-from tests import actors
-from tests.conftest import MakeServer
-from tests.proxy import Proxy, What
-from tests.servers import RunningServer
-from tests.waiting import eventually
+from tidings.bus import messages as m
+from tidings.bus import publisher as module
+from tidings.bus.publisher import publish_notice
 
 
 async def told(bus: Bus, session: str = "s") -> list[int]:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus import messages as m
-from bus.errors import InvalidMessage, SchemaMismatch, UnreadableRecord
-from bus.records import LAST_MS, SCHEMA, Record, instant, milliseconds, parse_record, salvage_record
-from bus.redis import scripts
-from bus.states import HELD, State
 from tests import strategies as draw
+from tidings.bus import messages as m
+from tidings.bus.errors import InvalidMessage, SchemaMismatch, UnreadableRecord
+from tidings.bus.records import LAST_MS, SCHEMA, Record, instant, milliseconds, parse_record, salvage_record
+from tidings.bus.redis import scripts
+from tidings.bus.states import HELD, State
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECRET = "sk-Live-9fQ2xZ71-planted"

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import pytest
 from redis.exceptions import NoPermissionError
 
-from bus import (
+from tests.servers import RunningServer, ServerOptions, redis_binary, valkey_binary
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     AccessDenied,
     Bus,
     ChildStartData,
@@ -34,16 +36,14 @@ from bus import (
     WorkerRef,
     read_archives,
 )
-from bus.channels import Names
-from bus.roles import acl, grants, trials
-from tests.servers import RunningServer, ServerOptions, redis_binary, valkey_binary
-from tests.waiting import PATIENCE_S, eventually
-from workers.agent import ChatAgent, Step
-from workers.controller import Controller
-from workers.llm import Llm
-from workers.provider import Provider
-from workers.settings import Settings
-from workers.worker import Worker
+from tidings.bus.channels import Names
+from tidings.bus.roles import acl, grants, trials
+from tidings.workers.agent import ChatAgent, Step
+from tidings.workers.controller import Controller
+from tidings.workers.llm import Llm
+from tidings.workers.provider import Provider
+from tidings.workers.settings import Settings
+from tidings.workers.worker import Worker
 
 PASSWORD = "correct-horse"
 _FOREIGN = (("SET", "x", "1"), ("DEL", "x"), ("PUBLISH", "status.x", "{}"), ("FLUSHALL",), ("CONFIG", "GET", "requirepass"))

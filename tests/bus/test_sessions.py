@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from redis.asyncio import Redis
 
-from bus import (
+from tests import actors, strategies
+from tests.conftest import MakeServer
+from tests.proxy import Proxy, What
+from tests.waiting import eventually
+from tidings.bus import (
     Bus,
     Claim,
     LeaseLost,
@@ -30,16 +34,12 @@ from bus import (
     WorkerClaimed,
     WorkerRef,
 )
-from bus import messages as m
-from bus.channels import Names
-from bus.lease import ALL_READ
-from bus.publisher import publish_notice
-from bus.redis.link import Link
-from bus.sessions import split_state
-from tests import actors, strategies
-from tests.conftest import MakeServer
-from tests.proxy import Proxy, What
-from tests.waiting import eventually
+from tidings.bus import messages as m
+from tidings.bus.channels import Names
+from tidings.bus.lease import ALL_READ
+from tidings.bus.publisher import publish_notice
+from tidings.bus.redis.link import Link
+from tidings.bus.sessions import split_state
 
 pytestmark = pytest.mark.contract
 

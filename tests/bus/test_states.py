@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.states import COMMANDS, FINAL, HELD, TABLE, WAITING, State, Trigger, legal_commands, next_state
+from tidings.bus.states import COMMANDS, FINAL, HELD, TABLE, WAITING, State, Trigger, legal_commands, next_state
 
 OPEN = [state for state in State if state not in FINAL]
 RESUMES = (Trigger.RESUME, Trigger.REST, Trigger.NUDGE)

@@ -7,7 +7,11 @@ import random
 import pytest
 from redis.asyncio import Redis
 
-from bus import (
+from tests import actors
+from tests.conftest import MakeServer
+from tests.proxy import Proxy, What
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     Command,
     CommandExpired,
@@ -27,13 +31,9 @@ from bus import (
     UnknownSession,
     Unreachable,
 )
-from bus import messages as m
-from bus import steering as module
-from bus.channels import Names
-from tests import actors
-from tests.conftest import MakeServer
-from tests.proxy import Proxy, What
-from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import messages as m
+from tidings.bus import steering as module
+from tidings.bus.channels import Names
 
 
 def saying(ident: str = "c1", text: str = "hi") -> SessionSay:

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bus import (
+from tests import actors
+from tests.conftest import MakeServer
+from tests.readers import Writer, offsets, read_to, take
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     Closed,
     Cursor,
@@ -28,13 +32,9 @@ from bus import (
     Unreachable,
     UserMessage,
 )
-from bus.channels import Names
-from bus.publisher import RING
-from bus.records import SCHEMA
-from tests import actors
-from tests.conftest import MakeServer
-from tests.readers import Writer, offsets, read_to, take
-from tests.waiting import PATIENCE_S, eventually
+from tidings.bus.channels import Names
+from tidings.bus.publisher import RING
+from tidings.bus.records import SCHEMA
 
 NEVER_S = 600.0
 """A look at the log in silence that no test lives to see: what arrives has come without it."""

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bus import (
+from tests import actors
+from tests.proxy import Proxy
+from tests.readers import offsets, take
+from tidings.bus import (
     BadArchive,
     Bus,
     Claim,
@@ -23,14 +26,11 @@ from bus import (
     UnknownSession,
     read_archives,
 )
-from bus import archive as archives
-from bus.archive import Archive
-from bus.channels import Names
-from bus.logs import PAGE
-from bus.records import SCHEMA
-from tests import actors
-from tests.proxy import Proxy
-from tests.readers import offsets, take
+from tidings.bus import archive as archives
+from tidings.bus.archive import Archive
+from tidings.bus.channels import Names
+from tidings.bus.logs import PAGE
+from tidings.bus.records import SCHEMA
 
 
 async def exported(bus: Bus, session: str = "s") -> Archive:

@@ -23,7 +23,7 @@ from tests.chaos.faults import Family
 from tests.chaos.run import Plan, run
 from tests.chaos.server import Durability
 from tests.servers import redis_binary, valkey_binary
-from workers.testing.tied import end_with
+from tidings.workers.testing.tied import end_with
 
 SECONDS = 8.0
 _GRACE_S = 240.0

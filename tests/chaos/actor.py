@@ -23,8 +23,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import workers.worker
-from bus import (
+from tests.chaos import record
+from tidings.bus import (
     AccessDenied,
     AgentMessage,
     AgentMessageData,
@@ -68,15 +68,15 @@ from bus import (
     WorkerRef,
     build,
 )
-from bus.lease import LEASE_S
-from tests.chaos import record
-from workers.agent import EventData, Next, Step, as_event
-from workers.controller import Controller
-from workers.llm import Llm
-from workers.log import configure_logging
-from workers.settings import Settings
-from workers.testing.tied import end_with
-from workers.worker import Worker
+from tidings.bus.lease import LEASE_S
+from tidings.workers import worker
+from tidings.workers.agent import EventData, Next, Step, as_event
+from tidings.workers.controller import Controller
+from tidings.workers.llm import Llm
+from tidings.workers.log import configure_logging
+from tidings.workers.settings import Settings
+from tidings.workers.testing.tied import end_with
+from tidings.workers.worker import Worker
 
 LEASE = 1.5
 """Length of a lease in a run, in seconds."""
@@ -237,7 +237,7 @@ def main(order: Order, tie: Connection) -> None:
     os.close(log)
     configure_logging("info")
     # The agent calls no model, and litellm takes seconds to load.
-    workers.worker.load_litellm = lambda: None  # type: ignore[attr-defined]
+    worker.load_litellm = lambda: None  # type: ignore[attr-defined]
     recorder = record.Recorder(order.folder / f"{order.name}.jsonl", order.name)
     before = open_files()
     asyncio.run(_act(order, recorder))

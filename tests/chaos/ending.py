@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bus.states import FINAL
 from tests.chaos.record import Ended, Final, Left, Output, Run, encode
 from tests.chaos.trail import Trail, Violation, data_of
+from tidings.bus.states import FINAL
 
 _HELD = frozenset({"running", "retrying", "rate_limited"})
 _OVER = frozenset(state.value for state in FINAL)

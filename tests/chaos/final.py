@@ -12,11 +12,11 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
-from bus.channels import Names
-from bus.messages import decode
-from bus.records import Record, offset_of, parse_record
-from bus.states import State
 from tests.chaos import record
+from tidings.bus.channels import Names
+from tidings.bus.messages import decode
+from tidings.bus.records import Record, offset_of, parse_record
+from tidings.bus.states import State
 
 _NAMES = Names()
 _MOVING = frozenset({State.QUEUED, State.RUNNING, State.RETRYING})

@@ -6,9 +6,9 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from bus.states import COMMANDS, TABLE, Trigger
 from tests.chaos.record import AskFailed, Claimed, Delivered, Entry, Final, Outcome, Stored, Text
 from tests.chaos.trail import Asking, Told, Trail, Violation
+from tidings.bus.states import COMMANDS, TABLE, Trigger
 
 _MEANINGS = {
     kind: frozenset({trigger, Trigger.NUDGE, Trigger.REST}) if trigger is Trigger.RESUME else frozenset({trigger})

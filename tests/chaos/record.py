@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from bus.messages import Message
+from tidings.bus.messages import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

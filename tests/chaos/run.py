@@ -20,7 +20,7 @@ from tests.chaos.injector import Injector
 from tests.chaos.processes import Cast, prepare
 from tests.chaos.server import ChaosServer, Durability
 from tests.waiting import PATIENCE_S
-from workers.testing.patience import stretch
+from tidings.workers.testing.patience import stretch
 
 PLACES = ("controller-1", "controller-2", "worker-1", "worker-2", "writer-1", "writer-2", "reader-1", "person-1")
 """The actors of a run."""

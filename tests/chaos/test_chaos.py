@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.processes import environment
-from workers.testing.patience import stretch
+from tidings.workers.testing.patience import stretch
 
 TIMEOUT_S = 200.0
 """A guard; a run with five seconds of faults takes some ten."""

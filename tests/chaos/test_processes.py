@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from bus.channels import Names
 from tests.chaos import record
 from tests.chaos.processes import Cast
 from tests.conftest import MakeServer
 from tests.processes import end, environment
 from tests.servers import RunningServer
 from tests.waiting import eventually
+from tidings.bus.channels import Names
 
 PATIENCE_S = 30.0
 _HOLD = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bus import AgentMessage, AgentMessageData
 from tests.chaos.record import AppendBegun, Fault, Recorder, Run, Text, decode, encode, read
+from tidings.bus import AgentMessage, AgentMessageData
 
 
 def begun(at: float = 0.0) -> AppendBegun:

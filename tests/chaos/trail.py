@@ -36,7 +36,7 @@ from tests.chaos.record import (
     Text,
     merged,
 )
-from workers.family import derived
+from tidings.workers.family import derived
 
 E = TypeVar("E", bound=Entry)
 

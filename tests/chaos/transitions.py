@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from bus.states import HELD, TABLE, State, Trigger
 from tests.chaos.record import Claimed, Delivered, Entry, Gap, Polled, Released
 from tests.chaos.trail import Trail, Violation, data_of
+from tidings.bus.states import HELD, TABLE, State, Trigger
 
 _BY_WORKERS = frozenset(
     {Trigger.CLAIM, Trigger.PARK, Trigger.OUTAGE, Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.HAND_BACK}

@@ -26,9 +26,9 @@ from tests.processes import end, environment
 from tests.servers import free_port, redis_binary, valkey_binary
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.gateway.calling import calling
-from workers.cli.options import COMMAND, CONNECTION, LOGGING
-from workers.cli.services import CONTROLLER, GATEWAY, WORKER
-from workers.settings import Settings, variable_of
+from tidings.workers.cli.options import COMMAND, CONNECTION, LOGGING
+from tidings.workers.cli.services import CONTROLLER, GATEWAY, WORKER
+from tidings.workers.settings import Settings, variable_of
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "0123456789abcdef"
@@ -273,7 +273,7 @@ class Stage:
         programs = {
             "redis-server": f'{server} "$@" {port} --bind 127.0.0.1',
             "python": f'{sys.executable} "$@"',
-            "tidings": f'{sys.executable} -m workers.cli "$@"',
+            "tidings": f'{sys.executable} -m tidings "$@"',
         }
         if cli:
             programs["redis-cli"] = f'{cli} -p {self.redis} "$@"'

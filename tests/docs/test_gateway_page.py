@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bus import Bus
 from tests.workers.gateway.calling import gateway_and_caller
-from workers.gateway import models
-from workers.gateway.problems import KINDS
+from tidings.bus import Bus
+from tidings.workers.gateway import models
+from tidings.workers.gateway.problems import KINDS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "gateway.md").read_text()
 _EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```json\n(.*?)\n```", re.DOTALL)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.states import State, Trigger
 from docs import make_states
+from tidings.bus.states import State, Trigger
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from bus import Bus, LlmRetry, UserMessage, WorkerRef
-from bus import messages as m
 from docs import make_wire
 from docs.wire_examples import EXAMPLES, on_the_wire
 from tests.waiting import eventually
+from tidings.bus import Bus, LlmRetry, UserMessage, WorkerRef
+from tidings.bus import messages as m
 
 PAGE = Path(make_wire.__file__).with_name("wire.md")
 TYPES = (*m.NOTICES, *m.EVENTS, *m.COMMANDS)

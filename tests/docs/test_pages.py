@@ -13,12 +13,12 @@ from uuid import uuid4
 import pytest
 import typer
 
-from bus import AgentMessageData, Bus, Event, LlmAttempt, LlmRecovered, LlmRetry, State, UserMessage, UserMessageData
-from workers.agent import Next
-from workers.cli import app
-from workers.cli.exits import Exit
-from workers.llm import Llm, close_litellm
-from workers.provider import Fault, Provider, ProviderSettings
+from tidings.bus import AgentMessageData, Bus, Event, LlmAttempt, LlmRecovered, LlmRetry, State, UserMessage, UserMessageData
+from tidings.workers.agent import Next
+from tidings.workers.cli import app
+from tidings.workers.cli.exits import Exit
+from tidings.workers.llm import Llm, close_litellm
+from tidings.workers.provider import Fault, Provider, ProviderSettings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = CHECKOUT / "README.md"

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bus import Bus
 from tests.servers import RunningServer
-from workers.controller import Controller
-from workers.llm import close_litellm
-from workers.provider import Provider, ProviderSettings
-from workers.settings import Settings
+from tidings.bus import Bus
+from tidings.workers.controller import Controller
+from tidings.workers.llm import close_litellm
+from tidings.workers.provider import Provider, ProviderSettings
+from tidings.workers.settings import Settings
 
 KEY = "sk-example-0123456789abcdef"
 

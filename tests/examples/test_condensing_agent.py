@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bus import HistoryCondensed, LlmAttempt, LlmRetry, State
 from examples.condensing_agent import CONDENSE, CondensingAgent
-from workers.provider import Fault, Provider
-from workers.testing import StartFleet, reply
+from tidings.bus import HistoryCondensed, LlmAttempt, LlmRetry, State
+from tidings.workers.provider import Fault, Provider
+from tidings.workers.testing import StartFleet, reply
 
 LONG = "please remember " + "this and that " * 20
 

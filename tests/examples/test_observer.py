@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bus import (
+from tests.processes import environment
+from tests.servers import RunningServer
+from tests.waiting import PATIENCE_S
+from tidings.bus import (
     Bus,
     Claim,
     LlmAttempt,
@@ -26,9 +29,6 @@ from bus import (
     Trigger,
     WorkerRef,
 )
-from tests.processes import environment
-from tests.servers import RunningServer
-from tests.waiting import PATIENCE_S
 
 OBSERVER = Path(__file__).resolve().parents[2] / "examples" / "observer.py"
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -10,12 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from bus import Bus, LlmFailed, LlmRateLimited, LlmRetry, SayData, SessionPause, SessionResume, SessionSay, SessionStop, State
 from examples.own_loop import run
 from tests.processes import environment
 from tests.waiting import PATIENCE_S, eventually
-from workers.controller import Controller
-from workers.provider import Fault, Provider
+from tidings.bus import (
+    Bus,
+    LlmFailed,
+    LlmRateLimited,
+    LlmRetry,
+    SayData,
+    SessionPause,
+    SessionResume,
+    SessionSay,
+    SessionStop,
+    State,
+)
+from tidings.workers.controller import Controller
+from tidings.workers.provider import Fault, Provider
 
 TASK = "Write a poem."
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

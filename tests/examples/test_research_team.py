@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bus import AgentMessage, ChildResult, ChildState, State
 from examples.research_team import ResearchTeam
-from workers.provider import Fault, Provider
-from workers.testing import StartFleet
+from tidings.bus import AgentMessage, ChildResult, ChildState, State
+from tidings.workers.provider import Fault, Provider
+from tidings.workers.testing import StartFleet
 
 QUESTION = "Is the sea salt?"
 

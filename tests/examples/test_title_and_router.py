@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bus import AgentMessage, LlmFailed, LlmRateLimited, LlmRetry, Notice, State
 from examples.title_and_router import RoutingAgent
-from workers.board import Row
-from workers.provider import Fault, Provider
-from workers.testing import Fleet, StartFleet, reply
+from tidings.bus import AgentMessage, LlmFailed, LlmRateLimited, LlmRetry, Notice, State
+from tidings.workers.board import Row
+from tidings.workers.provider import Fault, Provider
+from tidings.workers.testing import Fleet, StartFleet, reply
 
 MODELS = {"easy": None, "hard": "openai/large"}
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bus import (
+from examples.tool_agent import TOOLS, ToolAgent
+from tests.waiting import eventually
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -25,14 +27,12 @@ from bus import (
     UserMessageData,
     WorkerRef,
 )
-from examples.tool_agent import TOOLS, ToolAgent
-from tests.waiting import eventually
-from workers.agent import Next, load_agent
-from workers.controller import Controller
-from workers.llm import Llm
-from workers.provider import Provider
-from workers.settings import Settings
-from workers.worker import Worker
+from tidings.workers.agent import Next, load_agent
+from tidings.workers.controller import Controller
+from tidings.workers.llm import Llm
+from tidings.workers.provider import Provider
+from tidings.workers.settings import Settings
+from tidings.workers.worker import Worker
 
 SAID = 'call write_note {"text": "buy milk"} and call count_words {"text": "one two three"}'
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol, Self
 
 from playwright.async_api import Locator, Page
 
-from bus import Bus
 from tests.fleet import Fleet
-from workers.gateway import GatewayOptions, ServedGateway, serve
+from tidings.bus import Bus
+from tidings.workers.gateway import GatewayOptions, ServedGateway, serve
 
 OPERATOR = "operator-token-of-the-tests"
 VIEWER = "viewer-token-of-the-tests"

@@ -8,10 +8,10 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from bus import Bus, Presence, Role, State, WorkerRef
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, row_of, status_of
 from tests.waiting import eventually
+from tidings.bus import Bus, Presence, Role, State, WorkerRef
 
 PLACES = "nodes => nodes.sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top).map(n => n.innerText)"
 

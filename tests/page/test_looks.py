@@ -10,15 +10,15 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Page, expect
 
-import workers.gateway
-from bus import State
 from tests.browsers import Screens
 from tests.page.house import House, button, record, row_of, status_of
-from workers.provider import Fault
+from tidings.bus import State
+from tidings.workers import gateway
+from tidings.workers.provider import Fault
 
 AA_TEXT, AA_CONTROL = 4.5, 3.0
 """Least contrast of text and of what a control is known by: WCAG 2.2, 1.4.3 and 1.4.11."""
-STYLE = Path(workers.gateway.__file__).parent / "page" / "style.css"
+STYLE = Path(gateway.__file__).parent / "page" / "style.css"
 INKS = ("ink", "soft", "accent", "queued", "running", "retrying", "limited", "awaiting", "paused", "error", "finished", "stopped")
 GROUNDS = ("paper", "panel", "raised")
 

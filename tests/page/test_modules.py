@@ -11,7 +11,7 @@ from playwright.async_api import Page
 
 from tests.browsers import Screens
 from tests.page.house import House
-from workers.board import duration
+from tidings.workers.board import duration
 
 FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 from playwright.async_api import expect
 
-from bus import State
 from tests.browsers import Screens
 from tests.conftest import MakeServer
 from tests.page.house import House, OpenHouse, button, offsets, row_of, status_of
 from tests.waiting import eventually
+from tidings.bus import State
 
 
 async def test_a_gateway_that_comes_back(house: House, screens: Screens) -> None:

@@ -10,7 +10,10 @@ from typing import ClassVar
 import pytest
 from playwright.async_api import Route, expect
 
-from bus import (
+from tests.browsers import Screens
+from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
+from tests.waiting import eventually
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     ChildStartData,
@@ -22,11 +25,8 @@ from bus import (
     UserMessageData,
     WorkerRef,
 )
-from tests.browsers import Screens
-from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
-from tests.waiting import eventually
-from workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
-from workers.llm import Llm
+from tidings.workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
+from tidings.workers.llm import Llm
 
 
 async def test_attempts_change_in_place_and_clear_by_themselves(house: House, screens: Screens) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from bus import State
 from tests.browsers import Screens
 from tests.page.house import VIEWER, House, button, offsets, row_of, status_of
+from tidings.bus import State
 
 Answer = tuple[int, str] | None
 Handler = Callable[[Route], Awaitable[None]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from bus import State
 from tests.browsers import Screens
 from tests.page.house import House, button, status_of
-from workers.provider import Fault
+from tidings.bus import State
+from tidings.workers.provider import Fault
 
 MARKUP = '<img src=x onerror="window.broken=1"><script>window.broken=1</script><b>bold</b> &amp; "quoted"'
 CONTROLS = "bell\x07 null\x00 escape\x1b[31m delete\x7f c1\x9b end"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bus import (
+from tidings.bus import (
     AgentErrorData,
     AgentMessage,
     AgentMessageData,
@@ -26,10 +26,22 @@ from bus import (
     UserMessage,
     UserMessageData,
 )
-from bus.messages import is_session
-from workers.agent import Agent, BadAgent, ChatAgent, Next, Step, agent_for, answer, as_event, children_of, load_agent, take_step
-from workers.llm import Completion, ToolRequest
-from workers.settings import Settings
+from tidings.bus.messages import is_session
+from tidings.workers.agent import (
+    Agent,
+    BadAgent,
+    ChatAgent,
+    Next,
+    Step,
+    agent_for,
+    answer,
+    as_event,
+    children_of,
+    load_agent,
+    take_step,
+)
+from tidings.workers.llm import Completion, ToolRequest
+from tidings.workers.settings import Settings
 
 SETTINGS = Settings(system_prompt="Be brief.")
 
@@ -206,7 +218,7 @@ def test_an_agent_of_the_current_folder_is_found(folder: Path) -> None:
 
 def test_an_agent_that_wants_the_settings_gets_them() -> None:
     """The default does."""
-    agent = load_agent("workers.agent:ChatAgent", SETTINGS)()
+    agent = load_agent("tidings:ChatAgent", SETTINGS)()
     assert isinstance(agent, ChatAgent)
     assert agent._system_prompt == "Be brief."
 
@@ -386,7 +398,7 @@ def test_a_child_is_run_by_the_agent_of_its_name() -> None:
 def test_children_of_an_agent_that_wants_the_settings_get_them_too(folder: Path) -> None:
     """As the command line finds them."""
     folder.joinpath("my_team.py").write_text(
-        "from workers.agent import ChatAgent\n"
+        "from tidings.workers.agent import ChatAgent\n"
         "class Team(ChatAgent):\n"
         "    children = {'writer': ChatAgent, 'plain': lambda: ChatAgent('Be plain.')}\n"
     )

@@ -7,14 +7,14 @@ import logging
 
 import pytest
 
-from bus import AccessDenied, Bus, Presence, Role, Unreachable
 from tests.conftest import MakeServer
 from tests.waiting import eventually
-from workers.agent import ChatAgent
-from workers.attendance import Attendance
-from workers.controller import Controller
-from workers.settings import Settings
-from workers.worker import Worker
+from tidings.bus import AccessDenied, Bus, Presence, Role, Unreachable
+from tidings.workers.agent import ChatAgent
+from tidings.workers.attendance import Attendance
+from tidings.workers.controller import Controller
+from tidings.workers.settings import Settings
+from tidings.workers.worker import Worker
 
 ME = Presence(role=Role.WORKER, name="w1")
 
@@ -101,7 +101,7 @@ async def test_a_defect_in_a_description_ends_nothing(bus: Bus, caplog: pytest.L
 
 async def test_workers_and_controllers_attend(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each says what it is, and leaves when it is told to end."""
-    monkeypatch.setattr("workers.worker.load_litellm", lambda: None)
+    monkeypatch.setattr("tidings.workers.worker.load_litellm", lambda: None)
     settings = Settings(model="openai/x", concurrency=3)
     worker, controller = Worker(bus, ChatAgent, settings, name="w1"), Controller(bus, settings, name="c1")
     tasks = [asyncio.create_task(worker.run()), asyncio.create_task(controller.run())]

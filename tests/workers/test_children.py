@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from bus import (
+from tidings.bus import (
     Bus,
     ChildResult,
     ChildResultData,
@@ -22,8 +22,8 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
-from bus.messages import encode
-from workers.children import Children, check_children, patiently
+from tidings.bus.messages import encode
+from tidings.workers.children import Children, check_children, patiently
 
 
 def asked(child: str, text: str = "go") -> ChildStart:
@@ -94,7 +94,7 @@ async def test_a_child_whose_session_was_deleted_is_told_as_a_result() -> None:
 
 async def test_the_server_may_be_away_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked until it answers; other errors pass."""
-    monkeypatch.setattr("workers.children.AGAIN_S", 0.0)
+    monkeypatch.setattr("tidings.workers.children.AGAIN_S", 0.0)
     answers: list[Any] = [Unreachable("gone"), Unreachable("gone"), "here"]
 
     async def ask() -> str:

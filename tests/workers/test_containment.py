@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from bus import Bus, WorkerRef
-from workers.containment import AgentExit, contain_exits, is_ctrl_c
-from workers.hold import Hold
+from tidings.bus import Bus, WorkerRef
+from tidings.workers.containment import AgentExit, contain_exits, is_ctrl_c
+from tidings.workers.hold import Hold
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Attendant, Presence, Queue, Queues, Role, Server, Unreadable
-from workers.doctor import Facts, Finding, Level, examine
+from tidings.bus import Attendant, Presence, Queue, Queues, Role, Server, Unreadable
+from tidings.workers.doctor import Facts, Finding, Level, examine
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SERVER = Server(

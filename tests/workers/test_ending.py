@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bus import Claim, LlmFailed, LlmParked, LlmRateLimited, Reason, Release, Trigger, WorkerRef
-from workers import errors
-from workers.ending import ending
-from workers.retry import Failure, RetryPlan
+from tidings.bus import Claim, LlmFailed, LlmParked, LlmRateLimited, Reason, Release, Trigger, WorkerRef
+from tidings.workers import errors
+from tidings.workers.ending import ending
+from tidings.workers.retry import Failure, RetryPlan
 
 NOW = datetime(2026, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
 PLAN = RetryPlan(hold_limit_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bus.messages import Reason
-from workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
-from workers.retry import classify
+from tidings.bus.messages import Reason
+from tidings.workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
+from tidings.workers.retry import classify
 
 FAILURE = classify(TimeoutError(), now=datetime(2026, 11, 22, tzinfo=UTC))
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 
-from bus import Child, ChildStart, ChildStartData, Reason, Record, SessionStart, StartData, State
-from bus.messages import encode, is_session
 from tests import strategies
-from workers.family import (
+from tidings.bus import Child, ChildStart, ChildStartData, Reason, Record, SessionStart, StartData, State
+from tidings.bus.messages import encode, is_session
+from tidings.workers.family import (
     child_id,
     child_state,
     derived,

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from bus import (
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     Claim,
     Decision,
@@ -32,11 +33,10 @@ from bus import (
     UnreadableRecord,
     WorkerRef,
 )
-from tests.waiting import PATIENCE_S, eventually
-from workers import hold as module
-from workers.errors import LlmRateLimited
-from workers.hold import Hold, Revoked
-from workers.retry import Failure
+from tidings.workers import hold as module
+from tidings.workers.errors import LlmRateLimited
+from tidings.workers.hold import Hold, Revoked
+from tidings.workers.retry import Failure
 
 WORKER = WorkerRef(name="w1")
 YIELD = Release(Trigger.YIELD, read=0, why="done")

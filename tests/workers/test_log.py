@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from bus import State
-from workers.log import FOREIGN_EVENT, Redaction, StderrHandler, configure_logging
+from tidings.bus import State
+from tidings.workers.log import FOREIGN_EVENT, Redaction, StderrHandler, configure_logging
 
 KEY = "sk-planted-0123456789"
 
@@ -159,7 +159,7 @@ def test_a_record_is_cleaned_once(monkeypatch: pytest.MonkeyPatch) -> None:
         cleaned.append(text)
         return text[:limit]
 
-    monkeypatch.setattr("workers.log.redact", redact)
+    monkeypatch.setattr("tidings.workers.log.redact", redact)
     record = logging.makeLogRecord({"msg": "text " * 1000})
     for known in ({"secret"}, {"secret"}, set(), {"secret", "another"}):
         assert Redaction(frozenset(known)).filter(record)

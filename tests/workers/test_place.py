@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from workers.agent import as_event
-from workers.place import Place, described, handle_now, place_now, place_of
+from tidings.workers.agent import as_event
+from tidings.workers.place import Place, described, handle_now, place_now, place_of
 
 HERE = "tests/workers/test_place.py"
 

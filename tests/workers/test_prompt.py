@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import (
+from tidings.bus import (
     AgentError,
     AgentErrorData,
     AgentMessage,
@@ -34,7 +34,7 @@ from bus import (
     UserMessage,
     UserMessageData,
 )
-from workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
+from tidings.workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
 
 def user(text: str) -> Event:

@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from bus import Reason, Release, State, Trigger, Wait
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from workers import refusals as module
-from workers.refusals import OTHERS, Refusals
+from tidings.bus import Reason, Release, State, Trigger, Wait
+from tidings.workers import refusals as module
+from tidings.workers.refusals import OTHERS, Refusals
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 WAIT = Wait(model="openai/x", reason=Reason.RATE_LIMIT, message="slow down", action="Fewer workers help.\n")

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from bus import (
+from tidings.bus import (
     AgentError,
     AgentMessage,
     AgentMessageData,
@@ -35,14 +35,14 @@ from bus import (
     UserMessageData,
     WorkerRef,
 )
-from bus.messages import encode
-from workers import errors
-from workers import run as module
-from workers.agent import Next, Step, open_calls
-from workers.hold import Hold
-from workers.retry import Failure
-from workers.run import Run
-from workers.settings import Settings
+from tidings.bus.messages import encode
+from tidings.workers import errors
+from tidings.workers import run as module
+from tidings.workers.agent import Next, Step, open_calls
+from tidings.workers.hold import Hold
+from tidings.workers.retry import Failure
+from tidings.workers.run import Run
+from tidings.workers.settings import Settings
 
 SETTINGS = Settings(model="openai/x", hold_limit_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
 FAILURE = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", None, "Wait.")
@@ -187,7 +187,7 @@ async def test_a_long_history_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_the_history_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is away for a moment does not end a run; the lease bounds the wait."""
-    monkeypatch.setattr("workers.children.AGAIN_S", 0.001)
+    monkeypatch.setattr("tidings.workers.children.AGAIN_S", 0.001)
     agent = Acting(says("hi"))
     async with running(agent) as run:
         history, away = run._bus.history, 3

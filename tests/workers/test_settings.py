@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bus.lease import LEASE_S
-from bus.messages import PAYLOAD_LIMIT
-from workers.redaction import redact
-from workers.retry import RetryPlan
-from workers.settings import (
+from tidings.bus.lease import LEASE_S
+from tidings.bus.messages import PAYLOAD_LIMIT
+from tidings.workers.redaction import redact
+from tidings.workers.retry import RetryPlan
+from tidings.workers.settings import (
     BadSetting,
     Flag,
     Settings,

@@ -16,7 +16,8 @@ from uuid import uuid4
 
 import pytest
 
-from bus import (
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -33,10 +34,9 @@ from bus import (
     Trigger,
     WorkerRef,
 )
-from tests.waiting import PATIENCE_S, eventually
-from workers import watchdog as module
-from workers.hold import Hold, Revoked
-from workers.watchdog import Blocked, Watchdog
+from tidings.workers import watchdog as module
+from tidings.workers.hold import Hold, Revoked
+from tidings.workers.watchdog import Blocked, Watchdog
 
 WORKER = WorkerRef(name="w1")
 LEASE_S, RENEW_S = 2.0, 0.1

@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from bus import LeaseLost, LlmRetry, OutcomeUnknown, Reason, Release, Released, Role, State, Unreachable, WorkerReleased
 from tests.behaviour.agents import Gate, Lingering
 from tests.fleet import KEY, Fleet, Running
 from tests.waiting import PATIENCE_S, eventually
-from workers.agent import Agent, ChatAgent, Step
-from workers.provider import ProviderSettings
+from tidings.bus import LeaseLost, LlmRetry, OutcomeUnknown, Reason, Release, Released, Role, State, Unreachable, WorkerReleased
+from tidings.workers.agent import Agent, ChatAgent, Step
+from tidings.workers.provider import ProviderSettings
 
 LONG = "429:retry-after=50"
 
@@ -89,7 +89,7 @@ async def test_it_outlasts_an_absence_of_the_server(fleet: Fleet, caplog: pytest
 async def test_it_is_there_while_it_starts(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing litellm takes seconds: nobody takes the worker for missing meanwhile, or for ready."""
     loaded = threading.Event()
-    monkeypatch.setattr("workers.worker.load_litellm", lambda: loaded.wait(PATIENCE_S))
+    monkeypatch.setattr("tidings.workers.worker.load_litellm", lambda: loaded.wait(PATIENCE_S))
 
     async def starting() -> list[bool]:
         return [one.presence.starting for one in await fleet.bus.roll() if one.live and one.presence.role is Role.WORKER]
@@ -105,7 +105,7 @@ async def test_it_is_there_while_it_starts(fleet: Fleet, monkeypatch: pytest.Mon
 
 async def test_it_has_a_name_of_its_own(fleet: Fleet) -> None:
     """Made from host and process where none is given; two are never alike."""
-    from workers.worker import Worker
+    from tidings.workers.worker import Worker
 
     one, two = (Worker(fleet.bus, ChatAgent, fleet.settings()) for _ in range(2))
     assert one.name != two.name
@@ -316,7 +316,7 @@ async def test_a_release_is_not_waited_for_without_end(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a while the lease runs out by itself."""
-    monkeypatch.setattr("workers.worker.HAND_BACK_S", 0.05)
+    monkeypatch.setattr("tidings.workers.worker.HAND_BACK_S", 0.05)
     worker = await fleet.add_worker()
 
     async def never(*_: object) -> Any:

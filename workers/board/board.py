@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from bus import ChildState, Notice, State
-from workers.board.row import Row
+from tidings.bus import ChildState, Notice, State
+from tidings.workers.board.row import Row
 
 INDENT = 2
 """Columns by which a child stands further in than its parent."""

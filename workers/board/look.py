@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from bus import State, Wait
+from tidings.bus import State, Wait
 
 
 @dataclass(frozen=True, slots=True)

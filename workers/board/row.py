@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from bus import (
+from tidings.bus import (
     Child,
     LlmAttempt,
     LlmFailed,
@@ -25,11 +25,11 @@ from bus import (
     WorkerLost,
     WorkerReleased,
 )
-from bus.messages import most_telling
-from bus.records import DRAWN
-from bus.states import FINAL, HELD, WAITING
-from workers.board.look import Look, age, clock, duration, look_of, waiting
-from workers.redaction import one_line
+from tidings.bus.messages import most_telling
+from tidings.bus.records import DRAWN
+from tidings.bus.states import FINAL, HELD, WAITING
+from tidings.workers.board.look import Look, age, clock, duration, look_of, waiting
+from tidings.workers.redaction import one_line
 
 _AGENT = "agent"
 _RESUME = "resume it, or say something"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bus import (
+from tidings.bus import (
     Archive,
     BadArchive,
     Bus,
@@ -23,14 +23,14 @@ from bus import (
     read_archives,
     read_lines,
 )
-from workers.board import LOOKS
-from workers.cli.choice import Choice
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit, Problem
-from workers.cli.output import complain, print_json
-from workers.cli.view import View
-from workers.redaction import one_line
-from workers.settings import Settings
+from tidings.workers.board import LOOKS
+from tidings.workers.cli.choice import Choice
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit, Problem
+from tidings.workers.cli.output import complain, print_json
+from tidings.workers.cli.view import View
+from tidings.workers.redaction import one_line
+from tidings.workers.settings import Settings
 
 STDIO = "-"
 

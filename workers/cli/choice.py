@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bus import Bus, Record, State
-from bus.messages import check_session
-from bus.states import FINAL
-from workers.cli.exits import UsageProblem
-from workers.cli.look import parse_states
-from workers.redaction import one_line
+from tidings.bus import Bus, Record, State
+from tidings.bus.messages import check_session
+from tidings.bus.states import FINAL
+from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.look import parse_states
+from tidings.workers.redaction import one_line
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")

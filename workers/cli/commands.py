@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.exits import UsageProblem
-from workers.cli.options import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
-from workers.settings import Settings
+from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.options import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
+from tidings.workers.settings import Settings
 
 STEER = "Steer a session, and wait for the outcome"
 LOOK = "Look at sessions"
@@ -66,7 +66,7 @@ def start(
     as_json: AsJson = False,
 ) -> int:
     """Start a session, with the first thing said to its agent."""
-    from workers.cli.steer import steer
+    from tidings.workers.cli.steer import steer
 
     return steer(settings, "session.start", session, text=message, by=by, why=why, as_json=as_json)
 
@@ -84,7 +84,7 @@ def say(
     as_json: AsJson = False,
 ) -> int:
     """Say something more to the agent of a session."""
-    from workers.cli.steer import steer
+    from tidings.workers.cli.steer import steer
 
     if (text is None) == (message is None):
         raise UsageProblem("say one thing: tidings say SESSION TEXT, or tidings say SESSION --message TEXT")
@@ -94,28 +94,28 @@ def say(
 
 def resume(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
     """Go on with what was interrupted, now; nothing is added to the history."""
-    from workers.cli.steer import steer
+    from tidings.workers.cli.steer import steer
 
     return steer(settings, "session.resume", session, by=by, why=why, as_json=as_json)
 
 
 def pause(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
     """Stop working on a session until somebody resumes it."""
-    from workers.cli.steer import steer
+    from tidings.workers.cli.steer import steer
 
     return steer(settings, "session.pause", session, by=by, why=why, as_json=as_json)
 
 
 def stop(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
     """End a session for good."""
-    from workers.cli.steer import steer
+    from tidings.workers.cli.steer import steer
 
     return steer(settings, "session.stop", session, by=by, why=why, as_json=as_json)
 
 
 def status(settings: Settings, session: SessionName, as_json: AsJson = False) -> int:
     """Show what is known of one session."""
-    from workers.cli.look import show_status
+    from tidings.workers.cli.look import show_status
 
     return show_status(settings, session, as_json=as_json)
 
@@ -126,7 +126,7 @@ def sessions(
     as_json: AsJson = False,
 ) -> int:
     """List all sessions."""
-    from workers.cli.look import list_sessions
+    from tidings.workers.cli.look import list_sessions
 
     return list_sessions(settings, state, as_json=as_json)
 
@@ -140,7 +140,7 @@ def history(
     as_json: AsJson = False,
 ) -> int:
     """Print what was said and done in a session."""
-    from workers.cli.history import show_history
+    from tidings.workers.cli.history import show_history
 
     return show_history(settings, session, after=after, limit=limit, follow=follow, as_json=as_json)
 
@@ -157,7 +157,7 @@ def watch(
 
     On a terminal status.* is a live view of all sessions and status.SESSION of one; elsewhere, a line where something changes.
     """
-    from workers.cli.watch import watch
+    from tidings.workers.cli.watch import watch
 
     return watch(settings, channel, as_json=as_json)
 
@@ -175,7 +175,7 @@ def wait(
 
     Ends with 0 when it is reached, 3 when it will not be without a person's doing, 4 when time is up.
     """
-    from workers.cli.wait import wait
+    from tidings.workers.cli.wait import wait
 
     return wait(settings, session, until, timeout, as_json=as_json)
 
@@ -204,8 +204,8 @@ def delete(
     as_json: AsJson = False,
 ) -> int:
     """Delete sessions with their history, for good; their names are not used again."""
-    from workers.cli.choice import Choice
-    from workers.cli.delete import delete
+    from tidings.workers.cli.choice import Choice
+    from tidings.workers.cli.delete import delete
 
     choice = Choice.of(sessions or (), older_than, state or ())
     return delete(settings, choice, by=by, why=why, yes=yes, as_json=as_json)
@@ -219,8 +219,8 @@ def export(
     to: Annotated[str, typer.Option(metavar="FILE", help="File to write, as a whole or not at all; - is stdout.")] = "-",
 ) -> int:
     """Write sessions with their history as JSON lines."""
-    from workers.cli.archive import export
-    from workers.cli.choice import Choice
+    from tidings.workers.cli.archive import export
+    from tidings.workers.cli.choice import Choice
 
     return export(settings, Choice.of(sessions or (), older_than, state or ()), to)
 
@@ -235,14 +235,14 @@ def import_(
     as_json: AsJson = False,
 ) -> int:
     """Make sessions out of an export, each whole or not at all."""
-    from workers.cli.archive import restore
+    from tidings.workers.cli.archive import restore
 
     return restore(settings, source, name, only, as_json=as_json)
 
 
 def workers(settings: Settings, as_json: AsJson = False) -> int:
     """List the workers, controllers and gateways: where they run, what they hold, when they were last heard of."""
-    from workers.cli.roll import list_processes
+    from tidings.workers.cli.roll import list_processes
 
     return list_processes(settings, as_json=as_json)
 
@@ -264,7 +264,7 @@ def doctor(
 
     Ends with 0 when there is no problem, with 1 when there is one or the server cannot be reached.
     """
-    from workers.cli.doctor import diagnose
+    from tidings.workers.cli.doctor import diagnose
 
     return diagnose(settings, roles=role or (), model_call=model_call, as_json=as_json)
 
@@ -279,6 +279,6 @@ def health(
 
     Ends with 0 when it was heard of within the last seconds, otherwise with 1; made for health checks.
     """
-    from workers.cli.roll import check_health
+    from tidings.workers.cli.roll import check_health
 
     return check_health(settings, role, name, as_json=as_json)

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from bus import Bus
-from workers.cli.exits import UsageProblem
-from workers.settings import Settings
+from tidings.bus import Bus
+from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.settings import Settings
 
 
 @asynccontextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bus import Bus
-from workers.cli.choice import Choice
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit, UsageProblem
-from workers.cli.steer import make_command, send, this_user
-from workers.settings import Settings
+from tidings.bus import Bus
+from tidings.workers.cli.choice import Choice
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit, UsageProblem
+from tidings.workers.cli.steer import make_command, send, this_user
+from tidings.workers.settings import Settings
 
 _NAMED = 5
 

@@ -9,17 +9,17 @@ from typing import TypeVar
 
 from rich.text import Text
 
-from bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
-from bus.errors import cause_of
-from bus.messages import Reason
-from bus.redis.clients import installed_version
-from workers.cli.connection import open_bus
-from workers.cli.exits import Exit, UsageProblem
-from workers.cli.output import print_json, screen
-from workers.cli.view import View
-from workers.doctor import Facts, Finding, Level, examine
-from workers.redaction import environment_secrets, one_line, redact
-from workers.settings import Settings, spelling
+from tidings.bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
+from tidings.bus.errors import cause_of
+from tidings.bus.messages import Reason
+from tidings.bus.redis.clients import installed_version
+from tidings.workers.cli.connection import open_bus
+from tidings.workers.cli.exits import Exit, UsageProblem
+from tidings.workers.cli.output import print_json, screen
+from tidings.workers.cli.view import View
+from tidings.workers.doctor import Facts, Finding, Level, examine
+from tidings.workers.redaction import environment_secrets, one_line, redact
+from tidings.workers.settings import Settings, spelling
 
 T = TypeVar("T")
 
@@ -160,9 +160,9 @@ async def _hears(bus: Bus) -> Finding:
 
 async def ask_model(settings: Settings) -> Finding:
     """Ask the model for one token, in one request, and say whether it answered; never raises."""
-    from workers.errors import BrokenAnswer, LlmError
-    from workers.llm import Llm, close_litellm, load_litellm
-    from workers.retry import RetryPlan
+    from tidings.workers.errors import BrokenAnswer, LlmError
+    from tidings.workers.llm import Llm, close_litellm, load_litellm
+    from tidings.workers.retry import RetryPlan
 
     model = settings.model or ""
     try:

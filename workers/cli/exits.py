@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import typer
 
-from workers.cli.output import complain
-from workers.settings import BadSetting
+from tidings.workers.cli.output import complain
+from tidings.workers.settings import BadSetting
 
 log = logging.getLogger("tidings.cli")
 
@@ -94,7 +94,7 @@ def end_at_once(code: int) -> NoReturn:
 
 def _failed(error: Exception) -> Exit:
     # Imported here: a command that has not needed the bus so far does not need it to say so.
-    from bus.errors import (
+    from tidings.bus.errors import (
         BadAddress,
         CommandExpired,
         CommandRefused,

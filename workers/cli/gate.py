@@ -6,11 +6,11 @@ import asyncio
 import logging
 from importlib.util import find_spec
 
-from bus import Bus, TidingsError
-from workers.cli.connection import on_bus
-from workers.cli.exits import Problem, UsageProblem
-from workers.cli.serve import check_name, require, until_told
-from workers.settings import Settings, spelling
+from tidings.bus import Bus, TidingsError
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Problem, UsageProblem
+from tidings.workers.cli.serve import check_name, require, until_told
+from tidings.workers.settings import Settings, spelling
 
 log = logging.getLogger("tidings.cli")
 
@@ -43,7 +43,7 @@ def check_gateway(settings: Settings) -> None:
     """
     for package in _NEEDED:
         require(package, "gateway")
-    from workers.gateway import is_loopback
+    from tidings.workers.gateway import is_loopback
 
     if settings.token is None and not is_loopback(settings.host):
         raise UsageProblem(
@@ -53,7 +53,7 @@ def check_gateway(settings: Settings) -> None:
 
 async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:
     """Serve on a bus that is open already; see ``run_gateway``."""
-    from workers.gateway import GatewayOptions, serve
+    from tidings.workers.gateway import GatewayOptions, serve
 
     options, told = GatewayOptions.of(settings), asyncio.Event()
     try:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 from rich.text import Text
 
-from bus import (
+from tidings.bus import (
     AgentError,
     AgentMessage,
     Bus,
@@ -23,15 +23,15 @@ from bus import (
     ToolResult,
     UserMessage,
 )
-from bus.logs import PAGE
-from bus.messages import check_session
-from workers.board import clock
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit
-from workers.cli.output import block, print_json, screen
-from workers.cli.view import wire_line
-from workers.redaction import one_line
-from workers.settings import Settings
+from tidings.bus.logs import PAGE
+from tidings.bus.messages import check_session
+from tidings.workers.board import clock
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.output import block, print_json, screen
+from tidings.workers.cli.view import wire_line
+from tidings.workers.redaction import one_line
+from tidings.workers.settings import Settings
 
 _INDENT = "    "
 

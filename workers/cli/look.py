@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bus import Bus, Child, Record, State
-from bus.messages import check_session
-from workers.board import Board, Row, clock, day_and_clock, duration
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit, UsageProblem
-from workers.cli.output import print_json, screen
-from workers.cli.table import draw, state_text
-from workers.cli.view import FamilyView, SessionView
-from workers.redaction import one_line
-from workers.settings import Settings
+from tidings.bus import Bus, Child, Record, State
+from tidings.bus.messages import check_session
+from tidings.workers.board import Board, Row, clock, day_and_clock, duration
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit, UsageProblem
+from tidings.workers.cli.output import print_json, screen
+from tidings.workers.cli.table import draw, state_text
+from tidings.workers.cli.view import FamilyView, SessionView
+from tidings.workers.redaction import one_line
+from tidings.workers.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ def own_name() -> str:
     """Return how a person starts this same command line in another terminal of this folder."""
     started = sys.argv[0]
     if os.path.basename(started) != "tidings":
-        return shlex.join([sys.executable, "-m", "workers.cli"])
+        return shlex.join([sys.executable, "-m", "tidings"])
     found = shutil.which("tidings")
     if found and os.path.realpath(found) == os.path.realpath(started):
         return "tidings"

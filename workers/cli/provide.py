@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from workers.cli.exits import Exit, Problem, UsageProblem
-from workers.cli.output import print_json
-from workers.cli.serve import SIGNALS, require
-from workers.log import configure_logging
-from workers.settings import Settings
+from tidings.workers.cli.exits import Exit, Problem, UsageProblem
+from tidings.workers.cli.output import print_json
+from tidings.workers.cli.serve import SIGNALS, require
+from tidings.workers.log import configure_logging
+from tidings.workers.settings import Settings
 
 if TYPE_CHECKING:
-    from workers.provider import Provider, ProviderSettings
+    from tidings.workers.provider import Provider, ProviderSettings
 
 _FLAGS = {
     "requests_per_minute": "--rpm",
@@ -74,7 +74,7 @@ def provider_settings(
     Raises:
         UsageProblem: a value cannot be used; the text names its flag and not the value.
     """
-    from workers.provider import Fault, FaultSyntaxError, Limit, ProviderSettings
+    from tidings.workers.provider import Fault, FaultSyntaxError, Limit, ProviderSettings
 
     try:
         each = Limit(**_known(limit))
@@ -101,7 +101,7 @@ def _flag(place: tuple[int | str, ...]) -> str:
 
 async def provide(settings: ProviderSettings, *, as_json: bool = False) -> int:
     """Serve until a signal ends it, and print the address when it listens; see ``run_provider``."""
-    from workers.provider import serve
+    from tidings.workers.provider import serve
 
     def ready(provider: Provider) -> None:
         if as_json:

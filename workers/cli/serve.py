@@ -10,15 +10,15 @@ from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from typing import Any
 
-from bus import Bus
-from workers.agent import AgentFactory, BadAgent, load_agent
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit, Problem, UsageProblem, end_at_once, end_blocked
-from workers.controller import Controller
-from workers.llm import close_litellm
-from workers.llm.keys import tell_missing_key
-from workers.settings import Settings, spelling
-from workers.worker import Worker, watchdog_for
+from tidings.bus import Bus
+from tidings.workers.agent import AgentFactory, BadAgent, load_agent
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit, Problem, UsageProblem, end_at_once, end_blocked
+from tidings.workers.controller import Controller
+from tidings.workers.llm import close_litellm
+from tidings.workers.llm.keys import tell_missing_key
+from tidings.workers.settings import Settings, spelling
+from tidings.workers.worker import Worker, watchdog_for
 
 log = logging.getLogger("tidings.cli")
 

@@ -1,6 +1,6 @@
 """The commands that run until they are told to end: worker, controller, gateway, all of them at once, provider; and the demo.
 
-Here is what they are called and which flags they have, as in `workers.cli.commands`.
+Here is what they are called and which flags they have, as in `tidings.workers.cli.commands`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.cli.options import COMMAND, CONNECTION, AsJson, Command, settings_options
-from workers.settings import Settings
+from tidings.workers.cli.options import COMMAND, CONNECTION, AsJson, Command, settings_options
+from tidings.workers.settings import Settings
 
 RUN = "Run"
 WORKER = (
@@ -75,7 +75,7 @@ def demo(
 ) -> int:
     """See a fleet meet rate limits: its own server, provider, controllers and workers, live."""
     # By its name, because the demo stands above the command line: it shows its table and starts its commands.
-    code: int = import_module("workers.demo").run_demo(settings, once, as_json)
+    code: int = import_module("tidings.workers.demo").run_demo(settings, once, as_json)
     return code
 
 
@@ -92,7 +92,7 @@ def up(
     Without --redis or its variable it starts a server of its own. The key of the provider is read from the environment as litellm
     reads it, for example OPENAI_API_KEY. Ctrl-C ends it.
     """
-    from workers.cli.up import run_up
+    from tidings.workers.cli.up import run_up
 
     return run_up(settings, workers, data)
 
@@ -102,21 +102,21 @@ def worker(settings: Settings, name: Name = None) -> int:
 
     The key of the provider is read from the environment as litellm reads it, for example OPENAI_API_KEY.
     """
-    from workers.cli.serve import run_worker
+    from tidings.workers.cli.serve import run_worker
 
     return run_worker(settings, name)
 
 
 def controller(settings: Settings, name: Name = None) -> int:
     """Decide the states of sessions and carry out commands; any number may run."""
-    from workers.cli.serve import run_controller
+    from tidings.workers.cli.serve import run_controller
 
     return run_controller(settings, name)
 
 
 def gateway(settings: Settings, name: Name = None) -> int:
     """Serve the web page and the HTTP API; prints a link that lets you in."""
-    from workers.cli.gate import run_gateway
+    from tidings.workers.cli.gate import run_gateway
 
     return run_gateway(settings, name)
 
@@ -189,7 +189,7 @@ def provider(
 
     The first line printed is its address, for --api-base. What it saw is at /stats.
     """
-    from workers.cli.provide import run_provider
+    from tidings.workers.cli.provide import run_provider
 
     limit = {
         "requests_per_minute": rpm,

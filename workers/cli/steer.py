@@ -6,7 +6,7 @@ import getpass
 import socket
 from typing import Any, Literal
 
-from bus import (
+from tidings.bus import (
     Bus,
     Command,
     CommandData,
@@ -28,14 +28,14 @@ from bus import (
     UnreadableRecord,
     build,
 )
-from bus.messages import check_session
-from bus.states import legal_commands
-from workers.board import LOOKS
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit
-from workers.cli.output import complain, print_json
-from workers.cli.view import OutcomeView
-from workers.settings import Settings
+from tidings.bus.messages import check_session
+from tidings.bus.states import legal_commands
+from tidings.workers.board import LOOKS
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.output import complain, print_json
+from tidings.workers.cli.view import OutcomeView
+from tidings.workers.settings import Settings
 
 Kind = Literal["session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.delete"]
 

@@ -13,21 +13,21 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from bus import Bus
-from workers.agent import AgentFactory, BadAgent, load_agent
-from workers.cli.connection import open_bus
-from workers.cli.exits import Problem, UsageProblem, end_blocked
-from workers.cli.gate import check_gateway
-from workers.cli.program import own_name
-from workers.cli.serve import require, until_told
-from workers.controller import Controller
-from workers.llm import close_litellm, load_litellm
-from workers.llm.keys import tell_missing_key
-from workers.settings import Settings, spelling
-from workers.worker import Worker, watchdog_for
+from tidings.bus import Bus
+from tidings.workers.agent import AgentFactory, BadAgent, load_agent
+from tidings.workers.cli.connection import open_bus
+from tidings.workers.cli.exits import Problem, UsageProblem, end_blocked
+from tidings.workers.cli.gate import check_gateway
+from tidings.workers.cli.program import own_name
+from tidings.workers.cli.serve import require, until_told
+from tidings.workers.controller import Controller
+from tidings.workers.llm import close_litellm, load_litellm
+from tidings.workers.llm.keys import tell_missing_key
+from tidings.workers.settings import Settings, spelling
+from tidings.workers.worker import Worker, watchdog_for
 
 if TYPE_CHECKING:
-    from workers.gateway import ServedGateway
+    from tidings.workers.gateway import ServedGateway
 
 log = logging.getLogger("tidings.cli")
 
@@ -99,7 +99,7 @@ async def up(bus: Bus, agent_factory: AgentFactory, settings: Settings, workers:
 
 @asynccontextmanager
 async def _served(bus: Bus, settings: Settings) -> AsyncIterator[ServedGateway]:
-    from workers.gateway import GatewayOptions, serve
+    from tidings.workers.gateway import GatewayOptions, serve
 
     async with AsyncExitStack() as stack:
         serving = serve(bus, settings.host, settings.port, GatewayOptions.of(settings))

@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
-from bus import Child, Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
-from bus.messages import as_stored
+from tidings.bus import Child, Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
+from tidings.bus.messages import as_stored
 
 
 class View(BaseModel):

@@ -9,15 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bus import Bus, Record, State, UnknownSession, Unreachable
-from bus.messages import check_session
-from bus.states import FINAL
-from workers.board import Row, clock
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit
-from workers.cli.look import parse_states, tell_family
-from workers.cli.output import complain
-from workers.settings import Settings
+from tidings.bus import Bus, Record, State, UnknownSession, Unreachable
+from tidings.bus.messages import check_session
+from tidings.bus.states import FINAL
+from tidings.workers.board import Row, clock
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.look import parse_states, tell_family
+from tidings.workers.cli.output import complain
+from tidings.workers.settings import Settings
 
 _LOOK_S = 0.5
 """How often the record is read when nothing wakes us: Pub/Sub alone promises nothing."""
@@ -142,7 +142,7 @@ class Waiting:
                 verdict = judge(self.record, self._until)
                 if verdict is not None:
                     return verdict
-            # Looked at here too: a time-out is a cancellation, and those can get lost (see `workers.cli.tasks`).
+            # Looked at here too: a time-out is a cancellation, and those can get lost (see `tidings.workers.cli.tasks`).
             if loop.time() >= deadline:
                 raise TimeoutError
             await self._wake(min(_LOOK_S, deadline - loop.time()))

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bus import Bus, Channel, ChildState, Gap, LlmAttempt, LlmRecovered, LlmRetry, SessionState
-from workers.board import Board, clock
-from workers.cli.connection import on_bus
-from workers.cli.exits import Exit
-from workers.cli.history import print_item, told
-from workers.cli.output import complain, print_json, screen
-from workers.cli.steer import this_user
-from workers.cli.tasks import end
-from workers.cli.view import wire_line
-from workers.settings import Settings
+from tidings.bus import Bus, Channel, ChildState, Gap, LlmAttempt, LlmRecovered, LlmRetry, SessionState
+from tidings.workers.board import Board, clock
+from tidings.workers.cli.connection import on_bus
+from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.history import print_item, told
+from tidings.workers.cli.output import complain, print_json, screen
+from tidings.workers.cli.steer import this_user
+from tidings.workers.cli.tasks import end
+from tidings.workers.cli.view import wire_line
+from tidings.workers.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +51,7 @@ async def show(bus: Bus, channel: str, *, as_json: bool, timeout_s: float = 10.0
         await _print_messages(bus, channel, as_json=as_json)
     elif is_whole(out):
         # Imported here: whoever reads lines does not need a whole screen.
-        from workers.terminal import watch_live
+        from tidings.workers.terminal import watch_live
 
         ascii_only = out.options.ascii_only
         return await watch_live(

@@ -3,6 +3,6 @@
 ``decision`` is the pure part: from what the record and the commands say to what is to be written.
 """
 
-from workers.controller.controller import TRIES, Controller
+from tidings.workers.controller.controller import TRIES, Controller
 
 __all__ = ["TRIES", "Controller"]

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from bus import Bus, SchemaMismatch, Snapshot, UnreadableRecord
+from tidings.bus import Bus, SchemaMismatch, Snapshot, UnreadableRecord
 
 log = logging.getLogger("tidings.controller")
 

@@ -14,7 +14,7 @@ import socket
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bus import (
+from tidings.bus import (
     AccessDenied,
     Bus,
     Decision,
@@ -28,13 +28,13 @@ from bus import (
     Unreachable,
     UnreadableRecord,
 )
-from bus.errors import cause_of
-from workers.attendance import Attendance
-from workers.controller.aside import ASIDE_S, Aside
-from workers.controller.decision import Rules, decide, refuse_all
-from workers.controller.errands import Errands
-from workers.controller.errors import Errors
-from workers.settings import Settings
+from tidings.bus.errors import cause_of
+from tidings.workers.attendance import Attendance
+from tidings.workers.controller.aside import ASIDE_S, Aside
+from tidings.workers.controller.decision import Rules, decide, refuse_all
+from tidings.workers.controller.errands import Errands
+from tidings.workers.controller.errors import Errors
+from tidings.workers.settings import Settings
 
 log = logging.getLogger("tidings.controller")
 

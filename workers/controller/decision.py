@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bus import (
+from tidings.bus import (
     Child,
     Command,
     CommandData,
@@ -34,13 +34,13 @@ from bus import (
     WorkerLost,
     WorkerLostData,
 )
-from bus.records import milliseconds
-from bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
-from workers.board import waiting
-from workers.controller.refusal import newest, refuse_all
-from workers.controller.saying import event_of
-from workers.controller.wording import orphan, refusal, request, unreadable
-from workers.family import RESTS, child_state, shown_as
+from tidings.bus.records import milliseconds
+from tidings.bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
+from tidings.workers.board import waiting
+from tidings.workers.controller.refusal import newest, refuse_all
+from tidings.workers.controller.saying import event_of
+from tidings.workers.controller.wording import orphan, refusal, request, unreadable
+from tidings.workers.family import RESTS, child_state, shown_as
 
 __all__ = ["Rules", "decide", "refuse_all"]
 

@@ -12,7 +12,7 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 
-from bus import (
+from tidings.bus import (
     AgentMessage,
     Bus,
     Command,
@@ -26,9 +26,9 @@ from bus import (
     UnknownSession,
     UnreadableRecord,
 )
-from bus.errors import cause_of
-from bus.states import FINAL
-from workers.family import mark_of, owes_report, refused_start, report_of, stop_of
+from tidings.bus.errors import cause_of
+from tidings.bus.states import FINAL
+from tidings.workers.family import mark_of, owes_report, refused_start, report_of, stop_of
 
 log = logging.getLogger("tidings.controller")
 

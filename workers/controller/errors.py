@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 
-from bus import InvalidMessage, SessionState, State
-from bus.messages import decode_notice
-from workers.redaction import one_line
+from tidings.bus import InvalidMessage, SessionState, State
+from tidings.bus.messages import decode_notice
+from tidings.workers.redaction import one_line
 
 log = logging.getLogger("tidings.controller")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bus import Decision, Outcome, Result, Snapshot
-from bus.states import legal_commands
+from tidings.bus import Decision, Outcome, Result, Snapshot
+from tidings.bus.states import legal_commands
 
 _SPEAKING = frozenset({"session.start", "session.say", "session.report"})
 """Commands that append to the history."""

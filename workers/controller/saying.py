@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bus import (
+from tidings.bus import (
     ChildResult,
     ChildResultData,
     Command,
@@ -16,7 +16,7 @@ from bus import (
     UserMessage,
     UserMessageData,
 )
-from workers.family import derived
+from tidings.workers.family import derived
 
 
 def event_of(command: Command, data: CommandData, source: str, now: datetime) -> Event | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bus import Command, CommandData, ReportData, State, Trigger
-from bus.states import FINAL
+from tidings.bus import Command, CommandData, ReportData, State, Trigger
+from tidings.bus.states import FINAL
 
 _VERBS = {
     Trigger.START: "started by",

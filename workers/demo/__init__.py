@@ -1,9 +1,9 @@
 """The demo: a fleet meets rate limits on one machine, live, and what it tells is held against what the provider recorded.
 
-Its own Redis, its own provider, and a `workers.testing.Fleet` of real processes. `scenario` says who and what there is, `script`
-is what happens, `summary` compares what each source says (pure), `runner` puts it up, shows it and takes it down.
+Its own Redis, its own provider, and a `Fleet` of the test kit with real processes. `scenario` says who there is, `script` is
+what happens, `summary` compares what each source says (pure), `runner` puts it up, shows it and takes it down.
 """
 
-from workers.demo.runner import run_demo
+from tidings.workers.demo.runner import run_demo
 
 __all__ = ["run_demo"]

@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bus import Bus, Notice, TidingsError
-from workers.cli.exits import Exit
-from workers.cli.gate import is_gateway_installed
-from workers.cli.history import told
-from workers.cli.output import complain, print_json, screen
-from workers.cli.program import own_name
-from workers.cli.serve import SIGNALS, require
-from workers.cli.steer import this_user
-from workers.cli.tasks import end
-from workers.cli.watch import is_whole, print_changes
-from workers.demo.scenario import CONTROLLERS, FLEET, PARKED, WORKERS, provider_settings
-from workers.demo.script import BY, PATIENCE_S, Pace, Script
-from workers.demo.summary import Evidence, Summary
-from workers.provider import Provider
-from workers.redaction import one_line
-from workers.settings import Settings
-from workers.testing import Fleet, NotInTime, Processes, ProcessLost
-from workers.testing.processes import END_S
+from tidings.bus import Bus, Notice, TidingsError
+from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.gate import is_gateway_installed
+from tidings.workers.cli.history import told
+from tidings.workers.cli.output import complain, print_json, screen
+from tidings.workers.cli.program import own_name
+from tidings.workers.cli.serve import SIGNALS, require
+from tidings.workers.cli.steer import this_user
+from tidings.workers.cli.tasks import end
+from tidings.workers.cli.watch import is_whole, print_changes
+from tidings.workers.demo.scenario import CONTROLLERS, FLEET, PARKED, WORKERS, provider_settings
+from tidings.workers.demo.script import BY, PATIENCE_S, Pace, Script
+from tidings.workers.demo.summary import Evidence, Summary
+from tidings.workers.provider import Provider
+from tidings.workers.redaction import one_line
+from tidings.workers.settings import Settings
+from tidings.workers.testing import Fleet, NotInTime, Processes, ProcessLost
+from tidings.workers.testing.processes import END_S
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from workers.terminal import Commentary
+    from tidings.workers.terminal import Commentary
 
 FOR_PEOPLE = Pace(window_s=2.0, rest_s=2.5, offer_s=20.0)
 """With a person at the terminal: time to read each step, and to do the resuming."""
@@ -160,7 +160,7 @@ class Demo:
     async def _show(self, bus: Bus) -> int:
         """Show the fleet until a person ends it; returns the exit code for that."""
         if self._commentary is not None:
-            from workers.terminal import watch_live
+            from tidings.workers.terminal import watch_live
 
             try:
                 return await watch_live(
@@ -196,7 +196,7 @@ class Demo:
         if not self._interactive or not is_gateway_installed():
             return ""
         # Imported here: only this needs a web server.
-        from workers.gateway import serve
+        from tidings.workers.gateway import serve
 
         return (await house.enter_async_context(serve(bus))).link
 
@@ -266,7 +266,7 @@ class Demo:
 
 def _commentary() -> Commentary:
     # Imported here: who reads lines does not need a whole screen.
-    from workers.terminal import Commentary
+    from tidings.workers.terminal import Commentary
 
     return Commentary(hang=_HANG)
 

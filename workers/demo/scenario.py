@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workers.provider import Fault, Limit, ProviderSettings
-from workers.provider.answers import compose
+from tidings.workers.provider import Fault, Limit, ProviderSettings
+from tidings.workers.provider.answers import compose
 
 SESSIONS = ("athens", "berlin", "cairo", "delhi", "essen", "florence", "geneva", "hanoi")
 CONTROLLERS, WORKERS = 2, 3
@@ -39,7 +39,7 @@ FLEET: Mapping[str, Any] = {
     "park_base_s": 2.0,
     "park_cap_s": 8.0,
 }
-"""Settings of the workers and controllers, over those of `workers.testing.processes`."""
+"""Settings of the workers and controllers, over those of `tidings.workers.testing.processes`."""
 
 
 def first_line(session: str) -> str:

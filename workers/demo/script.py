@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bus import CommandRefused, LlmRateLimited, LlmRetry, SessionState, State, WorkerClaimed, WorkerLost
-from workers.demo.scenario import CALLS, ORPHAN, PARKED, RETRY_AFTER_S, SESSIONS, first_line, hang, second_line
-from workers.demo.summary import resumptions
-from workers.testing import Fleet, Processes
-from workers.testing.patience import stretch
+from tidings.bus import CommandRefused, LlmRateLimited, LlmRetry, SessionState, State, WorkerClaimed, WorkerLost
+from tidings.workers.demo.scenario import CALLS, ORPHAN, PARKED, RETRY_AFTER_S, SESSIONS, first_line, hang, second_line
+from tidings.workers.demo.summary import resumptions
+from tidings.workers.testing import Fleet, Processes
+from tidings.workers.testing.patience import stretch
 
 if TYPE_CHECKING:
-    from workers.terminal import Commentary
+    from tidings.workers.terminal import Commentary
 
 PATIENCE_S = 30.0 * stretch()
 """How long a step may take. On an idle machine the longest takes about 6 s."""

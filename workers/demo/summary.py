@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from bus import (
+from tidings.bus import (
     AgentMessage,
     Event,
     LlmFailed,
@@ -22,9 +22,9 @@ from bus import (
     WorkerLost,
     WorkerReleased,
 )
-from bus.messages import NOTICES
-from workers.demo.scenario import expected_answer
-from workers.provider import RequestRecord
+from tidings.bus.messages import NOTICES
+from tidings.workers.demo.scenario import expected_answer
+from tidings.workers.provider import RequestRecord
 
 _SHORTEST_TRACE = 8
 """Shorter texts of a notice ("yield") are words that a person may say."""

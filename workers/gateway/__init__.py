@@ -3,8 +3,8 @@
 ``serve`` runs one in the event loop of its caller; ``Gateway(bus, options).app`` is an ASGI application for another server.
 """
 
-from workers.gateway.gateway import Gateway
-from workers.gateway.options import GatewayOptions, is_loopback, new_token
-from workers.gateway.server import ServedGateway, serve
+from tidings.workers.gateway.gateway import Gateway
+from tidings.workers.gateway.options import GatewayOptions, is_loopback, new_token
+from tidings.workers.gateway.server import ServedGateway, serve
 
 __all__ = ["Gateway", "GatewayOptions", "ServedGateway", "is_loopback", "new_token", "serve"]

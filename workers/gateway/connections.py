@@ -14,11 +14,11 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from workers.gateway.guard import ALWAYS, is_known
-from workers.gateway.heads import refusal
-from workers.gateway.options import GatewayOptions
-from workers.gateway.problems import Problem, later
-from workers.gateway.viewers import Counts
+from tidings.workers.gateway.guard import ALWAYS, is_known
+from tidings.workers.gateway.heads import refusal
+from tidings.workers.gateway.options import GatewayOptions
+from tidings.workers.gateway.problems import Problem, later
+from tidings.workers.gateway.viewers import Counts
 
 log = logging.getLogger("tidings.gateway")
 

@@ -8,9 +8,9 @@ from fastapi import FastAPI, Security
 from fastapi.params import Depends
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from workers.gateway.models import ProblemView
-from workers.gateway.problems import KINDS, MEDIA_TYPE
-from workers.gateway.tokens import Tokens
+from tidings.workers.gateway.models import ProblemView
+from tidings.workers.gateway.problems import KINDS, MEDIA_TYPE
+from tidings.workers.gateway.tokens import Tokens
 
 _PROBLEM: Final[dict[str, Any]] = {"model": ProblemView, "content": {MEDIA_TYPE: {}}}
 LOOKING: Final = (401, 403)

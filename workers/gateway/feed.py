@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from bus import Bus, Cursor, Gap, Message, Notice, TidingsError
-from bus.errors import cause_of
-from bus.messages import as_stored
-from workers.gateway.frames import frame
-from workers.gateway.viewers import Viewer, wake_all
+from tidings.bus import Bus, Cursor, Gap, Message, Notice, TidingsError
+from tidings.bus.errors import cause_of
+from tidings.bus.messages import as_stored
+from tidings.workers.gateway.frames import frame
+from tidings.workers.gateway.viewers import Viewer, wake_all
 
 log = logging.getLogger("tidings.gateway")
 

@@ -16,20 +16,20 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from bus import Bus, Presence, Role, TidingsError
-from bus.redis.clients import installed_version
-from workers.attendance import Attendance
-from workers.gateway.description import admission, described
-from workers.gateway.guard import Crossing, Guard, Sealed
-from workers.gateway.health import health_routes, metrics_routes
-from workers.gateway.hub import Hub
-from workers.gateway.options import GatewayOptions
-from workers.gateway.pages import TYPES, page_routes
-from workers.gateway.problems import Problem, of_error, of_status
-from workers.gateway.reading import Reading, reading_routes
-from workers.gateway.reference import STYLE, reference_page
-from workers.gateway.steering import Steering, steering_routes
-from workers.gateway.tokens import Tokens
+from tidings.bus import Bus, Presence, Role, TidingsError
+from tidings.bus.redis.clients import installed_version
+from tidings.workers.attendance import Attendance
+from tidings.workers.gateway.description import admission, described
+from tidings.workers.gateway.guard import Crossing, Guard, Sealed
+from tidings.workers.gateway.health import health_routes, metrics_routes
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.gateway.options import GatewayOptions
+from tidings.workers.gateway.pages import TYPES, page_routes
+from tidings.workers.gateway.problems import Problem, of_error, of_status
+from tidings.workers.gateway.reading import Reading, reading_routes
+from tidings.workers.gateway.reference import STYLE, reference_page
+from tidings.workers.gateway.steering import Steering, steering_routes
+from tidings.workers.gateway.tokens import Tokens
 
 log = logging.getLogger("tidings.gateway")
 

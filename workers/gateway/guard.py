@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workers.gateway.origins import foreign
-from workers.gateway.problems import Problem
-from workers.gateway.tokens import Caller, Rank, Tokens
+from tidings.workers.gateway.origins import foreign
+from tidings.workers.gateway.problems import Problem
+from tidings.workers.gateway.tokens import Caller, Rank, Tokens
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from workers.gateway.problems import Problem
+from tidings.workers.gateway.problems import Problem
 
 HEAD_LIMIT: Final = 16 * 1024
 """Most bytes of a head; as much as h11 keeps of one that is not complete."""

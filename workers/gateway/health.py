@@ -11,12 +11,12 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
 
-from bus import Role, TidingsError
-from workers.gateway.description import LOOKING, problems
-from workers.gateway.frames import as_json
-from workers.gateway.hub import Hub
-from workers.gateway.metrics import Metrics
-from workers.gateway.views import Json
+from tidings.bus import Role, TidingsError
+from tidings.workers.gateway.description import LOOKING, problems
+from tidings.workers.gateway.frames import as_json
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.gateway.metrics import Metrics
+from tidings.workers.gateway.views import Json
 
 KNOWN_S: Final = 1.0
 """How long an answer about Redis and the controllers is given again."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from bus import (
+from tidings.bus import (
     Attendant,
     Bus,
     Gap,
@@ -18,15 +18,15 @@ from bus import (
     TidingsError,
     UnknownSession,
 )
-from bus.errors import cause_of
-from bus.records import DRAWN
-from workers.board import Row
-from workers.gateway.charts import Charts
-from workers.gateway.feed import Feeds
-from workers.gateway.frames import as_json, frame
-from workers.gateway.ledger import Ledger
-from workers.gateway.viewers import Counts, Viewer, wake_all
-from workers.gateway.views import Json, fleet_view
+from tidings.bus.errors import cause_of
+from tidings.bus.records import DRAWN
+from tidings.workers.board import Row
+from tidings.workers.gateway.charts import Charts
+from tidings.workers.gateway.feed import Feeds
+from tidings.workers.gateway.frames import as_json, frame
+from tidings.workers.gateway.ledger import Ledger
+from tidings.workers.gateway.viewers import Counts, Viewer, wake_all
+from tidings.workers.gateway.views import Json, fleet_view
 
 log = logging.getLogger("tidings.gateway")
 

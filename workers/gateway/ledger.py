@@ -10,10 +10,10 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from bus import State
-from workers.board import Row
-from workers.gateway.frames import as_json, frame
-from workers.gateway.views import row_view, urgency_of
+from tidings.bus import State
+from tidings.workers.board import Row
+from tidings.workers.gateway.frames import as_json, frame
+from tidings.workers.gateway.views import row_view, urgency_of
 
 GONE_KEPT = 1000
 """Sessions that are gone and still told to readers who have not heard of it; one that lags behind more of them begins anew."""

@@ -9,10 +9,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from bus import State
-from bus.states import WAITING
-from workers.gateway.hub import Hub
-from workers.gateway.tokens import Rank
+from tidings.bus import State
+from tidings.bus.states import WAITING
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.gateway.tokens import Rank
 
 
 class HubCollector(Collector):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from bus import State
+from tidings.bus import State
 
 WHEN = "2026-11-23T00:34:57.668624Z"
 EVENT = {

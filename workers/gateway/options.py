@@ -7,9 +7,9 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Self
 
-from workers.gateway.descriptors import connection_limit
-from workers.gateway.hub import HEARTBEAT_S
-from workers.settings import Settings
+from tidings.workers.gateway.descriptors import connection_limit
+from tidings.workers.gateway.hub import HEARTBEAT_S
+from tidings.workers.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

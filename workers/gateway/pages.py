@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from workers.gateway.guard import caller_of
-from workers.gateway.problems import Problem
-from workers.gateway.tokens import Tokens
+from tidings.workers.gateway.guard import caller_of
+from tidings.workers.gateway.problems import Problem
+from tidings.workers.gateway.tokens import Tokens
 
 FOLDER: Final = Path(__file__).resolve().parent / "page"
 TYPES: Final = {

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from bus.errors import (
+from tidings.bus.errors import (
     AccessDenied,
     CommandExpired,
     CommandRefused,
@@ -24,7 +24,7 @@ from bus.errors import (
     Unreachable,
     UnreadableRecord,
 )
-from workers.gateway.frames import as_json
+from tidings.workers.gateway.frames import as_json
 
 MEDIA_TYPE: Final = "application/problem+json"
 

@@ -12,22 +12,31 @@ from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bus import Notice, Record, SessionDeleted, State, UnknownSession
-from bus.messages import as_stored, is_session
-from bus.redis.clients import installed_version
-from workers.board import Row
-from workers.gateway.description import LOOKING, ONE_SESSION, problems
-from workers.gateway.frames import LIMIT, as_json, batches
-from workers.gateway.guard import caller_of
-from workers.gateway.hub import Hub
-from workers.gateway.ledger import Key
-from workers.gateway.models import FLEET_STREAM, SESSION_STREAM, FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
-from workers.gateway.options import GatewayOptions
-from workers.gateway.problems import Problem, later
-from workers.gateway.streams import PAGE, ROWS, SessionStream, fleet_stream, hello
-from workers.gateway.tokens import Rank
-from workers.gateway.viewers import Counts
-from workers.gateway.views import row_view
+from tidings.bus import Notice, Record, SessionDeleted, State, UnknownSession
+from tidings.bus.messages import as_stored, is_session
+from tidings.bus.redis.clients import installed_version
+from tidings.workers.board import Row
+from tidings.workers.gateway.description import LOOKING, ONE_SESSION, problems
+from tidings.workers.gateway.frames import LIMIT, as_json, batches
+from tidings.workers.gateway.guard import caller_of
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.gateway.ledger import Key
+from tidings.workers.gateway.models import (
+    FLEET_STREAM,
+    SESSION_STREAM,
+    FleetView,
+    HistoryPage,
+    Me,
+    NoticeList,
+    RowPage,
+    SessionView,
+)
+from tidings.workers.gateway.options import GatewayOptions
+from tidings.workers.gateway.problems import Problem, later
+from tidings.workers.gateway.streams import PAGE, ROWS, SessionStream, fleet_stream, hello
+from tidings.workers.gateway.tokens import Rank
+from tidings.workers.gateway.viewers import Counts
+from tidings.workers.gateway.views import row_view
 
 _RING: Final = 1000
 """More notices than are ever retained of one session."""

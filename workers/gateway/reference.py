@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
-from workers.gateway.problems import KINDS
+from tidings.workers.gateway.problems import KINDS
 
 _CODE = re.compile(r"`([^`]*)`")
 _HEAD = """<!doctype html>

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import uvicorn
 
-from bus import Bus
-from workers.gateway.connections import Connections
-from workers.gateway.descriptors import accepted_at_once
-from workers.gateway.gateway import Gateway
-from workers.gateway.options import GatewayOptions, is_loopback, new_token
+from tidings.bus import Bus
+from tidings.workers.gateway.connections import Connections
+from tidings.workers.gateway.descriptors import accepted_at_once
+from tidings.workers.gateway.gateway import Gateway
+from tidings.workers.gateway.options import GatewayOptions, is_loopback, new_token
 
 GRACE_S = 5
 """How long answers that are under way may take when the gateway ends; streams end at once."""

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
 
-from bus import (
+from tidings.bus import (
     Bus,
     Command,
     CommandData,
@@ -30,17 +30,17 @@ from bus import (
     Unreachable,
     build,
 )
-from bus.messages import check_session, new_id
-from workers.gateway.allowance import Allowance
-from workers.gateway.description import SENDING, problems
-from workers.gateway.frames import as_json
-from workers.gateway.guard import caller_of
-from workers.gateway.models import NewCommand, NewSession, OutcomeView
-from workers.gateway.options import GatewayOptions
-from workers.gateway.problems import Problem, later
-from workers.gateway.tokens import Rank
-from workers.gateway.viewers import Counts
-from workers.redaction import one_line
+from tidings.bus.messages import check_session, new_id
+from tidings.workers.gateway.allowance import Allowance
+from tidings.workers.gateway.description import SENDING, problems
+from tidings.workers.gateway.frames import as_json
+from tidings.workers.gateway.guard import caller_of
+from tidings.workers.gateway.models import NewCommand, NewSession, OutcomeView
+from tidings.workers.gateway.options import GatewayOptions
+from tidings.workers.gateway.problems import Problem, later
+from tidings.workers.gateway.tokens import Rank
+from tidings.workers.gateway.viewers import Counts
+from tidings.workers.redaction import one_line
 
 _LONGEST_NAME: Final = 100
 _PLAIN: Final[dict[str, type[Command]]] = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 
-from bus import Gap, Message, Unreachable
-from bus.merge import Track
-from workers.gateway.feed import Feed, Stored, event_frame, place
-from workers.gateway.frames import as_json, batches, first_frame, frame
-from workers.gateway.hub import Hub
-from workers.gateway.ledger import gone_frame
-from workers.gateway.viewers import Viewer
+from tidings.bus import Gap, Message, Unreachable
+from tidings.bus.merge import Track
+from tidings.workers.gateway.feed import Feed, Stored, event_frame, place
+from tidings.workers.gateway.frames import as_json, batches, first_frame, frame
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.gateway.ledger import gone_frame
+from tidings.workers.gateway.viewers import Viewer
 
 ROWS = 200
 """Most rows in one frame at the beginning of a stream."""

@@ -7,13 +7,13 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from bus import Attendant, Role, State, Wait
-from bus.states import legal_commands
-from workers.board import Row
-from workers.gateway.frames import as_json, batches
+from tidings.bus import Attendant, Role, State, Wait
+from tidings.bus.states import legal_commands
+from tidings.workers.board import Row
+from tidings.workers.gateway.frames import as_json, batches
 
 UNKNOWN_URGENCY = 5
-"""Where a session without a state is sorted; as in `workers.board.urgency`."""
+"""Where a session without a state is sorted; as in `tidings.workers.board.urgency`."""
 
 TEXT = 2000
 """Characters of a text of others in a row; the whole of it stands in the history or in the notices."""

@@ -8,14 +8,14 @@ of sessions: what an `Llm` tells goes to whom it was made with, and what to do w
 called it.
 """
 
-from workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
-from workers.llm.answers import Completion, Delta, Restart, ToolRequest
-from workers.llm.gate import Gate
-from workers.llm.library import close_litellm, load_litellm
-from workers.llm.llm import Llm
-from workers.llm.nudge import Nudge
-from workers.llm.telling import Told
-from workers.llm.usage import Tokens, Usage
+from tidings.workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
+from tidings.workers.llm.answers import Completion, Delta, Restart, ToolRequest
+from tidings.workers.llm.gate import Gate
+from tidings.workers.llm.library import close_litellm, load_litellm
+from tidings.workers.llm.llm import Llm
+from tidings.workers.llm.nudge import Nudge
+from tidings.workers.llm.telling import Told
+from tidings.workers.llm.usage import Tokens, Usage
 
 __all__ = [
     "BrokenAnswer",

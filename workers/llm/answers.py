@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 
 from pydantic import JsonValue, TypeAdapter
 
-from bus.messages import Reason, new_id
-from bus.messages.envelope import JsonObject
-from workers.errors import BrokenAnswer, ErrorInAnswer
-from workers.llm.finish import Finish, How, finish_of, held_back, read_finish
-from workers.llm.received import Received
-from workers.llm.usage import Tokens
-from workers.redaction import one_line
-from workers.retry.advice import BY_REASON
+from tidings.bus.messages import Reason, new_id
+from tidings.bus.messages.envelope import JsonObject
+from tidings.workers.errors import BrokenAnswer, ErrorInAnswer
+from tidings.workers.llm.finish import Finish, How, finish_of, held_back, read_finish
+from tidings.workers.llm.received import Received
+from tidings.workers.llm.usage import Tokens
+from tidings.workers.redaction import one_line
+from tidings.workers.retry.advice import BY_REASON
 
 _WORD = 300
 """Characters of a provider's word for how its answer ended, and of what it says about it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from workers.llm.received import Document, Received
+from tidings.workers.llm.received import Document, Received
 
 
 class How(Enum):
@@ -39,7 +39,7 @@ class Finish:
         how: the kind of it.
         word: what the provider called it; empty where it said nothing.
         words: what it said about it, for people.
-        error: what it sent in the place of an answer, as `workers.retry.answer` reads it; None for no error.
+        error: what it sent in the place of an answer, as `tidings.workers.retry.answer` reads it; None for no error.
     """
 
     how: How

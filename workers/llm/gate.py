@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from workers.errors import LlmError
-from workers.llm.usage import Tokens
-from workers.retry import Failure
+from tidings.workers.errors import LlmError
+from tidings.workers.llm.usage import Tokens
+from tidings.workers.retry import Failure
 
 log = logging.getLogger("tidings.llm")
 

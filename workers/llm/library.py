@@ -12,9 +12,9 @@ import threading
 import warnings
 from typing import Any
 
-from workers.llm.bounds import bound_transports
-from workers.log import Redaction
-from workers.redaction import environment_secrets
+from tidings.workers.llm.bounds import bound_transports
+from tidings.workers.log import Redaction
+from tidings.workers.redaction import environment_secrets
 
 log = logging.getLogger("tidings.llm")
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bus.messages import Wait
-from workers.errors import AnswerTooLong
-from workers.llm import library
-from workers.llm.answers import (
+from tidings.bus.messages import Wait
+from tidings.workers.errors import AnswerTooLong
+from tidings.workers.llm import library
+from tidings.workers.llm.answers import (
     Assembly,
     Completion,
     Delta,
@@ -27,11 +27,11 @@ from workers.llm.answers import (
     stream_tokens,
     told_error,
 )
-from workers.llm.bounds import ANSWER_BYTES, bounded
-from workers.llm.gate import Gate, GuardedGate
-from workers.llm.nudge import Nudge
-from workers.llm.received import Received
-from workers.llm.request import (
+from tidings.workers.llm.bounds import ANSWER_BYTES, bounded
+from tidings.workers.llm.gate import Gate, GuardedGate
+from tidings.workers.llm.nudge import Nudge
+from tidings.workers.llm.received import Received
+from tidings.workers.llm.request import (
     Messages,
     Tools,
     build_request,
@@ -39,10 +39,10 @@ from workers.llm.request import (
     check_prompt,
     checked_name,
 )
-from workers.llm.run import Path, Run
-from workers.llm.telling import Teller, Told
-from workers.llm.usage import Usage
-from workers.retry import RetryPlan
+from tidings.workers.llm.run import Path, Run
+from tidings.workers.llm.telling import Teller, Told
+from tidings.workers.llm.usage import Usage
+from tidings.workers.retry import RetryPlan
 
 STREAM_TIMEOUTS = 30
 """Time-outs that a stream is waited for in all, an hour by default: a long answer takes minutes, a trickle has no end."""

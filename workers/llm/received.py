@@ -1,7 +1,7 @@
 """What a provider sends within one attempt, as it came.
 
 litellm drops and renames parts of an answer: an error in an unusual place, the provider's own word for why it ended. So the end
-of what was received is kept beside it (`workers.llm.bounds` adds it), and read once, when litellm is done.
+of what was received is kept beside it (`tidings.workers.llm.bounds` adds it), and read once, when litellm is done.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from workers.retry.answer import lower_headers
+from tidings.workers.retry.answer import lower_headers
 
 KEPT: Final = 128 * 1024
 """Bytes that are kept of an answer, the last ones: all of a plain answer of 30,000 tokens, the last 400 events of a stream."""

@@ -12,18 +12,18 @@ from typing import Any, NoReturn, Self
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData, Reason, Wait
-from workers.errors import AnswerTooLong, BrokenAnswer, ErrorInAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
-from workers.llm.answers import Completion
-from workers.llm.gate import GuardedGate
-from workers.llm.nudge import Nudge
-from workers.llm.secrets import known_secrets, scrub
-from workers.llm.telling import Teller, Told
-from workers.llm.usage import Usage
-from workers.redaction import EXCERPT, one_line, redact
-from workers.retry import MESSAGE_LIMIT, Failure, GiveUp, Park, Retry, RetryPlan, Verdict, advice, classify
-from workers.retry.evidence import causes
-from workers.retry.rules import RETRYABLE
+from tidings.bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData, Reason, Wait
+from tidings.workers.errors import AnswerTooLong, BrokenAnswer, ErrorInAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
+from tidings.workers.llm.answers import Completion
+from tidings.workers.llm.gate import GuardedGate
+from tidings.workers.llm.nudge import Nudge
+from tidings.workers.llm.secrets import known_secrets, scrub
+from tidings.workers.llm.telling import Teller, Told
+from tidings.workers.llm.usage import Usage
+from tidings.workers.redaction import EXCERPT, one_line, redact
+from tidings.workers.retry import MESSAGE_LIMIT, Failure, GiveUp, Park, Retry, RetryPlan, Verdict, advice, classify
+from tidings.workers.retry.evidence import causes
+from tidings.workers.retry.rules import RETRYABLE
 
 _MODEL_LIMIT = 200
 """Characters of a model's name in a notice."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
+from tidings.bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
 
 log = logging.getLogger("tidings.llm")
 

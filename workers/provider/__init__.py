@@ -16,11 +16,11 @@ the recorded prompts takes no key, so keep it on loopback; and nothing outlives 
 
 from __future__ import annotations
 
-from workers.provider.faults import Fault, FaultSyntaxError
-from workers.provider.journal import RequestRecord
-from workers.provider.limits import Limit
-from workers.provider.server import Provider, serve
-from workers.provider.settings import ProviderSettings
+from tidings.workers.provider.faults import Fault, FaultSyntaxError
+from tidings.workers.provider.journal import RequestRecord
+from tidings.workers.provider.limits import Limit
+from tidings.workers.provider.server import Provider, serve
+from tidings.workers.provider.settings import ProviderSettings
 
 __all__ = [
     "Fault",

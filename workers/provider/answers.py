@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from workers.provider.settings import ECHO
+from tidings.workers.provider.settings import ECHO
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 

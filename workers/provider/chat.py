@@ -11,17 +11,17 @@ from multidict import CIMultiDict
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from workers.provider import errors
-from workers.provider.answers import Reply, compose, count_tokens, last_user_text
-from workers.provider.errors import ErrorAnswer, Refusal
-from workers.provider.faults import Fault, explain
-from workers.provider.gate import Gate
-from workers.provider.headers import ratelimit_headers, retry_after_headers
-from workers.provider.journal import Entry, Journal
-from workers.provider.keys import bearer, mask
-from workers.provider.script import Call, Script
-from workers.provider.settings import ProviderSettings
-from workers.provider.wire import DONE, ChatRequest, Completion, sse
+from tidings.workers.provider import errors
+from tidings.workers.provider.answers import Reply, compose, count_tokens, last_user_text
+from tidings.workers.provider.errors import ErrorAnswer, Refusal
+from tidings.workers.provider.faults import Fault, explain
+from tidings.workers.provider.gate import Gate
+from tidings.workers.provider.headers import ratelimit_headers, retry_after_headers
+from tidings.workers.provider.journal import Entry, Journal
+from tidings.workers.provider.keys import bearer, mask
+from tidings.workers.provider.script import Call, Script
+from tidings.workers.provider.settings import ProviderSettings
+from tidings.workers.provider.wire import DONE, ChatRequest, Completion, sse
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from workers.provider.faults import Fault
-from workers.provider.limits import Decision
+from tidings.workers.provider.faults import Fault
+from tidings.workers.provider.limits import Decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from workers.provider.limits import Decision, Meter
-from workers.provider.settings import ProviderSettings
+from tidings.workers.provider.limits import Decision, Meter
+from tidings.workers.provider.settings import ProviderSettings
 
 METERS_MAX = 10_000
 """Meters kept. The one unused for longest goes first, and would by then be full again in any sane setting."""

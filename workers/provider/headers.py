@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Literal
 
-from workers.provider.limits import Resource, Standing
+from tidings.workers.provider.limits import Resource, Standing
 
 RetryAfterStyle = Literal["seconds", "float", "date", "ms", "none"]
 

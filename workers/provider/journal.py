@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from workers.provider.faults import FaultKind
+from tidings.workers.provider.faults import FaultKind
 
 Outcome = Literal["in_flight", "ok", "refused", "failed", "invalid", "abandoned"]
 

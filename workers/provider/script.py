@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from workers.provider.faults import Fault
+from tidings.workers.provider.faults import Fault
 
 SCRIPT_MAX = 10_000
 """Faults waiting at once, so that a program that scripts in a loop is told."""

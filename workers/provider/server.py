@@ -22,13 +22,13 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from workers.provider.chat import ChatEndpoint, Clock, Sleep
-from workers.provider.errors import ErrorAnswer, Refusal
-from workers.provider.faults import Fault, explain
-from workers.provider.journal import Journal, RequestRecord
-from workers.provider.keys import bearer
-from workers.provider.script import Script
-from workers.provider.settings import ECHO, ProviderSettings
+from tidings.workers.provider.chat import ChatEndpoint, Clock, Sleep
+from tidings.workers.provider.errors import ErrorAnswer, Refusal
+from tidings.workers.provider.faults import Fault, explain
+from tidings.workers.provider.journal import Journal, RequestRecord
+from tidings.workers.provider.keys import bearer
+from tidings.workers.provider.script import Script
+from tidings.workers.provider.settings import ECHO, ProviderSettings
 
 _SHUTDOWN_S = 0.05
 """How long aiohttp waits for calls in flight before it cancels them; 0 would mean for ever."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from workers.provider.faults import Fault, explain
-from workers.provider.headers import RetryAfterStyle
-from workers.provider.keys import mask
-from workers.provider.limits import Limit
+from tidings.workers.provider.faults import Fault, explain
+from tidings.workers.provider.headers import RetryAfterStyle
+from tidings.workers.provider.keys import mask
+from tidings.workers.provider.limits import Limit
 
 ECHO = "echo"
 """The setting `answer` that repeats what the user said."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workers.provider.answers import Reply, ToolCall, pieces
+from tidings.workers.provider.answers import Reply, ToolCall, pieces
 
 Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"

@@ -1,8 +1,8 @@
 """What a failed call to a model means and how long to wait: pure, without a clock, a network or litellm."""
 
-from workers.retry.failure import MESSAGE_LIMIT, Failure, classify, classify_response
-from workers.retry.plan import GiveUp, Park, Retry, RetryPlan, Verdict
-from workers.retry.retry_after import LONGEST_HINT_S, retry_after
+from tidings.workers.retry.failure import MESSAGE_LIMIT, Failure, classify, classify_response
+from tidings.workers.retry.plan import GiveUp, Park, Retry, RetryPlan, Verdict
+from tidings.workers.retry.retry_after import LONGEST_HINT_S, retry_after
 
 __all__ = [
     "LONGEST_HINT_S",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from bus.messages import Reason
-from workers.retry.answer import Answer
-from workers.retry.rules import is_by_period, is_nothing_allowed
-from workers.retry.vocabulary import KEY
+from tidings.bus.messages import Reason
+from tidings.workers.retry.answer import Answer
+from tidings.workers.retry.rules import is_by_period, is_nothing_allowed
+from tidings.workers.retry.vocabulary import KEY
 
 BY_REASON: Final[dict[Reason, str]] = {
     Reason.RATE_LIMIT: "Wait: the allowance refills by itself. Fewer workers or a higher limit help.",

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
-from workers.retry.fields import plain_number, seconds_of, words
+from tidings.workers.retry.fields import plain_number, seconds_of, words
 
 PASSED_OVER_S: Final = 120.0
 """The reset of an allowance that has something left counts up to this: a request may be larger than what is left of a

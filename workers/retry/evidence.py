@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from bus.messages import Reason
-from workers.retry.answer import TEXT_LIMIT, Answer, read_answer
-from workers.retry.reading import LIBRARIES, broke_reading
+from tidings.bus.messages import Reason
+from tidings.workers.retry.answer import TEXT_LIMIT, Answer, read_answer
+from tidings.workers.retry.reading import LIBRARIES, broke_reading
 
 _DEPTH: Final = 16
 

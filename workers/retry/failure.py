@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from bus.errors import cause_of
-from bus.messages import Reason
-from workers.redaction import EXCERPT, one_line, redact
-from workers.retry import advice
-from workers.retry.answer import TEXT_LIMIT, Answer, read_answer
-from workers.retry.evidence import Evidence, gather, is_cancellation, text_of
-from workers.retry.retry_after import renewed_after, retry_after
-from workers.retry.rules import RETRYABLE, is_by_period, is_nothing_allowed, judge, judge_text
+from tidings.bus.errors import cause_of
+from tidings.bus.messages import Reason
+from tidings.workers.redaction import EXCERPT, one_line, redact
+from tidings.workers.retry import advice
+from tidings.workers.retry.answer import TEXT_LIMIT, Answer, read_answer
+from tidings.workers.retry.evidence import Evidence, gather, is_cancellation, text_of
+from tidings.workers.retry.retry_after import renewed_after, retry_after
+from tidings.workers.retry.rules import RETRYABLE, is_by_period, is_nothing_allowed, judge, judge_text
 
 MESSAGE_LIMIT: Final = 500
 """Most characters of a failure's message."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Final, NamedTuple
 
-from workers.retry import times
+from tidings.workers.retry import times
 
 _RETRY: Final = frozenset({"retry", "wait", "cooldown", "backoff", "unblock", "unblocked"})
 _RESET: Final = frozenset(

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from bus.messages import Reason
-from workers.retry.failure import Failure
+from tidings.bus.messages import Reason
+from tidings.workers.retry.failure import Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timezone
 from typing import Final
 
-from workers.retry import fields, times
-from workers.retry.fields import Wait
+from tidings.workers.retry import fields, times
+from tidings.workers.retry.fields import Wait
 
 _TRIGGERS: Final = 50
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from bus.messages import Reason
+from tidings.bus.messages import Reason
 
 LIBRARIES: Final = frozenset(
     {

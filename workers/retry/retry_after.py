@@ -26,9 +26,9 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Final
 
-from workers.retry import allowances, fields, prose
-from workers.retry.answer import ECHOES, TEXT_LIMIT, lower_headers
-from workers.retry.fields import Wait
+from tidings.workers.retry import allowances, fields, prose
+from tidings.workers.retry.answer import ECHOES, TEXT_LIMIT, lower_headers
+from tidings.workers.retry.fields import Wait
 
 LONGEST_HINT_S: Final = 366 * 86_400.0
 """A longer `Retry-After` is cut to a leap year, so that adding it to an instant cannot overflow."""

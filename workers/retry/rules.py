@@ -21,11 +21,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from bus.messages import Reason
-from workers.retry import allowances
-from workers.retry import vocabulary as say
-from workers.retry.answer import TEXT_LIMIT, Answer, error_details
-from workers.retry.vocabulary import CODES, KEY, LONG_PERIOD, TEXTS, UNREADABLE
+from tidings.bus.messages import Reason
+from tidings.workers.retry import allowances
+from tidings.workers.retry import vocabulary as say
+from tidings.workers.retry.answer import TEXT_LIMIT, Answer, error_details
+from tidings.workers.retry.vocabulary import CODES, KEY, LONG_PERIOD, TEXTS, UNREADABLE
 
 RETRYABLE: Final = frozenset({Reason.RATE_LIMIT, Reason.OVERLOADED, Reason.TIMEOUT, Reason.CONNECTION, Reason.SERVER_ERROR})
 """The reasons for which the same request may succeed a little later."""

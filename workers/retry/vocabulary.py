@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from bus.messages import Reason
+from tidings.bus.messages import Reason
 
 CODES: Final[dict[Reason, frozenset[str]]] = {
     Reason.QUOTA_EXHAUSTED: frozenset(

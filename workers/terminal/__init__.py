@@ -4,7 +4,7 @@
 widgets of textual, which only who opens the view imports.
 """
 
-from workers.terminal.app import WatchApp, watch_live
-from workers.terminal.commentary import Commentary
+from tidings.workers.terminal.app import WatchApp, watch_live
+from tidings.workers.terminal.commentary import Commentary
 
 __all__ = ["Commentary", "WatchApp", "watch_live"]

@@ -13,12 +13,12 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.worker import WorkerFailed
 
-from bus import Bus
-from workers.terminal.commentary import Commentary
-from workers.terminal.feed import Feed
-from workers.terminal.fleet import FleetScreen
-from workers.terminal.session import SessionScreen
-from workers.terminal.steering import Post, SteeringScreen, Tell
+from tidings.bus import Bus
+from tidings.workers.terminal.commentary import Commentary
+from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.fleet import FleetScreen
+from tidings.workers.terminal.session import SessionScreen
+from tidings.workers.terminal.steering import Post, SteeringScreen, Tell
 
 _LOOK_S = 0.1
 """Shortest time between two drawings, however much happens."""

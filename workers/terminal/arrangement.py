@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from workers.board import Look, Row
+from tidings.workers.board import Look, Row
 
 
 @dataclass(frozen=True, slots=True)

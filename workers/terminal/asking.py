@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bus import (
+from tidings.bus import (
     Bus,
     Command,
     CommandData,
@@ -20,8 +20,8 @@ from bus import (
     TidingsError,
     build,
 )
-from workers.board import LOOKS
-from workers.redaction import one_line
+from tidings.workers.board import LOOKS
+from tidings.workers.redaction import one_line
 
 Wish = Literal["resume", "pause", "stop", "say"]
 """What can be asked of a session from here."""

@@ -7,8 +7,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from bus import Bus, Notice
-from workers.board import Board, Row
+from tidings.bus import Bus, Notice
+from tidings.workers.board import Board, Row
 
 
 class Feed:

@@ -9,14 +9,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from workers.board import Row
-from workers.terminal.arrangement import arrange, count
-from workers.terminal.commentary import Commentary
-from workers.terminal.conversation import Conversation
-from workers.terminal.heading import connection, counts
-from workers.terminal.session import SessionScreen
-from workers.terminal.steering import Post, SteeringScreen
-from workers.terminal.table import SessionTable
+from tidings.workers.board import Row
+from tidings.workers.terminal.arrangement import arrange, count
+from tidings.workers.terminal.commentary import Commentary
+from tidings.workers.terminal.conversation import Conversation
+from tidings.workers.terminal.heading import connection, counts
+from tidings.workers.terminal.session import SessionScreen
+from tidings.workers.terminal.steering import Post, SteeringScreen
+from tidings.workers.terminal.table import SessionTable
 
 
 class FleetScreen(SteeringScreen):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bus import Bus
-from workers.board import Row, clock
-from workers.redaction import one_line
-from workers.terminal.arrangement import Count
-from workers.terminal.feed import Feed
-from workers.terminal.layout import Moment, state_piece
+from tidings.bus import Bus
+from tidings.workers.board import Row, clock
+from tidings.workers.redaction import one_line
+from tidings.workers.terminal.arrangement import Count
+from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.layout import Moment, state_piece
 
 _LONGEST = 500
 

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
 
-from workers.board import INDENT, Row
-from workers.redaction import one_line
-from workers.terminal.arrangement import Placed
+from tidings.workers.board import INDENT, Row
+from tidings.workers.redaction import one_line
+from tidings.workers.terminal.arrangement import Placed
 
 Piece = tuple[str, str]
 """A text and the style it is shown in."""

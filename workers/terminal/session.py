@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from bus import Event, Subscription, UnknownSession, Unreachable
-from workers.board import Row
-from workers.redaction import one_line
-from workers.terminal.conversation import ITEMS, Conversation
-from workers.terminal.heading import connection, status
-from workers.terminal.steering import Post, SteeringScreen
+from tidings.bus import Event, Subscription, UnknownSession, Unreachable
+from tidings.workers.board import Row
+from tidings.workers.redaction import one_line
+from tidings.workers.terminal.conversation import ITEMS, Conversation
+from tidings.workers.terminal.heading import connection, status
+from tidings.workers.terminal.steering import Post, SteeringScreen
 
 _REST_S = 0.1
 """Shortest time between two drawings, however much is said."""

@@ -11,14 +11,14 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
-from bus import Bus, Gap, Message
-from bus.states import legal_commands
-from workers.board import Row, clock
-from workers.terminal.asking import Wish, ask
-from workers.terminal.commentary import Commentary
-from workers.terminal.feed import Feed
-from workers.terminal.layout import Moment
-from workers.terminal.prompt import Prompt
+from tidings.bus import Bus, Gap, Message
+from tidings.bus.states import legal_commands
+from tidings.workers.board import Row, clock
+from tidings.workers.terminal.asking import Wish, ask
+from tidings.workers.terminal.commentary import Commentary
+from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.layout import Moment
+from tidings.workers.terminal.prompt import Prompt
 
 Tell = Callable[[Message | Gap], "list[Text]"]
 """Gives the lines in which a person reads a message."""

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from workers.board import Row
-from workers.terminal.arrangement import Placed
-from workers.terminal.layout import Layout, Moment
+from tidings.workers.board import Row
+from tidings.workers.terminal.arrangement import Placed
+from tidings.workers.terminal.layout import Layout, Moment
 
 _SELECTED = Style(reverse=True)
 _PLAIN = Style.null()

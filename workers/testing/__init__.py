@@ -7,8 +7,8 @@
         await fleet.idle()
         assert [retry.data.attempt for retry in fleet.told(LlmRetry)] == [1]
 
-The fixtures are a pytest plugin (`workers.testing.plugin`) that is there once Tidings is installed with the extra ``testing``;
-the names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
+The fixtures are a pytest plugin (`tidings.workers.testing.plugin`) that is there once Tidings is installed with the extra
+``testing``; the names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
 
 What it does not promise: durability; Redis' own expiry, and what a request takes, pass in real time, and in other processes all.
 """
@@ -19,25 +19,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workers.testing.clock import Clock
-    from workers.testing.fixtures import StartFleet
-    from workers.testing.fleet import Fleet
-    from workers.testing.memory import memory_bus
-    from workers.testing.processes import Processes, ProcessLost
-    from workers.testing.replies import reply
-    from workers.testing.report import NotInTime
+    from tidings.workers.testing.clock import Clock
+    from tidings.workers.testing.fixtures import StartFleet
+    from tidings.workers.testing.fleet import Fleet
+    from tidings.workers.testing.memory import memory_bus
+    from tidings.workers.testing.processes import Processes, ProcessLost
+    from tidings.workers.testing.replies import reply
+    from tidings.workers.testing.report import NotInTime
 
 __all__ = ["Clock", "Fleet", "NotInTime", "ProcessLost", "Processes", "StartFleet", "memory_bus", "reply"]
 
 _MODULES = {
-    "Clock": "workers.testing.clock",
-    "Fleet": "workers.testing.fleet",
-    "NotInTime": "workers.testing.report",
-    "ProcessLost": "workers.testing.processes",
-    "Processes": "workers.testing.processes",
-    "StartFleet": "workers.testing.fixtures",
-    "memory_bus": "workers.testing.memory",
-    "reply": "workers.testing.replies",
+    "Clock": "tidings.workers.testing.clock",
+    "Fleet": "tidings.workers.testing.fleet",
+    "NotInTime": "tidings.workers.testing.report",
+    "ProcessLost": "tidings.workers.testing.processes",
+    "Processes": "tidings.workers.testing.processes",
+    "StartFleet": "tidings.workers.testing.fixtures",
+    "memory_bus": "tidings.workers.testing.memory",
+    "reply": "tidings.workers.testing.replies",
 }
 
 

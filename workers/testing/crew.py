@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bus import Bus, Record
-from workers.agent import Agent, AgentFactory, children_of, factory_of
-from workers.controller import Controller
-from workers.llm import close_litellm
-from workers.settings import Settings, load_settings
-from workers.testing.clock import Clock
-from workers.testing.patience import stretch
-from workers.testing.warmup import API_KEY, warm_up
-from workers.worker import Worker
+from tidings.bus import Bus, Record
+from tidings.workers.agent import Agent, AgentFactory, children_of, factory_of
+from tidings.workers.controller import Controller
+from tidings.workers.llm import close_litellm
+from tidings.workers.settings import Settings, load_settings
+from tidings.workers.testing.clock import Clock
+from tidings.workers.testing.patience import stretch
+from tidings.workers.testing.warmup import API_KEY, warm_up
+from tidings.workers.worker import Worker
 
 QUICK: Mapping[str, object] = {
     "model": "openai/test",
@@ -141,7 +141,7 @@ def _factory(agent: type[Agent] | AgentFactory | Agent, settings: Settings) -> A
     steps = callable(getattr(agent, "step", None))
     if isinstance(agent, type):
         if not steps:
-            raise TypeError(f"{agent.__name__} is no agent: it has no method step(history, llm); see workers.agent.Agent")
+            raise TypeError(f"{agent.__name__} is no agent: it has no method step(history, llm); see tidings.Agent")
         return factory_of(agent, settings)
     if isinstance(agent, Agent):
         return _Same(agent)

@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 if TYPE_CHECKING:
-    from bus import Bus
-    from workers.agent import Agent, AgentFactory
-    from workers.provider import Provider, ProviderSettings
-    from workers.testing.clock import Clock
-    from workers.testing.fleet import Fleet
+    from tidings.bus import Bus
+    from tidings.workers.agent import Agent, AgentFactory
+    from tidings.workers.provider import Provider, ProviderSettings
+    from tidings.workers.testing.clock import Clock
+    from tidings.workers.testing.fleet import Fleet
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _LOOPBACK = "127.0.0.1,localhost"
@@ -39,7 +39,7 @@ class StartFleet(Protocol):
 @pytest.fixture
 def tidings_clock() -> Clock:
     """The time of this test: that of `tidings_bus`, of the provider's limits, and of the waits of a fleet."""
-    from workers.testing.clock import Clock
+    from tidings.workers.testing.clock import Clock
 
     return Clock()
 
@@ -47,7 +47,7 @@ def tidings_clock() -> Clock:
 @pytest_asyncio.fixture
 async def tidings_bus(tidings_clock: Clock) -> AsyncIterator[Bus]:
     """A bus on a server in memory that nobody shares."""
-    from workers.testing.memory import memory_bus
+    from tidings.workers.testing.memory import memory_bus
 
     async with memory_bus(tidings_clock) as bus:
         yield bus
@@ -56,7 +56,7 @@ async def tidings_bus(tidings_clock: Clock) -> AsyncIterator[Bus]:
 @pytest.fixture
 def tidings_provider_settings() -> ProviderSettings:
     """What `tidings_provider` is like; define a fixture of this name to have another."""
-    from workers.provider import ProviderSettings
+    from tidings.workers.provider import ProviderSettings
 
     return ProviderSettings()
 
@@ -66,8 +66,8 @@ async def tidings_provider(
     tidings_clock: Clock, tidings_provider_settings: ProviderSettings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Provider]:
     """A provider that listens on loopback, echoes, and fails as it is told: ``tidings_provider.script(Fault.parse("429"))``."""
-    from workers.provider import Provider
-    from workers.testing.quiet import quiet_litellm
+    from tidings.workers.provider import Provider
+    from tidings.workers.testing.quiet import quiet_litellm
 
     _keep_off_proxies(monkeypatch)
     quiet_litellm()
@@ -78,9 +78,9 @@ async def tidings_provider(
 @pytest_asyncio.fixture
 async def tidings_fleet(tidings_bus: Bus, tidings_provider: Provider, tidings_clock: Clock) -> AsyncIterator[StartFleet]:
     """Start a controller and workers with an agent; they end with the test."""
-    from workers.agent import ChatAgent
-    from workers.testing.fleet import Fleet
-    from workers.testing.lookout import TIMEOUT_S
+    from tidings.workers.agent import ChatAgent
+    from tidings.workers.testing.fleet import Fleet
+    from tidings.workers.testing.lookout import TIMEOUT_S
 
     # A bus of the user's own, on a real server perhaps, has a time that nobody moves.
     clock = tidings_clock if tidings_clock.governs(tidings_bus) else None

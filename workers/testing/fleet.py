@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from bus import (
+from tidings.bus import (
     Bus,
     Command,
     CommandData,
@@ -29,16 +29,16 @@ from bus import (
     State,
     UnknownSession,
 )
-from bus.states import FINAL
-from workers.agent import Agent, AgentFactory, ChatAgent
-from workers.controller.decision import Rules, decide
-from workers.provider import Provider
-from workers.testing.clock import Clock, check_move
-from workers.testing.crew import Crew, fleet_settings
-from workers.testing.heard import Heard, N
-from workers.testing.lookout import TIMEOUT_S, Lookout
-from workers.testing.processes import APART, Processes
-from workers.testing.report import NotInTime, at_rest, children_begun
+from tidings.bus.states import FINAL
+from tidings.workers.agent import Agent, AgentFactory, ChatAgent
+from tidings.workers.controller.decision import Rules, decide
+from tidings.workers.provider import Provider
+from tidings.workers.testing.clock import Clock, check_move
+from tidings.workers.testing.crew import Crew, fleet_settings
+from tidings.workers.testing.heard import Heard, N
+from tidings.workers.testing.lookout import TIMEOUT_S, Lookout
+from tidings.workers.testing.processes import APART, Processes
+from tidings.workers.testing.report import NotInTime, at_rest, children_begun
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Fleet:
         crew: `Processes` that work in place of these; the agent must then be a class that they can import.
         by: who the commands are from.
         timeout_s: how long each wait may last.
-        settings: fields of `workers.settings.Settings`, over `workers.testing.crew.QUICK` or `workers.testing.processes.APART`.
+        settings: fields of `Settings`, over `QUICK` (`testing.crew`) or `APART` (`testing.processes`).
 
     Raises:
         BadSetting: there is no such setting, or its value cannot be used.

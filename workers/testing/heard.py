@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from typing import TypeVar
 
-from bus import InvalidMessage, Notice, State
-from bus.messages import decode_notice
-from workers.board import states_told
+from tidings.bus import InvalidMessage, Notice, State
+from tidings.bus.messages import decode_notice
+from tidings.workers.board import states_told
 
 N = TypeVar("N", bound=Notice)
 

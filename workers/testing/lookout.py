@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from bus import Bus, Record
-from workers.provider import Provider
-from workers.testing.clock import Clock
-from workers.testing.crew import Crew
-from workers.testing.heard import Heard
-from workers.testing.patience import stretch
-from workers.testing.processes import Processes
-from workers.testing.report import NotInTime, describe
+from tidings.bus import Bus, Record
+from tidings.workers.provider import Provider
+from tidings.workers.testing.clock import Clock
+from tidings.workers.testing.crew import Crew
+from tidings.workers.testing.heard import Heard
+from tidings.workers.testing.patience import stretch
+from tidings.workers.testing.processes import Processes
+from tidings.workers.testing.report import NotInTime, describe
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bus import Bus
-from bus.redis.link import Clock as Estimate
-from bus.redis.memory import memory_server
-from workers.testing.clock import Clock
+from tidings.bus import Bus
+from tidings.bus.redis.link import Clock as Estimate
+from tidings.bus.redis.memory import memory_server
+from tidings.workers.testing.clock import Clock
 
 
 @asynccontextmanager

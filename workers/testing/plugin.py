@@ -20,5 +20,5 @@ _PYTEST_ASYNCIO = ("asyncio", "pytest_asyncio", "pytest_asyncio.plugin")
 def pytest_configure(config: pytest.Config) -> None:
     """Offer the fixtures; without pytest-asyncio, ones that say what is missing."""
     there = any(config.pluginmanager.hasplugin(name) for name in _PYTEST_ASYNCIO)
-    module = "workers.testing.fixtures" if there else "workers.testing.unavailable"
+    module = "tidings.workers.testing.fixtures" if there else "tidings.workers.testing.unavailable"
     config.pluginmanager.register(importlib.import_module(module), FIXTURES)

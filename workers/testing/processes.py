@@ -11,12 +11,12 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
 from typing import Any
 
-from bus import Bus, Record
-from workers.redaction import redact
-from workers.settings import ENV_PREFIX, Settings, variable_of
-from workers.testing.crew import QUICK
-from workers.testing.patience import stretch
-from workers.testing.warmup import API_KEY
+from tidings.bus import Bus, Record
+from tidings.workers.redaction import redact
+from tidings.workers.settings import ENV_PREFIX, Settings, variable_of
+from tidings.workers.testing.crew import QUICK
+from tidings.workers.testing.patience import stretch
+from tidings.workers.testing.warmup import API_KEY
 
 APART: Mapping[str, object] = {**QUICK, "lease_s": 3.0, "renew_s": 0.5, "poll_s": 0.5, "controller_poll_s": 0.5}
 """Settings of a fleet of processes where they differ from the defaults: a worker that was killed is missed after its lease."""
@@ -38,11 +38,11 @@ class ProcessLost(RuntimeError):
 async def start_tidings(*arguments: str, env: Mapping[str, str]) -> Process:
     """Start `tidings ARGUMENTS`; its output is in pipes, which the caller has to empty.
 
-    It has a session of its own, so that Ctrl-C in the terminal reaches us alone, and is tied to us (`workers.testing.tied`).
+    It has a session of its own, so that Ctrl-C in the terminal reaches us alone, and is tied to us (`testing.tied`).
     """
     tie = _tie()
-    # -P: a folder `bus` or `workers` where we are started must not be taken for ours.
-    command = (sys.executable, "-P", "-m", "workers.testing.tied", str(tie), *arguments)
+    # -P: what lies where we are started must not be taken for ours.
+    command = (sys.executable, "-P", "-m", "tidings.workers.testing.tied", str(tie), *arguments)
     return await asyncio.create_subprocess_exec(
         *command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, pass_fds=(tie,), start_new_session=True
     )

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workers.provider import Fault
-from workers.provider.answers import Reply, ToolCall, count_tokens
-from workers.provider.wire import DONE, Completion, sse
+from tidings.workers.provider import Fault
+from tidings.workers.provider.answers import Reply, ToolCall, count_tokens
+from tidings.workers.provider.wire import DONE, Completion, sse
 
 MODEL = "test"
 

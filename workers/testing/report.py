@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bus import LlmFailed, LlmParked, LlmRateLimited, LlmRetry, Record, SessionState, State
-from workers.family import owes_report
-from workers.provider import RequestRecord
+from tidings.bus import LlmFailed, LlmParked, LlmRateLimited, LlmRetry, Record, SessionState, State
+from tidings.workers.family import owes_report
+from tidings.workers.provider import RequestRecord
 
 RESTING = frozenset({State.AWAITING_INPUT, State.PAUSED, State.ERROR, State.STOPPED, State.FINISHED})
 """States in which nothing goes on by itself: a person is next, or nobody."""

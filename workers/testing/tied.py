@@ -1,4 +1,4 @@
-"""The command line tied to the process that started it: `python -m workers.testing.tied FD worker ...` is `tidings worker ...`.
+"""The command line tied to the process that started it: `python -m tidings.workers.testing.tied FD worker ...` is a worker.
 
 FD is the read end of a pipe whose other end that process holds. When the pipe closes, this process ends at once, in the middle of
 its work: nothing is left behind, not even where the other was killed.
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line with the words after the first; returns its exit code."""
     threading.Thread(target=end_with, args=(int(arguments[0]),), name="tidings-tie", daemon=True).start()
     # By its name, because the command line stands above the test kit.
-    code: int = import_module("workers.cli").main(arguments[1:])
+    code: int = import_module("tidings.workers.cli").main(arguments[1:])
     return code
 
 

@@ -10,7 +10,7 @@ import pytest
 def _fail(name: str) -> NoReturn:
     pytest.fail(
         f"{name} needs pytest-asyncio: pip install 'tidings[testing]' and do not switch it off. "
-        "With another framework use workers.testing.memory_bus, workers.provider.Provider and workers.testing.Fleet; "
+        "With another framework use memory_bus and Fleet of tidings.workers.testing and tidings.workers.provider.Provider; "
         "they are async context managers.",
         pytrace=False,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from workers.llm import Llm, LlmError, load_litellm
-from workers.provider import Provider
-from workers.retry import RetryPlan
-from workers.testing.quiet import quiet_litellm
+from tidings.workers.llm import Llm, LlmError, load_litellm
+from tidings.workers.provider import Provider
+from tidings.workers.retry import RetryPlan
+from tidings.workers.testing.quiet import quiet_litellm
 
 API_KEY = "sk-tidings-testing"
 """What litellm is given; the provider takes any."""

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from bus import Bus
-from bus import messages as m
-from bus.errors import InvalidMessage, PayloadTooLarge, TidingsError
 from tests import strategies as draw
+from tidings.bus import Bus
+from tidings.bus import messages as m
+from tidings.bus.errors import InvalidMessage, PayloadTooLarge, TidingsError
 
 PLANES = ("status", "events", "commands")
 DECODERS = {"status": m.decode_notice, "events": m.decode_event, "commands": m.decode_command}

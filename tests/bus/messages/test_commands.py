@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import messages as m
-from bus import states
-from bus.errors import InvalidMessage
 from tests import strategies as draw
+from tidings.bus import messages as m
+from tidings.bus import states
+from tidings.bus.errors import InvalidMessage
 
 
 def test_command_types_are_stable_words() -> None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bus import messages as m
-from bus.errors import InvalidMessage, InvalidName
 from tests import strategies as draw
+from tidings.bus import messages as m
+from tidings.bus.errors import InvalidMessage, InvalidName
 
 
 def _message(**fields: Any) -> m.UserMessage:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bus import messages as m
-from bus.errors import InvalidMessage
+from tidings.bus import messages as m
+from tidings.bus.errors import InvalidMessage
 
 
 def test_event_types_are_stable_words() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from bus import messages as m
-from bus.errors import InvalidMessage
-from bus.states import State
 from tests import strategies as draw
+from tidings.bus import messages as m
+from tidings.bus.errors import InvalidMessage
+from tidings.bus.states import State
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

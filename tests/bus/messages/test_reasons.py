@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus.messages import Reason
+from tidings.bus.messages import Reason
 
 
 def test_two_reasons_are_rate_limits() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.errors import BadAddress
-from bus.redis.address import UNREADABLE, Address, address_of
+from tidings.bus.errors import BadAddress
+from tidings.bus.redis.address import UNREADABLE, Address, address_of
 
 # A mark that is in every planted secret and in nothing else.
 MARK = "Zq7"

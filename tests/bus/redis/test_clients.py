@@ -9,14 +9,14 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from bus.errors import BadAddress
-from bus.redis import clients
-from bus.redis.address import Address
-from bus.redis.clients import Subscriptions, Timeouts, check_tls, command_client, subscriber_client
 from tests.bus.redis.resp import OK, stranger
 from tests.conftest import MakeServer
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S
+from tidings.bus.errors import BadAddress
+from tidings.bus.redis import clients
+from tidings.bus.redis.address import Address
+from tidings.bus.redis.clients import Subscriptions, Timeouts, check_tls, command_client, subscriber_client
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.errors import TidingsError, Unreachable
-from bus.redis import open_connection
-from bus.redis.connection import Timeouts
 from tests.bus.redis.resp import Stranger, stranger
 from tests.conftest import MakeServer
 from tests.servers import RunningServer, ServerOptions, valkey_binary
 from tests.waiting import PATIENCE_S, eventually
+from tidings.bus.errors import TidingsError, Unreachable
+from tidings.bus.redis import open_connection
+from tidings.bus.redis.connection import Timeouts
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 # Both marks together are in every planted password and in nothing else.

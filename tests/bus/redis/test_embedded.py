@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from bus.errors import BadAddress, Unreachable
-from bus.redis import embedded, open_connection
-from bus.redis.embedded import EmbeddedServer
 from tests.bus.redis.resp import OK, PONG, bulk, stranger
 from tests.bus.redis.test_program import install
 from tests.processes import environment
 from tests.servers import redis_binary, valkey_binary
 from tests.waiting import eventually
+from tidings.bus.errors import BadAddress, Unreachable
+from tidings.bus.redis import embedded, open_connection
+from tidings.bus.redis.embedded import EmbeddedServer
 
 VALKEY = str(valkey_binary())
 PROGRAMS = [VALKEY, *([str(redis_binary())] if redis_binary() else [])]
@@ -316,7 +316,7 @@ async def test_no_program_is_told_before_anything_is_made(
 # The process of a user: it starts a server, tells us about it, and waits for its end.
 _OWNER = """
 import asyncio, sys
-from bus.redis import embedded, open_connection
+from tidings.bus.redis import embedded, open_connection
 
 async def main():
     embedded.find_program = lambda: sys.argv[1]

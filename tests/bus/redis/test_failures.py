@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from redis import exceptions as lower
 
-from bus.errors import (
+from tests.conftest import MakeServer
+from tidings.bus.errors import (
     AccessDenied,
     BadAddress,
     CommandExpired,
@@ -20,9 +21,8 @@ from bus.errors import (
     Unreachable,
     UnsupportedServer,
 )
-from bus.redis.address import Address
-from bus.redis.failures import Failures, errors
-from tests.conftest import MakeServer
+from tidings.bus.redis.address import Address
+from tidings.bus.redis.failures import Failures, errors
 
 HERE = Address.parse("redis://planted-user:planted-word@host:1/2")
 OPEN = Address.parse("redis://host:1/2")
@@ -217,7 +217,7 @@ def test_a_context_is_made_from_an_address_or_its_text() -> None:
 
 async def test_rights_that_a_script_lacks_are_told_as_such(make_server: MakeServer) -> None:
     """A real server's refusal inside a script is AccessDenied, like one outside."""
-    from bus.redis.connection import open_connection
+    from tidings.bus.redis.connection import open_connection
 
     server = make_server(acl=["reader on >planted-word ~* &* +@all -set"])
     async with open_connection(f"redis://reader:planted-word@127.0.0.1:{server.port}/0") as connection:

@@ -8,10 +8,10 @@ from typing import IO
 
 import pytest
 
-from bus.errors import BadAddress, Unreachable
-from bus.redis import folder
-from bus.redis.folder import DataFolder
 from tests.waiting import eventually
+from tidings.bus.errors import BadAddress, Unreachable
+from tidings.bus.redis import folder
+from tidings.bus.redis.folder import DataFolder
 
 
 async def test_a_folder_is_made_for_us_alone(tmp_path: Path) -> None:

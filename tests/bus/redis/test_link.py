@@ -14,15 +14,15 @@ import redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from bus import Bus, WorkerRef
-from bus.channels import Names
-from bus.errors import UnexpectedReply, Unreachable
-from bus.redis import open_connection
-from bus.redis.link import Clock, Link
 from tests.conftest import MakeServer
 from tests.proxy import What, proxy_to
 from tests.servers import RunningServer, free_port
 from tests.waiting import PATIENCE_S
+from tidings.bus import Bus, WorkerRef
+from tidings.bus.channels import Names
+from tidings.bus.errors import UnexpectedReply, Unreachable
+from tidings.bus.redis import open_connection
+from tidings.bus.redis.link import Clock, Link
 
 KEY = ["{0}:due"]
 

@@ -6,9 +6,9 @@ from importlib import util
 
 import pytest
 
-from bus.errors import BadAddress
-from bus.redis import memory, open_connection
-from bus.redis.memory import memory_server
+from tidings.bus.errors import BadAddress
+from tidings.bus.redis import memory, open_connection
+from tidings.bus.redis.memory import memory_server
 
 
 async def test_the_same_name_is_the_same_server() -> None:

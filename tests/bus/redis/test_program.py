@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bus.errors import BadAddress
-from bus.redis import program
-from bus.redis.program import find_program
 from tests.servers import valkey_binary
+from tidings.bus.errors import BadAddress
+from tidings.bus.redis import program
+from tidings.bus.redis.program import find_program
 
 
 def install(folder: Path, name: str, says: str) -> str:

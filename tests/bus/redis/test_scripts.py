@@ -9,15 +9,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bus import Bus, Release, SessionStart, StartData, State, Trigger
-from bus.channels import Names
-from bus.records import SCHEMA
-from bus.redis import open_connection, scripts
 from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
-from workers.controller.decision import Rules, decide
+from tidings.bus import Bus, Release, SessionStart, StartData, State, Trigger
+from tidings.bus.channels import Names
+from tidings.bus.records import SCHEMA
+from tidings.bus.redis import open_connection, scripts
+from tidings.workers.controller.decision import Rules, decide
 
 pytestmark = pytest.mark.contract
 
@@ -216,7 +216,7 @@ def lua(raw: Redis) -> Scripts:
 
 def test_every_file_is_a_script_and_explains_itself() -> None:
     """NAMES is what the folder holds, and each file says what its KEYS, ARGV and answers are."""
-    found = {path.name for path in (files("bus.redis") / "lua").iterdir()}
+    found = {path.name for path in (files("tidings.bus.redis") / "lua").iterdir()}
     names = [name for name in scripts.NAMES if name != "command_when_full"]
     assert found == {f"{name}.lua" for name in (*names, "prelude")}
     for name in names:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Child, ChildState, Reason, SessionState, SessionStateData, State
 from tests import actors
 from tests.workers.cli.stage import WORKER, waiting
-from workers.board import Board, Row
+from tidings.bus import Child, ChildState, Reason, SessionState, SessionStateData, State
+from tidings.workers.board import Board, Row
 
 
 def test_a_deleted_session_leaves_the_board() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from bus import State
-from workers.board import LATER, LOOKS, NEEDS_YOU, PARKED, clock, day_and_clock, duration, look_of
+from tidings.bus import State
+from tidings.workers.board import LATER, LOOKS, NEEDS_YOU, PARKED, clock, day_and_clock, duration, look_of
 
 
 def test_every_state_has_a_look_of_its_own() -> None:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bus import (
+from tests.workers.cli.stage import WORKER, waiting
+from tidings.bus import (
     LlmAttempt,
     LlmAttemptData,
     LlmFailed,
@@ -36,9 +37,8 @@ from bus import (
     WorkerReleased,
     WorkerReleasedData,
 )
-from tests.workers.cli.stage import WORKER, waiting
-from workers.board import LATER, PARKED, Look, Row, clock
-from workers.cli.table import state_text
+from tidings.workers.board import LATER, PARKED, Look, Row, clock
+from tidings.workers.cli.table import state_text
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bus import Bus
 from tests.processes import Finished
-from workers.cli import main
-from workers.controller import Controller
-from workers.settings import Settings
+from tidings.bus import Bus
+from tidings.workers.cli import main
+from tidings.workers.controller import Controller
+from tidings.workers.settings import Settings
 
 Tidings = Callable[..., Coroutine[Any, Any, Finished]]
 

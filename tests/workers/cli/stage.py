@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bus import Bus, Claim, LlmRetry, LlmRetryData, Reason, Release, Seat, State, Trigger, Wait, WorkerRef
-from bus.messages import Picture
+from tidings.bus import Bus, Claim, LlmRetry, LlmRetryData, Reason, Release, Seat, State, Trigger, Wait, WorkerRef
+from tidings.bus.messages import Picture
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
 

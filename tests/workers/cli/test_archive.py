@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from bus import Bus, SessionDeleted, State
 from tests import actors
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
+from tidings.bus import Bus, SessionDeleted, State
 
 
 async def with_events(bus: Bus, session: str, count: int) -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Bus, InvalidName, State
-from bus.states import FINAL
 from tests.workers.cli.stage import bring, hold
-from workers.cli.choice import Choice, parse_age
-from workers.cli.exits import UsageProblem
+from tidings.bus import Bus, InvalidName, State
+from tidings.bus.states import FINAL
+from tidings.workers.cli.choice import Choice, parse_age
+from tidings.workers.cli.exits import UsageProblem
 
 
 async def chosen(bus: Bus, choice: Choice) -> set[str]:

@@ -15,15 +15,15 @@ from typing import NoReturn
 
 import pytest
 
-import workers.cli as cli
-from bus import Bus, LlmRecovered, LlmRecoveredData, State
 from tests.conftest import SpawnTidings
 from tests.processes import environment
 from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
-from workers.cli import main
-from workers.settings import Settings
+from tidings.bus import Bus, LlmRecovered, LlmRecoveredData, State
+from tidings.workers import cli
+from tidings.workers.cli import main
+from tidings.workers.settings import Settings
 
 COMMANDS = (
     *("demo", "worker", "controller", "provider"),
@@ -110,9 +110,9 @@ async def test_the_demo_is_called_with_its_flags(tidings: Tidings, monkeypatch: 
         seen.append((once, as_json))
         return 0
 
-    fake = ModuleType("workers.demo")
+    fake = ModuleType("tidings.workers.demo")
     fake.run_demo = run_demo  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "workers.demo", fake)
+    monkeypatch.setitem(sys.modules, "tidings.workers.demo", fake)
     assert (await tidings("demo", "--once", "--json")).code == 0
     assert (await tidings("demo")).code == 0
     assert seen == [(True, True), (False, False)]
@@ -127,8 +127,8 @@ def test_a_terminal_that_lacks_a_character_is_no_reason_to_fail(monkeypatch: pyt
 
 
 def test_it_can_be_run_as_a_module() -> None:
-    """`python -m workers.cli` is `tidings`, and a help is not a failure."""
-    words = [sys.executable, "-m", "workers.cli", "--version"]
+    """`python -m tidings` is `tidings`, and a help is not a failure."""
+    words = [sys.executable, "-m", "tidings", "--version"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stdout.split(" ")[0], done.stderr) == (0, "tidings", "")
 

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from bus import Bus
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.workers.cli.conftest import Tidings
-from workers.cli.connection import on_bus, open_bus
-from workers.cli.exits import UsageProblem
-from workers.settings import Settings
+from tidings.bus import Bus
+from tidings.workers.cli.connection import on_bus, open_bus
+from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.settings import Settings
 
 
 @pytest.mark.parametrize("url", ["memory://", " MEMORY://x"])

@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from bus import Bus, State
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring
+from tidings.bus import Bus, State
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from bus import Bus, Presence, Role
-from bus.channels import Names
-from bus.roles import acl
 from tests.conftest import MakeServer
 from tests.workers.cli.conftest import Tidings
-from workers.provider import Fault, Provider
+from tidings.bus import Bus, Presence, Role
+from tidings.bus.channels import Names
+from tidings.bus.roles import acl
+from tidings.workers.provider import Fault, Provider
 
 PASSWORD = "correct-horse"
 

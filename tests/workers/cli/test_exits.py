@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from bus import (
+from tidings.bus import (
     AccessDenied,
     BadAddress,
     CommandExpired,
@@ -22,8 +22,8 @@ from bus import (
     Unreachable,
     UnsupportedServer,
 )
-from workers.cli.exits import Exit, Problem, UsageProblem, guarded
-from workers.settings import BadSetting
+from tidings.workers.cli.exits import Exit, Problem, UsageProblem, guarded
+from tidings.workers.settings import BadSetting
 
 
 def _raising(error: BaseException) -> Callable[[], int]:

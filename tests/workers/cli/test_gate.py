@@ -8,14 +8,14 @@ import socket
 
 import pytest
 
-from bus import Bus, State
 from tests.conftest import SpawnTidings
 from tests.processes import run_tidings
 from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring
 from tests.workers.gateway.calling import calling
-from workers.cli import serve
+from tidings.bus import Bus, State
+from tidings.workers.cli import serve
 
 TOKEN = "chosen-token-0123456789"
 

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from bus import (
+from tests.workers.cli.conftest import Tidings
+from tests.workers.cli.stage import hold
+from tidings.bus import (
     AgentError,
     AgentErrorData,
     AgentMessage,
@@ -30,11 +32,9 @@ from bus import (
     UserMessage,
     UserMessageData,
 )
-from bus.messages import as_stored
-from tests.workers.cli.conftest import Tidings
-from tests.workers.cli.stage import hold
-from workers.cli import history
-from workers.cli.history import told
+from tidings.bus.messages import as_stored
+from tidings.workers.cli import history
+from tidings.workers.cli.history import told
 
 
 async def tell(bus: Bus, *texts: str, session: str = "demo") -> None:
@@ -91,7 +91,7 @@ async def test_following_goes_on_with_what_comes(server_bus: Bus, tidings: Tidin
 
 async def _say(bus: Bus, text: str) -> None:
     """Have a controller's decision append a user message, as a command would."""
-    from bus import Decision
+    from tidings.bus import Decision
 
     snapshot = await bus.snapshot("demo")
     assert snapshot is not None

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bus import Bus, Child, Reason, Record, Seat, SessionStart, StartData, State
-from bus.messages import LlmRetry, LlmRetryData, Picture
 from tests.fleet import Fleet
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from workers.cli.exits import UsageProblem
-from workers.cli.look import parse_states, print_sessions, tell_family, tell_status
-from workers.cli.view import SessionView
+from tidings.bus import Bus, Child, Reason, Record, Seat, SessionStart, StartData, State
+from tidings.bus.messages import LlmRetry, LlmRetryData, Picture
+from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.look import parse_states, print_sessions, tell_family, tell_status
+from tidings.workers.cli.view import SessionView
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

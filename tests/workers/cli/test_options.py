@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from workers.cli.options import LOGGING, setting_option, settings_options, shown_default
-from workers.settings import Settings, flag_of, variable_of
+from tidings.workers.cli.options import LOGGING, setting_option, settings_options, shown_default
+from tidings.workers.settings import Settings, flag_of, variable_of
 
 Run = tuple[Settings, str, bool]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from workers.cli.output import block, complain, print_json, screen
+from tidings.workers.cli.output import block, complain, print_json, screen
 
 
 def test_json_is_utf8_whatever_the_terminal_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.cli.program import own_name
+from tidings.workers.cli.program import own_name
 
 
 def test_it_is_tidings_where_that_is_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,4 +30,4 @@ def test_it_is_the_whole_path_elsewhere(tmp_path: Path, monkeypatch: pytest.Monk
 def test_it_is_the_module_without_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
     """Started as a module it is started so again."""
     monkeypatch.setattr(sys, "argv", ["/somewhere/workers/cli/__main__.py"])
-    assert own_name().endswith(" -m workers.cli")
+    assert own_name().endswith(" -m tidings")

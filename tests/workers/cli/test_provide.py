@@ -15,11 +15,11 @@ import pytest
 from tests.conftest import SpawnTidings
 from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
-from workers.cli import main
-from workers.cli import provide as module
-from workers.cli.exits import UsageProblem
-from workers.cli.provide import provide, provider_settings
-from workers.provider import Limit, ProviderSettings
+from tidings.workers.cli import main
+from tidings.workers.cli import provide as module
+from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.provide import provide, provider_settings
+from tidings.workers.provider import Limit, ProviderSettings
 
 FLAGS = """
 --host 127.0.0.1 --port 0 --key planted-key-1 --key planted-key-2 --model gpt --model other

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 
-from bus import Bus, Presence, Role
-from bus.channels import Names
 from tests.workers.cli.conftest import Tidings
+from tidings.bus import Bus, Presence, Role
+from tidings.bus.channels import Names
 
 HERE = socket.gethostname()
 WORKER = Presence(role=Role.WORKER, name="w1", host=HERE, pid=7, version="1.2", sessions=("sea",), concurrency=4, model="m")

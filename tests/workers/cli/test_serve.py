@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from bus import AgentMessage, Bus, State
 from tests.conftest import MakeServer, SpawnTidings
 from tests.processes import end
 from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
-from workers.agent import ChatAgent
-from workers.cli import serve
-from workers.cli.exits import Problem
-from workers.cli.serve import control, require, until_told, work
-from workers.cli.steer import make_command
-from workers.provider import Provider, ProviderSettings
-from workers.settings import Settings
+from tidings.bus import AgentMessage, Bus, State
+from tidings.workers.agent import ChatAgent
+from tidings.workers.cli import serve
+from tidings.workers.cli.exits import Problem
+from tidings.workers.cli.serve import control, require, until_told, work
+from tidings.workers.cli.steer import make_command
+from tidings.workers.provider import Provider, ProviderSettings
+from tidings.workers.settings import Settings
 
 KEY = "sk-planted-0123456789"
 

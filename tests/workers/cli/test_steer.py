@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, InvalidMessage, State, UserMessage
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
-from workers.cli.steer import Kind, make_command, send, this_user
+from tidings.bus import Bus, InvalidMessage, State, UserMessage
+from tidings.workers.cli.steer import Kind, make_command, send, this_user
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 FIELDS = ["result", "command_id", "session", "reason", "state", "version", "legal"]

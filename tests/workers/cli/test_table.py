@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from bus import Reason, State, WorkerClaimed, WorkerClaimedData
 from tests.workers.cli.stage import WORKER, waiting
-from workers.board import Board, Row
-from workers.cli.table import draw
+from tidings.bus import Reason, State, WorkerClaimed, WorkerClaimedData
+from tidings.workers.board import Board, Row
+from tidings.workers.cli.table import draw
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from workers.cli.tasks import end
+from tidings.workers.cli.tasks import end
 
 
 async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:

@@ -15,16 +15,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bus import Bus, SessionStart, StartData, State
 from tests.conftest import SpawnTidings
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
-from workers.agent import ChatAgent
-from workers.cli.exits import Problem, UsageProblem
-from workers.cli.up import Crew, run_up, up, with_server
-from workers.controller import Controller
-from workers.provider import Provider
-from workers.settings import Settings
+from tidings.bus import Bus, SessionStart, StartData, State
+from tidings.workers.agent import ChatAgent
+from tidings.workers.cli.exits import Problem, UsageProblem
+from tidings.workers.cli.up import Crew, run_up, up, with_server
+from tidings.workers.controller import Controller
+from tidings.workers.provider import Provider
+from tidings.workers.settings import Settings
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_a_chosen_token_is_not_printed(
     real_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who chose it knows it; and so it is with the password of a Redis that was given."""
-    monkeypatch.setattr("workers.cli.up.require", lambda package: None)
+    monkeypatch.setattr("tidings.workers.cli.up.require", lambda package: None)
     settings = Settings(
         model="openai/x", port=0, token=SecretStr("a-token-of-our-own"), redis_url=SecretStr(real_url.replace("://", "://u:pw@"))
     )
@@ -173,6 +173,6 @@ async def test_a_defect_in_one_ends_all(bus: Bus, monkeypatch: pytest.MonkeyPatc
 
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is started."""
-    monkeypatch.setattr("workers.cli.serve.find_spec", lambda package: None)
+    monkeypatch.setattr("tidings.workers.cli.serve.find_spec", lambda package: None)
     with pytest.raises(Problem, match=r"pip install 'tidings\[worker\]'"):
         run_up(Settings(model="openai/x"), 1, None)

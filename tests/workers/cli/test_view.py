@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from bus import Child, Gap, Outcome, Picture, Reason, Record, Result, State, UserMessage, UserMessageData
-from bus.messages import as_stored
 from tests.workers.cli.stage import WORKER, waiting
-from workers.cli.view import FamilyView, OutcomeView, SessionView, wire_line
+from tidings.bus import Child, Gap, Outcome, Picture, Reason, Record, Result, State, UserMessage, UserMessageData
+from tidings.bus.messages import as_stored
+from tidings.workers.cli.view import FamilyView, OutcomeView, SessionView, wire_line
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 FIELDS = [

@@ -10,7 +10,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bus import (
+from tests.conftest import MakeServer
+from tests.waiting import eventually
+from tests.workers.cli.conftest import Tidings
+from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
+from tidings.bus import (
     Bus,
     Decision,
     Picture,
@@ -22,11 +26,7 @@ from bus import (
     State,
     Trigger,
 )
-from tests.conftest import MakeServer
-from tests.waiting import eventually
-from tests.workers.cli.conftest import Tidings
-from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from workers.cli.wait import Waiting, judge
+from tidings.workers.cli.wait import Waiting, judge
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 ENDS = frozenset({State.FINISHED, State.AWAITING_INPUT})
@@ -205,7 +205,7 @@ async def test_a_server_that_comes_back_is_waited_for(make_server: MakeServer) -
 
 
 async def _claim(bus: Bus):  # type: ignore[no-untyped-def]
-    from bus import Unreachable
+    from tidings.bus import Unreachable
 
     try:
         return await bus.claim(WORKER)

@@ -15,17 +15,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bus import Bus, LlmAttempt, LlmAttemptData, LlmRecovered, LlmRecoveredData, Reason, Release, State, Trigger
-from bus.messages import as_stored
 from tests.conftest import MakeServer
 from tests.processes import end as end_process
 from tests.processes import environment
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold, park, retry
-from workers.cli import watch as module
-from workers.cli.tasks import end
-from workers.cli.watch import show
+from tidings.bus import Bus, LlmAttempt, LlmAttemptData, LlmRecovered, LlmRecoveredData, Reason, Release, State, Trigger
+from tidings.bus.messages import as_stored
+from tidings.workers.cli import watch as module
+from tidings.workers.cli.tasks import end
+from tidings.workers.cli.watch import show
 
 ASKED = LlmAttemptData(model="openai/x", reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6)
 
@@ -115,7 +115,7 @@ async def test_one_session_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPa
 async def test_the_history_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a conversation, or as envelopes."""
     stdout = take_stdout(monkeypatch)
-    from bus import AgentMessage, AgentMessageData
+    from tidings.bus import AgentMessage, AgentMessageData
 
     claim = await hold(bus, "demo")
     events = [AgentMessage(subject="demo", data=AgentMessageData(text="hello"))]
@@ -162,7 +162,7 @@ _ON_ITS_TERMINAL = """
 import fcntl, signal, sys, termios
 signal.signal(signal.SIGHUP, signal.Handlers(int(sys.argv.pop(1))))
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from workers.cli import main
+from tidings.workers.cli import main
 sys.exit(main())
 """
 """The command line, as the leader of a session that the terminal on its standard input belongs to.

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from bus import Bus, SchemaMismatch, SessionStop, UnreadableRecord
 from tests import actors
 from tests.waiting import eventually
-from workers.controller.aside import ASIDE_S, KEEP_S, Aside
+from tidings.bus import Bus, SchemaMismatch, SessionStop, UnreadableRecord
+from tidings.workers.controller.aside import ASIDE_S, KEEP_S, Aside
 
 BAD = UnreadableRecord("s", "version: ValueError")
 
@@ -119,7 +119,7 @@ async def test_each_is_told_once_and_forgotten_in_time(memory: Bus, redis: Any, 
 
 async def test_as_many_are_remembered_as_there_is_room_for(memory: Bus, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand of them must not fill a controller."""
-    monkeypatch.setattr("workers.controller.aside._MOST", 2)
+    monkeypatch.setattr("tidings.workers.controller.aside._MOST", 2)
     aside = Aside(memory)
     for session in ("a", "b", "c"):
         await aside.look(session, UnreadableRecord(session, "x"))

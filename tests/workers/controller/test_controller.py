@@ -12,7 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from bus import (
+from tests import actors
+from tests.conftest import MakeServer
+from tests.fleet import Fleet
+from tests.waiting import PATIENCE_S, eventually
+from tidings.bus import (
     Bus,
     CommandExpired,
     CommandRefused,
@@ -26,14 +30,10 @@ from bus import (
     Unreachable,
     WorkerRef,
 )
-from tests import actors
-from tests.conftest import MakeServer
-from tests.fleet import Fleet
-from tests.waiting import PATIENCE_S, eventually
-from workers.controller import TRIES, Controller
-from workers.controller import controller as module
-from workers.controller.decision import decide
-from workers.settings import Settings
+from tidings.workers.controller import TRIES, Controller
+from tidings.workers.controller import controller as module
+from tidings.workers.controller.decision import decide
+from tidings.workers.settings import Settings
 
 QUICK = Settings(lease_s=0.4, renew_s=0.1, controller_poll_s=0.02, visibility_s=0.2)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from bus import (
+from tidings.bus import (
     ChildResult,
     Command,
     CommandData,
@@ -45,9 +45,9 @@ from bus import (
     WorkerLost,
     WorkerRef,
 )
-from bus.records import instant
-from bus.states import FINAL, HELD, legal_commands, next_state
-from workers.controller.decision import Rules, decide, refuse_all
+from tidings.bus.records import instant
+from tidings.bus.states import FINAL, HELD, legal_commands, next_state
+from tidings.workers.controller.decision import Rules, decide, refuse_all
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(seconds=5), NOW - timedelta(seconds=5)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import (
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -35,9 +35,9 @@ from bus import (
     UnknownSession,
     WorkerRef,
 )
-from bus.lease import ALL_READ
-from workers.controller.decision import Rules, decide
-from workers.controller.errands import AGAIN_S, Errands, fitting
+from tidings.bus.lease import ALL_READ
+from tidings.workers.controller.decision import Rules, decide
+from tidings.workers.controller.errands import AGAIN_S, Errands, fitting
 
 RULES = Rules("controller/c1")
 

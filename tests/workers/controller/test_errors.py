@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from bus import Reason, Release, SessionState, SessionStateData, State, Trigger
-from bus.messages import encode, new_id
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from workers.controller import errors as module
-from workers.controller.errors import Errors
+from tidings.bus import Reason, Release, SessionState, SessionStateData, State, Trigger
+from tidings.bus.messages import encode, new_id
+from tidings.workers.controller import errors as module
+from tidings.workers.controller.errors import Errors
 
 
 def moved(to: State = State.ERROR, **data: Any) -> SessionState:

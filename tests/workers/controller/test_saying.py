@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from bus import (
+from tidings.bus import (
     ChildResult,
     Command,
     CommandData,
@@ -19,7 +19,7 @@ from bus import (
     State,
     UserMessage,
 )
-from workers.controller.saying import event_of
+from tidings.workers.controller.saying import event_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -18,16 +18,16 @@ import pytest
 from rich.console import Console
 from textual.pilot import Pilot
 
-from bus import AgentMessage, Event, LlmRateLimited, LlmRetry, Notice
 from tests.processes import end, run_tidings, start_tidings
 from tests.waiting import PATIENCE_S, eventually
-from workers.cli import main
-from workers.demo.runner import Demo
-from workers.demo.scenario import PARKED
-from workers.demo.script import Pace
-from workers.demo.summary import Evidence, Summary
-from workers.terminal import WatchApp
-from workers.testing import Processes, ProcessLost
+from tidings.bus import AgentMessage, Event, LlmRateLimited, LlmRetry, Notice
+from tidings.workers.cli import main
+from tidings.workers.demo.runner import Demo
+from tidings.workers.demo.scenario import PARKED
+from tidings.workers.demo.script import Pace
+from tidings.workers.demo.summary import Evidence, Summary
+from tidings.workers.terminal import WatchApp
+from tidings.workers.testing import Processes, ProcessLost
 
 FULL_S = 5 * PATIENCE_S
 """A guard against hanging; it takes about 15 s."""

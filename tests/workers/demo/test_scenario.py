@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from workers.demo import scenario
-from workers.demo.runner import FOR_PEOPLE
-from workers.demo.scenario import FLEET, RETRY_AFTER_S, SESSIONS, WORKERS
-from workers.settings import Settings
+from tidings.workers.demo import scenario
+from tidings.workers.demo.runner import FOR_PEOPLE
+from tidings.workers.demo.scenario import FLEET, RETRY_AFTER_S, SESSIONS, WORKERS
+from tidings.workers.settings import Settings
 
 
 def test_the_limit_is_waited_out_and_the_long_wait_is_not() -> None:

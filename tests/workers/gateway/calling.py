@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
-from bus import Bus
 from tests.waiting import PATIENCE_S, eventually
-from workers.gateway import GatewayOptions, ServedGateway, serve
+from tidings.bus import Bus
+from tidings.workers.gateway import GatewayOptions, ServedGateway, serve
 
 OPERATOR = "operator-token-0123456789"
 VIEWER = "viewer-token-0123456789"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.gateway.allowance import Allowance
+from tidings.workers.gateway.allowance import Allowance
 
 
 class Clock:

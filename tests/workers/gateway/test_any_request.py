@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from bus import Bus
 from tests import actors
 from tests.waiting import PATIENCE_S
 from tests.workers.cli.stage import hold
 from tests.workers.gateway.calling import OPERATOR, gateway_and_caller
-from workers.gateway.guard import is_page
-from workers.gateway.problems import KINDS, MEDIA_TYPE
+from tidings.bus import Bus
+from tidings.workers.gateway.guard import is_page
+from tidings.workers.gateway.problems import KINDS, MEDIA_TYPE
 
 NOT_DESCRIBED: Final = ("/", "/sessions/{session}", "/static/{name}", "/openapi.json", "/api", "/api/{name}", "/{name}")
 """Paths beside the API: the page, its files, and what is not there."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.gateway.charts import STEPS, Charts
+from tidings.workers.gateway.charts import STEPS, Charts
 
 BEGAN = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
 

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bus import Bus, Record
 from tests import actors
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.stage import hold
 from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller, open_wire, wire
-from workers.gateway import ServedGateway
+from tidings.bus import Bus, Record
+from tidings.workers.gateway import ServedGateway
 
 TOKEN = f"Authorization: Bearer {OPERATOR}\r\n".encode()
 ME = b"GET /api/me HTTP/1.1\r\nHost: x\r\n" + TOKEN

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bus import Bus
 from tests.workers.gateway.calling import gateway_and_caller
-from workers.gateway.description import problems
-from workers.gateway.problems import KINDS
+from tidings.bus import Bus
+from tidings.workers.gateway.description import problems
+from tidings.workers.gateway.problems import KINDS
 
 
 def test_a_status_is_described_by_the_titles_of_its_problems() -> None:

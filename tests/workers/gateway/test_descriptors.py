@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from workers.gateway import GatewayOptions
-from workers.gateway.descriptors import accepted_at_once, connection_limit
+from tidings.workers.gateway import GatewayOptions
+from tidings.workers.gateway.descriptors import accepted_at_once, connection_limit
 
 
 @pytest.mark.parametrize(

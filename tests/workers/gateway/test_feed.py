@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, Unreachable
 from tests import actors
 from tests.waiting import eventually
 from tests.workers.cli.stage import hold
-from workers.gateway import feed as feed_module
-from workers.gateway.feed import Feeds
-from workers.gateway.viewers import Viewer
+from tidings.bus import Bus, Unreachable
+from tidings.workers.gateway import feed as feed_module
+from tidings.workers.gateway.feed import Feeds
+from tidings.workers.gateway.viewers import Viewer
 
 
 async def test_the_tail_holds_the_newest(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

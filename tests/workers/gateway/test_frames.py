@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.gateway.calling import parsed
-from workers.gateway.frames import LIMIT, as_json, batches, first_frame, frame
+from tidings.workers.gateway.frames import LIMIT, as_json, batches, first_frame, frame
 
 
 @given(st.text())

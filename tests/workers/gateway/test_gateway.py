@@ -7,10 +7,10 @@ import logging
 import httpx
 import pytest
 
-from bus import Bus, Role
 from tests.waiting import eventually
 from tests.workers.gateway.calling import OPERATOR, options
-from workers.gateway import Gateway
+from tidings.bus import Bus, Role
+from tidings.workers.gateway import Gateway
 
 
 async def test_it_says_that_it_is_there_and_that_it_ends(bus: Bus) -> None:

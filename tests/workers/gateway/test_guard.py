@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bus import Bus, State
 from tests.workers.cli.stage import bring
 from tests.workers.gateway.calling import OPERATOR, VIEWER, calling, gateway_and_caller
-from workers.gateway import ServedGateway
-from workers.gateway.guard import POLICY
-from workers.gateway.tokens import Rank
+from tidings.bus import Bus, State
+from tidings.workers.gateway import ServedGateway
+from tidings.workers.gateway.guard import POLICY
+from tidings.workers.gateway.tokens import Rank
 
 PATHS = (
     "/api/me",

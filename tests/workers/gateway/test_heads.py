@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.gateway.heads import HEAD_LIMIT, LINES, refusal
+from tidings.workers.gateway.heads import HEAD_LIMIT, LINES, refusal
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /api/sessions HTTP/1.1\r\nHost: x\r\n"

@@ -6,15 +6,15 @@ import asyncio
 
 import pytest
 
-from bus import Attendant, Bus, State
 from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, park
 from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller, options
-from workers.controller import Controller
-from workers.gateway import Gateway
-from workers.gateway.health import Readiness
-from workers.settings import Settings
+from tidings.bus import Attendant, Bus, State
+from tidings.workers.controller import Controller
+from tidings.workers.gateway import Gateway
+from tidings.workers.gateway.health import Readiness
+from tidings.workers.settings import Settings
 
 
 async def test_ready_means_that_redis_answers_and_a_controller_lives(make_server: MakeServer) -> None:

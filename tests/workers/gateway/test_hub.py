@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bus import AccessDenied, Bus, Notice, State, Unreachable
 from tests import actors
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
-from workers.gateway.hub import Hub
-from workers.gateway.ledger import gone_frame
+from tidings.bus import AccessDenied, Bus, Notice, State, Unreachable
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.gateway.ledger import gone_frame
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_what_could_not_be_read_is_read_later(hub: Hub, bus: Bus, monkeypa
     async def away(session: str) -> Any:
         raise Unreachable("away")
 
-    monkeypatch.setattr("workers.gateway.hub.FLEET_S", 0.05)
+    monkeypatch.setattr("tidings.workers.gateway.hub.FLEET_S", 0.05)
     monkeypatch.setattr(bus, "status", away)
     await hub._read("idle")
     assert hub._unread == {"idle"}
@@ -117,7 +117,7 @@ async def test_a_session_that_is_gone_is_forgotten(hub: Hub, bus: Bus) -> None:
 
 async def test_a_subscription_that_breaks_is_opened_anew(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rights that are taken away for a while, say; then what there is is learned anew."""
-    monkeypatch.setattr("workers.gateway.hub.LOOK_S", 0.01)
+    monkeypatch.setattr("tidings.workers.gateway.hub.LOOK_S", 0.01)
     hub = Hub(bus)
     tried: list[bool] = []
 
@@ -161,7 +161,7 @@ async def test_the_strip_is_sent_when_something_in_it_is_news(hub: Hub, bus: Bus
     await bring(bus, "sea", State.ERROR)
     await eventually(lambda: _state(hub, "sea") is State.ERROR)
     assert hub._refresh_strip()
-    monkeypatch.setattr("workers.gateway.hub.RENEW_S", 0.0)
+    monkeypatch.setattr("tidings.workers.gateway.hub.RENEW_S", 0.0)
     assert hub._refresh_strip()
     assert hub.fleet[1] >= number + 2
 

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import State
-from workers.board import Row
-from workers.gateway import ledger as ledger_module
-from workers.gateway.ledger import Ledger
+from tidings.bus import State
+from tidings.workers.board import Row
+from tidings.workers.gateway import ledger as ledger_module
+from tidings.workers.gateway.ledger import Ledger
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

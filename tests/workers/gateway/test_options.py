@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workers.gateway import GatewayOptions, is_loopback, new_token
-from workers.settings import BadSetting, load_settings
+from tidings.workers.gateway import GatewayOptions, is_loopback, new_token
+from tidings.workers.settings import BadSetting, load_settings
 
 TOKEN, OTHER = "a-token-0123456789", "another-token-0123456789"
 

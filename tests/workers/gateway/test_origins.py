@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.gateway.origins import foreign
+from tidings.workers.gateway.origins import foreign
 
 HOST = "127.0.0.1:8080"
 ALLOWED = frozenset({"https://ops.example.org"})

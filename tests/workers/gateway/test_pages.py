@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bus import Bus
 from tests.workers.gateway.calling import OPERATOR, VIEWER, calling, gateway_and_caller
-from workers.gateway import pages
+from tidings.bus import Bus
+from tidings.workers.gateway import pages
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bus import (
+from tidings.bus import (
     AccessDenied,
     CommandExpired,
     CommandRefused,
@@ -20,7 +20,7 @@ from bus import (
     Unreachable,
     UnreadableRecord,
 )
-from workers.gateway.problems import KINDS, Kind, Problem, later, of_error, of_status
+from tidings.workers.gateway.problems import KINDS, Kind, Problem, later, of_error, of_status
 
 
 @pytest.mark.parametrize(

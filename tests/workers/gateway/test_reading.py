@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from bus import Bus, LlmRetry, LlmRetryData, Reason, State
 from tests import actors
 from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
 from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
-from workers.board import Row
-from workers.gateway import frames, reading
-from workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
+from tidings.bus import Bus, LlmRetry, LlmRetryData, Reason, State
+from tidings.workers.board import Row
+from tidings.workers.gateway import frames, reading
+from tidings.workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
 
 ODD = "<script>alert(1)</script> & \u202egnp.exe \x1b[31m \x00 \u2028 e\u0301 \U0001f600 " + "w" * 500
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bus import Bus
 from tests.workers.gateway.calling import gateway_and_caller
-from workers.gateway.problems import KINDS
-from workers.gateway.reference import reference_page
+from tidings.bus import Bus
+from tidings.workers.gateway.problems import KINDS
+from tidings.workers.gateway.reference import reference_page
 
 
 async def test_the_description_has_every_path_and_examples() -> None:

@@ -7,11 +7,11 @@ import socket
 
 import pytest
 
-from bus import Bus, Unreachable
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.workers.gateway.calling import calling, options
-from workers.gateway import GatewayOptions, new_token, serve
+from tidings.bus import Bus, Unreachable
+from tidings.workers.gateway import GatewayOptions, new_token, serve
 
 
 async def test_it_listens_where_it_was_told() -> None:

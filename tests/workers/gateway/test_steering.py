@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bus import Bus, State, UserMessage
 from tests.conftest import MakeServer
 from tests.workers.cli.stage import bring, hold
 from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
-from workers.controller import Controller
-from workers.gateway.models import OutcomeView
-from workers.gateway.steering import command_id
-from workers.settings import Settings
+from tidings.bus import Bus, State, UserMessage
+from tidings.workers.controller import Controller
+from tidings.workers.gateway.models import OutcomeView
+from tidings.workers.gateway.steering import command_id
+from tidings.workers.settings import Settings
 
 SAY = {"type": "session.say", "text": "And rain?"}
 PAUSE = {"type": "session.pause"}

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from bus import AgentMessage, Bus, Claim, LlmRetry, LlmRetryData, Page, Reason, State, Unreachable
 from tests import actors
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold
 from tests.workers.gateway.calling import calling, gateway_and_caller, options
-from workers.board import Row
-from workers.gateway import feed, serve
-from workers.gateway.hub import Hub
-from workers.gateway.streams import SessionStream, chunks
+from tidings.bus import AgentMessage, Bus, Claim, LlmRetry, LlmRetryData, Page, Reason, State, Unreachable
+from tidings.workers.board import Row
+from tidings.workers.gateway import feed, serve
+from tidings.workers.gateway.hub import Hub
+from tidings.workers.gateway.streams import SessionStream, chunks
 
 PATH = "/api/sessions/sea/stream"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.gateway.tokens import Caller, Rank, Tokens
+from tidings.workers.gateway.tokens import Caller, Rank, Tokens
 
 OPERATOR, VIEWER = "operator-0123456789", "viewer-0123456789"
 TOKENS = Tokens(OPERATOR, VIEWER)

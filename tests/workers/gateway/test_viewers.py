@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.waiting import PATIENCE_S
-from workers.gateway.viewers import Counts, Viewer, wake_all
+from tidings.workers.gateway.viewers import Counts, Viewer, wake_all
 
 
 async def test_a_viewer_looks_first_and_then_waits() -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Attendant, LlmRetryData, Presence, Reason, Role, State, Wait
-from workers.board import Row
-from workers.gateway.charts import Charts
-from workers.gateway.frames import LIMIT, as_json
-from workers.gateway.models import FleetView, RowView
-from workers.gateway.views import SESSIONS, TEXT, WAITS, fleet_view, row_view
+from tidings.bus import Attendant, LlmRetryData, Presence, Reason, Role, State, Wait
+from tidings.workers.board import Row
+from tidings.workers.gateway.charts import Charts
+from tidings.workers.gateway.frames import LIMIT, as_json
+from tidings.workers.gateway.models import FleetView, RowView
+from tidings.workers.gateway.views import SESSIONS, TEXT, WAITS, fleet_view, row_view
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.workers.llm.scene import Scene, settings
-from workers.llm import close_litellm
-from workers.provider import Provider
+from tidings.workers.llm import close_litellm
+from tidings.workers.provider import Provider
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
-from workers.llm import Completion, Delta, Llm, Restart, Told
-from workers.provider import Fault, Limit, Provider, ProviderSettings
+from tidings.bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
+from tidings.workers.llm import Completion, Delta, Llm, Restart, Told
+from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
 
 KEY = "sk-planted-0123456789abcdef"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

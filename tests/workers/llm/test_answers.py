@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Reason, ToolCall, ToolCallData, encode
-from workers.errors import BrokenAnswer
-from workers.llm.answers import Assembly, parse_arguments, read_completion, read_tokens, stream_tokens
-from workers.llm.received import Received
-from workers.llm.usage import Tokens
+from tidings.bus.messages import Reason, ToolCall, ToolCallData, encode
+from tidings.workers.errors import BrokenAnswer
+from tidings.workers.llm.answers import Assembly, parse_arguments, read_completion, read_tokens, stream_tokens
+from tidings.workers.llm.received import Received
+from tidings.workers.llm.usage import Tokens
 
 FINISHED = SimpleNamespace(received_finish_reason="stop", intermittent_finish_reason=None, chunks=[])
 

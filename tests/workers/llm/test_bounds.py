@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from bus.messages import Reason
 from tests.waiting import eventually
 from tests.workers.llm.dialects import DIALECTS, TEXT, Dialect
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect
 from tests.workers.llm.wire import Reply, Wire, answering, sending
 from tests.workers.retry.answers.routes import ROUTES, Route, give_vertex_a_token
-from workers import redaction
-from workers.errors import AnswerTooLong
-from workers.llm import Llm, LlmError, LlmFailed, close_litellm, llm, load_litellm
-from workers.llm.bounds import ANSWER_BYTES, ERROR_BYTES, _Answer, _AsyncBody, _decoder, _Document, bounded
-from workers.llm.received import Received
-from workers.retry import RetryPlan
+from tidings.bus.messages import Reason
+from tidings.workers import redaction
+from tidings.workers.errors import AnswerTooLong
+from tidings.workers.llm import Llm, LlmError, LlmFailed, close_litellm, llm, load_litellm
+from tidings.workers.llm.bounds import ANSWER_BYTES, ERROR_BYTES, _Answer, _AsyncBody, _decoder, _Document, bounded
+from tidings.workers.llm.received import Received
+from tidings.workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.llm.test_received import frame, received
-from workers.llm.finish import How, finish_of, held_back, read_finish
+from tidings.workers.llm.finish import How, finish_of, held_back, read_finish
 
 FILTERED = (
     "content_filter",  # OpenAI, Azure, Mistral

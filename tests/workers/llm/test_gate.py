@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from workers.errors import LlmFailed
-from workers.llm import Tokens
-from workers.llm.gate import GuardedGate
-from workers.retry import Failure, classify
+from tidings.workers.errors import LlmFailed
+from tidings.workers.llm import Tokens
+from tidings.workers.llm.gate import GuardedGate
+from tidings.workers.retry import Failure, classify
 
 FAILURE = classify(TimeoutError(), now=datetime(2026, 11, 22, tzinfo=UTC))
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.workers.llm.scene import LITELLM_WARNS
-from workers.llm import keys, library
-from workers.llm.keys import missing_key, tell_missing_key
+from tidings.workers.llm import keys, library
+from tidings.workers.llm.keys import missing_key, tell_missing_key
 
 pytestmark = LITELLM_WARNS
 

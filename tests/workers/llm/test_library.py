@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from bus.messages import Reason
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, PROMPT, Scene, collect, serving
 from tests.workers.llm.wire import Reply, answering, whole
 from tests.workers.retry.answers.routes import ROUTES, give_vertex_a_token
-from workers.llm import Completion, Delta, Llm, LlmParked, close_litellm, library, load_litellm
-from workers.retry import RetryPlan
+from tidings.bus.messages import Reason
+from tidings.workers.llm import Completion, Delta, Llm, LlmParked, close_litellm, library, load_litellm
+from tidings.workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
 
@@ -60,7 +60,7 @@ def test_importing_us_does_not_import_litellm() -> None:
 def test_loading_sets_the_switches_before_the_import() -> None:
     """No price list is fetched unless one is wanted, nothing is repeated, and nothing is printed."""
     code = (
-        "import workers.llm, os, sys; workers.llm.load_litellm(); import litellm;"
+        "import tidings.workers.llm, os, sys; workers.llm.load_litellm(); import litellm;"
         "print(os.environ['LITELLM_LOCAL_MODEL_COST_MAP'], litellm.DEFAULT_MAX_RETRIES, litellm.suppress_debug_info)"
     )
     unset = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "DEFAULT_MAX_RETRIES": "7"}

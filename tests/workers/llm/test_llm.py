@@ -11,12 +11,23 @@ from typing import Any
 
 import pytest
 
-from bus.messages import LlmAttemptData, LlmRetry, LlmRetryData, Reason, Wait
 from tests.waiting import eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, NOW, PROMPT, TOOL_PROMPT, TOOLS, Scene
-from workers.llm import Completion, Llm, LlmError, LlmFailed, LlmParked, LlmRateLimited, Nudge, Told, close_litellm, library
-from workers.provider import Fault, Provider
-from workers.retry import RetryPlan, advice
+from tidings.bus.messages import LlmAttemptData, LlmRetry, LlmRetryData, Reason, Wait
+from tidings.workers.llm import (
+    Completion,
+    Llm,
+    LlmError,
+    LlmFailed,
+    LlmParked,
+    LlmRateLimited,
+    Nudge,
+    Told,
+    close_litellm,
+    library,
+)
+from tidings.workers.provider import Fault, Provider
+from tidings.workers.retry import RetryPlan, advice
 
 pytestmark = LITELLM_WARNS
 
@@ -583,7 +594,7 @@ async def test_server_time_is_ours_by_default(scene: Scene) -> None:
 
 async def test_a_refusal_by_the_limits_heals_with_them() -> None:
     """A real token bucket: the wait that the provider names lets the next attempt through."""
-    from workers.provider import Limit, ProviderSettings
+    from tidings.workers.provider import Limit, ProviderSettings
 
     clock = [0.0]
     one_a_minute = ProviderSettings(keys={KEY: Limit(requests_per_minute=6, burst=1)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from workers.llm import Nudge
+from tidings.workers.llm import Nudge
 
 
 async def test_a_nudge_wakes_all_who_wait_and_nobody_later() -> None:

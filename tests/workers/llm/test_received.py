@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.llm.received import KEPT, Document, Received
+from tidings.workers.llm.received import KEPT, Document, Received
 
 
 def received(data: str | bytes, kind: str = "text/event-stream", piece: int = 1 << 20) -> Received:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from workers.llm import Llm
-from workers.llm.request import build_request, check_params, check_prompt, checked_name
+from tidings.workers.llm import Llm
+from tidings.workers.llm.request import build_request, check_params, check_prompt, checked_name
 
 PROMPT = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
 TOOLS = [{"type": "function", "function": {"name": "add"}}]

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from bus.messages import (
+from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
+from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
+from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
+from tidings.bus.messages import (
     AgentMessage,
     AgentMessageData,
     LlmAttemptData,
@@ -22,12 +25,9 @@ from bus.messages import (
     UserMessage,
     UserMessageData,
 )
-from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
-from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
-from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
-from workers.llm import Completion, Delta, Llm, LlmError, LlmParked, LlmRateLimited, Restart, Told, close_litellm
-from workers.prompt import to_prompt
-from workers.retry import Failure, RetryPlan
+from tidings.workers.llm import Completion, Delta, Llm, LlmError, LlmParked, LlmRateLimited, Restart, Told, close_litellm
+from tidings.workers.prompt import to_prompt
+from tidings.workers.retry import Failure, RetryPlan
 
 pytestmark = LITELLM_WARNS
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from workers import redaction
-from workers.llm import secrets
-from workers.llm.secrets import known_secrets, scrub
+from tidings.workers import redaction
+from tidings.workers.llm import secrets
+from tidings.workers.llm.secrets import known_secrets, scrub
 
 SECRET = "Tr0ub4dor-and-3"
 

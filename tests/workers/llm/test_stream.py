@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bus.messages import Reason
 from tests.waiting import eventually
 from tests.workers.llm.scene import (
     ANSWER,
@@ -26,9 +25,10 @@ from tests.workers.llm.scene import (
     sse,
     text_of,
 )
-from workers.llm import Completion, Delta, Llm, LlmFailed, LlmParked, LlmRateLimited, Restart, close_litellm, library
-from workers.provider import Fault, Provider
-from workers.retry import RetryPlan
+from tidings.bus.messages import Reason
+from tidings.workers.llm import Completion, Delta, Llm, LlmFailed, LlmParked, LlmRateLimited, Restart, close_litellm, library
+from tidings.workers.provider import Fault, Provider
+from tidings.workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
 

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from bus.messages import LlmRecoveredData, LlmRetryData, Reason
-from workers.llm.telling import Teller, Told
+from tidings.bus.messages import LlmRecoveredData, LlmRetryData, Reason
+from tidings.workers.llm.telling import Teller, Told
 
 RECOVERED = LlmRecoveredData(attempt=2)
 

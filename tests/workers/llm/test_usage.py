@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.llm import Tokens, Usage
+from tidings.workers.llm import Tokens, Usage
 
 
 def test_answers_and_waste_are_counted_apart() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from workers.provider import Provider
+from tidings.workers.provider import Provider
 
 MODEL = "test-model"
 KEY = "sk-test-0123456789abcdef"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.provider.answers import (
+from tidings.workers.provider.answers import (
     ToolCall,
     compose,
     content_text,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import eventually
 from tests.workers.provider.asking import KEY, MODEL, Client, FakeClock, asking
-from workers.provider import Fault, Limit, Provider, ProviderSettings
+from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
 
 TOOLS = [{"type": "function", "function": {"name": "sum", "parameters": {"type": "object"}}}]
 

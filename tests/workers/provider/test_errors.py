@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from workers.provider import Fault, Limit
-from workers.provider.errors import rate_limited, scripted, unknown_key, unknown_model
-from workers.provider.limits import Meter
+from tidings.workers.provider import Fault, Limit
+from tidings.workers.provider.errors import rate_limited, scripted, unknown_key, unknown_model
+from tidings.workers.provider.limits import Meter
 
 
 def error(fault: str) -> dict[str, Any]:

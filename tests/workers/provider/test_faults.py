@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from workers.provider import Fault, FaultSyntaxError
-from workers.provider.faults import FaultKind
+from tidings.workers.provider import Fault, FaultSyntaxError
+from tidings.workers.provider.faults import FaultKind
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from workers.provider import Limit, ProviderSettings
-from workers.provider import gate as gate_module
-from workers.provider.gate import Gate
+from tidings.workers.provider import Limit, ProviderSettings
+from tidings.workers.provider import gate as gate_module
+from tidings.workers.provider.gate import Gate
 
 
 def test_without_keys_everyone_is_known() -> None:

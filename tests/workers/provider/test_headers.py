@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.provider.headers import RetryAfterStyle, duration, ratelimit_headers, retry_after_headers
-from workers.provider.limits import TICK_S, Standing
+from tidings.workers.provider.headers import RetryAfterStyle, duration, ratelimit_headers, retry_after_headers
+from tidings.workers.provider.limits import TICK_S, Standing
 
 WALL_S = 1_795_000_000.25
 

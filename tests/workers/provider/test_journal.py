@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.provider import journal as journal_module
-from workers.provider.journal import OTHER, Journal, Outcome
+from tidings.workers.provider import journal as journal_module
+from tidings.workers.provider.journal import OTHER, Journal, Outcome
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 

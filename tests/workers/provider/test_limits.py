@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from workers.provider.limits import TICK_S, Bucket, Decision, Limit, Meter, Window
+from tidings.workers.provider.limits import TICK_S, Bucket, Decision, Limit, Meter, Window
 
 START = 5000.0
 limits = st.builds(

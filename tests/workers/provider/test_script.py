@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workers.provider import Fault
-from workers.provider.script import SCRIPT_MAX, Call, Script
+from tidings.workers.provider import Fault
+from tidings.workers.provider.script import SCRIPT_MAX, Call, Script
 
 
 def call(*, key: str = "k", model: str = "m", said: str = "hello", stream: bool = False) -> Call:

@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-import workers.provider
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.provider.asking import KEY, Client, FakeClock, asking
-from workers.provider import Fault, Limit, Provider, ProviderSettings, serve
+from tidings.workers import provider
+from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings, serve
 
 
 async def reachable(provider: Provider) -> bool:
@@ -38,7 +38,7 @@ async def hanging(client: Client, count: int) -> list[asyncio.Task[Any]]:
 
 def test_the_package_offers_what_it_lists() -> None:
     """`__all__` holds what is public, and each has words."""
-    public = [getattr(workers.provider, name) for name in workers.provider.__all__]
+    public = [getattr(provider, name) for name in provider.__all__]
     assert all(inspect.getdoc(item) for item in public)
 
 

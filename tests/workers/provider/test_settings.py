@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from workers.provider import Limit, ProviderSettings
+from tidings.workers.provider import Limit, ProviderSettings
 
 SECRET = "sk-planted-0123456789"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from workers.provider.answers import compose
-from workers.provider.wire import ChatRequest, Completion, sse
+from tidings.workers.provider.answers import compose
+from tidings.workers.provider.wire import ChatRequest, Completion, sse
 
 PROMPT = [{"role": "user", "content": 'call sum {"a": 1, "b": 2}'}]
 

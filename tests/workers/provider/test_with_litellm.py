@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workers.provider import Fault, Limit, Provider, ProviderSettings
+from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
 
 KEY = "sk-planted-0123456789"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bus.messages import Reason
-from workers.retry import advice
-from workers.retry.answer import read_answer
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
+from tidings.workers.retry.answer import read_answer
 
 SENTENCES = [
     *advice.BY_REASON.values(),

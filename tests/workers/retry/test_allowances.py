@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.retry.allowances import has_some_left, is_nothing_allowed, reset_s
+from tidings.workers.retry.allowances import has_some_left, is_nothing_allowed, reset_s
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOON = 1_795_348_800

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.retry.answer import error_details, read_answer
+from tidings.workers.retry.answer import error_details, read_answer
 
 INNER = {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED", "details": [{"retryDelay": "7s"}]}}
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import Documented, openai
 from tests.workers.retry.answers.table import DOCUMENTED, answer_id
-from workers.retry import MESSAGE_LIMIT, Failure, advice, classify, classify_response
+from tidings.bus.messages import Reason
+from tidings.workers.retry import MESSAGE_LIMIT, Failure, advice, classify, classify_response
 
 NOW = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from workers.retry.fields import wait, words
+from tidings.workers.retry.fields import wait, words
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOON = 1_795_348_800

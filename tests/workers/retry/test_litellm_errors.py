@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bus.messages import Reason
 from tests.workers.llm.scene import serving
 from tests.workers.retry.answers.documented import Documented, anthropic, openai
 from tests.workers.retry.answers.routes import ROUTES, give_vertex_a_token
 from tests.workers.retry.answers.table import DOCUMENTED, answer_id
-from workers.llm import close_litellm, library, load_litellm
-from workers.retry import classify
+from tidings.bus.messages import Reason
+from tidings.workers.llm import close_litellm, library, load_litellm
+from tidings.workers.retry import classify
 
 # litellm's own affair, on answers that it cannot read.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -207,7 +207,7 @@ class Provider:
 
 
 async def make(call: Call, base: str) -> None:
-    """Make a call, as `workers.llm` makes it, that must fail."""
+    """Make a call, as `tidings.workers.llm` makes it, that must fail."""
     route = ROUTES[call.route]
     arguments: dict[str, Any] = {
         "model": route.model,

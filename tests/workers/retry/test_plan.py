@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Reason
-from workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict
+from tidings.bus.messages import Reason
+from tidings.workers.retry import Failure, GiveUp, Park, Retry, RetryPlan, Verdict
 
 PLAN = RetryPlan()
 PASSING = [Reason.OVERLOADED, Reason.TIMEOUT, Reason.CONNECTION, Reason.SERVER_ERROR]

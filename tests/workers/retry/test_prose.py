@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.retry.answer import TEXT_LIMIT
-from workers.retry.prose import waits, zone_of
+from tidings.workers.retry.answer import TEXT_LIMIT
+from tidings.workers.retry.prose import waits, zone_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

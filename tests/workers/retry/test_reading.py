@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bus.messages import Reason
-from workers.retry.reading import broke_reading
+from tidings.bus.messages import Reason
+from tidings.workers.retry.reading import broke_reading
 
 Inner = Callable[[], object]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.retry import LONGEST_HINT_S, retry_after
-from workers.retry.retry_after import renewed_after
+from tidings.workers.retry import LONGEST_HINT_S, retry_after
+from tidings.workers.retry.retry_after import renewed_after
 
 NOW = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 DATE = "Sun, 22 Nov 2026 12:00:00 GMT"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bus.messages import Reason
-from workers.retry import Park, Retry, RetryPlan, Verdict, advice, classify_response
+from tidings.bus.messages import Reason
+from tidings.workers.retry import Park, Retry, RetryPlan, Verdict, advice, classify_response
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

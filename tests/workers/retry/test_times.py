@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.retry.times import BEIJING, duration_at, duration_s, instant, spans
+from tidings.workers.retry.times import BEIJING, duration_at, duration_s, instant, spans
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

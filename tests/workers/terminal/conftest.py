@@ -10,15 +10,15 @@ from uuid import uuid4
 import pytest
 from textual.pilot import Pilot
 
-from bus import Bus
 from tests.waiting import eventually
-from workers.cli.history import told
-from workers.controller import Controller
-from workers.settings import Settings
-from workers.terminal.app import WatchApp
-from workers.terminal.commentary import Commentary
-from workers.terminal.feed import Feed
-from workers.terminal.steering import Post
+from tidings.bus import Bus
+from tidings.workers.cli.history import told
+from tidings.workers.controller import Controller
+from tidings.workers.settings import Settings
+from tidings.workers.terminal.app import WatchApp
+from tidings.workers.terminal.commentary import Commentary
+from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.steering import Post
 
 
 class Watching:

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from bus import Bus, State
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.stage import bring
-from workers.cli.history import told
-from workers.terminal.app import WatchApp, watch_live
-from workers.terminal.feed import Feed
-from workers.terminal.session import SessionScreen
-from workers.terminal.table import SessionTable
+from tidings.bus import Bus, State
+from tidings.workers.cli.history import told
+from tidings.workers.terminal.app import WatchApp, watch_live
+from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.session import SessionScreen
+from tidings.workers.terminal.table import SessionTable
 
 Person = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
 

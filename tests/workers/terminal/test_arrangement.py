@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import Reason, State
-from workers.board import LOOKS, NEEDS_YOU, Row
-from workers.terminal.arrangement import Placed, arrange, count
+from tidings.bus import Reason, State
+from tidings.workers.board import LOOKS, NEEDS_YOU, Row
+from tidings.workers.terminal.arrangement import Placed, arrange, count
 
 QUOTA = Row("zurich", state=State.RATE_LIMITED, reason=Reason.QUOTA_EXHAUSTED, message="out of quota")
 rows = st.lists(

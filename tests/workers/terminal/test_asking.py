@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from bus import Bus, State
 from tests.workers.cli.stage import bring
-from workers.terminal.asking import Answer, ask
+from tidings.bus import Bus, State
+from tidings.workers.terminal.asking import Answer, ask
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 

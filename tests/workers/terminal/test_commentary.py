@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bus import Bus, State
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring
 from tests.workers.terminal.conftest import watch
-from workers.terminal import Commentary
+from tidings.bus import Bus, State
+from tidings.workers.terminal import Commentary
 
 
 async def test_it_stands_above_the_sessions(memory_bus: Bus) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bus import Bus, State
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, retry
-from workers.terminal.feed import Feed
+from tidings.bus import Bus, State
+from tidings.workers.terminal.feed import Feed
 
 
 async def test_it_begins_with_what_is_and_goes_on_with_what_happens(bus: Bus) -> None:

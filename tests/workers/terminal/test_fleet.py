@@ -9,14 +9,24 @@ from typing import Any
 import pytest
 from textual.color import Color
 
-from bus import AgentMessage, AgentMessageData, Bus, LlmRecovered, LlmRecoveredData, LlmRetry, SessionStart, StartData, State
 from tests.conftest import MakeServer
 from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park, retry
 from tests.workers.terminal.conftest import watch
-from workers.board import Row
-from workers.terminal.table import SessionTable
+from tidings.bus import (
+    AgentMessage,
+    AgentMessageData,
+    Bus,
+    LlmRecovered,
+    LlmRecoveredData,
+    LlmRetry,
+    SessionStart,
+    StartData,
+    State,
+)
+from tidings.workers.board import Row
+from tidings.workers.terminal.table import SessionTable
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bus import Bus, Reason, State, Wait
 from tests.waiting import eventually
 from tests.workers.cli.stage import waiting
-from workers.board import Row
-from workers.terminal.arrangement import count
-from workers.terminal.feed import Feed
-from workers.terminal.heading import connection, counts, status
-from workers.terminal.layout import Moment
+from tidings.bus import Bus, Reason, State, Wait
+from tidings.workers.board import Row
+from tidings.workers.terminal.arrangement import count
+from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.heading import connection, counts, status
+from tidings.workers.terminal.layout import Moment
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUNNING = Row("demo", state=State.RUNNING, why="taken up by a worker", model="openai/x", worker="w1")

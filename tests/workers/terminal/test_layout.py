@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from bus import Reason, State
 from tests.workers.cli.stage import waiting
-from workers.board import Row
-from workers.terminal.arrangement import Placed
-from workers.terminal.layout import Layout, Moment
+from tidings.bus import Reason, State
+from tidings.workers.board import Row
+from tidings.workers.terminal.arrangement import Placed
+from tidings.workers.terminal.layout import Layout, Moment
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIMITED = Row(

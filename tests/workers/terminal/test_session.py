@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from bus import (
+from tests.conftest import MakeServer
+from tests.fleet import Fleet
+from tests.waiting import eventually
+from tests.workers.cli.stage import bring, hold, park, retry
+from tests.workers.terminal.conftest import Watching, watch
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -21,13 +26,8 @@ from bus import (
     UserMessage,
     UserMessageData,
 )
-from tests.conftest import MakeServer
-from tests.fleet import Fleet
-from tests.waiting import eventually
-from tests.workers.cli.stage import bring, hold, park, retry
-from tests.workers.terminal.conftest import Watching, watch
-from workers.terminal import session as module
-from workers.terminal.session import SessionScreen
+from tidings.workers.terminal import session as module
+from tidings.workers.terminal.session import SessionScreen
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 

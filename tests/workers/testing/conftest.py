@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.llm import load_litellm
+from tidings.workers.llm import load_litellm
 
 pytest.importorskip("fakeredis")
 
@@ -12,6 +12,6 @@ pytest.importorskip("fakeredis")
 @pytest.fixture(scope="session", autouse=True)
 def _imported_once() -> None:
     """Import what is slow outside of any run of pytest within pytest: such a run forgets what it has imported."""
-    import workers.testing.fleet  # noqa: F401
+    import tidings.workers.testing.fleet  # noqa: F401
 
     load_litellm()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.testing import Clock
+from tidings.workers.testing import Clock
 
 
 async def _sleeping(clock: Clock, *waits: float, owner: str = "") -> list[asyncio.Task[None]]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from bus import Bus, Event
-from workers.agent import Agent, ChatAgent, Step
-from workers.llm import Llm
-from workers.settings import BadSetting, Settings
-from workers.testing.crew import QUICK, Crew, _factory, fleet_settings
+from tidings.bus import Bus, Event
+from tidings.workers.agent import Agent, ChatAgent, Step
+from tidings.workers.llm import Llm
+from tidings.workers.settings import BadSetting, Settings
+from tidings.workers.testing.crew import QUICK, Crew, _factory, fleet_settings
 
 
 class Plain:

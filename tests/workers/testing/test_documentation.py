@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.testing.test_plugin import LOADED
-from workers.testing.patience import VARIABLE, stretch
+from tidings.workers.testing.patience import VARIABLE, stretch
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "testing.md"
 _FILE = re.compile(r"<!-- file: (?P<name>[\w.]+) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bus import (
+from examples.tool_agent import ToolAgent
+from tidings.bus import (
     AgentMessage,
     AgentMessageData,
     Bus,
@@ -32,12 +33,11 @@ from bus import (
     WorkerLost,
     WorkerRef,
 )
-from examples.tool_agent import ToolAgent
-from workers.agent import Agent, ChatAgent, Next, Step, answer, open_children, to_prompt, unanswered
-from workers.llm import Llm, LlmError
-from workers.provider import Fault, Limit, Provider, ProviderSettings
-from workers.testing import Clock, Fleet, NotInTime, StartFleet, memory_bus, reply
-from workers.testing.crew import Crew
+from tidings.workers.agent import Agent, ChatAgent, Next, Step, answer, open_children, to_prompt, unanswered
+from tidings.workers.llm import Llm, LlmError
+from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
+from tidings.workers.testing import Clock, Fleet, NotInTime, StartFleet, memory_bus, reply
+from tidings.workers.testing.crew import Crew
 
 
 class Gate:
@@ -438,7 +438,7 @@ async def test_a_worker_that_crashes_fails_the_test(
     async def crash(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("workers.controller.Controller.run", crash)
+    monkeypatch.setattr("tidings.workers.controller.Controller.run", crash)
     async with contextlib.AsyncExitStack() as stack:
         fleet = await stack.enter_async_context(Fleet(tidings_bus, tidings_provider, command_timeout_s=0.05))
         with pytest.raises(RuntimeError, match="c1 of the fleet has ended on its own"):
@@ -455,7 +455,7 @@ async def test_a_command_that_nobody_answers_expires(tidings_fleet: StartFleet, 
     async def nothing(*_: object) -> None:
         pass
 
-    monkeypatch.setattr("workers.controller.Controller._settle", nothing)
+    monkeypatch.setattr("tidings.workers.controller.Controller._settle", nothing)
     fleet = await tidings_fleet(command_timeout_s=0.05)
     with pytest.raises(CommandExpired):
         await fleet.start("s", "hello")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from bus import LlmRecovered, LlmRecoveredData, Notice, SessionState, SessionStateData, State
-from bus.messages import encode
-from workers.testing.heard import Heard
+from tidings.bus import LlmRecovered, LlmRecoveredData, Notice, SessionState, SessionStateData, State
+from tidings.bus.messages import encode
+from tidings.workers.testing.heard import Heard
 
 
 def _recovered(offset: int, session: str = "s") -> LlmRecovered:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, Picture, Reason, Record, State, Wait, WorkerRef
-from workers.agent import ChatAgent
-from workers.provider import Provider
-from workers.testing import Clock
-from workers.testing.crew import Crew, fleet_settings
-from workers.testing.heard import Heard
-from workers.testing.lookout import Lookout
+from tidings.bus import Bus, Picture, Reason, Record, State, Wait, WorkerRef
+from tidings.workers.agent import ChatAgent
+from tidings.workers.provider import Provider
+from tidings.workers.testing import Clock
+from tidings.workers.testing.crew import Crew, fleet_settings
+from tidings.workers.testing.heard import Heard
+from tidings.workers.testing.lookout import Lookout
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, UnknownSession, WorkerRef
-from bus.redis import open_connection
-from workers.testing import Clock, memory_bus
-from workers.testing import memory as module
+from tidings.bus import Bus, UnknownSession, WorkerRef
+from tidings.bus.redis import open_connection
+from tidings.workers.testing import Clock, memory_bus
+from tidings.workers.testing import memory as module
 
 WORKER = WorkerRef(name="w1")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.testing.patience import VARIABLE, stretch
+from tidings.workers.testing.patience import VARIABLE, stretch
 
 
 def test_waits_are_stretched_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import workers.testing
 from tests.waiting import PATIENCE_S
-from workers.testing import fixtures
+from tidings.workers import testing
+from tidings.workers.testing import fixtures
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 LOADED = (
@@ -19,7 +19,7 @@ LOADED = (
     "-p",
     "timeout",
     "-p",
-    "workers.testing.plugin",
+    "tidings.workers.testing.plugin",
     f"--timeout={PATIENCE_S:g}",
 )
 """Also where Tidings was installed before it had a plugin, and where it is installed as it is now."""
@@ -31,7 +31,7 @@ filterwarnings = error
 """
 CHAT = """
 import pytest
-from bus import State
+from tidings.bus import State
 
 @pytest.mark.asyncio
 async def test_chat(tidings_fleet, tidings_provider, tidings_bus, tidings_clock):
@@ -58,7 +58,7 @@ def test_a_provider_of_ones_own_is_a_fixture(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
         import pytest
-        from workers.provider import ProviderSettings
+        from tidings.workers.provider import ProviderSettings
 
         @pytest.fixture
         def tidings_provider_settings():
@@ -84,7 +84,7 @@ def test_a_bus_of_ones_own_has_its_own_time(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from bus import Bus
+        from tidings.bus import Bus
 
         @pytest.fixture
         async def tidings_bus():
@@ -121,8 +121,8 @@ def test_a_failure_shows_the_sessions_and_not_our_code(pytester: pytest.Pytester
     pytester.makeini(INI.format(mode="auto"))
     pytester.makepyfile(
         """
-        from bus import State
-        from workers.provider import Fault
+        from tidings.bus import State
+        from tidings.workers.provider import Fault
 
         async def test_wait(tidings_fleet, tidings_provider):
             tidings_provider.script(Fault.parse("429:retry-after=30"))
@@ -168,13 +168,14 @@ def test_it_costs_nothing_when_it_is_not_used(pytester: pytest.Pytester) -> None
         import os, sys
 
         BEFORE = dict(os.environ)
-        HEAVY = {"aiohttp", "bus", "fakeredis", "httpx", "litellm", "openai", "pydantic", "redis", "tenacity"}
+        HEAVY = {"aiohttp", "fakeredis", "httpx", "litellm", "openai", "pydantic", "redis", "tenacity"}
 
         def test_nothing_is_imported(request):
-            assert request.config.pluginmanager.hasplugin("workers.testing.plugin")
+            assert request.config.pluginmanager.hasplugin("tidings.workers.testing.plugin")
             assert not HEAVY & set(sys.modules)
-            ours = {name for name in sys.modules if name.split(".")[0] == "workers"}
-            assert ours == {"workers", "workers.testing", "workers.testing.plugin", "workers.testing.fixtures"}
+            ours = {name for name in sys.modules if name.split(".")[0] == "tidings"}
+            kit = "tidings.workers.testing"
+            assert ours == {"tidings", "tidings.workers", kit, f"{kit}.plugin", f"{kit}.fixtures"}
 
         async def test_nothing_is_changed():
             current = {name for name in os.environ if name != "PYTEST_CURRENT_TEST"}
@@ -187,7 +188,7 @@ def test_it_costs_nothing_when_it_is_not_used(pytester: pytest.Pytester) -> None
 def test_pytest_finds_it_by_its_entry_point() -> None:
     """Whoever installs Tidings has the plugin, under a name by which it can be switched off."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == {"tidings": "workers.testing.plugin"}
+    assert project["entry-points"]["pytest11"] == {"tidings": "tidings.workers.testing.plugin"}
     assert {"fakeredis[lua]", "pytest", "pytest-asyncio", "tidings[worker]"} == {
         requirement.partition(">")[0] for requirement in project["optional-dependencies"]["testing"]
     }
@@ -196,7 +197,7 @@ def test_pytest_finds_it_by_its_entry_point() -> None:
 def test_a_name_that_is_not_there_is_missing() -> None:
     """What the package offers is looked up when it is needed; a misspelling is an error like any other."""
     with pytest.raises(AttributeError, match="has no attribute 'Flet'"):
-        workers.testing.Flet  # noqa: B018
+        testing.Flet  # noqa: B018
 
 
 @pytest.mark.parametrize(

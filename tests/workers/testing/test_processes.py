@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from bus import Bus, Event, Record, State, WorkerRef
 from tests.waiting import eventually
-from workers.agent import ChatAgent, Step
-from workers.llm import Llm
-from workers.provider import Provider
-from workers.testing import Clock, Fleet, Processes, ProcessLost, processes, tied
-from workers.testing.processes import environment
+from tidings.bus import Bus, Event, Record, State, WorkerRef
+from tidings.workers.agent import ChatAgent, Step
+from tidings.workers.llm import Llm
+from tidings.workers.provider import Provider
+from tidings.workers.testing import Clock, Fleet, Processes, ProcessLost, processes, tied
+from tidings.workers.testing.processes import environment
 
 
 class Plain:
@@ -126,7 +126,7 @@ async def test_the_settings_reach_them_and_ours_do_not(
     assert "persons" not in " ".join(environment({}).values())
     assert crew.workers == ("worker-1", "worker-2")
     Fleet(server, tidings_provider, ChatAgent, crew=crew)
-    assert crew._environment["TIDINGS_AGENT"] == "workers.agent:ChatAgent"
+    assert crew._environment["TIDINGS_AGENT"] == "tidings.workers.agent:ChatAgent"
 
 
 @pytest.mark.parametrize("chunks", [[b"ignored", b""], []], ids=["it closes", "there is none"])

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from workers.testing.quiet import quiet_litellm
+from tidings.workers.testing.quiet import quiet_litellm
 
 
 @pytest.mark.parametrize(

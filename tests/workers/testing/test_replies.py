@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.workers.llm.scene import LITELLM_WARNS, PROMPT, TOOLS, Scene, collect, text_of
-from workers.llm import Completion, close_litellm
-from workers.provider import Fault, Provider
-from workers.testing import reply
+from tidings.workers.llm import Completion, close_litellm
+from tidings.workers.provider import Fault, Provider
+from tidings.workers.testing import reply
 
 
 @pytest.fixture

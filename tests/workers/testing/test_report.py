@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bus import LlmRetry, LlmRetryData, Picture, Reason, Record, SessionState, SessionStateData, State, Wait, WorkerRef
-from workers.provider import RequestRecord
-from workers.testing import NotInTime
-from workers.testing.report import at_rest, describe
+from tidings.bus import LlmRetry, LlmRetryData, Picture, Reason, Record, SessionState, SessionStateData, State, Wait, WorkerRef
+from tidings.workers.provider import RequestRecord
+from tidings.workers.testing import NotInTime
+from tidings.workers.testing.report import at_rest, describe
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 WAIT = Wait(model="openai/x", reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6, wait_s=31.0, message="slow down")

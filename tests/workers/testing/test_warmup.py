@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from workers.llm import close_litellm
-from workers.provider import Provider
-from workers.testing import warmup
+from tidings.workers.llm import close_litellm
+from tidings.workers.provider import Provider
+from tidings.workers.testing import warmup
 
 
 @pytest.mark.parametrize("working", [True, False])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import DATE, Documented, anthropic, of
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 ERRORS = "Anthropic docs, API errors"
 LIMITS = "Anthropic docs, rate limits"

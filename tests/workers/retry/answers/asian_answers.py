@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import DATE, PLAN, Documented, anthropic, of, openai
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 ZAI = "Z.ai docs, API error codes; "
 MOONSHOT = "Kimi docs, error reference"

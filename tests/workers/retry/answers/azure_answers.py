@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import Documented, of, openai
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 QUOTA = "Azure docs, Azure OpenAI quota and rate limits"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import Documented, aws_error, bedrock, of
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 API = "AWS docs, Bedrock runtime API: Converse errors"
 CODES = "AWS docs, Bedrock: troubleshooting API error codes"

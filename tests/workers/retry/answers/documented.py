@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bus.messages import Reason
+from tidings.bus.messages import Reason
 
 DATE = {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}
 MIDNIGHT_MS = "1795392000000"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import (
     PLAN,
     Documented,
@@ -14,7 +13,8 @@ from tests.workers.retry.answers.documented import (
     of,
     retry_info,
 )
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 TROUBLESHOOTING = "Gemini API docs, troubleshooting"
 VERTEX_ERRORS = "Vertex AI docs, generative AI: API errors"

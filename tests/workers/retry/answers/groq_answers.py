@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import Documented, of, openai
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 ERRORS = "Groq docs, API error codes and responses"
 WHERE = "for model `llama-3.3-70b-versatile` in organization `org_x` service tier `on_demand`"

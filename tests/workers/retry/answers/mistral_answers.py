@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import Documented, mistral, of
+from tidings.bus.messages import Reason
 
 MISTRAL = of(
     "Mistral",

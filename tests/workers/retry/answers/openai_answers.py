@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import DATE, PLAN, Documented, of, openai
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 ERRORS = "OpenAI docs, guides/error-codes"
 LIMITS = "OpenAI docs, guides/rate-limits"

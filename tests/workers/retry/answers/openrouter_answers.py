@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import DATE, MIDNIGHT_MS, Documented, mistral, of, openrouter
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 ERRORS = "OpenRouter docs, errors and debugging"
 LIMITS = "OpenRouter docs, limits"

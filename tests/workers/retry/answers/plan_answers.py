@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from bus.messages import Reason
 from tests.workers.retry.answers.documented import DATE, Documented, anthropic, google, google_reason, of, openai, retry_info
-from workers.retry import advice
+from tidings.bus.messages import Reason
+from tidings.workers.retry import advice
 
 NOON = 1_795_348_800
 """`DATE` as a Unix time."""
