@@ -163,6 +163,9 @@ class Subscription(Generic[M]):
         So is what was heard before and still waits, unless the server has lost it; then its offset is another message's.
         """
         self._read_instead()
+        for track in self._tracks.values():
+            # A server that has lost its last writes may have come to the same offset by other messages.
+            track.stale = True
         self._look()
         self._acked.set()
         self._wake.set()
@@ -386,7 +389,7 @@ class Subscription(Generic[M]):
         await self._draw([session for session in found if session not in self._tracks])
         for session, end in zip(known, ends, strict=True):
             track = self._tracks[session]
-            if (track.epoch, track.last) != end:
+            if track.stale or (track.epoch, track.last) != end:
                 self._want(session)
         self._seen.update(found)
         self._scan_at = following or None

@@ -523,6 +523,23 @@ async def test_status_lost_and_written_over_since_the_picture(bus: Bus, raw: Red
 
 
 @pytest.mark.parametrize("channel", ["status.s", "status.*"])
+async def test_status_lost_and_written_over_up_to_the_same_offset(bus: Bus, raw: Redis, names: Names, channel: str) -> None:
+    """The log ends where the reader is, with another message: what comes next does not follow what the reader has."""
+    await fill(bus, 1)
+    async with bus.subscribe(channel) as notices:
+        assert offsets(await take(notices, 1)) == [2]
+        pipeline = raw.pipeline(transaction=True)
+        pipeline.delete(names.log("status", "s"))
+        for offset in (1, 2):
+            other = actors.retry("s", id=f"other{offset}").model_dump_json(exclude={"offset", "epoch"})
+            pipeline.xadd(names.log("status", "s"), {"id": f"other{offset}", "m": other}, id=f"{offset}-0")
+        await pipeline.execute()
+        # As when the connection was replaced.
+        notices.acknowledged()
+        assert offsets(await take(notices, 3)) == [("reset", 3, 2), 1, 2]
+
+
+@pytest.mark.parametrize("channel", ["status.s", "status.*"])
 async def test_what_was_heard_before_a_server_was_lost_is_read_again(make_server: MakeServer, channel: str) -> None:
     """A slow reader is not given what the server has lost meanwhile: the offset is another message's now."""
     server = make_server()
