@@ -9,27 +9,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.sessions import WORKER, session_names
-from tidings.bus import AgentMessage, AgentMessageData, Event, Notice, WorkerReleased, WorkerReleasedData
+from tidings.bus import AgentMessage, Event, Message, Notice, WorkerReleased
 from tidings.bus.messages import encode
 
 _SOURCE = "worker/worker-1"
 
 
-def notice_maker(size: int) -> Callable[[str], Notice]:
+def notice_maker(size: int) -> Callable[[str], Message[Notice]]:
     """Return what makes a fresh notice of that many bytes, for a session of ``session_names``."""
 
-    def make(session: str, text: str = "") -> Notice:
-        return WorkerReleased(subject=session, source=_SOURCE, data=WorkerReleasedData(worker=WORKER, why=text))
+    def make(session: str, text: str = "") -> Message[Notice]:
+        return Message.of(WorkerReleased(worker=WORKER, why=text), session=session, source=_SOURCE)
 
     text = _padding(size, len(encode(make(session_names(1)[0]))))
     return lambda session: make(session, text)
 
 
-def event_maker(size: int) -> Callable[[str], Event]:
+def event_maker(size: int) -> Callable[[str], Message[Event]]:
     """Return what makes a fresh event of that many bytes."""
 
-    def make(session: str, text: str = "") -> Event:
-        return AgentMessage(subject=session, source=_SOURCE, data=AgentMessageData(text=text, model="bench"))
+    def make(session: str, text: str = "") -> Message[Event]:
+        return Message.of(AgentMessage(text=text, model="bench"), session=session, source=_SOURCE)
 
     text = _padding(size, len(encode(make(session_names(1)[0]))))
     return lambda session: make(session, text)

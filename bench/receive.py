@@ -22,7 +22,7 @@ from bench.payload import dump, event_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import append_many, make_session, session_names
 from bench.turns import Run, Timing
-from tidings.bus import Bus, Claim, Event, Subscription
+from tidings.bus import Bus, Claim, Event, Subscription, carries
 
 OURS, THEIRS = "Bus.events", "PubSub, json.loads"
 
@@ -69,7 +69,7 @@ def _ours(url: str, claims: Sequence[Claim], subscriptions: Sequence[Subscriptio
     async def take(task: int) -> None:
         for _ in range(each):
             message = await anext(subscriptions[task])
-            if not isinstance(message, Event):
+            if not carries(message, Event):
                 raise RuntimeError(f"a message was lost: {message}")
 
     return _burst(fill, take, load)

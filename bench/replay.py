@@ -17,7 +17,7 @@ from bench.payload import dump, event_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import append_many, make_session, session_names
 from bench.turns import Run, Timing, spread
-from tidings.bus import Bus, Event
+from tidings.bus import Bus, Event, carries
 from tidings.bus.logs import PAGE
 
 HISTORY, SUBSCRIPTION, THEIRS = "Bus.history", "Bus.events", "XRANGE, json.loads"
@@ -72,7 +72,7 @@ def _subscription(bus: Bus, names: Sequence[str], load: Load) -> Run:
         async with bus.events(names[task], after=0) as subscription:
             for _ in range(each):
                 message = await anext(subscription)
-                if not isinstance(message, Event):
+                if not carries(message, Event):
                     raise RuntimeError(f"a message was lost: {message}")
 
     return _replay(read, load)

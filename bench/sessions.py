@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tidings.bus import Bus, Claim, Event, WorkerRef
+from tidings.bus import Bus, Claim, Event, Message, WorkerRef
 
 WORKER = WorkerRef(name="worker-1", host="bench", pid=1)
 _LEASE_S = 3600.0
@@ -23,7 +23,7 @@ async def make_session(bus: Bus, session: str) -> Claim:
     return claim
 
 
-async def append_many(bus: Bus, claim: Claim, make: Callable[[str], Event], count: int, read: int = 0) -> int:
+async def append_many(bus: Bus, claim: Claim, make: Callable[[str], Message[Event]], count: int, read: int = 0) -> int:
     """Append fresh events in batches; returns the offset of the last.
 
     Args:
@@ -35,7 +35,7 @@ async def append_many(bus: Bus, claim: Claim, make: Callable[[str], Event], coun
     return read
 
 
-def _offset(events: Sequence[Event]) -> int:
+def _offset(events: Sequence[Message[Event]]) -> int:
     offset = events[-1].offset
     assert offset is not None
     return offset

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.audience import MARK, audience
-from tidings.bus import Bus, LlmRetry, LlmRetryData, Reason, WorkerRef
+from tidings.bus import Bus, LlmRetry, Message, Reason, WorkerRef
 from tidings.bus.redis.embedded import EmbeddedServer
 
 VIEWERS, MESSAGES, ROUNDS = 1000, 60, 5
@@ -163,11 +163,11 @@ async def _turn(contestant: Contestant, bus: Bus, url: str, viewers: int, messag
     )
 
 
-def _notice(number: int) -> LlmRetry:
-    data = LlmRetryData(
+def _notice(number: int) -> Message[LlmRetry]:
+    data = LlmRetry(
         model="openai/bench", reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, message=f"{MARK.decode()}{number:06}"
     )
-    return LlmRetry(subject=f"s{number % SESSIONS}", source="bench", data=data)
+    return Message.of(data, session=f"s{number % SESSIONS}", source="bench")
 
 
 async def _arrived(delays: dict[int, list[float]], number: int, viewers: int) -> None:

@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 
 from tidings.bus.errors import BadArchive, InvalidMessage
 from tidings.bus.messages import Reason, UserMessage, decode_event, explain
-from tidings.bus.messages.envelope import LOST, Data, Instant, SessionId, Text
+from tidings.bus.messages.message import LOST
+from tidings.bus.messages.values import Data, Instant, SessionId, Text
 from tidings.bus.states import State
 
 VERSION = 1
@@ -124,7 +125,7 @@ def event_line(session: str, offset: int, payload: bytes | None) -> bytes:
         event = decode_event(payload or b"")
     except InvalidMessage:
         return LeftOut.of(offset, payload).line()
-    whole = payload is not None and b"\n" not in payload and (event.offset, event.subject) == (offset, session)
+    whole = payload is not None and b"\n" not in payload and (event.offset, event.session) == (offset, session)
     return payload if payload is not None and whole else LeftOut.of(offset, payload).line()
 
 
@@ -176,9 +177,9 @@ def _archive(header: Header, number: int, reader: Iterator[tuple[int, bytes]]) -
             continue
         event = _event(number, line)
         _check_place(number, offset, event.offset)
-        if event.subject != header.session or header.epoch not in (event.epoch, LOST):
+        if event.session != header.session or header.epoch not in (event.epoch, LOST):
             raise BadArchive(f"this event is not of session {header.session!r}, as the header says", number)
-        said = offset if isinstance(event, UserMessage) else said
+        said = offset if isinstance(event.data, UserMessage) else said
         bare = _bare(number, fields)
         size += len(bare)
         # What is too large to be restored is read all the same: the session wanted may come after it.

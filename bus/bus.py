@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from weakref import WeakSet
 
 from tidings.bus.archive import Archive
@@ -21,7 +21,7 @@ from tidings.bus.listener import Listener, Sink
 from tidings.bus.logs import PAGE, Logs, Page, Unreadable
 from tidings.bus.messages import (
     PAYLOAD_LIMIT,
-    Child,
+    ChildState,
     Command,
     Cursor,
     Event,
@@ -30,7 +30,9 @@ from tidings.bus.messages import (
     Outcome,
     Picture,
     WorkerRef,
+    carries,
     check_session,
+    kind_of,
 )
 from tidings.bus.presence import Attendant, Presence, Roll
 from tidings.bus.publisher import Outbox, publish_notice
@@ -63,7 +65,7 @@ class Bus:
         self._transfer = Transfer(link)
         self._closing = asyncio.Event()
         self._outboxes: list[Outbox] = []
-        self._subscriptions: WeakSet[Subscription[Message]] = WeakSet()
+        self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
 
     @classmethod
     @asynccontextmanager
@@ -180,7 +182,7 @@ class Bus:
 
     # for everybody
 
-    async def publish(self, notice: Notice) -> int:
+    async def publish(self, notice: Message[Notice]) -> int:
         """Publish one notice; returns its offset. For a writer that must not wait use ``outbox``.
 
         Raises:
@@ -189,8 +191,8 @@ class Bus:
             Unreachable: the server does not answer; the notice may have been stored.
             PayloadTooLarge: it is over the limit.
         """
-        if not isinstance(notice, Notice):
-            raise TypeError(f"only notices are published, this is a {type(notice).__name__}")
+        if not carries(notice, Notice):
+            raise TypeError(f"only notices are published, this is a {kind_of(notice)}")
         return await publish_notice(self._link, notice)
 
     def outbox(self) -> Outbox:
@@ -202,7 +204,7 @@ class Bus:
 
     def subscribe(
         self, channel: str, after: Cursor | int | None = None, *, buffer: int = BUFFER, reread_s: float = REREAD_S
-    ) -> Subscription[Message]:
+    ) -> Subscription[Any]:
         """Subscribe to a channel such as ``events.demo``, ``status.demo`` or ``status.*``.
 
         Without ``after`` events and commands begin with the oldest retained, status with the current picture. ``after`` is a
@@ -217,9 +219,7 @@ class Bus:
             ValueError: ``after`` lies before the beginning.
         """
         place, link = Channel.parse(channel), self._link
-        subscription = Subscription[Message](
-            link, self._listener, place, after, logs=self._logs, buffer=buffer, reread_s=reread_s
-        )
+        subscription = Subscription[Any](link, self._listener, place, after, logs=self._logs, buffer=buffer, reread_s=reread_s)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -231,7 +231,7 @@ class Bus:
         """Subscribe to the status of a session, or of all: the current picture, then what happens."""
         return cast(Subscription[Notice], self.subscribe(f"status.{session}", after))
 
-    async def history(self, session: str, after: int = 0, limit: int = PAGE) -> tuple[Event, ...]:
+    async def history(self, session: str, after: int = 0, limit: int = PAGE) -> tuple[Message[Event], ...]:
         """Return up to ``limit`` events after an offset. What cannot be read is left out, and counted in ``skipped``.
 
         Raises:
@@ -245,7 +245,7 @@ class Bus:
             raise SessionDeleted(session)
         if page.epoch is None:
             await self._logs.record(session)
-        return tuple(message for _, message in page.entries if isinstance(message, Event))
+        return tuple(message for _, message in page.entries if carries(message, Event))
 
     async def page(self, channel: str, after: int = 0, limit: int = PAGE) -> Page:
         """Read up to ``limit`` retained messages of one channel after an offset, with the epoch and the end of its log.
@@ -320,7 +320,7 @@ class Bus:
         """Make a session out of an export, whole or not at all; see ``Transfer.restore``."""
         return await self._transfer.restore(archive, session)
 
-    async def send(self, command: Command, timeout_s: float = 10.0, *, key: str = "") -> Outcome:
+    async def send(self, command: Message[Command], timeout_s: float = 10.0, *, key: str = "") -> Outcome:
         """Send a command and wait for its outcome; see ``Steering.send``.
 
         Raises:
@@ -333,11 +333,11 @@ class Bus:
         """
         return await self._steering.send(command, timeout_s, key)
 
-    async def submit(self, command: Command, *, key: str = "", when_full: bool = False) -> Outcome | None:
+    async def submit(self, command: Message[Command], *, key: str = "", when_full: bool = False) -> Outcome | None:
         """Store a command and wait for nothing; see ``Steering.submit``."""
         return await self._steering.submit(command, key, when_full=when_full)
 
-    async def children(self, session: str) -> tuple[Child, ...]:
+    async def children(self, session: str) -> tuple[ChildState, ...]:
         """Return what is known of the children of a session, by name; see ``read_children``."""
         return await read_children(self._link, check_session(session))
 
@@ -395,8 +395,8 @@ class Bus:
         return await self._sessions.renew(claim, picture, nudge)
 
     async def append(
-        self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
-    ) -> tuple[Event, ...]:
+        self, claim: Claim, events: Sequence[Message[Event]], after: int, *, patience_s: float = LEASE_S
+    ) -> tuple[Message[Event], ...]:
         """Append the events of one step, all or none, once; see ``Sessions.append``."""
         return await self._sessions.append(claim, events, after, patience_s=patience_s)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 from tidings.bus.errors import InvalidMessage, cause_of
-from tidings.bus.messages import Child, read_child
+from tidings.bus.messages import ChildState, read_child
 from tidings.bus.redis.link import Link
 
 log = logging.getLogger("tidings.bus")
 
 
-async def read_children(link: Link, session: str) -> tuple[Child, ...]:
+async def read_children(link: Link, session: str) -> tuple[ChildState, ...]:
     """Return what is known of the children of a session, by name; what cannot be read is left out.
 
     Each is as the newest ``child.state`` told it.
@@ -23,7 +23,7 @@ async def read_children(link: Link, session: str) -> tuple[Child, ...]:
     pipeline = link.pipeline(atomic=False)
     pipeline.hgetall(link.names.children(session))
     known = (await link.read(pipeline))[0]
-    found: list[Child] = []
+    found: list[ChildState] = []
     for value in known.values():
         try:
             found.append(read_child(value))

@@ -15,12 +15,11 @@ from tidings.bus.messages import (
     ChildState,
     Command,
     Event,
+    Message,
     Notice,
     Outcome,
     SessionStart,
     SessionState,
-    UnknownCommand,
-    build,
     decode_command,
     encode,
 )
@@ -62,7 +61,7 @@ class Snapshot:
     """
 
     record: Record
-    commands: tuple[Command, ...]
+    commands: tuple[Message[Command], ...]
     settled: frozenset[str]
     now: datetime
     more: bool = False
@@ -95,11 +94,11 @@ class Decision:
     due: datetime | None = None
     handled: int = 0
     fields: Mapping[str, str] = field(default_factory=dict)
-    messages: tuple[Event, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    state: SessionState | None = None
+    messages: tuple[Message[Event], ...] = ()
+    notices: tuple[Message[Notice], ...] = ()
+    state: Message[SessionState] | None = None
     outcomes: tuple[tuple[Outcome, datetime | None], ...] = ()
-    child: ChildState | None = None
+    child: Message[ChildState] | None = None
 
 
 class Decisions:
@@ -184,9 +183,9 @@ class Decisions:
         args: list[Argument] = [session, int(for_s * 1000), touched]
         await self._link.run_again("set_aside", [names.record(session), names.due], args)
 
-    async def _parents(self, commands: tuple[Command, ...]) -> dict[str, State]:
+    async def _parents(self, commands: tuple[Message[Command], ...]) -> dict[str, State]:
         """Read the states of the sessions as whose child a new one may be started."""
-        starts = [command.data.parent for command in commands if isinstance(command, SessionStart)]
+        starts = [command.data.parent for command in commands if isinstance(command.data, SessionStart)]
         wanted = list(dict.fromkeys(parent for parent in starts if parent is not None))
         if not wanted:
             return {}
@@ -200,7 +199,7 @@ class Decisions:
                 found[parent] = State(state.decode() if isinstance(state, bytes) else "")
         return found
 
-    async def _settled(self, session: str, commands: tuple[Command, ...]) -> frozenset[str]:
+    async def _settled(self, session: str, commands: tuple[Message[Command], ...]) -> frozenset[str]:
         if not commands:
             return frozenset()
         pipeline = self._link.pipeline(atomic=False)
@@ -228,7 +227,7 @@ class Decisions:
         keys += [names.log("commands", session), names.ready, names.due, names.sessions]
         keys += [names.outcome(session, outcome.command_id) for outcome, _ in decision.outcomes]
         if decision.child is not None:
-            parent = decision.child.subject
+            parent = decision.child.session
             keys += [names.record(parent), names.log("status", parent), names.children(parent)]
         answer = await self._link.run("decide", keys, self._args(snapshot, decision))
         check_fit(session, answer)
@@ -254,11 +253,11 @@ class Decisions:
         args += self._shown(decision.child)
         return args
 
-    def _shown(self, child: ChildState | None) -> list[Argument]:
+    def _shown(self, child: Message[ChildState] | None) -> list[Argument]:
         """Return how a child is told to those who watch its parent."""
         if child is None:
             return [0]
-        channel = self._link.names.channel("status", child.subject)
+        channel = self._link.names.channel("status", child.session)
         return [1, child.id, encode(child, self._link.payload_limit), channel, child.data.model_dump_json()]
 
 
@@ -297,22 +296,22 @@ def _end(fields: Mapping[bytes, bytes]) -> float:
     return math.inf if count is None else count
 
 
-def _command(session: str, item: Any) -> Command:
+def _command(session: str, item: Any) -> Message[Command]:
     """Read a stored command; one that cannot be read is kept as an unknown one, so that it gets its outcome."""
     offset = offset_of(item)
-    command: Command | None
+    command: Message[Command] | None
     try:
         command = decode_command(item[1][b"m"])
     except (InvalidMessage, KeyError):
         command = None
-    if command is None or command.subject != session:
+    if command is None or command.session != session:
         command = _unreadable(session, item[1].get(b"id", b"").decode("ascii", "replace"), offset)
     return command.model_copy(update={"offset": offset})
 
 
-def _unreadable(session: str, command_id: str, offset: int) -> Command:
+def _unreadable(session: str, command_id: str, offset: int) -> Message[Command]:
     """Stand in for a command that cannot be read; under its own id, if that is one, so that its asker hears of it."""
     try:
-        return build(UnknownCommand, id=command_id, type="unreadable", subject=session)
+        return Message.unknown("commands", "unreadable", session=session, id=command_id)
     except InvalidMessage:
-        return UnknownCommand(id=f"unreadable-{offset}", type="unreadable", subject=session)
+        return Message.unknown("commands", "unreadable", session=session, id=f"unreadable-{offset}")

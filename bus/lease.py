@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidings.bus.messages import Notice, Picture, Reason, Wait, WorkerRef
+from tidings.bus.messages import Message, Notice, Picture, Reason, Wait, WorkerRef
 from tidings.bus.states import State, Trigger
 
 LEASE_S = 10.0
@@ -118,7 +118,7 @@ class Release:
     waits: Mapping[str, Wait] = field(default_factory=dict)
     reason: Reason | None = None
     why: str = ""
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[Message[Notice], ...] = ()
     awaits: int = 0
     model: str | None = None
 

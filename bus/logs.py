@@ -41,7 +41,7 @@ class Page:
 
     epoch: str | None
     end: int
-    entries: tuple[tuple[int, Message | None], ...]
+    entries: tuple[tuple[int, Message[Any] | None], ...]
     id_before: str = ""
     deleted: bool = False
     foreign: int = 0
@@ -184,14 +184,14 @@ class Logs:
             entries = entries[1:]
         entries = entries[:limit]
         ours = [entry for entry in entries if _known(end, entry[0])]
-        foreign: list[tuple[int, Message | None]] = [(offset, None) for offset, _ in entries[len(ours) :]]
+        foreign: list[tuple[int, Message[Any] | None]] = [(offset, None) for offset, _ in entries[len(ours) :]]
         self._count(f"{plane}.{session}", ours + foreign)
         deleted = state == State.DELETED.value.encode()
         return Page(epoch_of(epoch), _number(end), tuple(ours), id_before, deleted, len(foreign))
 
-    def _count(self, channel: str, entries: list[tuple[int, Message | None]]) -> None:
+    def _count(self, channel: str, entries: list[tuple[int, Message[Any] | None]]) -> None:
         """Count what could not be read, and say so once for each channel."""
-        missing = [offset for offset, message in entries if message is None]
+        missing = [offset for offset, message in entries if message is None or message.refused]
         self.skipped += len(missing)
         if missing and self._first_time(channel):
             log.warning("message.unreadable", extra={"channel": channel, "offset": missing[0]})
@@ -257,16 +257,16 @@ def _known(end: bytes | None, offset: int) -> bool:
     return count_of(end) is None or offset <= _number(end)
 
 
-def _entry(plane: str, session: str, epoch: str | None, item: Any) -> tuple[int, Message | None]:
+def _entry(plane: str, session: str, epoch: str | None, item: Any) -> tuple[int, Message[Any] | None]:
     offset = offset_of(item)
     try:
         message = decode(plane, item[1][b"m"])
     except (InvalidMessage, KeyError):
         return offset, None
-    return offset, _placed(message, offset, epoch) if message.subject == session else None
+    return offset, _placed(message, offset, epoch) if message.session == session else None
 
 
-def _placed(message: Message, offset: int, epoch: str | None) -> Message:
+def _placed(message: Message[Any], offset: int, epoch: str | None) -> Message[Any]:
     """Return the message; the entry's id and the record say where it stands, also when the JSON was tampered with."""
     right = message.offset == offset and message.epoch == epoch
     return message if right else message.model_copy(update={"offset": offset, "epoch": epoch})

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import Field, ValidationError
 
-from tidings.bus.messages.envelope import Data, Instant, SessionId, Text
+from tidings.bus.messages.values import Data, Instant, SessionId, Text
 from tidings.bus.records import instant
 from tidings.bus.redis.clients import installed_version
 from tidings.bus.redis.link import Argument, Link

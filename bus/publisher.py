@@ -8,7 +8,7 @@ from collections import deque
 
 from tidings.bus.errors import LeaseLost, SessionDeleted, TidingsError, UnknownSession, Unreachable
 from tidings.bus.lease import Seat
-from tidings.bus.messages import Notice, encode
+from tidings.bus.messages import Message, Notice, encode
 from tidings.bus.records import check_fit
 from tidings.bus.redis.link import Argument, Link
 
@@ -24,7 +24,7 @@ RETRY_BASE_S = 0.05
 RETRY_CAP_S = 1.0
 
 
-async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -> int:
+async def publish_notice(link: Link, notice: Message[Notice], seat: Seat | None = None) -> int:
     """Publish one notice and return its offset.
 
     Raises:
@@ -36,7 +36,7 @@ async def publish_notice(link: Link, notice: Notice, seat: Seat | None = None) -
         Unreachable: the server does not answer; the notice may have been stored.
         PayloadTooLarge: it is over the limit.
     """
-    names, session = link.names, notice.subject
+    names, session = link.names, notice.session
     keys = [names.record(session), names.log("status", session), names.due]
     shown: tuple[Argument, ...] = ("", "", "") if seat is None else seat.claim.shown
     picture = seat.picture.model_dump_json() if seat is not None and seat.picture is not None else ""
@@ -68,8 +68,8 @@ class Outbox:
 
     def __init__(self, link: Link, size: int = OUTBOX) -> None:
         self._link = link
-        self._queue: deque[tuple[Notice, Seat | None]] = deque()
-        self._under_way: tuple[Notice, Seat | None] | None = None
+        self._queue: deque[tuple[Message[Notice], Seat | None]] = deque()
+        self._under_way: tuple[Message[Notice], Seat | None] | None = None
         self._size = size
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
@@ -81,7 +81,7 @@ class Outbox:
         self.dropped = 0
         self.refused = 0
 
-    def put(self, notice: Notice, seat: Seat | None = None) -> None:
+    def put(self, notice: Message[Notice], seat: Seat | None = None) -> None:
         """Hand over a notice; returns at once and never raises. After closing it is dropped."""
         if self.closed:
             self.dropped += 1
@@ -132,7 +132,7 @@ class Outbox:
             self._more.clear()
             await self._more.wait()
 
-    async def _insist(self, notice: Notice, seat: Seat | None) -> bool:
+    async def _insist(self, notice: Message[Notice], seat: Seat | None) -> bool:
         """Publish one notice, however long the server is away; returns False when the outbox was closed over it."""
         delay = RETRY_BASE_S
         while not await self._publish(notice, seat):
@@ -143,7 +143,7 @@ class Outbox:
         self._dropping = False
         return True
 
-    async def _publish(self, notice: Notice, seat: Seat | None) -> bool:
+    async def _publish(self, notice: Message[Notice], seat: Seat | None) -> bool:
         """Publish one; returns False when it should be tried again."""
         try:
             await publish_notice(self._link, notice, seat)

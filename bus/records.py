@@ -12,18 +12,18 @@ from pydantic import ValidationError
 
 from tidings.bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, UnreadableRecord
 from tidings.bus.messages import (
+    Message,
     Notice,
     Picture,
     Reason,
     SessionState,
-    SessionStateData,
     Wait,
     WorkerRef,
     decode_notice,
     explain,
     is_session,
 )
-from tidings.bus.messages.envelope import LOST
+from tidings.bus.messages.message import LOST
 from tidings.bus.states import HELD, WAITING, State
 
 T = TypeVar("T")
@@ -145,7 +145,7 @@ class Record:
     handled: int = 0
     touched: int = 0
     failures: int = 0
-    last: Notice | None = None
+    last: Message[Notice] | None = None
     schema: int = SCHEMA
 
     @property
@@ -170,7 +170,7 @@ class Record:
         """The call that failed for good; None where none did."""
         return self.picture.wait if self.state is State.ERROR else None
 
-    def as_notice(self, at: datetime) -> SessionState | None:
+    def as_notice(self, at: datetime) -> Message[SessionState] | None:
         """Draw the current picture as a ``session.state`` notice that stands at the newest status offset.
 
         Of a session that a worker holds the worker's picture counts: its notices up to that offset have told it, and a controller
@@ -192,14 +192,8 @@ class Record:
             state, wait = (waits.state, waits) if waits else (State.RUNNING, self.picture.under_way)
             if state is not self.state:
                 entered = self.last.time if self.last else None
-        return SessionState(
-            id=f"{self.epoch}.{self.version}.{self.status}",
-            source=DRAWN,
-            subject=self.session,
-            time=entered or at,
-            offset=self.status,
-            epoch=self.epoch,
-            data=SessionStateData(
+        return Message.of(
+            SessionState(
                 from_=state,
                 to=state,
                 version=self.version,
@@ -214,6 +208,12 @@ class Record:
                 failure=self.failure,
                 model=self.picture.model,
             ),
+            id=f"{self.epoch}.{self.version}.{self.status}",
+            source=DRAWN,
+            session=self.session,
+            time=entered or at,
+            offset=self.status,
+            epoch=self.epoch,
         )
 
 

@@ -28,18 +28,18 @@ from tidings.bus.errors import (
 from tidings.bus.lease import LEASE_S, Claim, Release, Released, Renewal
 from tidings.bus.messages import (
     Event,
+    Message,
     Notice,
     Picture,
     SessionState,
-    SessionStateData,
     Wait,
     WorkerClaimed,
-    WorkerClaimedData,
     WorkerRef,
     WorkerReleased,
-    WorkerReleasedData,
+    carries,
     encode,
     is_session,
+    kind_of,
     most_telling,
 )
 from tidings.bus.publisher import RING, RING_S
@@ -61,7 +61,7 @@ def new_epoch() -> str:
     return secrets.token_hex(8)
 
 
-def split_state(notice: SessionState) -> tuple[bytes, bytes]:
+def split_state(notice: Message[SessionState]) -> tuple[bytes, bytes]:
     """Cut an encoded ``session.state`` where the script writes from, to, version, parent and name, which only it knows.
 
     The cut is before the first member of ``data``; inside a JSON string the quotes would be escaped, so it is found in one place.
@@ -96,12 +96,12 @@ def _plain(value: bytes | None) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _check_notices(session: str, notices: Sequence[Notice]) -> None:
+def _check_notices(session: str, notices: Sequence[Message[Notice]]) -> None:
     for notice in notices:
-        if not isinstance(notice, Notice):
-            raise TypeError(f"only notices are published, this is a {type(notice).__name__}")
-        if notice.subject != session:
-            raise ValueError(f"a notice of session {notice.subject!r} cannot be published in {session!r}")
+        if not carries(notice, Notice):
+            raise TypeError(f"only notices are published, this is a {kind_of(notice)}")
+        if notice.session != session:
+            raise ValueError(f"a notice of session {notice.session!r} cannot be published in {session!r}")
 
 
 def _waits_of(picture: bytes) -> dict[str, Wait]:
@@ -121,7 +121,7 @@ def _as_kept(release: Release, now: datetime) -> tuple[State, Release]:
     return wait.state, replace(release, waits=picture.waits, resume_at=picture.resume_at, reason=wait.reason)
 
 
-def _split_claimed(notice: WorkerClaimed) -> tuple[bytes, bytes]:
+def _split_claimed(notice: Message[WorkerClaimed]) -> tuple[bytes, bytes]:
     """Cut an encoded ``worker.claimed`` where the script writes the token, which only it knows."""
     name = b'"token":'
     before, _, after = encode(notice).rpartition(name + b"0")
@@ -225,12 +225,12 @@ class Sessions:
         lease = secrets.token_hex(8)
         names, now = self._link.names, self._link.clock.now()
         source = f"worker/{worker.name}"
-        claimed = WorkerClaimed(subject=session, source=source, time=now, data=WorkerClaimedData(worker=worker))
-        state = SessionState(
-            subject=session,
+        claimed = Message.of(WorkerClaimed(worker=worker), session=session, source=source, time=now)
+        state = Message.of(
+            SessionState(to=State.RUNNING, version=0, why="taken up by a worker", worker=worker, model=model),
+            session=session,
             source=source,
             time=now,
-            data=SessionStateData(to=State.RUNNING, version=0, why="taken up by a worker", worker=worker, model=model),
         )
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
@@ -293,8 +293,8 @@ class Sessions:
         return f"it is {state}" + (f": {why}" if why else "")
 
     async def append(
-        self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
-    ) -> tuple[Event, ...]:
+        self, claim: Claim, events: Sequence[Message[Event]], after: int, *, patience_s: float = LEASE_S
+    ) -> tuple[Message[Event], ...]:
         """Append the events of one step to the history, all or none.
 
         While the connection is broken or the server is full it waits and tries again with the same ids, which stores one copy.
@@ -335,16 +335,16 @@ class Sessions:
             event.model_copy(update={"offset": first + index, "epoch": claim.epoch}) for index, event in enumerate(events)
         )
 
-    def _check(self, claim: Claim, events: Sequence[Event]) -> None:
+    def _check(self, claim: Claim, events: Sequence[Message[Event]]) -> None:
         for event in events:
-            if not isinstance(event, Event):
-                raise TypeError(f"only events enter the history, this is a {type(event).__name__}")
-            if event.subject != claim.session:
-                raise ValueError(f"an event of session {event.subject!r} cannot be appended to {claim.session!r}")
+            if not carries(event, Event):
+                raise TypeError(f"only events enter the history, this is a {kind_of(event)}")
+            if event.session != claim.session:
+                raise ValueError(f"an event of session {event.session!r} cannot be appended to {claim.session!r}")
         if len({event.id for event in events}) != len(events):
             raise ValueError("two events of one step have the same id")
 
-    async def _patiently(self, call: Callable[[], Any], events: Sequence[Event], patience_s: float) -> Any:
+    async def _patiently(self, call: Callable[[], Any], events: Sequence[Message[Event]], patience_s: float) -> Any:
         loop = asyncio.get_running_loop()
         end, delay, told = loop.time() + patience_s, 0.05, False
         while True:
@@ -353,7 +353,7 @@ class Sessions:
             except Unreachable as error:
                 if isinstance(error, ServerFull) and not told:
                     told = True
-                    log.warning("append.waits", extra={"session": events[0].subject, "cause": cause_of(error)})
+                    log.warning("append.waits", extra={"session": events[0].session, "cause": cause_of(error)})
                 if loop.time() + delay > end:
                     if isinstance(error, ServerFull):
                         # Known all the same: the script looks for the ids first, and is refused where it writes.
@@ -385,11 +385,8 @@ class Sessions:
             raise ValueError(f"{release.trigger} is not a way to release a session")
         rest = Picture(model=release.model or claim.model or (call.model if call else None))
         picture = rest.model_copy(update={"waits": dict(release.waits)})
-        released = WorkerReleased(
-            subject=session,
-            source=source,
-            time=now,
-            data=WorkerReleasedData(worker=claim.worker, why=release.trigger.value),
+        released = Message.of(
+            WorkerReleased(worker=claim.worker, why=release.trigger.value), session=session, source=source, time=now
         )
         state_id, head, tail, tail_queued = self._state(claim, to, release, picture, source, now)
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
@@ -411,11 +408,8 @@ class Sessions:
     def _state(
         self, claim: Claim, to: State, release: Release, picture: Picture, source: str, now: datetime
     ) -> tuple[str, bytes, bytes, bytes]:
-        told = SessionState(
-            subject=claim.session,
-            source=source,
-            time=now,
-            data=SessionStateData(
+        told = Message.of(
+            SessionState(
                 to=to,
                 version=0,
                 why=release.why,
@@ -425,11 +419,14 @@ class Sessions:
                 failure=picture.wait if to is State.ERROR else None,
                 model=picture.model,
             ),
+            session=claim.session,
+            source=source,
+            time=now,
         )
         model = picture.model
         queued = told.model_copy(
             update={
-                "data": SessionStateData(to=State.QUEUED, version=0, why="somebody spoke while the run was closing", model=model),
+                "data": SessionState(to=State.QUEUED, version=0, why="somebody spoke while the run was closing", model=model),
             }
         )
         head, tail = split_state(told)

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 from datetime import timedelta
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,7 +20,18 @@ from tidings.bus.errors import (
     Unreachable,
 )
 from tidings.bus.listener import Listener
-from tidings.bus.messages import Command, Outcome, Result, SessionDelete, SessionStart, UnknownCommand, encode, explain
+from tidings.bus.messages import (
+    Command,
+    Message,
+    Outcome,
+    Result,
+    SessionDelete,
+    SessionStart,
+    UnknownCommand,
+    carries,
+    encode,
+    explain,
+)
 from tidings.bus.records import check_fit
 from tidings.bus.redis.link import Argument, Link
 from tidings.bus.sessions import new_epoch
@@ -61,7 +71,7 @@ class Steering:
         self._link, self._listener = link, listener
         self.dropped = 0
 
-    async def send(self, command: Command, timeout_s: float, key: str = "") -> Outcome:
+    async def send(self, command: Message[Command], timeout_s: float, key: str = "") -> Outcome:
         """Send a command and wait for its outcome.
 
         A command that is sent again under the same id is stored once, and its first outcome is the outcome of all.
@@ -87,14 +97,13 @@ class Steering:
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         expires_at = self._link.clock.now() + timedelta(seconds=timeout_s)
-        if not isinstance(command, Command) or isinstance(command, UnknownCommand):
+        if not carries(command, Command) or isinstance(command.data, UnknownCommand):
             raise TypeError(f"{command.type!r} is not a command that controllers know")
-        data: Any = getattr(command, "data")  # noqa: B009 - every known command has data; the base class does not say so
-        command = command.model_copy(update={"data": data.model_copy(update={"expires_at": expires_at})})
+        command = command.model_copy(update={"data": command.data.model_copy(update={"expires_at": expires_at})})
         answer = _Answer()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._listener.listen(self._link.names.outcomes(command.subject), answer)
+                await self._listener.listen(self._link.names.outcomes(command.session), answer)
                 outcome = await self.submit(command, key) or await self._await_outcome(command, answer)
         except TimeoutError:
             outcome = await self._withdraw(command)
@@ -102,7 +111,7 @@ class Steering:
             await self._listener.forget(answer)
         return _raise_unless_applied(outcome)
 
-    async def submit(self, command: Command, key: str = "", *, when_full: bool = False) -> Outcome | None:
+    async def submit(self, command: Message[Command], key: str = "", *, when_full: bool = False) -> Outcome | None:
         """Store a command and wait for nothing; returns its outcome when it has one already.
 
         It does not expire. The same id again, within 24 h of its outcome, stores nothing.
@@ -122,20 +131,20 @@ class Steering:
             Unreachable: the server does not answer; it may have been stored.
             PayloadTooLarge: it is over the limit.
         """
-        names, session = self._link.names, command.subject
+        names, session = self._link.names, command.session
         keys = [names.record(session), names.log("commands", session), names.due, names.outcome(session, command.id)]
         keys += [names.key(session, _digest(key))] if key else []
-        epoch = new_epoch() if isinstance(command, SessionStart) else ""
+        epoch = new_epoch() if isinstance(command.data, SessionStart) else ""
         payload = encode(command, self._link.payload_limit)
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
-        args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command, SessionDelete)), int(OUTCOME_S * 1000)]
-        script = "command_when_full" if when_full or isinstance(command, SessionDelete) else "command"
+        args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command.data, SessionDelete)), int(OUTCOME_S * 1000)]
+        script = "command_when_full" if when_full or isinstance(command.data, SessionDelete) else "command"
         answer = await self._link.run_again(script, keys, args)
         check_fit(session, answer)
         if answer[0] == b"reused":
             raise KeyReused(session)
         if answer[0] == b"unknown":
-            raise UnknownSession(session, start=not isinstance(command, SessionDelete))
+            raise UnknownSession(session, start=not isinstance(command.data, SessionDelete))
         if answer[0] == b"deleted":
             raise SessionDeleted(session)
         if answer[0] == b"full":
@@ -147,7 +156,7 @@ class Steering:
             log.warning("commands.dropped", extra={"session": session, "count": dropped})
         return None
 
-    async def _await_outcome(self, command: Command, answer: _Answer) -> Outcome:
+    async def _await_outcome(self, command: Message[Command], answer: _Answer) -> Outcome:
         while True:
             answer.heard.clear()
             outcome = await self._outcome(command)
@@ -159,26 +168,26 @@ class Steering:
             except TimeoutError:
                 continue
 
-    async def _outcome(self, command: Command) -> Outcome | None:
+    async def _outcome(self, command: Message[Command]) -> Outcome | None:
         pipeline = self._link.pipeline(atomic=False)
-        pipeline.get(self._link.names.outcome(command.subject, command.id))
+        pipeline.get(self._link.names.outcome(command.session, command.id))
         try:
             value = (await self._link.read(pipeline))[0]
         except Unreachable:
             return None
         return _read(value) if value else None
 
-    async def _withdraw(self, command: Command) -> Outcome:
+    async def _withdraw(self, command: Message[Command]) -> Outcome:
         """Stop waiting: from here on nobody can apply the command, unless somebody just has.
 
         Raises:
             Unreachable: the server does not answer; the command expires by its own time.
         """
         expired = Outcome(
-            command_id=command.id, session=command.subject, result=Result.EXPIRED, reason="no controller answered in time"
+            command_id=command.id, session=command.session, result=Result.EXPIRED, reason="no controller answered in time"
         )
         args: list[Argument] = [expired.model_dump_json(), int(OUTCOME_S * 1000)]
-        keys = [self._link.names.outcome(command.subject, command.id)]
+        keys = [self._link.names.outcome(command.session, command.id)]
         try:
             async with asyncio.timeout(_WITHDRAW_S):
                 return _read(await self._link.run_again("withdraw", keys, args))

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 from tidings.bus.channels import Channel
 from tidings.bus.errors import (
@@ -27,10 +27,10 @@ from tidings.bus.errors import (
 from tidings.bus.listener import Listener
 from tidings.bus.logs import Logs, Page
 from tidings.bus.merge import Gap, Track
-from tidings.bus.messages import Cursor, Message, decode, is_session
+from tidings.bus.messages import Body, Cursor, Message, decode, is_session
 from tidings.bus.redis.link import Link
 
-M = TypeVar("M", bound=Message)
+T = TypeVar("T", bound=Body)
 
 log = logging.getLogger("tidings.subscription")
 
@@ -65,11 +65,11 @@ class Statistics:
     connected: bool
 
 
-def _id_of(message: Message | None) -> str:
+def _id_of(message: Message[Any] | None) -> str:
     return message.id if message is not None else ""
 
 
-class Subscription(Generic[M]):
+class Subscription(Generic[T]):
     """An endless async iterator over one channel, or over the status of all sessions.
 
     Made by ``Bus.subscribe``; enter it before iterating. Entering waits for the server's acknowledgement: what is published after
@@ -100,9 +100,9 @@ class Subscription(Generic[M]):
         self._link, self._listener, self._logs = link, listener, logs or Logs(link)
         self._channel, self._after = channel, after
         self._limit, self._reread_s = buffer, reread_s
-        self._tracks: dict[str, Track[Message | None]] = {}
+        self._tracks: dict[str, Track[Message[Any] | None]] = {}
         self._live: deque[tuple[str, bytes]] = deque()
-        self._out: deque[M | Gap] = deque()
+        self._out: deque[Message[T] | Gap] = deque()
         self._to_read: dict[str, None] = {}
         self._scan_wanted = False
         self._scan_at: int | None = None
@@ -199,7 +199,7 @@ class Subscription(Generic[M]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> M | Gap:
+    async def __anext__(self) -> Message[T] | Gap:
         if not self._acked.is_set():
             raise Closed("enter the subscription before iterating: async with bus.subscribe(...) as subscription")
         while not self._out:
@@ -262,20 +262,21 @@ class Subscription(Generic[M]):
             message = decode(self._channel.plane, payload)
         except InvalidMessage:
             message = None
-        if message is None or message.subject != session:
+        if message is None or message.session != session:
             # Anybody can publish here; if it was stored, the log says so.
             if track is not None:
                 self._want(session)
             return
+        self._invalid += message.refused
         if track is None:
             track = self._tracks[session] = self._new_track(session)
         taken = track.live(message.epoch, message.offset, message)
         if taken is not None:
-            self._out.append(cast(M, taken))
+            self._out.append(cast("Message[T]", taken))
         elif track.stale:
             self._want(session)
 
-    def _new_track(self, session: str) -> Track[Message | None]:
+    def _new_track(self, session: str) -> Track[Message[Any] | None]:
         return Track(f"{self._channel.plane}.{session}", identify=_id_of)
 
     # reading the log
@@ -315,7 +316,7 @@ class Subscription(Generic[M]):
         if not self._channel.is_pattern and session not in self._to_read:
             self._attached = True
 
-    def _begin(self, session: str) -> Track[Message | None]:
+    def _begin(self, session: str) -> Track[Message[Any] | None]:
         """Begin a channel where the reader asked: at its cursor, or at the beginning."""
         track = self._new_track(session)
         if isinstance(self._after, Cursor):
@@ -329,7 +330,7 @@ class Subscription(Generic[M]):
         self._after = None
         return track
 
-    def _take_page(self, track: Track[Message | None], session: str, page: Page) -> None:
+    def _take_page(self, track: Track[Message[Any] | None], session: str, page: Page) -> None:
         if page.deleted and page.epoch is not None:
             self._take_end(track, session, page.epoch, page.end)
             return
@@ -338,7 +339,7 @@ class Subscription(Generic[M]):
             if item is None:
                 self._invalid += 1
             else:
-                self._out.append(cast("M | Gap", item))
+                self._out.append(cast("Message[T] | Gap", item))
         if page.epoch is None:
             if self._channel.is_pattern:
                 del self._tracks[session]
@@ -349,12 +350,12 @@ class Subscription(Generic[M]):
             del self._tracks[session]
             self._want(session)
 
-    def _take_end(self, track: Track[Message | None], session: str, epoch: str, end: int) -> None:
+    def _take_end(self, track: Track[Message[Any] | None], session: str, epoch: str, end: int) -> None:
         """Tell the reader once that the session is deleted: on status by its last picture, elsewhere by a gap."""
         known = (track.epoch, track.last) == (epoch, end)
         gaps = track.bury(epoch, end)
         if self._channel.plane != "status":
-            self._out.extend(cast("list[M | Gap]", gaps))
+            self._out.extend(cast("list[Message[T] | Gap]", gaps))
         elif gaps and not known:
             del self._tracks[session]
             self._want(session)
@@ -373,7 +374,7 @@ class Subscription(Generic[M]):
             if record.last is not None and record.last.offset == record.status:
                 # What the picture stands for in the log, to be held against it.
                 track.last_id = record.last.id
-            self._out.append(cast(M, picture))
+            self._out.append(cast("Message[T]", picture))
 
     # looking at all sessions
 

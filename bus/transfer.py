@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tidings.bus.archive import RESTORE_BYTES, RESTORE_EVENTS, Archive, Header, event_line
 from tidings.bus.errors import BadArchive, PayloadTooLarge, SessionDeleted, SessionExists, UnknownSession
 from tidings.bus.logs import PAGE
-from tidings.bus.messages import SessionState, SessionStateData, check_session
-from tidings.bus.messages.envelope import LOST
+from tidings.bus.messages import Message, SessionState, check_session
+from tidings.bus.messages.message import LOST
 from tidings.bus.publisher import RING, RING_S
 from tidings.bus.records import epoch_of, offset_of, salvage_record
 from tidings.bus.redis.link import Argument, Link
@@ -171,9 +171,9 @@ class Transfer:
             if len(payload) > self._link.payload_limit:
                 raise PayloadTooLarge("an event", len(payload), self._link.payload_limit)
 
-    def _told(self, header: Header, state: State, why: str) -> SessionState:
-        data = SessionStateData(to=state, version=0, why=why, reason=header.reason if state is header.state else None)
-        return SessionState(subject=header.session, source="import", time=self._link.clock.now(), data=data)
+    def _told(self, header: Header, state: State, why: str) -> Message[SessionState]:
+        data = SessionState(to=state, version=0, why=why, reason=header.reason if state is header.state else None)
+        return Message.of(data, session=header.session, source="import", time=self._link.clock.now())
 
 
 def _as_restored(archive: Archive) -> tuple[State, dict[str, str]]:

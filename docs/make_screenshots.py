@@ -22,7 +22,7 @@ from tests.browsers import Screens, chromium_binary, running_chromium
 from tests.page.house import House
 from tests.servers import RunningServer, redis_binary, valkey_binary
 from tests.waiting import eventually
-from tidings.bus import ChildStartData, Event, State, ToolCallData, ToolResultData, UserMessage
+from tidings.bus import ChildStart, Event, Message, State, ToolCall, ToolResult, UserMessage
 from tidings.workers.agent import AgentFactory, ChatAgent, Next, Step, open_calls
 from tidings.workers.cli.history import told
 from tidings.workers.llm import Llm
@@ -80,22 +80,21 @@ class Reader(ChatAgent):
 
     children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Call the tool, give its result, start the children, or answer."""
         first = history[0] if history else None
-        asked_for = first.data.text if isinstance(first, UserMessage) else ""
+        asked_for = first.data.text if isinstance(first.data, UserMessage) else ""
         if "Research" in asked_for:
-            team = [ChildStartData(name=name, text=f"Find the {name}.") for name in self.children]
+            team = [ChildStart(name=name, text=f"Find the {name}.") for name in self.children]
             return Step() if len(history) > 1 else Step(team)
         calls = open_calls(history)
         if calls:
             found = [
-                ToolResultData(call_id=call.data.call_id, name="read_file", content=_content(call.data.arguments))
-                for call in calls
+                ToolResult(call_id=call.data.call_id, name="read_file", content=_content(call.data.arguments)) for call in calls
             ]
             return Step(found, Next.CONTINUE)
         if len(history) == 1 and "Read" in asked_for:
-            asked = ToolCallData(call_id="call_1", name="read_file", arguments={"path": "auth/session.py"}, idempotent=True)
+            asked = ToolCall(call_id="call_1", name="read_file", arguments={"path": "auth/session.py"}, idempotent=True)
             return Step([asked], Next.CONTINUE)
         return await super().step(history, llm)
 

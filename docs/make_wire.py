@@ -94,23 +94,19 @@ def _every(names: Names) -> tuple[str, ...]:
 # messages
 
 
-def types(models: Sequence[type[m.Message]]) -> str:
+def types(models: Sequence[type[m.Body]]) -> str:
     """Return what there is to know of each type of one plane: a sentence, an example, the fields of ``data``."""
     return "\n\n".join(_section(model) for model in models)
 
 
-def _section(model: type[m.Message]) -> str:
-    data = _data_of(model)
+def _ours(plane: type[m.Body]) -> list[type[m.Body]]:
+    return [kind for kind in m.TYPES.values() if issubclass(kind, plane) and kind in EXAMPLES]
+
+
+def _section(model: type[m.Body]) -> str:
     example = shown(json.loads(on_the_wire(EXAMPLES[model])))
-    head = f"### `{model.model_fields['type'].default}`\n\n{_sentence(model)}"
-    return f"{head}\n\n```json\n{example}\n```\n\n{field_table(data)}"
-
-
-def _data_of(model: type[m.Message]) -> type[BaseModel]:
-    data: Any = model.model_fields["data"].annotation
-    if not (isinstance(data, type) and issubclass(data, BaseModel)):
-        raise TypeError(f"the data of {model.__name__} is not a model")
-    return data
+    head = f"### `{model.type}`\n\n{_sentence(model)}"
+    return f"{head}\n\n```json\n{example}\n```\n\n{field_table(model)}"
 
 
 def shared() -> str:
@@ -215,7 +211,7 @@ def _lower(text: str) -> str:
 def page(text: str) -> str:
     """Return the page with all that is written by code."""
     parts = {"names": names(), "shared": shared(), "outcomes": outcomes(), "places": places(), "record": record()}
-    parts |= {"notices": types(m.NOTICES), "events": types(m.EVENTS), "commands": types(m.COMMANDS)}
+    parts |= {name: types(_ours(plane)) for name, plane in (("notices", m.Notice), ("events", m.Event), ("commands", m.Command))}
     return blocks.written(text, parts)
 
 

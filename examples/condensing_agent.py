@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidings.bus import Event, HistoryCondensed, HistoryCondensedData
+from tidings.bus import Event, HistoryCondensed, Message
 from tidings.workers.agent import Next, Step, answer, to_prompt, unanswered
 from tidings.workers.llm import Llm
 
@@ -31,7 +31,7 @@ class CondensingAgent:
     def __init__(self, longest: int = 24_000, keep: int = 6) -> None:
         self._longest, self._keep = longest, keep
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Condense, or answer.
 
         Condensing is a step of its own: when the worker is lost after it, the summary is there and is not paid for twice.
@@ -44,22 +44,22 @@ class CondensingAgent:
         completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT))
         return Step(answer(completion))
 
-    def _through(self, history: Sequence[Event]) -> int:
+    def _through(self, history: Sequence[Message[Event]]) -> int:
         """Return the offset through which to condense; 0 while the prompt is short enough, or nothing more can be left out."""
         if _length(to_prompt(history)) <= self._longest:
             return 0
-        done = max((event.data.through for event in history if isinstance(event, HistoryCondensed)), default=0)
+        done = max((event.data.through for event in history if isinstance(event.data, HistoryCondensed)), default=0)
         # What waits for its answer stays as it was said.
         first_open = unanswered(history)[0].offset or 0
         through = min(first_open - 1, (history[-1].offset or 0) - self._keep)
         return through if through > done else 0
 
-    async def _condensed(self, history: Sequence[Event], through: int, llm: Llm) -> HistoryCondensedData:
+    async def _condensed(self, history: Sequence[Message[Event]], through: int, llm: Llm) -> HistoryCondensed:
         # An earlier summary counts as well: it stands for what came before it.
-        older = [event for event in history if (event.offset or 0) <= through or isinstance(event, HistoryCondensed)]
+        older = [event for event in history if (event.offset or 0) <= through or isinstance(event.data, HistoryCondensed)]
         condenser = llm.named("condenser")
         completion = await condenser.complete([*to_prompt(older), {"role": "user", "content": CONDENSE}])
-        return HistoryCondensedData(text=completion.text, through=through, llm=condenser.name)
+        return HistoryCondensed(text=completion.text, through=through, llm=condenser.name)
 
 
 def _length(prompt: Sequence[dict[str, object]]) -> int:

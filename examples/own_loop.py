@@ -20,19 +20,19 @@ import socket
 
 from tidings.bus import (
     AgentMessage,
-    AgentMessageData,
     Bus,
     Claim,
     Event,
     LeaseLost,
+    Message,
     Release,
     SessionHeld,
     SessionState,
     State,
     Trigger,
     UserMessage,
-    UserMessageData,
     WorkerRef,
+    carries,
 )
 from tidings.workers.agent import to_prompt
 from tidings.workers.hold import Hold, Revoked
@@ -83,50 +83,50 @@ async def _wanted(bus: Bus, session: str) -> bool:
     """
     async with bus.notices(session) as notices:
         async for notice in notices:
-            if isinstance(notice, SessionState) and notice.data.to is State.QUEUED:
+            if carries(notice, SessionState) and notice.data.to is State.QUEUED:
                 return True
-            if isinstance(notice, SessionState) and notice.data.to in (State.STOPPED, State.FINISHED):
+            if carries(notice, SessionState) and notice.data.to in (State.STOPPED, State.FINISHED):
                 return False
     return False
 
 
 async def _work(bus: Bus, hold: Hold, llm: Llm, task: str) -> Release:
     """Write drafts until there are enough, and say how the session is to be released."""
-    claim, history = hold.claim, list[Event]()
+    claim, history = hold.claim, list[Message[Event]]()
     await _read_on(bus, claim, history)
     if not history:
-        await _add(bus, claim, history, UserMessage(subject=claim.session, data=UserMessageData(text=task)))
+        await _add(bus, claim, history, Message.of(UserMessage(text=task), session=claim.session))
     try:
         while _drafts(history) < DRAFTS:
             completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT))
             # What was said after `read` is not answered by this: somebody may have spoken while the model was busy.
-            said = AgentMessageData(text=completion.text, model=completion.model, read=_end(history), cut=completion.cut)
-            await _add(bus, claim, history, AgentMessage(subject=claim.session, data=said))
+            said = AgentMessage(text=completion.text, model=completion.model, read=_end(history), cut=completion.cut)
+            await _add(bus, claim, history, Message.of(said, session=claim.session))
     except LlmError as error:
         # Parked, where waiting helps: a controller queues it again when its time has come. Else it is in error.
         return hold.ending(error, read=_end(history))
     return Release(Trigger.FINISH, _end(history), why=f"{DRAFTS} drafts are written")
 
 
-async def _add(bus: Bus, claim: Claim, history: list[Event], event: Event) -> None:
+async def _add(bus: Bus, claim: Claim, history: list[Message[Event]], event: Message[Event]) -> None:
     """Store an event: once, and only if the session is still ours. Then read on, because people may have spoken meanwhile."""
     await bus.append(claim, [event], after=_end(history))
     await _read_on(bus, claim, history)
 
 
-async def _read_on(bus: Bus, claim: Claim, history: list[Event]) -> None:
+async def _read_on(bus: Bus, claim: Claim, history: list[Message[Event]]) -> None:
     while page := await bus.history(claim.session, after=_end(history)):
         history += page
 
 
-def _end(history: list[Event]) -> int:
+def _end(history: list[Message[Event]]) -> int:
     return (history[-1].offset or 0) if history else 0
 
 
-def _drafts(history: list[Event]) -> int:
+def _drafts(history: list[Message[Event]]) -> int:
     """Count the drafts that were written in the knowledge of all that was said."""
-    said = max((event.offset or 0 for event in history if isinstance(event, UserMessage)), default=0)
-    return sum(isinstance(event, AgentMessage) and (event.data.read or 0) >= said for event in history)
+    said = max((event.offset or 0 for event in history if isinstance(event.data, UserMessage)), default=0)
+    return sum(isinstance(event.data, AgentMessage) and (event.data.read or 0) >= said for event in history)
 
 
 async def _main() -> None:
@@ -143,7 +143,7 @@ async def _main() -> None:
             state = await run(bus, given.session, given.task, model=given.model, api_base=given.api_base)
             print(f"{given.session} is {state}")
             for event in await bus.history(given.session):
-                if isinstance(event, AgentMessage):
+                if isinstance(event.data, AgentMessage):
                     print(f"\n{event.data.text}")
     finally:
         await close_litellm()

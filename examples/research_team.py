@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
-from tidings.bus import ChildStart, ChildStartData, Event, UserMessage
+from tidings.bus import ChildStart, Event, Message, UserMessage, carries
 from tidings.workers.agent import AgentFactory, ChatAgent, Step, answer, open_children, to_prompt, unanswered
 from tidings.workers.llm import Llm
 
@@ -35,19 +35,19 @@ class ResearchTeam:
     )
     """Who runs the children, by the names under which they are started; the worker looks here."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Send the team out, wait for it, or answer."""
         waiting = unanswered(history)
         # While a child is at work there is nothing to do here: its report brings the next turn, on whichever worker is free.
         if not waiting or open_children(history):
             return Step()
-        asked = [event for event in waiting if isinstance(event, UserMessage)]
+        asked = [event for event in waiting if carries(event, UserMessage)]
         if asked and not _sent_out_since(history, asked[-1]):
-            return Step([ChildStartData(name=name, text=asked[-1].data.text) for name in self.children])
+            return Step([ChildStart(name=name, text=asked[-1].data.text) for name in self.children])
         completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT))
         return Step(answer(completion))
 
 
-def _sent_out_since(history: Sequence[Event], question: Event) -> bool:
+def _sent_out_since(history: Sequence[Message[Event]], question: Message[Event]) -> bool:
     """Whether the team has been sent out for a question."""
-    return any(isinstance(event, ChildStart) and (event.offset or 0) > (question.offset or 0) for event in history)
+    return any(isinstance(event.data, ChildStart) and (event.offset or 0) > (question.offset or 0) for event in history)

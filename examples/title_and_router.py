@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tidings.bus import AgentMessage, AgentMessageData, Event, UserMessage
+from tidings.bus import AgentMessage, Event, Message, UserMessage
 from tidings.workers.agent import Step, answer, to_prompt, unanswered
 from tidings.workers.llm import Llm, LlmError
 
@@ -33,12 +33,12 @@ class RoutingAgent:
     def __init__(self, models: Mapping[str, str | None] = MODELS) -> None:
         self._models = models
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Choose and name at the same time, then answer."""
         waiting = unanswered(history)
         if not waiting:
             return Step()
-        first = not any(isinstance(event, AgentMessage) for event in history)
+        first = not any(isinstance(event.data, AgentMessage) for event in history)
         naming = asyncio.create_task(_title(history, llm) if first else _none())
         try:
             kind = await _route(waiting, llm)
@@ -49,11 +49,11 @@ class RoutingAgent:
         completion = await llm.named(f"{kind}-answer", self._models[kind]).complete(to_prompt(history))
         events = answer(completion)
         if title:
-            events.insert(0, AgentMessageData(text=f"# {title}", model=llm.model))
+            events.insert(0, AgentMessage(text=f"# {title}", model=llm.model))
         return Step(events)
 
 
-async def _title(history: Sequence[Event], llm: Llm) -> str:
+async def _title(history: Sequence[Message[Event]], llm: Llm) -> str:
     """Return a title; none where there is trouble. A conversation can do without one, so it neither parks nor fails for it."""
     try:
         completion = await llm.named("title").complete([*to_prompt(history), {"role": "user", "content": TITLE}])
@@ -66,9 +66,9 @@ async def _none() -> str:
     return ""
 
 
-async def _route(waiting: Sequence[Event], llm: Llm) -> str:
+async def _route(waiting: Sequence[Message[Event]], llm: Llm) -> str:
     """Return how hard the newest question is, by the word of a model; what it says beside the point counts as easy."""
-    asked = [event.data.text for event in waiting if isinstance(event, UserMessage)]
+    asked = [event.data.text for event in waiting if isinstance(event.data, UserMessage)]
     question = asked[-1] if asked else ""
     prompt = [{"role": "system", "content": ROUTE}, {"role": "user", "content": question}]
     completion = await llm.named("router").complete(prompt)

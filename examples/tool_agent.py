@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tidings.bus import Event, ToolCall, ToolResultData
+from tidings.bus import Event, Message, ToolCall, ToolResult
 from tidings.workers.agent import Next, Step, answer, open_calls, to_prompt, unanswered
 from tidings.workers.llm import Llm
 
@@ -46,7 +46,7 @@ class ToolAgent:
     def __init__(self, notes: Path = Path("notes.txt")) -> None:
         self._notes = notes
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Run the tools that wait for it, or else ask the model what to do.
 
         A call to a tool takes two steps. The first returns the call, and the worker stores it; only then the second runs the tool
@@ -62,13 +62,13 @@ class ToolAgent:
         follow = Next.CONTINUE if completion.tool_calls else Next.AWAIT_INPUT
         return Step(answer(completion, IDEMPOTENT), follow)
 
-    def _run(self, call: ToolCall) -> ToolResultData:
+    def _run(self, call: Message[ToolCall]) -> ToolResult:
         """Run one tool; what goes wrong is told to the model, which may do better next time."""
         name = call.data.name
         try:
-            return ToolResultData(call_id=call.data.call_id, name=name, content=self._use(name, _text_of(call)))
+            return ToolResult(call_id=call.data.call_id, name=name, content=self._use(name, _text_of(call)))
         except (OSError, ValueError) as error:
-            return ToolResultData(call_id=call.data.call_id, name=name, content=f"failed: {error}", is_error=True)
+            return ToolResult(call_id=call.data.call_id, name=name, content=f"failed: {error}", is_error=True)
 
     def _use(self, name: str, text: str) -> str:
         if name == "count_words":
@@ -82,7 +82,7 @@ class ToolAgent:
         raise ValueError(f"there is no tool {name!r}")
 
 
-def _text_of(call: ToolCall) -> str:
+def _text_of(call: Message[ToolCall]) -> str:
     """Return the argument ``text``; models also send none, or something that is no JSON at all."""
     arguments = call.data.arguments
     text = arguments.get("text") if isinstance(arguments, dict) else None

@@ -9,25 +9,21 @@ from typing import Any
 from tests.waiting import eventually
 from tidings.bus import (
     AgentMessage,
-    AgentMessageData,
     Bus,
     Claim,
-    CommandData,
     Decision,
     LlmRetry,
-    LlmRetryData,
+    Message,
     Outcome,
     Picture,
     Reason,
     Release,
     Result,
     SessionState,
-    SessionStateData,
     Snapshot,
     State,
     Trigger,
     UserMessage,
-    UserMessageData,
     Wait,
     WorkerRef,
 )
@@ -42,20 +38,20 @@ def worker(name: str) -> WorkerRef:
     return WorkerRef(name=name)
 
 
-def answer(session: str, text: str = "an answer", **envelope: Any) -> AgentMessage:
+def answer(session: str, text: str = "an answer", **envelope: Any) -> Message[AgentMessage]:
     """Return something that an agent says."""
-    return AgentMessage(subject=session, data=AgentMessageData(text=text), **envelope)
+    return Message.of(AgentMessage(text=text), session=session, **envelope)
 
 
-def spoken(session: str, text: str = "a question", **envelope: Any) -> UserMessage:
+def spoken(session: str, text: str = "a question", **envelope: Any) -> Message[UserMessage]:
     """Return something that a person says."""
-    return UserMessage(subject=session, data=UserMessageData(text=text), **envelope)
+    return Message.of(UserMessage(text=text), session=session, **envelope)
 
 
-def retry(session: str, attempt: int = 1, **envelope: Any) -> LlmRetry:
+def retry(session: str, attempt: int = 1, **envelope: Any) -> Message[LlmRetry]:
     """Return the notice of a failed attempt."""
-    data = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=attempt, max_attempts=max(6, attempt), wait_s=1.0)
-    return LlmRetry(subject=session, data=data, **envelope)
+    data = LlmRetry(reason=Reason.RATE_LIMIT, attempt=attempt, max_attempts=max(6, attempt), wait_s=1.0)
+    return Message.of(data, session=session, **envelope)
 
 
 def limited() -> Picture:
@@ -96,9 +92,9 @@ async def waiting(bus: Bus, session: str = "s", count: int = 1) -> Snapshot:
     return found
 
 
-def moved(session: str, to: State, why: str = "decided", **data: Any) -> SessionState:
+def moved(session: str, to: State, why: str = "decided", **data: Any) -> Message[SessionState]:
     """Return the notice that goes with a new state."""
-    return SessionState(subject=session, source="controller/c1", data=SessionStateData(to=to, version=0, why=why, **data))
+    return Message.of(SessionState(to=to, version=0, why=why, **data), session=session, source="controller/c1")
 
 
 def outcomes(seen: Snapshot, result: Result = Result.APPLIED, **more: Any) -> tuple[tuple[Outcome, datetime | None], ...]:
@@ -106,10 +102,8 @@ def outcomes(seen: Snapshot, result: Result = Result.APPLIED, **more: Any) -> tu
     made = []
     for command in seen.commands:
         if command.id not in seen.settled:
-            data = getattr(command, "data", None)
-            expires_at = data.expires_at if isinstance(data, CommandData) else None
             outcome = Outcome(command_id=command.id, session=seen.record.session, result=result, **more)
-            made.append((outcome, expires_at))
+            made.append((outcome, command.data.expires_at))
     return tuple(made)
 
 

@@ -14,21 +14,20 @@ from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     Bus,
     Command,
-    CommandData,
     Event,
     Gap,
+    Message,
     Notice,
     Outcome,
     Record,
-    SayData,
     SessionPause,
     SessionResume,
     SessionSay,
     SessionStart,
     SessionStop,
-    StartData,
     State,
     Unreachable,
+    carries,
 )
 from tidings.workers.agent import Agent, ChatAgent
 from tidings.workers.board import states_told
@@ -89,7 +88,7 @@ class Fleet:
         self._of_controllers = {"lease_s": 0.1, "renew_s": 0.01} if reap_at_once else {}
         self._agent, self._given = agent, settings
         self.provider = Provider(provider)
-        self.told: list[Notice] = []
+        self.told: list[Message[Notice]] = []
         """Every notice since the beginning, in the order in which it arrived."""
         self.gaps = 0
         self.controllers: list[Running] = []
@@ -161,29 +160,29 @@ class Fleet:
 
     # steering
 
-    async def send(self, command: Command) -> Outcome:
+    async def send(self, command: Message[Command]) -> Outcome:
         """Send a command and wait for its outcome."""
         return await self.bus.send(command, PATIENCE_S)
 
     async def start(self, session: str, text: str | None = "hello") -> Outcome:
         """Start a session."""
-        return await self.send(SessionStart(subject=session, data=StartData(by="ann", text=text)))
+        return await self.send(Message.of(SessionStart(by="ann", text=text), session=session))
 
     async def say(self, session: str, text: str) -> Outcome:
         """Say something."""
-        return await self.send(SessionSay(subject=session, data=SayData(by="ann", text=text)))
+        return await self.send(Message.of(SessionSay(by="ann", text=text), session=session))
 
     async def resume(self, session: str) -> Outcome:
         """Resume a session."""
-        return await self.send(SessionResume(subject=session, data=CommandData(by="ann")))
+        return await self.send(Message.of(SessionResume(by="ann"), session=session))
 
     async def pause(self, session: str) -> Outcome:
         """Pause a session."""
-        return await self.send(SessionPause(subject=session, data=CommandData(by="ann")))
+        return await self.send(Message.of(SessionPause(by="ann"), session=session))
 
     async def stop(self, session: str) -> Outcome:
         """Stop a session."""
-        return await self.send(SessionStop(subject=session, data=CommandData(by="ann")))
+        return await self.send(Message.of(SessionStop(by="ann"), session=session))
 
     async def expire(self, session: str) -> None:
         """Let the lease of a session run out now, by the server's clock."""
@@ -209,7 +208,7 @@ class Fleet:
         assert record is not None
         return record
 
-    async def until_told(self, session: str, kind: type[N], count: int = 1) -> list[N]:
+    async def until_told(self, session: str, kind: type[N], count: int = 1) -> list[Message[N]]:
         """Wait until so many notices of a kind have arrived; returns all that have."""
         await eventually(lambda: len(self.of(session, kind)) >= count, PATIENCE_S, f"{count} {kind.__name__} of {session}")
         return self.of(session, kind)
@@ -219,15 +218,15 @@ class Fleet:
         await eventually(lambda: len(self.provider.requests) >= count, PATIENCE_S, f"{count} requests")
         return self.provider.requests
 
-    def of(self, session: str, kind: type[N]) -> list[N]:
+    def of(self, session: str, kind: type[N]) -> list[Message[N]]:
         """Return the notices of one kind that have arrived."""
-        return [notice for notice in self.told if isinstance(notice, kind) and notice.subject == session]
+        return [notice for notice in self.told if carries(notice, kind) and notice.session == session]
 
     def states(self, session: str) -> list[State]:
         """Return the states that were told, in order."""
         return states_told(session, self.of(session, Notice))
 
-    async def history(self, session: str) -> tuple[Event, ...]:
+    async def history(self, session: str) -> tuple[Message[Event], ...]:
         """Return the whole history."""
         return await self.bus.history(session)
 
@@ -274,6 +273,6 @@ async def _end(task: asyncio.Task[None]) -> None:
         task.result()
 
 
-def _short(event: Event) -> str:
-    text = getattr(getattr(event, "data", None), "text", None)
+def _short(event: Message[Event]) -> str:
+    text = getattr(event.data, "text", None)
     return event.type if text is None else f"{event.type.partition('.')[0]}: {text}"

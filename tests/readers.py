@@ -8,20 +8,20 @@ from typing import Any, TypeVar
 
 from tests import actors
 from tests.waiting import PATIENCE_S
-from tidings.bus import Bus, Claim, Gap, Message, Subscription
+from tidings.bus import Body, Bus, Claim, Gap, Message, Subscription
 
-M = TypeVar("M", bound=Message)
+B = TypeVar("B", bound=Body)
 
 
-async def take(subscription: Subscription[M], count: int) -> list[M | Gap]:
+async def take(subscription: Subscription[B], count: int) -> list[Message[B] | Gap]:
     """Read so many items."""
     async with asyncio.timeout(PATIENCE_S):
         return [await anext(subscription) for _ in range(count)]
 
 
-async def read_to(subscription: Subscription[M], offset: int) -> list[M | Gap]:
+async def read_to(subscription: Subscription[B], offset: int) -> list[Message[B] | Gap]:
     """Read until the message at an offset has come."""
-    items: list[M | Gap] = []
+    items: list[Message[B] | Gap] = []
     async with asyncio.timeout(PATIENCE_S):
         async for item in subscription:
             items.append(item)
@@ -30,7 +30,7 @@ async def read_to(subscription: Subscription[M], offset: int) -> list[M | Gap]:
     return items
 
 
-def offsets(items: Iterable[Message | Gap]) -> list[Any]:
+def offsets(items: Iterable[Message[Any] | Gap]) -> list[Any]:
     """Say where each item stands; a gap by its reason and range."""
     return [(item.why, item.first, item.last) if isinstance(item, Gap) else item.offset for item in items]
 

@@ -72,20 +72,20 @@ _RESULT: Mapping[str, SearchStrategy[Any]] = {
 waits = st.builds(m.Wait, **_WAIT)
 pictures = st.builds(m.Picture, model=_maybe(texts), waits=st.dictionaries(texts, waits, max_size=3))
 
-DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
-    m.LlmRetry: st.builds(m.LlmRetryData, **_WAIT, status_code=_maybe(st.integers(100, 599)), retry_after_s=_maybe(seconds)),
+DATA: Mapping[type[m.Body], SearchStrategy[Any]] = {
+    m.LlmRetry: st.builds(m.LlmRetry, **_WAIT, status_code=_maybe(st.integers(100, 599)), retry_after_s=_maybe(seconds)),
     m.LlmAttempt: st.builds(
-        m.LlmAttemptData, llm=texts, model=_maybe(texts), reason=reasons, attempt=st.integers(2, 1000), max_attempts=positives
+        m.LlmAttempt, llm=texts, model=_maybe(texts), reason=reasons, attempt=st.integers(2, 1000), max_attempts=positives
     ),
-    m.LlmParked: st.builds(m.LlmParkedData, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
-    m.LlmRateLimited: st.builds(m.LlmRateLimitedData, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
-    m.LlmRecovered: st.builds(m.LlmRecoveredData, llm=texts, model=_maybe(texts), attempt=positives),
-    m.LlmFailed: st.builds(m.LlmFailedData, **_ATTEMPT, status_code=_maybe(st.integers(100, 599))),
-    m.WorkerClaimed: st.builds(m.WorkerClaimedData, worker=workers, token=counts),
-    m.WorkerReleased: st.builds(m.WorkerReleasedData, worker=workers, why=texts),
-    m.WorkerLost: st.builds(m.WorkerLostData, worker=_maybe(workers), losses=positives),
+    m.LlmParked: st.builds(m.LlmParked, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
+    m.LlmRateLimited: st.builds(m.LlmRateLimited, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
+    m.LlmRecovered: st.builds(m.LlmRecovered, llm=texts, model=_maybe(texts), attempt=positives),
+    m.LlmFailed: st.builds(m.LlmFailed, **_ATTEMPT, status_code=_maybe(st.integers(100, 599))),
+    m.WorkerClaimed: st.builds(m.WorkerClaimed, worker=workers, token=counts),
+    m.WorkerReleased: st.builds(m.WorkerReleased, worker=workers, why=texts),
+    m.WorkerLost: st.builds(m.WorkerLost, worker=_maybe(workers), losses=positives),
     m.SessionState: st.builds(
-        m.SessionStateData,
+        m.SessionState,
         from_=_maybe(states),
         to=states,
         version=counts,
@@ -101,7 +101,7 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         model=_maybe(texts),
     ),
     m.ChildState: st.builds(
-        m.Child,
+        m.ChildState,
         child=sessions,
         name=sessions,
         state=states,
@@ -113,9 +113,9 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         failure=_maybe(waits),
         model=_maybe(texts),
     ),
-    m.UserMessage: st.builds(m.UserMessageData, text=texts, by=_maybe(texts)),
+    m.UserMessage: st.builds(m.UserMessage, text=texts, by=_maybe(texts)),
     m.AgentMessage: st.builds(
-        m.AgentMessageData,
+        m.AgentMessage,
         text=texts,
         model=_maybe(texts),
         prompt_tokens=_maybe(counts),
@@ -123,52 +123,49 @@ DATA: Mapping[type[m.Message], SearchStrategy[Any]] = {
         read=_maybe(counts),
         cut=_maybe(texts),
     ),
-    m.ToolCall: st.builds(m.ToolCallData, call_id=words, name=words, arguments=json_values, idempotent=st.booleans()),
+    m.ToolCall: st.builds(m.ToolCall, call_id=words, name=words, arguments=json_values, idempotent=st.booleans()),
     m.ToolResult: st.builds(
-        m.ToolResultData,
+        m.ToolResult,
         call_id=words,
         name=words,
         content=texts,
         is_error=st.booleans(),
         interrupted=st.booleans(),
     ),
-    m.AgentError: st.builds(m.AgentErrorData, kind=texts, message=texts),
-    m.ChildStart: st.builds(m.ChildStartData, name=sessions, text=words, child=_maybe(sessions)),
-    m.ChildResult: st.builds(m.ChildResultData, **_RESULT, why=texts),
-    m.HistoryCondensed: st.builds(m.HistoryCondensedData, text=words, through=positives, llm=_maybe(texts)),
-    m.SessionStart: st.builds(m.StartData, **_ASKED, text=_maybe(words), parent=_maybe(sessions), name=_maybe(sessions)),
-    m.SessionSay: st.builds(m.SayData, **_ASKED, text=words),
-    m.SessionResume: st.builds(m.CommandData, **_ASKED),
-    m.SessionPause: st.builds(m.CommandData, **_ASKED),
-    m.SessionStop: st.builds(m.CommandData, **_ASKED),
-    m.SessionDelete: st.builds(m.CommandData, **_ASKED),
-    m.SessionReport: st.builds(m.ReportData, **_ASKED, **_RESULT),
+    m.AgentError: st.builds(m.AgentError, kind=texts, message=texts),
+    m.ChildStart: st.builds(m.ChildStart, name=sessions, text=words, child=_maybe(sessions)),
+    m.ChildResult: st.builds(m.ChildResult, **_RESULT, why=texts),
+    m.HistoryCondensed: st.builds(m.HistoryCondensed, text=words, through=positives, llm=_maybe(texts)),
+    m.SessionStart: st.builds(m.SessionStart, **_ASKED, text=_maybe(words), parent=_maybe(sessions), name=_maybe(sessions)),
+    m.SessionSay: st.builds(m.SessionSay, **_ASKED, text=words),
+    m.SessionResume: st.builds(m.SessionResume, **_ASKED),
+    m.SessionPause: st.builds(m.SessionPause, **_ASKED),
+    m.SessionStop: st.builds(m.SessionStop, **_ASKED),
+    m.SessionDelete: st.builds(m.SessionDelete, **_ASKED),
+    m.SessionReport: st.builds(m.SessionReport, **_ASKED, **_RESULT),
 }
 """What each type says, by its model."""
 
-KNOWN: tuple[type[m.Message], ...] = (*m.NOTICES, *m.EVENTS, *m.COMMANDS)
-TYPES = frozenset(str(model.model_fields["type"].default) for model in KNOWN)
-UNKNOWN: Mapping[str, type[m.Message]] = {
-    "status": m.UnknownNotice,
-    "events": m.UnknownEvent,
-    "commands": m.UnknownCommand,
-}
+KNOWN: tuple[type[m.Body], ...] = tuple(DATA)
+NOTICES, EVENTS, COMMANDS = (tuple(kind for kind in KNOWN if issubclass(kind, plane)) for plane in (m.Notice, m.Event, m.Command))
+TYPES = frozenset(kind.type for kind in KNOWN)
+PLANES = ("status", "events", "commands")
 
 _ENVELOPE: Mapping[str, SearchStrategy[Any]] = {
     "id": ids,
     "source": words,
-    "subject": sessions,
+    "session": sessions,
     "time": instants,
     "traceparent": _maybe(texts),
 }
 unknown_types = words.filter(lambda kind: kind not in TYPES)
 
 
-def of(model: type[m.Message]) -> SearchStrategy[Any]:
+def of(kind: type[m.Body]) -> SearchStrategy[Any]:
     """Messages of one type, as they are before they are stored."""
-    return st.builds(model, **_ENVELOPE, data=DATA[model])
+    return st.builds(m.Message.of, DATA[kind], **_ENVELOPE)
 
 
 def unknown(plane: str) -> SearchStrategy[Any]:
-    """Messages of one plane of a type that nobody knows."""
-    return st.builds(UNKNOWN[plane], **_ENVELOPE, type=unknown_types, data=json_objects)
+    """Messages of one plane of a type that no process knows."""
+    return st.builds(m.Message.unknown, st.just(plane), unknown_types, json_objects, **_ENVELOPE)

@@ -5,7 +5,7 @@
             if not unanswered(history):
                 return Step()
             completion = await llm.complete(to_prompt(history))
-            return Step([AgentMessageData(text=completion.text)])
+            return Step([AgentMessage(text=completion.text)])
 
 An agent keeps nothing between steps: all it knows is the history, so any worker can go on where another stopped.
 """
@@ -21,21 +21,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tidings.bus import (
-    AgentError,
-    AgentErrorData,
     AgentMessage,
-    AgentMessageData,
+    ChildResult,
     ChildStart,
-    ChildStartData,
     Event,
     HistoryCondensed,
-    HistoryCondensedData,
+    Message,
     ToolCall,
-    ToolCallData,
-    ToolResult,
-    ToolResultData,
+    UnknownEvent,
+    UserMessage,
 )
-from tidings.bus.messages.envelope import Data
+from tidings.bus.messages.values import Data
 from tidings.workers.family import child_id
 from tidings.workers.place import described
 from tidings.workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
@@ -49,7 +45,6 @@ __all__ = [
     "AgentFactory",
     "BadAgent",
     "ChatAgent",
-    "EventData",
     "Next",
     "Step",
     "agent_for",
@@ -65,20 +60,11 @@ __all__ = [
     "unanswered",
 ]
 
-EventData = AgentMessageData | ToolCallData | ToolResultData | AgentErrorData | ChildStartData | HistoryCondensedData
-"""What an agent may add to the history."""
-
 _SIGNATURE = "async def step(self, history, llm)"
 _YIELDS = "step() yields: it must return one Step; several steps are several calls, with Next.CONTINUE"
 
-_EVENTS: dict[type, type[Event]] = {
-    AgentMessageData: AgentMessage,
-    ToolCallData: ToolCall,
-    ToolResultData: ToolResult,
-    AgentErrorData: AgentError,
-    ChildStartData: ChildStart,
-    HistoryCondensedData: HistoryCondensed,
-}
+_OTHERS = (UserMessage, ChildResult, UnknownEvent)
+"""Events that others add: an agent does not speak for people, nor for its children."""
 
 
 class Next(StrEnum):
@@ -96,7 +82,7 @@ class Next(StrEnum):
 class Step:
     """What one step of an agent adds to the history, stored all or none, and what comes next."""
 
-    events: Sequence[EventData] = field(default_factory=tuple)
+    events: Sequence[Event] = field(default_factory=tuple)
     next: Next = Next.AWAIT_INPUT
 
 
@@ -109,11 +95,11 @@ class Agent(Protocol):
     the root's own agent.
     """
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Take one step.
 
-        A call to a tool takes two: one that returns the ``ToolCallData`` with ``Next.CONTINUE``, and the next, which finds it in
-        the history without a result (``open_calls``), runs it and returns the ``ToolResultData``. So the call is in the history
+        A call to a tool takes two: one that returns the ``ToolCall`` with ``Next.CONTINUE``, and the next, which finds it in
+        the history without a result (``open_calls``), runs it and returns the ``ToolResult``. So the call is in the history
         before the tool runs, and nobody runs it twice unawares.
 
         There may be nothing to do (``unanswered``), for example when a worker was lost right after it had stored the answer. Then
@@ -149,7 +135,7 @@ class ChatAgent:
         """Make one with the system prompt of the settings."""
         return cls(settings.system_prompt)
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Answer what was said since the last answer, if anything was."""
         if not unanswered(history):
             return Step()
@@ -157,13 +143,13 @@ class ChatAgent:
         return Step(answer(completion))
 
 
-def answer(completion: Completion, idempotent: frozenset[str] = frozenset()) -> list[EventData]:
+def answer(completion: Completion, idempotent: frozenset[str] = frozenset()) -> list[Event]:
     """Return a model's answer as events: what it said, then the tools that it calls.
 
     Args:
         idempotent: names of the tools that may run twice without harm.
     """
-    message = AgentMessageData(
+    message = AgentMessage(
         text=completion.text,
         model=completion.model,
         prompt_tokens=completion.prompt_tokens,
@@ -171,7 +157,7 @@ def answer(completion: Completion, idempotent: frozenset[str] = frozenset()) -> 
         cut=completion.cut,
     )
     calls = [
-        ToolCallData(
+        ToolCall(
             call_id=request.call_id,
             name=request.name,
             arguments=request.arguments,
@@ -182,7 +168,7 @@ def answer(completion: Completion, idempotent: frozenset[str] = frozenset()) -> 
     return [message, *calls]
 
 
-def as_event(data: EventData, session: str, source: str, read: int | None = None) -> Event:
+def as_event(data: Event, session: str, source: str, read: int | None = None) -> Message[Event]:
     """Put what an agent adds into an envelope.
 
     Args:
@@ -192,16 +178,16 @@ def as_event(data: EventData, session: str, source: str, read: int | None = None
         TypeError: it is nothing that an agent may add, a notice for instance.
         ValueError: it condenses what the agent has not read.
     """
-    model = _EVENTS.get(type(data))
-    if model is None:
-        raise TypeError(f"an agent cannot add a {type(data).__name__} to the history: use one of the event data classes")
-    if isinstance(data, AgentMessageData) and data.read is None:
+    if not isinstance(data, Event) or isinstance(data, _OTHERS):
+        raise TypeError(
+            f"an agent cannot add a {type(data).__name__} to the history: use AgentMessage, ToolCall or another event"
+        )
+    if isinstance(data, AgentMessage) and data.read is None:
         data = data.model_copy(update={"read": read})
-    if isinstance(data, HistoryCondensedData) and read is not None and data.through > read:
+    if isinstance(data, HistoryCondensed) and read is not None and data.through > read:
         raise ValueError(f"the history is condensed through offset {data.through}, and the agent has read it up to {read}")
-    kind = model.model_fields["type"].default
-    event = model.model_validate({"type": kind, "subject": session, "source": source, "data": data})
-    if isinstance(data, ChildStartData) and data.child is None:
+    event = Message.of(data, session=session, source=source)
+    if isinstance(data, ChildStart) and data.child is None:
         named = data.model_copy(update={"child": child_id(session, data.name, event.id)})
         return event.model_copy(update={"data": named})
     return event
@@ -289,7 +275,7 @@ def _check_step(agent: object, what: str) -> None:
         return
 
 
-async def take_step(agent: Agent, history: Sequence[Event], llm: Llm) -> Step:
+async def take_step(agent: Agent, history: Sequence[Message[Event]], llm: Llm) -> Step:
     """Have an agent take one step.
 
     Raises:

@@ -9,15 +9,16 @@ from typing import TypeVar
 from tidings.bus import (
     Bus,
     ChildResult,
-    ChildResultData,
     ChildStart,
     Claim,
     CommandRefused,
     Event,
     InvalidMessage,
+    Message,
     SessionDeleted,
     State,
     Unreachable,
+    carries,
 )
 from tidings.workers.family import start_of
 from tidings.workers.prompt import open_children
@@ -44,7 +45,7 @@ class Children:
     def _source(self) -> str:
         return f"worker/{self._claim.worker.name}"
 
-    async def start(self, events: Sequence[Event]) -> bool:
+    async def start(self, events: Sequence[Message[Event]]) -> bool:
         """Start the children of events that were just stored.
 
         The outcomes are not waited for: what a controller refuses comes back as a result of the child.
@@ -52,10 +53,10 @@ class Children:
         Returns:
             Whether one of them could not even be asked for. Its result is in the history then.
         """
-        refused = [event for event in events if isinstance(event, ChildStart) and not await self._start(event)]
+        refused = [event for event in events if carries(event, ChildStart) and not await self._start(event)]
         return bool(refused)
 
-    async def start_missing(self, history: Sequence[Event]) -> bool:
+    async def start_missing(self, history: Sequence[Message[Event]]) -> bool:
         """Start the children that another run wrote down and may not have asked for; the same command twice starts one.
 
         Returns:
@@ -67,7 +68,7 @@ class Children:
         known = {child.child for child in await patiently(lambda: self._bus.children(self._claim.session))}
         return await self.start([event for event in missing if event.data.child not in known])
 
-    async def _start(self, event: ChildStart) -> bool:
+    async def _start(self, event: Message[ChildStart]) -> bool:
         try:
             await patiently(lambda: self._bus.submit(start_of(event, self._source)))
         except (InvalidMessage, CommandRefused, SessionDeleted) as error:
@@ -75,15 +76,15 @@ class Children:
             return False
         return True
 
-    async def _tell(self, event: ChildStart, why: str) -> None:
+    async def _tell(self, event: Message[ChildStart], why: str) -> None:
         """Note a child that was not started: who waits for it must not do so for ever."""
         data = event.data
-        result = ChildResultData(child=data.child or event.subject, name=data.name, state=State.ERROR, why=why)
-        told = ChildResult(subject=event.subject, source=self._source, time=self._bus.now(), data=result)
+        result = ChildResult(child=data.child or event.session, name=data.name, state=State.ERROR, why=why)
+        told = Message.of(result, session=event.session, source=self._source, time=self._bus.now())
         await patiently(lambda: self._bus.append(self._claim, [told], event.offset or 0))
 
 
-def check_children(history: Sequence[Event]) -> None:
+def check_children(history: Sequence[Message[Event]]) -> None:
     """Check that each child has a session of its own.
 
     Raises:
@@ -91,7 +92,7 @@ def check_children(history: Sequence[Event]) -> None:
     """
     seen: set[str | None] = set()
     for event in history:
-        if isinstance(event, ChildStart):
+        if isinstance(event.data, ChildStart):
             if event.data.child in seen:
                 raise ValueError(f"child {event.data.child!r} was started before: leave its id away, or use another one")
             seen.add(event.data.child)

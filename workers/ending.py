@@ -6,19 +6,7 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from tidings.bus import (
-    Claim,
-    LlmFailed,
-    LlmFailedData,
-    LlmParked,
-    LlmParkedData,
-    LlmRateLimited,
-    LlmRateLimitedData,
-    Notice,
-    Release,
-    Trigger,
-    Wait,
-)
+from tidings.bus import Claim, LlmFailed, LlmParked, LlmRateLimited, Message, Notice, Release, Trigger, Wait
 from tidings.workers import errors
 from tidings.workers.redaction import one_line
 from tidings.workers.retry import RetryPlan
@@ -84,12 +72,12 @@ def _park(
     wait_s = max(0.0, (resume_at - now).total_seconds()) if resume_at else 0.0
     call = _shown(error, action, wait_s)
     fields = call.model_dump() | {"resume_at": resume_at, "parks": parks}
-    envelope: dict[str, Any] = {"subject": claim.session, "source": f"worker/{claim.worker.name}", "time": now}
-    notice: Notice
+    envelope: dict[str, Any] = {"session": claim.session, "source": f"worker/{claim.worker.name}", "time": now}
+    notice: Message[Notice]
     if limited:
-        notice = LlmRateLimited(data=LlmRateLimitedData.model_validate(fields), **envelope)
+        notice = Message.of(LlmRateLimited.model_validate(fields), **envelope)
     else:
-        notice = LlmParked(data=LlmParkedData.model_validate(fields), **envelope)
+        notice = Message.of(LlmParked.model_validate(fields), **envelope)
     return Release(
         Trigger.PARK if limited else Trigger.OUTAGE,
         read=read,
@@ -104,7 +92,7 @@ def _park(
 
 
 def _fail(error: errors.LlmError, claim: Claim, read: int, now: datetime, action: str) -> Release:
-    data = LlmFailedData(
+    data = LlmFailed(
         llm=error.llm,
         model=error.model,
         reason=error.failure.reason,
@@ -114,7 +102,7 @@ def _fail(error: errors.LlmError, claim: Claim, read: int, now: datetime, action
         message=error.failure.message,
         action=action,
     )
-    notice = LlmFailed(subject=claim.session, source=f"worker/{claim.worker.name}", time=now, data=data)
+    notice = Message.of(data, session=claim.session, source=f"worker/{claim.worker.name}", time=now)
     return Release(
         Trigger.FAIL,
         read=read,

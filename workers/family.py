@@ -9,19 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from tidings.bus import (
-    Child,
-    ChildStart,
-    ChildState,
-    CommandData,
-    Record,
-    ReportData,
-    SessionReport,
-    SessionStart,
-    SessionStop,
-    StartData,
-    State,
-)
+from tidings.bus import ChildStart, ChildState, Message, Record, SessionReport, SessionStart, SessionStop, State
 from tidings.bus.states import FINAL
 
 RESTS = FINAL | {State.AWAITING_INPUT, State.ERROR}
@@ -43,7 +31,7 @@ def child_id(parent: str, name: str, event_id: str) -> str:
     return f"{parent[:30]}-{name[:20]}-{digest[:12]}"
 
 
-def start_of(event: ChildStart, source: str) -> SessionStart:
+def start_of(event: Message[ChildStart], source: str) -> Message[SessionStart]:
     """Return the command that starts the child which a parent's event tells of.
 
     Raises:
@@ -52,8 +40,8 @@ def start_of(event: ChildStart, source: str) -> SessionStart:
     data = event.data
     if data.child is None:
         raise ValueError("a child.start that is stored names its session")
-    asked = StartData(by=f"session/{event.subject}", text=data.text, parent=event.subject, name=data.name)
-    return SessionStart(id=derived(event.id, "start"), source=source, subject=data.child, time=event.time, data=asked)
+    asked = SessionStart(by=f"session/{event.session}", text=data.text, parent=event.session, name=data.name)
+    return Message.of(asked, id=derived(event.id, "start"), source=source, session=data.child, time=event.time)
 
 
 def known_as(record: Record) -> str:
@@ -78,7 +66,7 @@ def owes_report(record: Record) -> bool:
     return record.reported != mark_of(record)
 
 
-def report_of(record: Record, text: str, source: str, now: datetime) -> SessionReport:
+def report_of(record: Record, text: str, source: str, now: datetime) -> Message[SessionReport]:
     """Return the command that tells a parent what became of its child.
 
     Raises:
@@ -86,12 +74,8 @@ def report_of(record: Record, text: str, source: str, now: datetime) -> SessionR
     """
     if record.parent is None or record.state is None:
         raise ValueError(f"session {record.session!r} has nobody to report to, or nothing to report")
-    return SessionReport(
-        id=f"report-{record.session}-{record.epoch[:16]}-{mark_of(record)}",
-        source=source,
-        subject=record.parent,
-        time=now,
-        data=ReportData(
+    return Message.of(
+        SessionReport(
             by=f"session/{record.session}",
             why=record.why[:_WHY_LIMIT],
             child=record.session,
@@ -100,10 +84,14 @@ def report_of(record: Record, text: str, source: str, now: datetime) -> SessionR
             reason=record.reason,
             text=text,
         ),
+        id=f"report-{record.session}-{record.epoch[:16]}-{mark_of(record)}",
+        source=source,
+        session=record.parent,
+        time=now,
     )
 
 
-def refused_start(command: SessionStart, reason: str, source: str, now: datetime) -> SessionReport:
+def refused_start(command: Message[SessionStart], reason: str, source: str, now: datetime) -> Message[SessionReport]:
     """Return the command that tells a parent that its child was not started.
 
     Raises:
@@ -111,37 +99,37 @@ def refused_start(command: SessionStart, reason: str, source: str, now: datetime
     """
     if command.data.parent is None:
         raise ValueError("only a child has a parent to be told")
-    return SessionReport(
-        id=derived(command.id, "refused"),
-        source=source,
-        subject=command.data.parent,
-        time=now,
-        data=ReportData(
-            by=f"session/{command.subject}",
+    return Message.of(
+        SessionReport(
+            by=f"session/{command.session}",
             why=f"it was not started: {reason}"[:_WHY_LIMIT],
-            child=command.subject,
-            name=command.data.name or command.subject,
+            child=command.session,
+            name=command.data.name or command.session,
             state=State.ERROR,
         ),
+        id=derived(command.id, "refused"),
+        source=source,
+        session=command.data.parent,
+        time=now,
     )
 
 
-def stop_of(child: Child, parent: Record, source: str, now: datetime) -> SessionStop:
+def stop_of(child: ChildState, parent: Record, source: str, now: datetime) -> Message[SessionStop]:
     """Return the command that stops a child whose parent is over."""
-    return SessionStop(
+    return Message.of(
+        SessionStop(by=f"session/{parent.session}", why=f"its parent is {parent.state}"),
         id=f"stop-{child.child}-{parent.epoch[:16]}",
         source=source,
-        subject=child.child,
+        session=child.child,
         time=now,
-        data=CommandData(by=f"session/{parent.session}", why=f"its parent is {parent.state}"),
     )
 
 
-def shown_as(child: Child) -> str:
+def shown_as(child: ChildState) -> str:
     """Return a mark that differs where people see something different."""
     return hashlib.sha256(child.model_dump_json().encode()).hexdigest()[:16]
 
 
-def child_state(child: Child, parent: str, source: str, now: datetime) -> ChildState:
+def child_state(child: ChildState, parent: str, source: str, now: datetime) -> Message[ChildState]:
     """Return the notice that shows a child to those who watch its parent."""
-    return ChildState(source=source, subject=parent, time=now, data=child)
+    return Message.of(child, source=source, session=parent, time=now)

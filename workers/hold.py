@@ -20,10 +20,8 @@ from tidings.bus import (
     Bus,
     Claim,
     LlmAttempt,
-    LlmAttemptData,
-    LlmRecovered,
     LlmRetry,
-    LlmRetryData,
+    Message,
     Notice,
     Outbox,
     Picture,
@@ -92,7 +90,7 @@ class Hold:
         renew_s: float = 1.0,
         watchdog: Watchdog | None = None,
         *,
-        on_retry: Callable[[LlmRetryData], None] | None = None,
+        on_retry: Callable[[LlmRetry], None] | None = None,
     ) -> None:
         self._bus, self.claim = bus, claim
         self._watchdog = watchdog or Watchdog(bus, renew_s, claim.lease_s)
@@ -205,18 +203,18 @@ class Hold:
             self._model = data.model
         self._left.pop(data.llm, None)
         now, subject, source = self._bus.now(), self.claim.session, self._source
-        notice: Notice
-        if isinstance(data, LlmRetryData):
+        notice: Message[Notice]
+        if isinstance(data, LlmRetry):
             if self._on_retry is not None:
                 self._on_retry(data)
             self._waits[data.llm] = data.wait()
-            notice = LlmRetry(subject=subject, source=source, time=now, data=data)
-        elif isinstance(data, LlmAttemptData):
+            notice = Message.of(data, session=subject, source=source, time=now)
+        elif isinstance(data, LlmAttempt):
             self._waits[data.llm] = data.under_way(self._waits.get(data.llm), now)
-            notice = LlmAttempt(subject=subject, source=source, time=now, data=data)
+            notice = Message.of(data, session=subject, source=source, time=now)
         else:
             self._waits.pop(data.llm, None)
-            notice = LlmRecovered(subject=subject, source=source, time=now, data=data)
+            notice = Message.of(data, session=subject, source=source, time=now)
         self._outbox.put(notice, Seat(self.claim, self._nudges, self.picture))
 
     def clear(self, llm: str) -> None:

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from tidings.bus import AgentMessage, ChildResult, ChildStart, Event, HistoryCondensed, State, ToolCall, ToolResult, UserMessage
+from tidings.bus import (
+    AgentMessage,
+    ChildResult,
+    ChildStart,
+    Event,
+    HistoryCondensed,
+    Message,
+    State,
+    ToolCall,
+    ToolResult,
+    UserMessage,
+    carries,
+)
+from tidings.bus.messages import kind_of
 
 _HEARD = UserMessage | ChildResult
 """What others say to the agent."""
@@ -17,61 +30,61 @@ _SAID_NOTHING = "(an empty message)"
 _GAVE_NOTHING = "(no output)"
 
 
-def unanswered(history: Sequence[Event]) -> list[Event]:
+def unanswered(history: Sequence[Message[Event]]) -> list[Message[Event]]:
     """Return the user messages, the results of tools and those of children that the agent has not answered, oldest first.
 
     A run may begin with nothing to answer: a worker was lost after it had stored the answer and before it could say so. And a
     message that came while the answer was being made stands before it in the log, yet is not answered by it.
     """
-    waiting: list[Event] = []
+    waiting: list[Message[Event]] = []
     for event in history:
-        if isinstance(event, UserMessage | ToolResult | ChildResult):
+        if isinstance(event.data, UserMessage | ToolResult | ChildResult):
             waiting.append(event)
-        elif isinstance(event, AgentMessage):
-            waiting = [earlier for earlier in waiting if not _knows(event, earlier)]
+        elif carries(event, AgentMessage):
+            waiting = [earlier for earlier in waiting if not _knows(event.data, earlier)]
     return waiting
 
 
-def _knows(said: AgentMessage, earlier: Event) -> bool:
+def _knows(said: AgentMessage, earlier: Message[Event]) -> bool:
     """Whether something that stands before an agent's message was known when that was said."""
-    return said.data.read is None or earlier.offset is None or earlier.offset <= said.data.read
+    return said.read is None or earlier.offset is None or earlier.offset <= said.read
 
 
-def open_calls(history: Sequence[Event]) -> list[ToolCall]:
+def open_calls(history: Sequence[Message[Event]]) -> list[Message[ToolCall]]:
     """Return the tool calls that have no result, oldest first."""
-    calls: dict[str, ToolCall] = {}
+    calls: dict[str, Message[ToolCall]] = {}
     for event in history:
-        if isinstance(event, ToolCall):
+        if carries(event, ToolCall):
             calls[event.data.call_id] = event
-        elif isinstance(event, ToolResult):
+        elif isinstance(event.data, ToolResult):
             calls.pop(event.data.call_id, None)
     return list(calls.values())
 
 
-def open_children(history: Sequence[Event]) -> list[ChildStart]:
+def open_children(history: Sequence[Message[Event]]) -> list[Message[ChildStart]]:
     """Return the children that were started and have not reported anything yet, oldest first."""
-    waiting: dict[str | None, ChildStart] = {}
+    waiting: dict[str | None, Message[ChildStart]] = {}
     for event in history:
-        if isinstance(event, ChildStart):
+        if carries(event, ChildStart):
             waiting[event.data.child] = event
-        elif isinstance(event, ChildResult):
+        elif isinstance(event.data, ChildResult):
             waiting.pop(event.data.child, None)
     return list(waiting.values())
 
 
-def child_results(history: Sequence[Event]) -> list[ChildResult]:
+def child_results(history: Sequence[Message[Event]]) -> list[Message[ChildResult]]:
     """Return the newest result of each child, in the order in which the children first reported.
 
     A child reports each time its turn is over, so one that somebody has spoken to reports again.
     """
-    newest: dict[str, ChildResult] = {}
+    newest: dict[str, Message[ChildResult]] = {}
     for event in history:
-        if isinstance(event, ChildResult):
+        if carries(event, ChildResult):
             newest[event.data.child] = event
     return list(newest.values())
 
 
-def to_prompt(history: Sequence[Event], system_prompt: str = "") -> list[dict[str, Any]]:
+def to_prompt(history: Sequence[Message[Event]], system_prompt: str = "") -> list[dict[str, Any]]:
     """Build the messages for a model from events and from nothing else.
 
     Providers want the results of tools right after the message that called them, so something said in between comes after. So
@@ -89,8 +102,8 @@ def to_prompt(history: Sequence[Event], system_prompt: str = "") -> list[dict[st
         TypeError: something other than an event is among them. A notice never reaches a model.
     """
     for event in history:
-        if not isinstance(event, Event):
-            raise TypeError(f"a prompt is built from events alone, this is a {type(event).__name__}")
+        if not carries(event, Event):
+            raise TypeError(f"a prompt is built from events alone, this is a {kind_of(event)}")
     summary, covered = _condensed(history)
     prompt = _Prompt(system_prompt, summary)
     for event in history:
@@ -99,9 +112,9 @@ def to_prompt(history: Sequence[Event], system_prompt: str = "") -> list[dict[st
     return prompt.finish()
 
 
-def _condensed(history: Sequence[Event]) -> tuple[str, int]:
+def _condensed(history: Sequence[Message[Event]]) -> tuple[str, int]:
     """Return the summary to use, and the offset of the last event that it stands for; '' and 0 where there is none."""
-    summaries = [event for event in history if isinstance(event, HistoryCondensed)]
+    summaries = [event for event in history if carries(event, HistoryCondensed)]
     if not summaries:
         return "", 0
     # Of two that reach equally far the newer one counts.
@@ -110,9 +123,9 @@ def _condensed(history: Sequence[Event]) -> tuple[str, int]:
     for event in history:
         if event.offset is None or event.offset > best.data.through:
             break
-        if isinstance(event, ToolCall):
+        if isinstance(event.data, ToolCall):
             calls.add(event.data.call_id)
-        elif isinstance(event, ToolResult):
+        elif isinstance(event.data, ToolResult):
             calls.discard(event.data.call_id)
         if not calls:
             covered = event.offset
@@ -124,42 +137,42 @@ class _Prompt:
 
     def __init__(self, system_prompt: str, summary: str) -> None:
         self._messages: list[dict[str, Any]] = []
-        self._said: list[UserMessage | ChildResult] = []
+        self._said: list[Message[UserMessage | ChildResult]] = []
         """What others said and no answer has followed yet."""
         self._caller: dict[str, Any] | None = None
         """The message of the agent that a further call belongs to."""
         self._open: dict[str, None] = {}
-        self._later: list[Event] = []
+        self._later: list[Message[Event]] = []
         if system_prompt.strip():
             self._messages.append({"role": "system", "content": system_prompt})
         if summary:
             self._messages.append({"role": "user", "content": f"{_CONDENSED}{summary}"})
 
-    def add(self, event: Event) -> None:
-        if self._open and isinstance(event, _APART):
+    def add(self, event: Message[Event]) -> None:
+        if self._open and isinstance(event.data, _APART):
             self._later.append(event)
             return
-        match event:
+        match event.data:
             case UserMessage() | ChildResult():
-                self._said.append(event)
+                self._said.append(cast("Message[UserMessage | ChildResult]", event))
                 self._caller = None
-            case AgentMessage():
-                self._place(event)
-                self._speak(event.data.text if event.data.text.strip() else None)
-            case ChildStart():
-                self._ask(event)
-            case ToolCall():
-                self._call(event)
-            case ToolResult():
-                nothing = "interrupted" if event.data.interrupted else _GAVE_NOTHING
-                self._result(event.data.call_id, event.data.content if event.data.content.strip() else nothing)
+            case AgentMessage(text=text) as answer:
+                self._place(answer)
+                self._speak(text if text.strip() else None)
+            case ChildStart() as start:
+                self._ask(start)
+            case ToolCall() as call:
+                self._call(call)
+            case ToolResult() as result:
+                nothing = "interrupted" if result.interrupted else _GAVE_NOTHING
+                self._result(result.call_id, result.content if result.content.strip() else nothing)
 
     def _place(self, answer: AgentMessage | None = None) -> None:
         """Put in what others said, as far as the answer that follows knows of it."""
         said, self._said = self._said, []
         for message in said:
             if answer is None or _knows(answer, message):
-                self._messages.append({"role": "user", "content": _heard(message)})
+                self._messages.append({"role": "user", "content": _heard(message.data)})
             else:
                 self._said.append(message)
 
@@ -168,25 +181,25 @@ class _Prompt:
         self._messages.append(self._caller)
         return self._caller
 
-    def _ask(self, event: ChildStart) -> None:
+    def _ask(self, start: ChildStart) -> None:
         """Put in what a child was asked; several in a row, and what the agent said before them, are one message."""
         if self._caller is None:
             self._place()
-        asked = f"To {event.data.name}: {event.data.text}"
+        asked = f"To {start.name}: {start.text}"
         if self._caller is None or "tool_calls" in self._caller:
             self._speak(asked)
         else:
             self._caller["content"] = f"{self._caller['content']}\n\n{asked}" if self._caller["content"] else asked
 
-    def _call(self, event: ToolCall) -> None:
-        if event.data.call_id in self._open:
+    def _call(self, call: ToolCall) -> None:
+        if call.call_id in self._open:
             return
         if self._caller is None:
             self._place()
         caller = self._caller or self._speak(None)
-        function = {"name": event.data.name, "arguments": json.dumps(event.data.arguments)}
-        caller.setdefault("tool_calls", []).append({"id": event.data.call_id, "type": "function", "function": function})
-        self._open[event.data.call_id] = None
+        function = {"name": call.name, "arguments": json.dumps(call.arguments)}
+        caller.setdefault("tool_calls", []).append({"id": call.call_id, "type": "function", "function": function})
+        self._open[call.call_id] = None
 
     def _result(self, call_id: str, content: str) -> None:
         if call_id not in self._open:
@@ -206,11 +219,10 @@ class _Prompt:
         return [message for message in self._messages if message["content"] is not None or "tool_calls" in message]
 
 
-def _heard(said: UserMessage | ChildResult) -> str:
+def _heard(told: UserMessage | ChildResult) -> str:
     """Return what a model reads of something that was said to its agent."""
-    if isinstance(said, UserMessage):
-        return said.data.text if said.data.text.strip() else _SAID_NOTHING
-    told = said.data
+    if isinstance(told, UserMessage):
+        return told.text if told.text.strip() else _SAID_NOTHING
     if told.state in (State.AWAITING_INPUT, State.FINISHED):
         return f"From {told.name}: {told.text}"
     # What it had said before it failed may be half of what it was asked for, and is better than nothing.

@@ -10,20 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidings.bus import (
-    AgentErrorData,
+    AgentError,
     Bus,
     Claim,
     Event,
     InvalidMessage,
+    Message,
     Reason,
     Release,
     SessionDeleted,
     SpoiledLog,
     ToolCall,
-    ToolResultData,
+    ToolResult,
     Trigger,
+    carries,
 )
-from tidings.workers.agent import Agent, EventData, Next, as_event, open_calls, open_children, take_step
+from tidings.workers.agent import Agent, Next, as_event, open_calls, open_children, take_step
 from tidings.workers.children import Children, check_children, patiently
 from tidings.workers.containment import is_ctrl_c, root_of
 from tidings.workers.errors import LlmError
@@ -66,7 +68,7 @@ class Run:
     ) -> None:
         self._bus, self._hold, self._agent = bus, hold, agent
         self._claim: Claim = hold.claim
-        self._history: list[Event] = []
+        self._history: list[Message[Event]] = []
         self._read = 0
         self._children = Children(bus, hold.claim)
         self.llm = hold.llm(
@@ -111,7 +113,7 @@ class Run:
             idle = 0 if self._read > seen else idle + 1
         raise _AgentFailed(RuntimeError(f"the agent took {IDLE_STEPS} steps that added nothing"))
 
-    async def _step(self) -> tuple[list[Event], Next]:
+    async def _step(self) -> tuple[list[Message[Event]], Next]:
         """Take one step.
 
         Raises:
@@ -146,7 +148,7 @@ class Run:
         message = one_line(scrub(error, environment_secrets(os.environ)))
         extra = {"session": self._claim.session, "kind": kind, "place": str(place) if place else None}
         log.error("run.agent_failed", extra=extra, exc_info=error)
-        await self._store([AgentErrorData(kind=kind, message=f"{message} ({place})".strip() if place else message)])
+        await self._store([AgentError(kind=kind, message=f"{message} ({place})".strip() if place else message)])
         why = f"the agent's own code failed: {described(error, message)}"
         return Release(Trigger.FAIL, read=seen, reason=Reason.UNKNOWN, why=why)
 
@@ -158,7 +160,7 @@ class Run:
             self._history += page
             self._read = page[-1].offset or self._read
 
-    async def _page(self) -> tuple[Event, ...]:
+    async def _page(self) -> tuple[Message[Event], ...]:
         """Read on.
 
         Raises:
@@ -172,9 +174,9 @@ class Run:
         if page.foreign:
             # Before a call to a model: nothing that it answers could be kept.
             raise SpoiledLog(session)
-        return tuple(message for _, message in page.entries if isinstance(message, Event))
+        return tuple(message for _, message in page.entries if carries(message, Event))
 
-    async def _append(self, events: Sequence[Event]) -> bool:
+    async def _append(self, events: Sequence[Message[Event]]) -> bool:
         """Append what an agent made, and start its children; returns whether one of them could not be, and the history says so.
 
         Raises:
@@ -188,7 +190,7 @@ class Run:
             self._hold.progressed()
         return await self._children.start(events)
 
-    async def _store(self, events: Sequence[EventData]) -> None:
+    async def _store(self, events: Sequence[Event]) -> None:
         """Append something that is ours to say."""
         made = [as_event(data, self._claim.session, self._source) for data in events]
         await self._bus.append(self._claim, made, self._read, patience_s=PATIENCE_S)
@@ -220,8 +222,8 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _interrupted(call: ToolCall) -> ToolResultData:
-    return ToolResultData(
+def _interrupted(call: Message[ToolCall]) -> ToolResult:
+    return ToolResult(
         call_id=call.data.call_id,
         name=call.data.name,
         content="The tool was interrupted; it is not known how far it got.",

@@ -18,7 +18,7 @@ from tidings.bus import (
     Bus,
     Claim,
     LeaseLost,
-    LlmRetryData,
+    LlmRetry,
     OutcomeUnknown,
     Presence,
     Reason,
@@ -248,7 +248,7 @@ class Worker:
                 release = self._failed(claim, error)
             await self._let_go(hold, release)
 
-    def _count(self, data: LlmRetryData) -> None:
+    def _count(self, data: LlmRetry) -> None:
         self._refusals.note(data.model, data.reason)
 
     async def _turn(self, hold: Hold) -> Release:

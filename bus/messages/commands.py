@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tidings.bus.messages.envelope import ChildName, Data, Instant, JsonObject, Message, SessionId, Text
+from tidings.bus.messages.planes import Command
 from tidings.bus.messages.reasons import Reason
+from tidings.bus.messages.values import ChildName, Data, SessionId, Text
 from tidings.bus.states import State
 
 
-class Command(Message):
-    """A message on the commands plane; its ``id`` is the command id."""
-
-    plane: ClassVar[str] = "commands"
-
-
-class CommandData(Data):
-    """What every command carries.
-
-    Attributes:
-        by: who asks.
-        why: why, for the people who see it.
-        expires_at: server time after which it must not be applied; set by the bus when it is sent.
-    """
-
-    by: Text = Field(default="unknown", min_length=1, max_length=200)
-    why: Text = Field(default="", max_length=500)
-    expires_at: Instant | None = None
-
-
-class StartData(CommandData):
-    """A new session.
+class SessionStart(Command, type="session.start"):
+    """Make a session and queue it.
 
     Attributes:
         text: the first user message; None starts the agent without one.
@@ -46,8 +26,8 @@ class StartData(CommandData):
     name: ChildName | None = None
 
 
-class SayData(CommandData):
-    """A further user message.
+class SessionSay(Command, type="session.say"):
+    """Say something to the agent.
 
     Attributes:
         text: what is said.
@@ -56,8 +36,24 @@ class SayData(CommandData):
     text: Text = Field(min_length=1)
 
 
-class ReportData(CommandData):
-    """What became of a child, for its parent.
+class SessionResume(Command, type="session.resume"):
+    """Go on with what was interrupted; adds nothing to the history."""
+
+
+class SessionPause(Command, type="session.pause"):
+    """Stop working on the session until somebody resumes it."""
+
+
+class SessionStop(Command, type="session.stop"):
+    """End the session for good."""
+
+
+class SessionDelete(Command, type="session.delete"):
+    """Take a session away with its history; a tombstone keeps its name from being used again."""
+
+
+class SessionReport(Command, type="session.report"):
+    """The turn of a child of this session is over. Controllers send it to each other's sessions; it is not for people.
 
     Attributes:
         child: session id of the child.
@@ -72,61 +68,6 @@ class ReportData(CommandData):
     state: State
     reason: Reason | None = None
     text: Text = ""
-
-
-class SessionStart(Command):
-    """Make a session and queue it."""
-
-    type: Literal["session.start"] = "session.start"
-    data: StartData = Field(default_factory=StartData)
-
-
-class SessionSay(Command):
-    """Say something to the agent."""
-
-    type: Literal["session.say"] = "session.say"
-    data: SayData
-
-
-class SessionResume(Command):
-    """Go on with what was interrupted; adds nothing to the history."""
-
-    type: Literal["session.resume"] = "session.resume"
-    data: CommandData = Field(default_factory=CommandData)
-
-
-class SessionPause(Command):
-    """Stop working on the session until somebody resumes it."""
-
-    type: Literal["session.pause"] = "session.pause"
-    data: CommandData = Field(default_factory=CommandData)
-
-
-class SessionStop(Command):
-    """End the session for good."""
-
-    type: Literal["session.stop"] = "session.stop"
-    data: CommandData = Field(default_factory=CommandData)
-
-
-class SessionDelete(Command):
-    """Take a session away with its history; a tombstone keeps its name from being used again."""
-
-    type: Literal["session.delete"] = "session.delete"
-    data: CommandData = Field(default_factory=CommandData)
-
-
-class SessionReport(Command):
-    """The turn of a child of this session is over. Controllers send it to each other's sessions; it is not for people."""
-
-    type: Literal["session.report"] = "session.report"
-    data: ReportData
-
-
-class UnknownCommand(Command):
-    """A command of a type that this version does not know; controllers refuse it."""
-
-    data: JsonObject = Field(default_factory=dict)
 
 
 class Result(StrEnum):

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
 from pydantic import Field
 
-from tidings.bus.messages.envelope import ChildName, Data, Json, JsonObject, Message, SessionId, Text
+from tidings.bus.messages.planes import Event
 from tidings.bus.messages.reasons import Reason
+from tidings.bus.messages.values import ChildName, Json, SessionId, Text
 from tidings.bus.states import State
 
 
-class Event(Message):
-    """A message on the events plane."""
-
-    plane: ClassVar[str] = "events"
-
-
-class UserMessageData(Data):
-    """Something a person or program said.
+class UserMessage(Event, type="user.message"):
+    """Something was said to the agent.
 
     Attributes:
         text: what was said.
@@ -29,15 +22,8 @@ class UserMessageData(Data):
     by: Text | None = None
 
 
-class UserMessage(Event):
-    """Something was said to the agent."""
-
-    type: Literal["user.message"] = "user.message"
-    data: UserMessageData
-
-
-class AgentMessageData(Data):
-    """Something the agent said.
+class AgentMessage(Event, type="agent.message"):
+    """The agent said something.
 
     Attributes:
         text: what was said.
@@ -57,15 +43,8 @@ class AgentMessageData(Data):
     cut: Text | None = None
 
 
-class AgentMessage(Event):
-    """The agent said something."""
-
-    type: Literal["agent.message"] = "agent.message"
-    data: AgentMessageData
-
-
-class ToolCallData(Data):
-    """The agent is about to use a tool; appended before the tool runs.
+class ToolCall(Event, type="tool.call"):
+    """The agent is about to use a tool.
 
     Attributes:
         call_id: joins the call to its result.
@@ -80,15 +59,8 @@ class ToolCallData(Data):
     idempotent: bool = False
 
 
-class ToolCall(Event):
-    """The agent is about to use a tool."""
-
-    type: Literal["tool.call"] = "tool.call"
-    data: ToolCallData
-
-
-class ToolResultData(Data):
-    """What a tool gave back.
+class ToolResult(Event, type="tool.result"):
+    """A tool gave something back.
 
     Attributes:
         call_id: the call that this is the result of.
@@ -105,15 +77,8 @@ class ToolResultData(Data):
     interrupted: bool = False
 
 
-class ToolResult(Event):
-    """A tool gave something back."""
-
-    type: Literal["tool.result"] = "tool.result"
-    data: ToolResultData
-
-
-class AgentErrorData(Data):
-    """The agent's own code failed (not a call to a model: that is a notice).
+class AgentError(Event, type="agent.error"):
+    """The agent's own code failed.
 
     Attributes:
         kind: name of the exception.
@@ -124,15 +89,8 @@ class AgentErrorData(Data):
     message: Text = ""
 
 
-class AgentError(Event):
-    """The agent's own code failed."""
-
-    type: Literal["agent.error"] = "agent.error"
-    data: AgentErrorData
-
-
-class ChildStartData(Data):
-    """The agent starts a session of its own; appended before that is started.
+class ChildStart(Event, type="child.start"):
+    """The agent starts a child.
 
     Attributes:
         name: what the agent calls the child, and by which its worker finds the agent that runs it.
@@ -145,15 +103,8 @@ class ChildStartData(Data):
     child: SessionId | None = None
 
 
-class ChildStart(Event):
-    """The agent starts a child."""
-
-    type: Literal["child.start"] = "child.start"
-    data: ChildStartData
-
-
-class ChildResultData(Data):
-    """What became of a child: its turn is over.
+class ChildResult(Event, type="child.result"):
+    """The turn of a child is over.
 
     Attributes:
         child: session id of the child.
@@ -172,15 +123,8 @@ class ChildResultData(Data):
     why: Text = ""
 
 
-class ChildResult(Event):
-    """The turn of a child is over."""
-
-    type: Literal["child.result"] = "child.result"
-    data: ChildResultData
-
-
-class HistoryCondensedData(Data):
-    """A summary that stands for older events in the prompt; they stay in the history.
+class HistoryCondensed(Event, type="history.condensed"):
+    """From here on a summary stands for older events in the prompt.
 
     Attributes:
         text: the summary.
@@ -191,16 +135,3 @@ class HistoryCondensedData(Data):
     text: Text = Field(min_length=1)
     through: int = Field(ge=1)
     llm: Text | None = Field(default=None, max_length=64)
-
-
-class HistoryCondensed(Event):
-    """From here on a summary stands for older events in the prompt."""
-
-    type: Literal["history.condensed"] = "history.condensed"
-    data: HistoryCondensedData
-
-
-class UnknownEvent(Event):
-    """An event of a type that this version does not know, passed on as it is."""
-
-    data: JsonObject = Field(default_factory=dict)

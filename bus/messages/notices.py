@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tidings.bus.messages.envelope import ChildName, Data, Instant, JsonObject, Message, Seconds, SessionId, Text
+from tidings.bus.messages.planes import Notice
 from tidings.bus.messages.reasons import Reason
+from tidings.bus.messages.values import ChildName, Data, Instant, Seconds, SessionId, Text
 from tidings.bus.states import State
 
 
@@ -125,14 +125,8 @@ def most_telling(waits: Iterable[Wait]) -> Wait | None:
     return ranked[-1] if ranked else None
 
 
-class Notice(Message):
-    """A message on the status plane."""
-
-    plane: ClassVar[str] = "status"
-
-
-class LlmRetryData(Wait):
-    """A failure that will be retried; published before the sleep.
+class LlmRetry(Wait, Notice, type="llm.retry"):
+    """One attempt failed and will be repeated.
 
     Attributes:
         status_code: HTTP status of the failed attempt, None where there was no answer.
@@ -147,15 +141,8 @@ class LlmRetryData(Wait):
         return Wait.model_validate(self.model_dump(include=set(Wait.model_fields)))
 
 
-class LlmRetry(Notice):
-    """One attempt failed and will be repeated."""
-
-    type: Literal["llm.retry"] = "llm.retry"
-    data: LlmRetryData
-
-
-class LlmAttemptData(Data):
-    """The next attempt of a call that has failed.
+class LlmAttempt(Notice, type="llm.attempt"):
+    """A wait is over and the request is under way; not told of the first attempt of a call.
 
     Attributes:
         reason: why the attempt before it failed.
@@ -181,15 +168,8 @@ class LlmAttemptData(Data):
         return known.model_copy(update=counted)
 
 
-class LlmAttempt(Notice):
-    """A wait is over and the request is under way; not told of the first attempt of a call."""
-
-    type: Literal["llm.attempt"] = "llm.attempt"
-    data: LlmAttemptData
-
-
-class LlmParkedData(Data):
-    """The session is parked: its worker's slot is free until it goes on.
+class LlmParked(Notice, type="llm.parked"):
+    """An outage of the provider outlasts the attempts of a run; the session is parked and its slot is free.
 
     Attributes:
         resume_at: when a controller will queue it again; None: only a person will.
@@ -208,26 +188,12 @@ class LlmParkedData(Data):
     action: Text = ""
 
 
-class LlmParked(Notice):
-    """An outage of the provider outlasts the attempts of a run; the session is parked and its slot is free."""
-
-    type: Literal["llm.parked"] = "llm.parked"
-    data: LlmParkedData
-
-
-class LlmRateLimitedData(LlmParkedData):
-    """The session is parked for a limit."""
-
-
-class LlmRateLimited(Notice):
+class LlmRateLimited(LlmParked, type="llm.rate_limited"):
     """The limit outlasts what a worker waits for; the session is parked and its slot is free."""
 
-    type: Literal["llm.rate_limited"] = "llm.rate_limited"
-    data: LlmRateLimitedData
 
-
-class LlmRecoveredData(Data):
-    """A call succeeded after failures.
+class LlmRecovered(Notice, type="llm.recovered"):
+    """A call that had failed has succeeded; its waits are over.
 
     Attributes:
         attempt: the attempt that succeeded.
@@ -238,15 +204,8 @@ class LlmRecoveredData(Data):
     attempt: int = Field(ge=1)
 
 
-class LlmRecovered(Notice):
-    """A call that had failed has succeeded; its waits are over."""
-
-    type: Literal["llm.recovered"] = "llm.recovered"
-    data: LlmRecoveredData
-
-
-class LlmFailedData(Data):
-    """A call failed for good in this run.
+class LlmFailed(Notice, type="llm.failed"):
+    """A call failed and will not be repeated by itself.
 
     Attributes:
         attempt: the attempt that failed; 1 is the first.
@@ -263,15 +222,8 @@ class LlmFailedData(Data):
     action: Text = ""
 
 
-class LlmFailed(Notice):
-    """A call failed and will not be repeated by itself."""
-
-    type: Literal["llm.failed"] = "llm.failed"
-    data: LlmFailedData
-
-
-class WorkerClaimedData(Data):
-    """A worker took the session up.
+class WorkerClaimed(Notice, type="worker.claimed"):
+    """A worker holds the session now.
 
     Attributes:
         worker: who took it.
@@ -282,15 +234,8 @@ class WorkerClaimedData(Data):
     token: int = Field(default=0, ge=0)
 
 
-class WorkerClaimed(Notice):
-    """A worker holds the session now."""
-
-    type: Literal["worker.claimed"] = "worker.claimed"
-    data: WorkerClaimedData
-
-
-class WorkerReleasedData(Data):
-    """A worker let the session go.
+class WorkerReleased(Notice, type="worker.released"):
+    """The worker that held the session has let it go.
 
     Attributes:
         worker: who let it go.
@@ -301,15 +246,8 @@ class WorkerReleasedData(Data):
     why: Text
 
 
-class WorkerReleased(Notice):
-    """The worker that held the session has let it go."""
-
-    type: Literal["worker.released"] = "worker.released"
-    data: WorkerReleasedData
-
-
-class WorkerLostData(Data):
-    """A worker's lease ran out.
+class WorkerLost(Notice, type="worker.lost"):
+    """The worker that held the session stopped renewing its lease.
 
     Attributes:
         worker: who held it, None where that is not known.
@@ -320,15 +258,8 @@ class WorkerLostData(Data):
     losses: int = Field(default=1, ge=1)
 
 
-class WorkerLost(Notice):
-    """The worker that held the session stopped renewing its lease."""
-
-    type: Literal["worker.lost"] = "worker.lost"
-    data: WorkerLostData
-
-
-class SessionStateData(Data):
-    """The state of a session, and the wait that goes with it.
+class SessionState(Notice, type="session.state"):
+    """The state of the session changed, or this is what it is at the moment of attaching.
 
     Attributes:
         from_: state before (``from`` on the wire); None for a new session.
@@ -361,15 +292,8 @@ class SessionStateData(Data):
     model: Text | None = None
 
 
-class SessionState(Notice):
-    """The state of the session changed, or this is what it is at the moment of attaching."""
-
-    type: Literal["session.state"] = "session.state"
-    data: SessionStateData
-
-
-class Child(Data):
-    """A child as the people who watch its parent see it.
+class ChildState(Notice, type="child.state"):
+    """The state or the wait of a child changed; told on the channel of its parent.
 
     Attributes:
         child: session id of the child.
@@ -394,16 +318,3 @@ class Child(Data):
     worker: WorkerRef | None = None
     failure: Wait | None = None
     model: Text | None = None
-
-
-class ChildState(Notice):
-    """The state or the wait of a child changed; told on the channel of its parent."""
-
-    type: Literal["child.state"] = "child.state"
-    data: Child
-
-
-class UnknownNotice(Notice):
-    """A notice of a type that this version does not know, passed on as it is."""
-
-    data: JsonObject = Field(default_factory=dict)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tests.waiting import PATIENCE_S
-from tidings.bus import AgentMessageData, Event, ToolCallData, ToolResultData
+from tidings.bus import AgentMessage, Event, Message, ToolCall, ToolResult
 from tidings.workers.agent import ChatAgent, Next, Step, answer, open_calls, to_prompt
 from tidings.workers.llm import Llm, LlmError
 
@@ -42,7 +42,7 @@ class Witness(ChatAgent):
         super().__init__()
         self.errors: list[LlmError] = []
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Answer."""
         try:
             return await super().step(history, llm)
@@ -58,7 +58,7 @@ class Lingering(ChatAgent):
         super().__init__()
         self._gate = gate
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Answer, later."""
         step = await super().step(history, llm)
         await self._gate.stay()
@@ -71,7 +71,7 @@ class Condensing:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Try to condense, then answer."""
         try:
             await llm.named("condenser").complete([{"role": "user", "content": "condense"}])
@@ -87,12 +87,12 @@ class TwoSteps(ChatAgent):
         super().__init__()
         self._gate = gate
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Think, or answer."""
         if self._gate.visits:
             return await super().step(history, llm)
         await self._gate.stay()
-        return Step([AgentMessageData(text="I think")], Next.CONTINUE)
+        return Step([AgentMessage(text="I think")], Next.CONTINUE)
 
 
 class Failing(ChatAgent):
@@ -102,7 +102,7 @@ class Failing(ChatAgent):
         super().__init__()
         self.error: Exception | None = error
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Fail, or answer."""
         if self.error is not None:
             raise self.error
@@ -117,15 +117,15 @@ class ToolUser:
         self._idempotent = idempotent
         self.runs = 0
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Call the tool, run it, answer."""
         calls = open_calls(history)
         if calls:
             self.runs += 1
             if self.runs == 1:
                 await self._gate.stay()
-            found = [ToolResultData(call_id=call.data.call_id, name="look", content="found") for call in calls]
+            found = [ToolResult(call_id=call.data.call_id, name="look", content="found") for call in calls]
             return Step(found, Next.CONTINUE)
         if not any(event.type == "tool.call" for event in history):
-            return Step([ToolCallData(call_id="a", name="look", idempotent=self._idempotent)], Next.CONTINUE)
+            return Step([ToolCall(call_id="a", name="look", idempotent=self._idempotent)], Next.CONTINUE)
         return Step(answer(await llm.complete(to_prompt(history))))

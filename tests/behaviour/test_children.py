@@ -12,23 +12,21 @@ from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     AgentMessage,
-    AgentMessageData,
     ChildResult,
     ChildStart,
-    ChildStartData,
     ChildState,
-    CommandData,
     CommandRefused,
     Event,
     LeaseLost,
     LlmRetry,
+    Message,
     Reason,
     Record,
     SessionDelete,
     SessionStart,
     SessionState,
-    StartData,
     State,
+    carries,
 )
 from tidings.workers.agent import AgentFactory, ChatAgent, Next, Step, child_results, open_children, unanswered
 from tidings.workers.board import Row
@@ -38,17 +36,17 @@ from tidings.workers.llm import Llm
 class Parent:
     """Sends out each child that it is told of, waits for all of them and then says what they said."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Start, wait, or tell."""
         waiting = unanswered(history)
         if not waiting or open_children(history):
             return Step()
         results = child_results(history)
         if not results:
-            names = str(getattr(waiting[-1], "data").text).split()  # noqa: B009 - the base class does not say that it has data
-            return Step([ChildStartData(name=name, text=f"do {name}") for name in names])
+            names = str(getattr(waiting[-1].data, "text", "")).split()
+            return Step([ChildStart(name=name, text=f"do {name}") for name in names])
         told = [f"{result.data.name} {result.data.state}: {result.data.text}" for result in results]
-        return Step([AgentMessageData(text="; ".join(sorted(told)))])
+        return Step([AgentMessage(text="; ".join(sorted(told)))])
 
 
 class Team(Parent):
@@ -65,10 +63,10 @@ class Team(Parent):
 class Middle(Parent):
     """A child with a child of its own."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Start one child, and tell what it said."""
-        if not any(isinstance(event, ChildStart) for event in history):
-            return Step([ChildStartData(name="three", text="do three")])
+        if not any(isinstance(event.data, ChildStart) for event in history):
+            return Step([ChildStart(name="three", text="do three")])
         return await super().step(history, llm)
 
 
@@ -83,8 +81,8 @@ async def _child(fleet: Fleet, parent: str, name: str) -> str:
     return session
 
 
-def _results(history: Sequence[Event]) -> list[tuple[str, State]]:
-    return [(event.data.name, event.data.state) for event in history if isinstance(event, ChildResult)]
+def _results(history: Sequence[Message[Event]]) -> list[tuple[str, State]]:
+    return [(event.data.name, event.data.state) for event in history if isinstance(event.data, ChildResult)]
 
 
 async def _until_said(fleet: Fleet, session: str) -> str:
@@ -92,7 +90,7 @@ async def _until_said(fleet: Fleet, session: str) -> str:
 
     async def said() -> str | None:
         events = await fleet.history(session)
-        texts = [event.data.text for event in events if isinstance(event, AgentMessage)]
+        texts = [event.data.text for event in events if isinstance(event.data, AgentMessage)]
         record = await fleet.bus.status(session)
         return texts[-1] if texts and record.state is State.AWAITING_INPUT else None
 
@@ -158,7 +156,7 @@ async def test_who_attaches_later_sees_the_wait_of_a_child(redis_url: str) -> No
         assert (known.wait.llm, known.wait.attempt) == ("agent", 1)
         async with fleet.bus.notices(child) as notices:
             picture = await anext(notices)
-        assert isinstance(picture, SessionState)
+        assert carries(picture, SessionState)
         assert (picture.data.parent, picture.data.name) == ("p", "one")
         await fleet.resume(child)
 
@@ -180,7 +178,9 @@ async def test_the_error_of_a_child_does_not_end_its_parent(redis_url: str) -> N
             ["one awaiting_input", "two error"],
             ["one error", "two awaiting_input"],
         )
-        (failed,) = [event.data for event in await fleet.history("p") if isinstance(event, ChildResult) and event.data.reason]
+        (failed,) = [
+            event.data for event in await fleet.history("p") if isinstance(event.data, ChildResult) and event.data.reason
+        ]
         assert (failed.state, failed.reason) == (State.ERROR, Reason.AUTH)
         await fleet.resume(failed.child)
 
@@ -217,9 +217,9 @@ async def test_a_parent_that_finishes_stops_its_children(redis_url: str) -> None
     """However it came to its end: nobody is left who would read what they find."""
 
     class Hasty(Team):
-        async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
             if len(history) == 1:
-                return Step([ChildStartData(name="one", text="do one")])
+                return Step([ChildStart(name="one", text="do one")])
             return Step(next=Next.FINISH) if len(history) == 3 else Step()
 
     async with Fleet(redis_url, agent=Hasty, concurrency=2) as fleet:
@@ -241,7 +241,7 @@ async def test_a_parent_that_is_deleted_stops_its_children(redis_url: str) -> No
         await fleet.start("p", "one")
         child = await _child(fleet, "p", "one")
         await fleet.until(child, State.RATE_LIMITED)
-        await fleet.send(SessionDelete(subject="p", data=CommandData(by="ann")))
+        await fleet.send(Message.of(SessionDelete(by="ann"), session="p"))
         stopped = await fleet.until(child, State.STOPPED)
         assert stopped.why == "stopped by session/p: its parent is deleted"
 
@@ -250,7 +250,7 @@ async def test_a_parent_that_is_deleted_stops_its_children(redis_url: str) -> No
 
         await eventually(forgotten, PATIENCE_S, "its children are forgotten")
         await _until_nothing_is_due(fleet)
-        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        await fleet.send(Message.of(SessionDelete(by="ann"), session=child))
         await _until_nothing_is_due(fleet)
         assert await fleet.bus.children("p") == ()
 
@@ -262,7 +262,7 @@ async def test_a_parent_hears_that_its_child_was_deleted(redis_url: str) -> None
         await fleet.start("p", "one")
         child = await _child(fleet, "p", "one")
         await fleet.until(child, State.RATE_LIMITED)
-        await fleet.send(SessionDelete(subject=child, data=CommandData(by="ann")))
+        await fleet.send(Message.of(SessionDelete(by="ann"), session=child))
         assert await _until_said(fleet, "p") == "one deleted: "
         assert [known.state for known in await fleet.bus.children("p")] == [State.DELETED]
         await _until_nothing_is_due(fleet)
@@ -271,7 +271,7 @@ async def test_a_parent_hears_that_its_child_was_deleted(redis_url: str) -> None
 async def test_nothing_is_started_under_a_parent_that_is_not_there(redis_url: str) -> None:
     """Whoever asks is told so; the id is free for another start."""
     async with Fleet(redis_url, workers=0) as fleet:
-        orphan = SessionStart(subject="c", data=StartData(by="ann", parent="nobody", name="one"))
+        orphan = Message.of(SessionStart(by="ann", parent="nobody", name="one"), session="c")
         with pytest.raises(CommandRefused, match="there is no session 'nobody'"):
             await fleet.send(orphan)
         await fleet.start("c")
@@ -400,9 +400,9 @@ async def test_a_child_that_cannot_be_started_is_told_of(redis_url: str) -> None
     """Its session exists already, say: the parent gets a result like any other, and does not wait for ever."""
 
     class Clumsy(Team):
-        async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
             if len(history) == 1:
-                return Step([ChildStartData(name="one", text="do it", child="taken")])
+                return Step([ChildStart(name="one", text="do it", child="taken")])
             return await super().step(history, llm)
 
     async with Fleet(redis_url, agent=Clumsy) as fleet:
@@ -420,9 +420,9 @@ async def test_no_child_outlives_a_parent_that_is_stopped_meanwhile(redis_url: s
     """Whether it was started a moment before or comes a moment too late: it is stopped, or there is none."""
 
     class Busy(Team):
-        async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
             if len(history) < 20:
-                return Step([ChildStartData(name="one", text="do it")], Next.CONTINUE)
+                return Step([ChildStart(name="one", text="do it")], Next.CONTINUE)
             return Step()
 
     async with Fleet(redis_url, controllers=2, workers=2, agent=Busy, concurrency=4) as fleet:
@@ -469,8 +469,8 @@ class ChatParent(ChatAgent):
 
     children: ClassVar[Mapping[str, AgentFactory]] = {"one": ChatAgent}
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Start the child, wait for it, answer."""
         if len(history) == 1:
-            return Step([ChildStartData(name="one", text="do one")])
+            return Step([ChildStart(name="one", text="do one")])
         return Step() if open_children(history) else await super().step(history, llm)

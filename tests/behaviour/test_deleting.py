@@ -15,11 +15,11 @@ from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     Bus,
-    CommandData,
     CommandRefused,
     Cursor,
     Gap,
     LeaseLost,
+    Message,
     Outcome,
     Result,
     SessionDelete,
@@ -28,6 +28,7 @@ from tidings.bus import (
     SessionState,
     SessionStop,
     State,
+    carries,
     read_archives,
 )
 from tidings.bus.channels import Names
@@ -39,7 +40,7 @@ NAMES = Names()
 
 async def delete(fleet: Fleet, session: str = "s") -> Outcome:
     """Delete a session."""
-    return await fleet.send(SessionDelete(subject=session, data=CommandData(by="ann", why="old")))
+    return await fleet.send(Message.of(SessionDelete(by="ann", why="old"), session=session))
 
 
 async def keys(url: str, session: str = "s") -> set[str]:
@@ -102,8 +103,8 @@ async def test_nothing_is_written_to_what_was_deleted(redis_url: str) -> None:
         for refused in (
             bus.claim(actors.WORKER, session="s", create=True),
             bus.publish(actors.retry("s")),
-            fleet.send(SessionStart(subject="s")),
-            fleet.send(SessionStop(subject="s")),
+            fleet.send(Message.of(SessionStart(), session="s")),
+            fleet.send(Message.of(SessionStop(), session="s")),
             bus.history("s"),
             bus.restore(archive),
         ):
@@ -168,11 +169,11 @@ async def test_who_watches_the_status_sees_the_last_state(redis_url: str) -> Non
             await delete(fleet)
             for notices in (one, every):
                 seen = [item async for item in _until_deleted(notices)]
-                assert isinstance(seen[-1], SessionState)
+                assert isinstance(seen[-1].data, SessionState)
                 assert (seen[-1].data.by, seen[-1].data.to) == ("ann", State.DELETED)
             async with Bus.connect(redis_url) as bus, bus.notices("s") as late, bus.notices() as all_of_them:
                 first = await anext(late)
-                assert isinstance(first, SessionState)
+                assert carries(first, SessionState)
                 assert first.data.to is State.DELETED
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(anext(all_of_them), 0.05)
@@ -181,7 +182,7 @@ async def test_who_watches_the_status_sees_the_last_state(redis_url: str) -> Non
 async def _until_deleted(notices: Any) -> Any:
     async for item in notices:
         yield item
-        if isinstance(item, SessionState) and item.data.to is State.DELETED:
+        if isinstance(item.data, SessionState) and item.data.to is State.DELETED:
             return
 
 

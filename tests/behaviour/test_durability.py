@@ -22,15 +22,14 @@ from tests.waiting import eventually
 from tidings.bus import (
     Bus,
     Claim,
-    CommandData,
     Event,
     Gap,
     LeaseLost,
+    Message,
     Result,
     SessionHeld,
     SessionPause,
     SessionStart,
-    StartData,
     State,
     UnknownSession,
     Unreachable,
@@ -129,9 +128,9 @@ async def append(bus: Bus, claim: Claim, *texts: str, after: int = 0) -> None:
     await bus.append(claim, [actors.answer(claim.session, text) for text in texts], after)
 
 
-def texts(events: tuple[Event, ...]) -> list[str]:
+def texts(events: tuple[Message[Event], ...]) -> list[str]:
     """Return what was said."""
-    return [getattr(event.data, "text", "") for event in events]  # type: ignore[attr-defined]
+    return [getattr(event.data, "text", "") for event in events]
 
 
 @asynccontextmanager
@@ -205,8 +204,8 @@ async def test_one_worker_appends(machine: Machine, bus: Bus) -> None:
 
 async def test_a_command_sent_again_has_one_true_outcome(machine: Machine, bus: Bus) -> None:
     """The one that it had; one that is decided anew where the state that it led to was lost; none where the session was."""
-    start = SessionStart(subject="s", data=StartData(by="ann", text="hello"))
-    pause = SessionPause(subject="s", data=CommandData(by="ann"))
+    start = Message.of(SessionStart(by="ann", text="hello"), session="s")
+    pause = Message.of(SessionPause(by="ann"), session="s")
     async with controlled(machine):
         await bus.send(start, 10.0)
         await machine.point()
@@ -226,14 +225,14 @@ async def test_a_command_sent_again_has_one_true_outcome(machine: Machine, bus: 
 async def test_a_session_that_is_there_has_a_holder(machine: Machine, bus: Bus) -> None:
     """A worker that is gone with the power is followed by another one; a session that is lost can be started again."""
     async with controlled(machine):
-        await bus.send(SessionStart(subject="s", data=StartData(by="ann", text="hello")), 10.0)
+        await bus.send(Message.of(SessionStart(by="ann", text="hello"), session="s"), 10.0)
         await machine.point()
         await bus.claim(WorkerRef(name="w1"), session="s", lease_s=0.5)
         machine.cut_power()
         if machine.mode == "no log":
             with pytest.raises(UnknownSession):
                 await patiently(lambda: bus.status("s"))
-            await bus.send(SessionStart(subject="s", data=StartData(by="ann", text="hello")), 10.0)
+            await bus.send(Message.of(SessionStart(by="ann", text="hello"), session="s"), 10.0)
 
         async def claimed() -> Claim | None:
             """Another worker takes the session over."""

@@ -14,9 +14,9 @@ from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     Bus,
-    CommandData,
     CommandRefused,
     Decision,
+    Message,
     Release,
     SchemaMismatch,
     SessionDelete,
@@ -134,7 +134,7 @@ async def test_what_was_said_is_refused_and_the_rest_is_done(
             with pytest.raises(CommandRefused, match="something else wrote into its events log") as caught:
                 await fleet.say("s", "hello")
             assert "session.say" not in caught.value.legal
-        assert (await fleet.send(SessionPause(subject="s"))).state is State.PAUSED
+        assert (await fleet.send(Message.of(SessionPause(), session="s"))).state is State.PAUSED
         assert controller.presence().unreadable == 1
         [found] = [one async for one in fleet.bus.unreadable()]
         assert (found.session, found.other_schema, found.spoiled) == ("s", False, True)
@@ -142,7 +142,7 @@ async def test_what_was_said_is_refused_and_the_rest_is_done(
         assert len(lines) == 4
         assert controller.failed == 0
         assert claim.token
-        assert (await fleet.send(SessionDelete(subject="s", data=CommandData(by="ann")))).state is State.DELETED
+        assert (await fleet.send(Message.of(SessionDelete(by="ann"), session="s"))).state is State.DELETED
         await eventually(lambda: controller.presence().unreadable == 0, PATIENCE_S)
     told = [record.getMessage() for record in caplog.records]
     assert told.count("controller.set_aside") == 1
@@ -169,7 +169,7 @@ async def test_foreign_commands_keep_no_session_from_being_deleted(redis_url: st
         if poison:
             await client.hset(NAMES.record("s"), mapping=poison)
         await spoil(client, "commands", entry)
-        assert (await fleet.send(SessionDelete(subject="s"))).state is State.DELETED
+        assert (await fleet.send(Message.of(SessionDelete(), session="s"))).state is State.DELETED
         assert (await fleet.bus.status("s")).commands == 1
         assert fleet.bus.skipped == 1
 
@@ -178,11 +178,11 @@ async def test_a_command_that_waits_survives_a_foreign_one(redis_url: str) -> No
     """It keeps its offset and is decided; a controller that met the foreign one does not lose the next."""
     async with Bus.connect(redis_url) as bus, server(redis_url) as client:
         await actors.hold(bus, lease_s=60)
-        first = SessionPause(subject="s")
+        first = Message.of(SessionPause(), session="s")
         await bus.submit(first)
         await spoil(client, "commands")
         assert [command.id for command in (await actors.snapshot(bus)).commands] == [first.id]
-        second = SessionPause(subject="s")
+        second = Message.of(SessionPause(), session="s")
         await bus.submit(second)
         seen = await actors.snapshot(bus)
         assert [(command.id, command.offset) for command in seen.commands] == [(first.id, 1), (second.id, 2)]
@@ -196,7 +196,7 @@ async def test_a_record_of_another_schema_takes_no_command(redis_url: str) -> No
         await actors.hold(bus)
         await client.hset(NAMES.record("s"), "schema", 99)
         before = await everything(client)
-        for command in (SessionPause(subject="s"), SessionDelete(subject="s")):
+        for command in (Message.of(SessionPause(), session="s"), Message.of(SessionDelete(), session="s")):
             with pytest.raises(SchemaMismatch, match="`tidings export s` with that version"):
                 await bus.send(command, 0.5)
         assert await everything(client) == before

@@ -14,7 +14,7 @@ from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     Bus,
-    CommandData,
+    Message,
     Presence,
     Release,
     Role,
@@ -23,7 +23,6 @@ from tidings.bus import (
     SessionDeleted,
     SessionStart,
     SessionStop,
-    StartData,
     State,
     Trigger,
     WorkerRef,
@@ -83,12 +82,12 @@ async def test_a_full_server_is_emptied(server: RunningServer) -> None:
             await fleet.say("s", "x" * 200_000)
         fill(server, over=1_000_000)
         for refused in (
-            SessionStart(subject="new", data=StartData(text="hello")),
-            SessionStop(subject="s", data=CommandData()),
+            Message.of(SessionStart(text="hello"), session="new"),
+            Message.of(SessionStop(), session="s"),
         ):
             with pytest.raises(ServerFull):
                 await fleet.send(refused)
-        await fleet.send(SessionDelete(subject="s", data=CommandData(by="ann")))
+        await fleet.send(Message.of(SessionDelete(by="ann"), session="s"))
         with pytest.raises(SessionDeleted):
             await fleet.say("s", "are you there?")
         await eventually(lambda: fleet.provider.requests[0].outcome == "abandoned", PATIENCE_S)
@@ -116,8 +115,8 @@ async def test_the_children_of_what_is_deleted_are_stopped(server: RunningServer
     """The commands of a controller pass as well: without them a deletion would not come to its end."""
     async with Fleet(server.url, workers=0) as fleet:
         await fleet.start("parent")
-        data = StartData(text="hello", parent="parent", name="helper")
-        await fleet.send(SessionStart(subject="child", data=data))
+        data = SessionStart(text="hello", parent="parent", name="helper")
+        await fleet.send(Message.of(data, session="child"))
         fill(server)
-        await fleet.send(SessionDelete(subject="parent", data=CommandData()))
+        await fleet.send(Message.of(SessionDelete(), session="parent"))
         await fleet.until("child", State.STOPPED)

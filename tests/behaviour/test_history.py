@@ -13,9 +13,9 @@ from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     AgentError,
     AgentMessage,
-    AgentMessageData,
     Claim,
     LeaseLost,
+    Message,
     Notice,
     Reason,
     Release,
@@ -25,6 +25,7 @@ from tidings.bus import (
     UserMessage,
     WorkerLost,
     WorkerRef,
+    carries,
 )
 
 
@@ -32,9 +33,9 @@ async def assert_clean(fleet: Fleet, *sessions: str) -> None:
     """No notice is in a history or in anything that the provider received."""
     histories = [event for session in sessions for event in await fleet.history(session)]
     marks = {notice.id for notice in fleet.told} | {notice.type for notice in fleet.told}
-    texts = {event.data.text for event in histories if isinstance(event, UserMessage | AgentMessage)}
+    texts = {event.data.text for event in histories if isinstance(event.data, UserMessage | AgentMessage)}
     assert fleet.told
-    assert not any(isinstance(event, Notice) for event in histories)
+    assert not any(isinstance(event.data, Notice) for event in histories)
     received = [message for request in fleet.provider.requests for message in request.messages]
     assert {message["content"] for message in received} <= texts
     for text in (json.dumps(received), "".join(event.model_dump_json() for event in histories)):
@@ -117,7 +118,7 @@ async def test_two_workers_never_both_append(redis_url: str) -> None:
         await fleet.until_told("s", WorkerLost)
         late = await fleet.bus.claim(WorkerRef(name="late"), lease_s=5)
         assert late is not None
-        words = {name: AgentMessage(subject="s", data=AgentMessageData(text=name)) for name in ("early", "late")}
+        words = {name: Message.of(AgentMessage(text=name), session="s") for name in ("early", "late")}
         await fleet.bus.append(late, [words["late"]], 1)
         with pytest.raises(LeaseLost):
             await fleet.bus.append(early, [words["early"]], 1)
@@ -180,7 +181,7 @@ async def test_an_agent_that_raises_is_an_error_of_its_own(redis_url: str) -> No
         record = await fleet.until("s", State.ERROR)
         assert record.reason is Reason.UNKNOWN
         assert "KeyError: 'no such tool'" in record.why
-        (error,) = [event for event in await fleet.history("s") if isinstance(event, AgentError)]
+        (error,) = [event for event in await fleet.history("s") if carries(event, AgentError)]
         assert error.data.kind == "KeyError"
         assert error.data.message.startswith("'no such tool' (tests/behaviour/agents.py:")
         agent.error = None
@@ -206,7 +207,7 @@ async def test_a_tool_of_a_lost_worker(redis_url: str, idempotent: bool) -> None
         await fleet.add_worker()
         await fleet.until("s", State.AWAITING_INPUT)
         assert (await fleet.said("s"))[:3] == ["user: hello", "tool.call", "tool.result"]
-        (result,) = [event for event in await fleet.history("s") if isinstance(event, ToolResult)]
+        (result,) = [event for event in await fleet.history("s") if carries(event, ToolResult)]
         assert (result.data.interrupted, result.data.is_error) == (not idempotent, not idempotent)
         assert agent.runs == (2 if idempotent else 1)
         (request,) = fleet.provider.requests

@@ -23,6 +23,8 @@ from tidings.bus import (
     Bus,
     Gap,
     InvalidMessage,
+    Message,
+    Notice,
     Presence,
     Role,
     SchemaMismatch,
@@ -32,6 +34,7 @@ from tidings.bus import (
     UnexpectedKey,
     UnknownSession,
     UnreadableRecord,
+    carries,
     read_archives,
 )
 from tidings.bus.channels import Names
@@ -144,8 +147,8 @@ async def follow(bus: Bus, channel: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.05):
                 async for item in subscription:
-                    if not isinstance(item, Gap) and item.plane == "status":
-                        board.apply(item)  # type: ignore[arg-type]
+                    if carries(item, Notice):
+                        board.apply(item)
                         shown(board, bus)
 
 
@@ -172,7 +175,7 @@ async def read_everything(bus: Bus) -> set[str]:
         lambda: bus.take_due(),
         lambda: bus.claim(actors.WORKER, lease_s=60),
         lambda: bus.claim(actors.WORKER, session="bad"),
-        lambda: bus.submit(SessionPause(subject="bad")),
+        lambda: bus.submit(Message.of(SessionPause(), session="bad")),
         lambda: bus.publish(actors.retry("bad")),
     ]
     for way in ways:
@@ -365,7 +368,7 @@ async def test_processes_outlast_keys_of_another_type(redis_url: str, caplog: py
         await fleet.until("s", State.AWAITING_INPUT)
         async with asyncio.timeout(PATIENCE_S):
             async for item in notices:
-                if not isinstance(item, Gap) and item.subject == "s":
+                if not isinstance(item, Gap) and item.session == "s":
                     break
 
 
@@ -399,7 +402,7 @@ async def test_a_key_of_one_session_harms_no_other(redis_url: str, what: str) ->
             await fleet.until("good", State.AWAITING_INPUT)
             async with asyncio.timeout(PATIENCE_S):
                 async for item in notices:
-                    if not isinstance(item, Gap) and item.subject == "good":
+                    if not isinstance(item, Gap) and item.session == "good":
                         break
         assert "good" in {record.session async for record in bus.sessions()}
 
@@ -408,7 +411,7 @@ async def test_an_outcome_that_is_none_is_told(redis_url: str) -> None:
     """Garbage in its place, or a key of another type."""
     async with Bus.connect(redis_url) as bus, raw(bus.url) as client:
         await actors.hold(bus)
-        pause = SessionPause(subject="s")
+        pause = Message.of(SessionPause(), session="s")
         key = NAMES.outcome("s", pause.id)
         await client.set(key, b"\xff{")
         with pytest.raises(InvalidMessage, match="the outcome of the command cannot be read"):

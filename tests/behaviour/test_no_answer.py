@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fleet import Fleet
-from tidings.bus import AgentMessage, LlmRetry, Reason, State
+from tidings.bus import AgentMessage, LlmRetry, Reason, State, carries
 from tidings.bus import LlmFailed as FailedNotice
 from tidings.workers.provider import Fault
 
@@ -64,6 +64,6 @@ async def test_a_text_that_is_cut_off_is_kept_and_says_so(redis_url: str) -> Non
         fleet.provider.script(answering("It is", "length"))
         await fleet.start("s", "hello")
         await fleet.until("s", State.AWAITING_INPUT)
-        (message,) = [event for event in await fleet.history("s") if isinstance(event, AgentMessage)]
+        (message,) = [event for event in await fleet.history("s") if carries(event, AgentMessage)]
         assert (message.data.text, message.data.cut) == ("It is", "length")
         assert fleet.of("s", LlmRetry) == []

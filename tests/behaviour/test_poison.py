@@ -9,7 +9,7 @@ import pytest
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import CommandData, CommandRefused, Release, SessionDelete, State, Trigger
+from tidings.bus import CommandRefused, Message, Release, SessionDelete, State, Trigger
 from tidings.bus.channels import Names
 from tidings.bus.redis import open_connection
 
@@ -74,7 +74,7 @@ async def test_it_can_be_deleted_and_nothing_else(redis_url: str, poison: dict[s
         with pytest.raises(CommandRefused, match="cannot be read") as caught:
             await fleet.stop("bad")
         assert caught.value.legal == ("session.delete",)
-        outcome = await fleet.send(SessionDelete(subject="bad", data=CommandData(by="ann")))
+        outcome = await fleet.send(Message.of(SessionDelete(by="ann"), session="bad"))
         assert outcome.state is State.DELETED
         record = await fleet.bus.status("bad")
         assert (record.state, record.why) == (State.DELETED, "deleted by ann")
@@ -89,7 +89,7 @@ async def test_a_record_without_its_epoch_can_be_deleted(redis_url: str) -> None
         async with open_connection(fleet.bus.url) as connection:
             client: Any = connection.commands
             await client.hdel(NAMES.record("bad"), "epoch", "commands")
-        assert (await fleet.send(SessionDelete(subject="bad"))).state is State.DELETED
+        assert (await fleet.send(Message.of(SessionDelete(), session="bad"))).state is State.DELETED
 
 
 @pytest.mark.parametrize("field", ["token", "version", "parks", "status"])

@@ -7,7 +7,7 @@ import pytest
 from tests.behaviour.agents import Condensing, Gate, Lingering, Witness
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import LlmAttempt, LlmRecovered, LlmRetry, Notice, Reason, State
+from tidings.bus import LlmAttempt, LlmRecovered, LlmRetry, Message, Notice, Reason, State
 from tidings.bus import LlmFailed as FailedNotice
 from tidings.bus import LlmParked as ParkedNotice
 from tidings.bus import LlmRateLimited as RateLimitedNotice
@@ -171,8 +171,8 @@ async def test_a_lost_recovery_is_repaired_by_the_next_renewal(redis_url: str, m
     """Nobody has to have seen one particular notice."""
     put, lost, gate = Outbox.put, [], Gate()
 
-    def lossy(outbox: Outbox, notice: Notice, seat: Seat | None = None) -> None:
-        if isinstance(notice, LlmRecovered):
+    def lossy(outbox: Outbox, notice: Message[Notice], seat: Seat | None = None) -> None:
+        if isinstance(notice.data, LlmRecovered):
             lost.append(notice)
         else:
             put(outbox, notice, seat)

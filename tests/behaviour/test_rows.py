@@ -10,7 +10,7 @@ import pytest
 
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import AgentMessageData, Bus, CommandData, Event, Notice, SessionPause, SessionStop, State
+from tidings.bus import AgentMessage, Bus, Event, Message, Notice, SessionPause, SessionStop, State, carries
 from tidings.workers.agent import ChatAgent, Next, Step, to_prompt
 from tidings.workers.board import Board, Row
 from tidings.workers.errors import LlmError
@@ -23,7 +23,7 @@ SAYS_WHY = "it is late"
 class Broken:
     """Fails by its own code, after a call that was refused and that it has caught."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Fail."""
         with pytest.raises(LlmError):
             await llm.complete(to_prompt(history))
@@ -36,51 +36,51 @@ BROKEN_AT = f"tests/behaviour/test_rows.py:{Broken.step.__code__.co_firstlineno 
 class Done:
     """Says one thing, and has finished."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Finish."""
-        return Step((AgentMessageData(text="done"),), Next.FINISH)
+        return Step((AgentMessage(text="done"),), Next.FINISH)
 
 
 class Condenser:
     """Asks another model before its own."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Ask both."""
         await llm.named("condenser", "openai/small").complete(to_prompt(history))
         said = await llm.complete(to_prompt(history))
-        return Step((AgentMessageData(text=said.text),), Next.AWAIT_INPUT)
+        return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
 
 
 class Twice:
     """Asks again once it has its answer."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Ask twice."""
         await llm.complete([{"role": "user", "content": "first"}])
         said = await llm.complete([{"role": "user", "content": "second"}])
-        return Step((AgentMessageData(text=said.text),), Next.AWAIT_INPUT)
+        return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
 
 
 class Leaving:
     """Asks two models at once, and leaves the one that waits when the other is asked again."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Ask both."""
         title = asyncio.create_task(llm.named("title").complete([{"role": "user", "content": "title"}]))
         asking = asyncio.create_task(llm.complete([{"role": "user", "content": "main"}]))
         await eventually(lambda: llm.usage.attempts == 2, PATIENCE_S)
         title.cancel()
         said = await asking
-        return Step((AgentMessageData(text=said.text),), Next.AWAIT_INPUT)
+        return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
 
 
 async def _pause(fleet: Fleet) -> None:
-    await fleet.send(SessionPause(subject="s", data=CommandData(by="bob", why=SAYS_WHY)))
+    await fleet.send(Message.of(SessionPause(by="bob", why=SAYS_WHY), session="s"))
 
 
 async def _stop(fleet: Fleet) -> None:
     await fleet.until("s", State.ERROR)
-    await fleet.send(SessionStop(subject="s", data=CommandData(by="bob", why=SAYS_WHY)))
+    await fleet.send(Message.of(SessionStop(by="bob", why=SAYS_WHY), session="s"))
 
 
 async def _go_on(fleet: Fleet) -> None:
@@ -242,5 +242,5 @@ async def _late(bus: Bus, session: str) -> list[Row]:
     """Return the rows of who comes now: by the record, and by the picture that a subscription begins with."""
     async with bus.notices(session) as notices, asyncio.timeout(PATIENCE_S):
         first = await anext(notices)
-    assert isinstance(first, Notice)
+    assert carries(first, Notice)
     return [Row.of(await bus.status(session), bus.now()), Row(session).apply(first)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.fleet import Fleet, Running
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import LlmAttempt, LlmRecovered, LlmRetry, Reason, Record, SessionState, State, WorkerLost
+from tidings.bus import LlmAttempt, LlmRecovered, LlmRetry, Reason, Record, SessionState, State, WorkerLost, carries
 
 HINT_S = 3.0
 """What the provider asks for; long enough for six workers to come and go in it."""
@@ -110,7 +110,7 @@ async def test_the_session_runs_while_the_next_attempt_is_under_way(redis_url: s
         await eventually(runs, PATIENCE_S)
         async with fleet.bus.notices("s") as notices:
             drawn = await anext(notices)
-        assert isinstance(drawn, SessionState)
+        assert carries(drawn, SessionState)
         assert drawn.data.wait is not None
         assert (drawn.data.to, drawn.data.wait.attempt, drawn.data.reason) == (State.RUNNING, 1, None)
         assert fleet.states("s")[-2:] == [State.RATE_LIMITED, State.RUNNING]
@@ -123,7 +123,7 @@ async def test_a_call_with_one_failure_tells_three_notices(redis_url: str) -> No
         await fleet.start("s")
         await fleet.until("s", State.AWAITING_INPUT)
         await fleet.until_told("s", LlmRecovered)
-        told = [notice.type for notice in fleet.told if notice.subject == "s"]
+        told = [notice.type for notice in fleet.told if notice.session == "s"]
         first, last = told.index("llm.retry"), told.index("llm.recovered")
         assert told[first : last + 1] == ["llm.retry", "llm.attempt", "llm.recovered"]
         assert told[last + 1 :] == ["worker.released", "session.state"]

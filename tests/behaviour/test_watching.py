@@ -6,7 +6,7 @@ import asyncio
 
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S
-from tidings.bus import Bus, Notice, SessionState, State
+from tidings.bus import Bus, Message, Notice, SessionState, State, carries
 
 LONG = "429:retry-after=50"
 
@@ -21,7 +21,7 @@ async def test_a_late_subscriber_sees_the_running_wait_at_once(redis_url: str) -
             for session in ("s", "*"):
                 async with late.notices(session) as notices, asyncio.timeout(PATIENCE_S):
                     first = await anext(notices)
-                    assert isinstance(first, SessionState)
+                    assert carries(first, SessionState)
                     assert first.data.to is State.RATE_LIMITED
                     assert first.data.wait is not None
                     assert first.data.wait == record.wait
@@ -48,7 +48,7 @@ class Raising:
 
 async def test_a_subscriber_that_raises_hangs_or_is_slow_harms_nobody(redis_url: str) -> None:
     """Not even on the worker's own connection: the session does its work, and other readers get everything."""
-    raising, slow_read = Raising(), list[Notice]()
+    raising, slow_read = Raising(), list[Message[Notice]]()
     async with Fleet(redis_url) as fleet:
         worker_bus: Bus = fleet.workers[0].bus
         await worker_bus.on_status("s", raising)
@@ -58,13 +58,13 @@ async def test_a_subscriber_that_raises_hangs_or_is_slow_harms_nobody(redis_url:
                 await (fleet.say("s", f"word {number}") if number else fleet.start("s", "word 0"))
                 await fleet.until("s", State.AWAITING_INPUT)
                 notice = await anext(slow)
-                assert isinstance(notice, Notice)
+                assert carries(notice, Notice)
                 slow_read.append(notice)
         assert raising.heard > 0
         answers = [text for text in await fleet.said("s") if text.startswith("agent")]
         assert answers == [f"agent: You said: word {number}" for number in range(3)]
         assert len(fleet.provider.requests) == 6
         assert fleet.gaps == 0
-        offsets = [notice.offset for notice in fleet.told if notice.subject == "s"]
+        offsets = [notice.offset for notice in fleet.told if notice.session == "s"]
         assert offsets == sorted(offsets, key=lambda offset: offset or 0)
         assert len(set(offsets)) == len(offsets)

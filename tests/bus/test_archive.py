@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 from datetime import UTC, datetime
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ EPOCH = "e0"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def stored(event: messages.Message, offset: int) -> bytes:
+def stored(event: messages.Message[Any], offset: int) -> bytes:
     """Return an event as it lies in the log."""
     return messages.encode(event)[:-1] + f',"offset":{offset},"epoch":"{EPOCH}"}}'.encode()
 
@@ -45,13 +45,13 @@ def read(*given: bytes) -> list[Archive]:
     return list(read_archives([line + b"\n" for line in given]))
 
 
-events = st.sampled_from(messages.EVENTS).flatmap(draw.of) | draw.unknown("events")
+events = st.sampled_from(draw.EVENTS).flatmap(draw.of) | draw.unknown("events")
 
 
 @given(st.lists(events, max_size=5, unique_by=lambda event: event.id), draw.sessions, st.sampled_from(State))
-def test_what_is_written_is_read_back(said: list[messages.Message], session: str, state: State) -> None:
+def test_what_is_written_is_read_back(said: list[messages.Message[Any]], session: str, state: State) -> None:
     """Every event at its offset, with all that it says."""
-    placed = [event.model_copy(update={"subject": session}) for event in said]
+    placed = [event.model_copy(update={"session": session}) for event in said]
     raw = [stored(event, offset) for offset, event in enumerate(placed, start=1)]
     whole = [
         header(len(raw), session, state=state),

@@ -18,6 +18,7 @@ from tidings.bus import (
     Closed,
     Event,
     InvalidName,
+    Message,
     Notice,
     PayloadTooLarge,
     Picture,
@@ -113,7 +114,7 @@ async def test_history_holds_events_and_nothing_else(bus: Bus) -> None:
     await bus.release(claim, Release(Trigger.YIELD, read=1, notices=(actors.retry("s"),)))
     history = await bus.history("s")
     assert len(history) == 1
-    assert all(isinstance(event, Event) and not isinstance(event, Notice) for event in history)
+    assert all(isinstance(event.data, Event) and not isinstance(event.data, Notice) for event in history)
 
 
 async def test_sessions_in_one_state(bus: Bus) -> None:
@@ -185,7 +186,7 @@ async def test_controllers_are_woken_by_notices_and_commands(bus: Bus) -> None:
     await eventually(lambda: ear.acks)
     claim = await actors.hold(bus)
     await bus.append(claim, [actors.answer("s")], 0)
-    asking = asyncio.create_task(bus.send(SessionPause(subject="s"), timeout_s=30))
+    asking = asyncio.create_task(bus.send(Message.of(SessionPause(), session="s"), timeout_s=30))
     await eventually(lambda: "commands.s" in ear.heard)
     assert set(ear.heard) == {"status.s", "commands.s"}
     asking.cancel()
@@ -224,7 +225,7 @@ async def test_two_prefixes_see_nothing_of_each_other(redis_url: str, ours: str,
                 await one.history("s")
             await actors.queue(one, "mine")
             first = await anext(notices)
-            assert getattr(first, "subject", None) == "mine"
+            assert getattr(first, "session", None) == "mine"
         assert set(ears["change"].heard) == {f"{ours}status.mine"}
         assert set(ears["ready"].heard) == {f"{ours}ready.0"}
         assert [record.session async for record in two.sessions()] == ["s"]

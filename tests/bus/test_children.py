@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tidings.bus import Bus, Child, InvalidMessage, InvalidName, State
+from tidings.bus import Bus, ChildState, InvalidMessage, InvalidName, State
 from tidings.bus.messages import read_child
 
 
@@ -15,8 +15,8 @@ async def _note(bus: Bus, session: str, **children: bytes) -> None:
     await redis.hset(bus._link.names.children(session), mapping=dict(children))
 
 
-def _known(child: str, name: str) -> Child:
-    return Child(child=child, name=name, state=State.RUNNING)
+def _known(child: str, name: str) -> ChildState:
+    return ChildState(child=child, name=name, state=State.RUNNING)
 
 
 async def test_children_come_by_name(bus: Bus) -> None:
@@ -43,7 +43,7 @@ async def test_only_sessions_have_children(bus: Bus) -> None:
 
 def test_what_is_known_of_a_child_is_one_json_object() -> None:
     """Fields of newer versions are left out."""
-    assert read_child('{"child":"c","name":"ann","state":"queued","mood":"good"}') == Child(
+    assert read_child('{"child":"c","name":"ann","state":"queued","mood":"good"}') == ChildState(
         child="c", name="ann", state=State.QUEUED
     )
     with pytest.raises(InvalidMessage, match="known of a child"):

@@ -14,23 +14,22 @@ from tidings.bus import (
     CommandRefused,
     Decision,
     InvalidMessage,
+    Message,
     Outcome,
     Picture,
     Release,
     Result,
-    SayData,
     SessionPause,
     SessionSay,
     SessionStart,
     SessionState,
-    SessionStateData,
     StaleDecision,
-    StartData,
     State,
     Trigger,
     UnknownCommand,
     UnknownSession,
     Unreachable,
+    carries,
 )
 from tidings.bus import decisions as module
 from tidings.bus.channels import Names
@@ -38,7 +37,7 @@ from tidings.bus.channels import Names
 
 def ask(bus: Bus, *, ident: str = "c1", text: str = "hi", timeout_s: float = 30.0) -> asyncio.Task[Outcome]:
     """Have somebody say something and wait for the outcome."""
-    return asyncio.create_task(bus.send(SessionSay(id=ident, subject="s", data=SayData(text=text)), timeout_s))
+    return asyncio.create_task(bus.send(Message.of(SessionSay(text=text), id=ident, session="s"), timeout_s))
 
 
 async def give_up(asking: asyncio.Task[Outcome]) -> None:
@@ -109,7 +108,7 @@ async def test_a_snapshot_has_what_a_decision_rests_on(bus: Bus) -> None:
     asking = [ask(bus, ident=f"c{index}", text=str(index)) for index in range(3)]
     seen = await actors.waiting(bus, count=3)
     assert [command.offset for command in seen.commands] == [1, 2, 3]
-    assert all(isinstance(command, SessionSay) for command in seen.commands)
+    assert all(isinstance(command.data, SessionSay) for command in seen.commands)
     assert (seen.settled, seen.more) == (frozenset(), False)
     assert seen.record == await bus.status("s")
     assert abs(seen.now - bus.now()) < timedelta(seconds=10)
@@ -150,8 +149,8 @@ async def test_a_command_that_cannot_be_read_can_be_refused(
     await raw.xadd(log, {"id": ident.encode("latin-1"), "m": b"\xff{"}, id="1-0")
     seen = await actors.snapshot(bus)
     [command] = seen.commands
-    assert isinstance(command, UnknownCommand)
-    assert (command.id, command.offset, command.subject) == (known_as, 1, "s")
+    assert isinstance(command.data, UnknownCommand)
+    assert (command.id, command.offset, command.session) == (known_as, 1, "s")
     refusal = Decision(handled=1, outcomes=actors.outcomes(seen, Result.REFUSED, reason="cannot be read"))
     await bus.decide(seen, refusal)
     assert b'"refused"' in (await raw.get(names.outcome("s", known_as)) or b"")
@@ -180,7 +179,7 @@ async def test_a_record_that_cannot_be_read_is_told(bus: Bus, raw: Redis, names:
 
 async def test_a_start_makes_a_session(bus: Bus) -> None:
     """Before it is decided there is none; then it is queued with its first message."""
-    asking = asyncio.create_task(bus.send(SessionStart(subject="s", data=StartData(text="hi"))))
+    asking = asyncio.create_task(bus.send(Message.of(SessionStart(text="hi"), session="s")))
     seen = await actors.waiting(bus)
     assert seen.record.state is None
     with pytest.raises(UnknownSession):
@@ -198,14 +197,14 @@ async def test_a_decision_is_told_with_what_only_the_server_knows(bus: Bus) -> N
     """From which state, and which version, whatever the notice said; what was told before comes before."""
     await actors.hold(bus)
     seen = await actors.snapshot(bus)
-    wrong = SessionStateData(from_=State.ERROR, to=State.PAUSED, version=99, why="asked", by="me")
-    decision = Decision(to=State.PAUSED, state=SessionState(subject="s", data=wrong), notices=(actors.retry("s", id="first"),))
+    wrong = SessionState(from_=State.ERROR, to=State.PAUSED, version=99, why="asked", by="me")
+    decision = Decision(to=State.PAUSED, state=Message.of(wrong, session="s"), notices=(actors.retry("s", id="first"),))
     async with bus.notices("s") as notices:
         await anext(notices)
         await bus.decide(seen, decision)
         told = [await anext(notices), await anext(notices)]
     assert getattr(told[0], "id", None) == "first"
-    assert isinstance(told[1], SessionState)
+    assert carries(told[1], SessionState)
     assert told[1].data == wrong.model_copy(update={"from_": State.RUNNING, "version": 2})
 
 
@@ -327,7 +326,7 @@ async def test_data_that_was_lost_and_begun_anew_is_not_decided(bus: Bus, raw: R
     """The same session id, another epoch: what was read of the old one does not count."""
 
     async def start() -> asyncio.Task[Outcome]:
-        asking = asyncio.create_task(bus.send(SessionStart(subject="s")))
+        asking = asyncio.create_task(bus.send(Message.of(SessionStart(), session="s")))
         await actors.waiting(bus)
         return asking
 
@@ -345,7 +344,7 @@ async def test_data_that_was_lost_and_begun_anew_is_not_decided(bus: Bus, raw: R
 async def test_revoking_takes_the_session_from_its_worker(bus: Bus) -> None:
     """In the step that writes the state."""
     claim = await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(SessionPause(subject="s")))
+    asking = asyncio.create_task(bus.send(Message.of(SessionPause(), session="s")))
     seen = await actors.waiting(bus)
     await bus.decide(seen, actors.settled(seen, State.PAUSED, {"worker": "", "paused_by": "me"}, revoke=True))
     await asking

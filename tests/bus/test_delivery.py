@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.proxy import Proxy, proxy_to
 from tests.readers import Writer, offsets, read_to, take
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import Bus, Gap, Message, SessionState, State
+from tidings.bus import Bus, Gap, Message, SessionState, State, carries
 
 HEARTBEAT_S = 0.1
 NEVER_S = 600.0
@@ -36,7 +37,7 @@ class Scene:
 
     def __init__(self, server: RunningServer, proxy: Proxy, far: Bus, writer: Writer) -> None:
         self.server, self.proxy, self.far, self.writer = server, proxy, far, writer
-        self.readers: list[asyncio.Task[list[Message | Gap]]] = []
+        self.readers: list[asyncio.Task[list[Message[Any] | Gap]]] = []
         self._end = asyncio.get_running_loop().create_future()
 
     async def read(self, count: int) -> None:
@@ -46,10 +47,10 @@ class Scene:
         for event in entered:
             await event.wait()
 
-    async def _reader(self, entered: asyncio.Event) -> list[Message | Gap]:
+    async def _reader(self, entered: asyncio.Event) -> list[Message[Any] | Gap]:
         async with self.far.subscribe("events.s", reread_s=NEVER_S) as events:
             entered.set()
-            items: list[Message | Gap] = []
+            items: list[Message[Any] | Gap] = []
             async for item in events:
                 items.append(item)
                 if self._end.done() and not isinstance(item, Gap) and item.offset == self._end.result():
@@ -208,7 +209,7 @@ async def test_the_last_word_before_a_silence_is_not_lost(make_server: MakeServe
             await actors.revoke(near)
             assert offsets(await take(events, 1)) == [1]
             [last] = await take(notices, 1)
-            assert isinstance(last, SessionState)
+            assert carries(last, SessionState)
             assert (last.data.to, last.offset) == (State.PAUSED, 3)
 
 
@@ -247,7 +248,7 @@ async def test_status_is_whole_again_after_a_restart(make_server: MakeServer) ->
             await actors.hold(near, "d")
             proxy.thaw()
             items = await take(notices, 3)
-            seen = {(getattr(item, "subject", ""), item.offset) for item in items if not isinstance(item, Gap)}
+            seen = {(getattr(item, "session", ""), item.offset) for item in items if not isinstance(item, Gap)}
             # A session that came into being meanwhile is new to the watcher: it begins with its picture.
             assert seen == {("a", 5), ("b", 5), ("d", 2)}
 

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests import actors
-from tidings.bus import AgentMessage, Bus, InvalidMessage, State, UnknownSession
+from tidings.bus import AgentMessage, Bus, InvalidMessage, State, UnknownSession, carries
 from tidings.bus import logs as module
 from tidings.bus.channels import Names
 from tidings.bus.logs import Logs
@@ -74,7 +74,7 @@ async def test_the_entry_says_where_a_message_stands(bus: Bus, raw: Redis, names
     await raw.hset(names.record("s"), "events", "2")
     page = await logs.page("events", "s", 1)
     [(offset, message)] = page.entries
-    assert isinstance(message, AgentMessage)
+    assert carries(message, AgentMessage)
     assert (offset, message.offset) == (2, 2)
 
 

@@ -20,6 +20,7 @@ from tidings.bus import (
     Seat,
     UnknownSession,
     Unreachable,
+    carries,
 )
 from tidings.bus import messages as m
 from tidings.bus import publisher as module
@@ -29,7 +30,7 @@ from tidings.bus.publisher import publish_notice
 async def told(bus: Bus, session: str = "s") -> list[int]:
     """Return the attempts that the ring tells of, in order."""
     page = await bus._logs.page("status", session, 0)
-    return [notice.data.attempt for _, notice in page.entries if isinstance(notice, LlmRetry)]
+    return [notice.data.attempt for _, notice in page.entries if carries(notice, LlmRetry)]
 
 
 # one by one

@@ -38,7 +38,7 @@ TIMES = ("since", "lease_until", "resume_at")
 OTHERS = ("state", "reason", "worker", "picture", "last")
 
 moments = st.integers(min_value=0, max_value=LAST_MS - 1).map(instant)
-notices = st.sampled_from(m.NOTICES).flatmap(draw.of)
+notices = st.sampled_from(draw.NOTICES).flatmap(draw.of)
 
 
 def _raw(**fields: str) -> dict[bytes, bytes]:
@@ -232,7 +232,7 @@ def test_the_picture_stands_at_the_newest_status_offset(record: Record) -> None:
         assert notice is None
         return
     assert notice is not None
-    assert (notice.subject, notice.epoch, notice.offset) == (record.session, record.epoch, record.status)
+    assert (notice.session, notice.epoch, notice.offset) == (record.session, record.epoch, record.status)
     drawn = record.held and record.state in HELD
     lasting = record.picture.wait_at(NOON)
     state = (lasting.state if lasting else State.RUNNING) if drawn else record.state

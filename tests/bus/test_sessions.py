@@ -17,6 +17,7 @@ from tidings.bus import (
     Bus,
     Claim,
     LeaseLost,
+    Message,
     OutcomeUnknown,
     PayloadTooLarge,
     Picture,
@@ -33,6 +34,7 @@ from tidings.bus import (
     Unreachable,
     WorkerClaimed,
     WorkerRef,
+    carries,
 )
 from tidings.bus import messages as m
 from tidings.bus.channels import Names
@@ -145,9 +147,9 @@ async def test_a_claim_is_told_with_its_token(bus: Bus) -> None:
     async with bus.notices() as notices:
         claim = await actors.hold(bus, who=actors.worker(name))
         told = [await anext(notices), await anext(notices)]
-    assert isinstance(told[0], WorkerClaimed)
+    assert carries(told[0], WorkerClaimed)
     assert (told[0].data.token, told[0].data.worker.name) == (claim.token, name)
-    assert isinstance(told[1], SessionState)
+    assert carries(told[1], SessionState)
     assert (told[1].data.from_, told[1].data.to, told[1].data.version) == (None, State.RUNNING, claim.version)
 
 
@@ -394,9 +396,9 @@ async def test_a_release_tells_its_notices_before_the_state(bus: Bus) -> None:
         await anext(notices)
         await bus.release(claim, release)
         told = [await anext(notices) for _ in range(3)]
-    assert isinstance(told[0], m.LlmRetry)
-    assert isinstance(told[1], m.WorkerReleased)
-    assert isinstance(told[2], SessionState)
+    assert carries(told[0], m.LlmRetry)
+    assert carries(told[1], m.WorkerReleased)
+    assert carries(told[2], SessionState)
     assert (told[1].data.why, told[1].data.worker) == ("park", actors.WORKER)
     data = told[2].data
     assert (data.from_, data.to, data.reason, data.wait, data.worker) == (
@@ -428,7 +430,7 @@ async def test_what_is_said_in_the_closing_moment_is_answered(bus: Bus, trigger:
     record = await bus.status("s")
     assert (released.state, record.state, record.pending, record.reason) == (State.QUEUED, State.QUEUED, True, None)
     assert "spoke" in record.why
-    assert isinstance(record.last, SessionState)
+    assert carries(record.last, SessionState)
     assert (record.last.data.to, record.last.data.why) == (State.QUEUED, record.why)
     again = await bus.claim(actors.WORKER)
     assert again is not None
@@ -481,7 +483,7 @@ async def _due(bus: Bus) -> bool:
 async def test_a_pause_that_waits_is_decided_at_once(bus: Bus) -> None:
     """A release does not hide commands that nobody has handled."""
     claim = await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(SessionPause(subject="s")))
+    asking = asyncio.create_task(bus.send(Message.of(SessionPause(), session="s")))
     await actors.waiting(bus)
     await bus.take_due(visibility_s=60)
     await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=bus.now() + timedelta(hours=1)))
@@ -544,7 +546,9 @@ async def test_a_token_that_a_server_gives_twice_serves_one_worker(make_server: 
                 await refused
         assert (await bus.renew(second, Picture())).held
         await bus.append(second, [actors.answer("s", "of the second")], 0)
-        assert [event.data.text for event in await bus.history("s") if isinstance(event, m.AgentMessage)] == ["of the second"]
+        assert [event.data.text for event in await bus.history("s") if isinstance(event.data, m.AgentMessage)] == [
+            "of the second"
+        ]
 
 
 async def test_a_worker_from_before_everything_was_lost_steers_no_other_session(make_server: MakeServer) -> None:
@@ -581,9 +585,9 @@ async def test_a_server_that_is_gone_is_told(make_server: MakeServer) -> None:
 
 
 @given(strategies.of(SessionState), strategies.states, strategies.counts)
-def test_the_script_writes_what_only_it_knows(notice: m.Message, before: State, version: int) -> None:
+def test_the_script_writes_what_only_it_knows(notice: m.Message[Any], before: State, version: int) -> None:
     """From, version, parent and name go in between head and tail, whatever the notice says and whatever it holds."""
-    assert isinstance(notice, SessionState)
+    assert carries(notice, SessionState)
     head, tail = split_state(notice)
     written = b'"from":"%s","to":"%s","version":%d,"parent":"p","name":"n",' % (before.encode(), notice.data.to.encode(), version)
     whole = m.decode_notice(head + written + tail)

@@ -18,27 +18,27 @@ from tidings.bus import (
     CommandRefused,
     Decision,
     KeyReused,
+    Message,
     Outcome,
     PayloadTooLarge,
     Result,
-    SayData,
     SessionResume,
     SessionSay,
     SessionStart,
     StaleDecision,
     State,
-    UnknownCommand,
     UnknownSession,
     Unreachable,
+    carries,
 )
 from tidings.bus import messages as m
 from tidings.bus import steering as module
 from tidings.bus.channels import Names
 
 
-def saying(ident: str = "c1", text: str = "hi") -> SessionSay:
+def saying(ident: str = "c1", text: str = "hi") -> Message[SessionSay]:
     """Return a command that a controller would apply."""
-    return SessionSay(id=ident, subject="s", data=SayData(text=text, by="me", why="because"))
+    return Message.of(SessionSay(text=text, by="me", why="because"), id=ident, session="s")
 
 
 async def decide_all(bus: Bus) -> None:
@@ -47,7 +47,7 @@ async def decide_all(bus: Bus) -> None:
         seen = await actors.snapshot(bus)
         fresh = [command for command in seen.commands if command.id not in seen.settled]
         messages = tuple(
-            actors.spoken("s", command.data.text, id=command.id) for command in fresh if isinstance(command, SessionSay)
+            actors.spoken("s", command.data.text, id=command.id) for command in fresh if isinstance(command.data, SessionSay)
         )
         try:
             await bus.decide(seen, actors.settled(seen, messages=messages))
@@ -59,7 +59,7 @@ async def decide_all(bus: Bus) -> None:
 async def test_the_outcome_comes_to_the_asker(bus: Bus) -> None:
     """After the state has changed, with state and version as the controller wrote them."""
     await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(SessionResume(id="c1", subject="s")))
+    asking = asyncio.create_task(bus.send(Message.of(SessionResume(), id="c1", session="s")))
     seen = await actors.waiting(bus)
     outcomes = actors.outcomes(seen, state=State.RUNNING, version=5)
     await bus.decide(seen, Decision(handled=1, outcomes=outcomes))
@@ -72,7 +72,7 @@ async def test_controllers_hear_what_was_asked(bus: Bus) -> None:
     async with bus.subscribe("commands.s") as commands:
         asking = asyncio.create_task(bus.send(saying(), timeout_s=30))
         heard = await anext(commands)
-        assert isinstance(heard, SessionSay)
+        assert carries(heard, SessionSay)
         assert (heard.id, heard.offset, heard.data.by, heard.data.why) == ("c1", 1, "me", "because")
         assert heard.data.expires_at is not None
         assert 0 < (heard.data.expires_at - bus.now()).total_seconds() <= 30
@@ -178,7 +178,7 @@ async def test_a_session_that_does_not_exist(bus: Bus, raw: Redis, names: Names)
 async def test_a_start_needs_no_session(bus: Bus) -> None:
     """Nobody answers, and there is still none."""
     with pytest.raises(CommandExpired):
-        await bus.send(SessionStart(subject="s"), timeout_s=0.05)
+        await bus.send(Message.of(SessionStart(), session="s"), timeout_s=0.05)
     with pytest.raises(UnknownSession):
         await bus.status("s")
     assert [record async for record in bus.sessions()] == []
@@ -200,8 +200,10 @@ async def test_too_many_commands_are_refused(bus: Bus, monkeypatch: pytest.Monke
     await asking
 
 
-@pytest.mark.parametrize("wrong", [UnknownCommand(type="session.dance", subject="s"), actors.retry("s"), actors.answer("s")])
-async def test_only_known_commands_are_sent(bus: Bus, raw: Redis, wrong: Command) -> None:
+@pytest.mark.parametrize(
+    "wrong", [Message.unknown("commands", "session.dance", session="s"), actors.retry("s"), actors.answer("s")]
+)
+async def test_only_known_commands_are_sent(bus: Bus, raw: Redis, wrong: Message[Command]) -> None:
     """Anything else is a mistake of the caller."""
     with pytest.raises(TypeError):
         await bus.send(wrong)

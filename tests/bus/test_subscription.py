@@ -31,6 +31,7 @@ from tidings.bus import (
     Trigger,
     Unreachable,
     UserMessage,
+    carries,
 )
 from tidings.bus.channels import Names
 from tidings.bus.publisher import RING
@@ -61,7 +62,7 @@ async def nothing_more(subscription: Subscription[Any]) -> None:
 
 def states(items: list[Any]) -> list[tuple[str, State]]:
     """Return which session each notice of a state is about, and the state."""
-    return [(item.subject, item.data.to) for item in items if isinstance(item, SessionState)]
+    return [(item.session, item.data.to) for item in items if isinstance(item.data, SessionState)]
 
 
 # events
@@ -99,10 +100,10 @@ async def test_a_session_that_does_not_exist_yet(bus: Bus) -> None:
 async def test_commands_can_be_followed(bus: Bus) -> None:
     """Those that wait, then those that come."""
     await actors.hold(bus)
-    asking = [asyncio.create_task(bus.send(SessionPause(id="c1", subject="s"), 30))]
+    asking = [asyncio.create_task(bus.send(Message.of(SessionPause(), id="c1", session="s"), 30))]
     await actors.waiting(bus)
     async with bus.subscribe("commands.s") as commands:
-        asking.append(asyncio.create_task(bus.send(SessionPause(id="c2", subject="s"), 30)))
+        asking.append(asyncio.create_task(bus.send(Message.of(SessionPause(), id="c2", session="s"), 30)))
         assert [getattr(item, "id", None) for item in await take(commands, 2)] == ["c1", "c2"]
     for each in asking:
         each.cancel()
@@ -114,7 +115,7 @@ async def test_attaching_under_load(bus: Bus) -> None:
     await writer.write()
     writer.start()
 
-    async def attach(after: int | None) -> tuple[int | None, list[Message | Gap]]:
+    async def attach(after: int | None) -> tuple[int | None, list[Message[Any] | Gap]]:
         async with bus.subscribe("events.s", after) as events:
             entered = writer.written
             seen = await read_to(events, entered + 5)
@@ -214,7 +215,7 @@ async def test_status_begins_with_the_picture(bus: Bus) -> None:
     async with bus.notices("s") as notices:
         await told(bus, 2)
         picture, *live = await take(notices, 3)
-        assert isinstance(picture, SessionState)
+        assert carries(picture, SessionState)
         assert (picture.data.to, picture.data.worker, picture.offset, picture.epoch) == (
             State.RUNNING,
             actors.WORKER,
@@ -222,7 +223,7 @@ async def test_status_begins_with_the_picture(bus: Bus) -> None:
             claim.epoch,
         )
         assert offsets(live) == [6, 7]
-        assert all(isinstance(notice, LlmRetry) for notice in live)
+        assert all(carries(notice, LlmRetry) for notice in live)
 
 
 async def test_a_late_subscriber_sees_the_wait_at_once(bus: Bus) -> None:
@@ -235,7 +236,7 @@ async def test_a_late_subscriber_sees_the_wait_at_once(bus: Bus) -> None:
     for channel in ("s", "*"):
         async with bus.notices(channel) as notices:
             [picture] = await take(notices, 1)
-            assert isinstance(picture, SessionState)
+            assert carries(picture, SessionState)
             assert (picture.data.to, picture.data.wait, picture.data.reason) == (State.RATE_LIMITED, wait, Reason.RATE_LIMIT)
 
 
@@ -289,7 +290,7 @@ async def test_all_sessions_are_drawn_then_followed(bus: Bus) -> None:
         await told(bus, 1, "a")
         items = await take(notices, 5)
         assert sorted(states(items[:2])) == [("a", State.QUEUED), ("b", State.QUEUED)]
-        live = [(getattr(item, "subject", ""), item.offset) for item in items[2:] if not isinstance(item, Gap)]
+        live = [(getattr(item, "session", ""), item.offset) for item in items[2:] if not isinstance(item, Gap)]
         assert sorted(live) == [("a", 5), ("c", 1), ("c", 2)]
         await nothing_more(notices)
 
@@ -320,7 +321,7 @@ async def test_a_record_that_cannot_be_read_hides_nobody_else(bus: Bus, raw: Red
         assert {session for session, _ in states(await take(notices, 2))} == {"a", "c"}
         await bus.publish(actors.retry("bad"))
         items = await read_to(notices, 5)
-        assert {getattr(item, "subject", "") for item in items} == {"bad"}
+        assert {getattr(item, "session", "") for item in items} == {"bad"}
 
 
 # slow readers
@@ -366,7 +367,7 @@ async def test_a_slow_reader_of_all_sessions(bus: Bus) -> None:
         seen: dict[str, list[int | None]] = {}
         for item in await take(notices, 22):
             assert not isinstance(item, Gap)
-            seen.setdefault(item.subject, []).append(item.offset)
+            seen.setdefault(item.session, []).append(item.offset)
         assert seen == {"a": list(range(5, 15)), "b": list(range(5, 15)), "d": [1, 2]}
         await nothing_more(notices)
 
@@ -385,7 +386,7 @@ async def test_a_slow_reader_slows_nobody_else(bus: Bus) -> None:
 async def test_any_schedule_delivers_each_event_once(bus: Bus, seed: int) -> None:
     """Writing, reading, giving up in the middle of it, and coming back by the cursor, in any order."""
     rng = random.Random(seed)
-    claim, written, seen = await actors.hold(bus), 0, list[Message | Gap]()
+    claim, written, seen = await actors.hold(bus), 0, list[Message[Any] | Gap]()
     cursor: Cursor | None = None
     while written < 150:
         async with bus.subscribe(
@@ -561,7 +562,7 @@ async def test_what_was_heard_before_a_server_was_lost_is_read_again(make_server
             assert [item.id for item in items if not isinstance(item, Gap)] == ["kept", "later"]
 
 
-async def again(bus: Bus, notice: LlmRetry) -> None:
+async def again(bus: Bus, notice: Message[LlmRetry]) -> None:
     """Publish a notice, however long the server takes to come back."""
 
     async def published() -> bool:
@@ -605,7 +606,7 @@ async def test_closing_wakes_the_reader(bus: Bus) -> None:
     """It gets the end of the iteration; closing again is no error."""
     async with bus.subscribe("events.s", reread_s=NEVER_S) as events:
 
-        async def read() -> list[UserMessage | Any]:
+        async def read() -> list[Message[UserMessage] | Any]:
             return [item async for item in events]
 
         reading = asyncio.create_task(read())

@@ -24,6 +24,7 @@ from tidings.bus import (
     State,
     Trigger,
     UnknownSession,
+    carries,
     read_archives,
 )
 from tidings.bus import archive as archives
@@ -71,14 +72,12 @@ async def test_a_session_comes_back_as_it_was(bus: Bus) -> None:
     restored = await bus.restore(archive, "copy")
     assert (restored.session, restored.state, restored.events, restored.left_out) == ("copy", State.AWAITING_INPUT, 3, 0)
     old, new = await bus.history("s"), await bus.history("copy")
-    assert [(event.offset, event.id, getattr(event, "data", None)) for event in new] == [
-        (event.offset, event.id, getattr(event, "data", None)) for event in old
-    ]
-    assert {event.subject for event in new} == {"copy"}
+    assert [(event.offset, event.id, event.data) for event in new] == [(event.offset, event.id, event.data) for event in old]
+    assert {event.session for event in new} == {"copy"}
     record = await bus.status("copy")
     assert record.epoch != (await bus.status("s")).epoch
     assert (record.why, record.version, record.pending, record.schema) == ("the turn is over", 1, False, SCHEMA)
-    assert isinstance(record.last, SessionState)
+    assert carries(record.last, SessionState)
     assert record.last.data.to is State.AWAITING_INPUT
 
 
@@ -129,7 +128,7 @@ async def test_a_restored_session_is_listed_and_told(bus: Bus) -> None:
         await bus.restore(archive, "copy")
         assert offsets(await take(events, 2)) == [1, 2]
         [told] = await take(notices, 1)
-    assert isinstance(told, SessionState)
+    assert carries(told, SessionState)
     assert {record.session async for record in bus.sessions()} == {"s", "copy"}
 
 
@@ -223,4 +222,4 @@ async def test_thousands_of_events_go_out_and_in(bus: Bus, count: int) -> None:
     async with bus.events("copy", count - 1) as events:
         [last] = await take(events, 1)
     assert not isinstance(last, Gap)
-    assert (last.offset, getattr(last, "data").text) == (count, str(count - 1))  # noqa: B009 - an event of any type
+    assert (last.offset, getattr(last.data, "text", "")) == (count, str(count - 1))

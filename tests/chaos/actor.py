@@ -27,14 +27,11 @@ from tests.chaos import record
 from tidings.bus import (
     AccessDenied,
     AgentMessage,
-    AgentMessageData,
     Bus,
     ChildResult,
     ChildStart,
-    ChildStartData,
     Claim,
     Command,
-    CommandData,
     CommandExpired,
     CommandRefused,
     Cursor,
@@ -42,7 +39,6 @@ from tidings.bus import (
     Gap,
     LeaseLost,
     LlmRetry,
-    LlmRetryData,
     Message,
     Outcome,
     OutcomeUnknown,
@@ -51,14 +47,12 @@ from tidings.bus import (
     Release,
     Released,
     Renewal,
-    SayData,
     SessionPause,
     SessionResume,
     SessionSay,
     SessionStart,
     SessionState,
     SessionStop,
-    StartData,
     TidingsError,
     Trigger,
     UnknownSession,
@@ -66,11 +60,10 @@ from tidings.bus import (
     UserMessage,
     Wait,
     WorkerRef,
-    build,
 )
 from tidings.bus.lease import LEASE_S
 from tidings.workers import worker
-from tidings.workers.agent import EventData, Next, Step, as_event
+from tidings.workers.agent import Next, Step, as_event
 from tidings.workers.controller import Controller
 from tidings.workers.llm import Llm
 from tidings.workers.log import configure_logging
@@ -152,8 +145,8 @@ class Noting(Bus):
         return renewal
 
     async def append(
-        self, claim: Claim, events: Sequence[Event], after: int, *, patience_s: float = LEASE_S
-    ) -> tuple[Event, ...]:
+        self, claim: Claim, events: Sequence[Message[Event]], after: int, *, patience_s: float = LEASE_S
+    ) -> tuple[Message[Event], ...]:
         """Append."""
         call = uuid.uuid4().hex
         texts = tuple(record.Text.of(event) for event in events)
@@ -175,7 +168,7 @@ class Noting(Bus):
         )
         return released
 
-    async def send(self, command: Command, timeout_s: float = 10.0, *, key: str = "") -> Outcome:
+    async def send(self, command: Message[Command], timeout_s: float = 10.0, *, key: str = "") -> Outcome:
         """Send a command and wait."""
         call = self._asked(command, time.time() + timeout_s)
         try:
@@ -192,7 +185,7 @@ class Noting(Bus):
         self._answered(call, outcome)
         return outcome
 
-    async def submit(self, command: Command, *, key: str = "", when_full: bool = False) -> Outcome | None:
+    async def submit(self, command: Message[Command], *, key: str = "", when_full: bool = False) -> Outcome | None:
         """Send a command and wait for nothing."""
         call = self._asked(command, None)
         try:
@@ -204,10 +197,10 @@ class Noting(Bus):
             self._answered(call, outcome)
         return outcome
 
-    def _asked(self, command: Command, expires: float | None) -> str:
-        call, text = uuid.uuid4().hex, getattr(getattr(command, "data", None), "text", None)
+    def _asked(self, command: Message[Command], expires: float | None) -> str:
+        call, text = uuid.uuid4().hex, getattr(command.data, "text", None)
         self.recorder.note(
-            record.Asked(call=call, session=command.subject, command=command.id, kind=command.type, text=text, expires=expires)
+            record.Asked(call=call, session=command.session, command=command.id, kind=command.type, text=text, expires=expires)
         )
         return call
 
@@ -306,30 +299,30 @@ async def _until_told(running: Coroutine[Any, Any, None], told: asyncio.Event, f
 class Counting:
     """An agent without a model: what is asked of it says how many numbered events it adds, one or two a step."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Add the next numbers, until there are as many as were asked for."""
         await asyncio.sleep(random.uniform(0.01, 0.12))
         return next_step(history)
 
 
-def next_step(history: Sequence[Event]) -> Step:
+def next_step(history: Sequence[Message[Event]]) -> Step:
     """Return the step that follows from a history: the numbers that come next, and sometimes a child."""
     wanted, done, last = 0, 0, ""
     for event in history:
-        if isinstance(event, UserMessage):
+        if isinstance(event.data, UserMessage):
             wanted, last = wanted + _count(event.data.text), event.data.text
-        elif isinstance(event, ChildResult):
+        elif isinstance(event.data, ChildResult):
             wanted, last = wanted + 1, ""
-        elif isinstance(event, AgentMessage):
+        elif isinstance(event.data, AgentMessage):
             done += 1
     if done >= wanted:
         return Step(next=Next.FINISH if "finish" in last else Next.AWAIT_INPUT)
-    events: list[EventData] = [AgentMessageData(text=f"number {done + 1}")]
+    events: list[Event] = [AgentMessage(text=f"number {done + 1}")]
     if (done + 1) % 3 == 0 and done + 1 < wanted:
-        events.append(AgentMessageData(text=f"number {done + 2}"))
-    children = sum(isinstance(event, ChildStart) for event in history)
+        events.append(AgentMessage(text=f"number {done + 2}"))
+    children = sum(isinstance(event.data, ChildStart) for event in history)
     if "child" in last and children < 4:
-        events.append(ChildStartData(name=f"c{children + 1}", text=f"{1 + children % 3} numbers"))
+        events.append(ChildStart(name=f"c{children + 1}", text=f"{1 + children % 3} numbers"))
     return Step(events, Next.CONTINUE)
 
 
@@ -362,7 +355,7 @@ async def _write(bus: Noting, order: Order, told: asyncio.Event) -> None:
 
 async def _take_turn(bus: Noting, claim: Claim, chance: random.Random, told: asyncio.Event) -> None:
     """Hold a session for one turn."""
-    read, history = 0, list[Event]()
+    read, history = 0, list[Message[Event]]()
     while True:
         while page := await bus.history(claim.session, read):
             history += page
@@ -371,7 +364,7 @@ async def _take_turn(bus: Noting, claim: Claim, chance: random.Random, told: asy
         if told.is_set():
             step = Step(next=Next.CONTINUE)
         made = [as_event(data, claim.session, f"worker/{claim.worker.name}", read) for data in step.events]
-        made = [event for event in made if not isinstance(event, ChildStart)]
+        made = [event for event in made if not isinstance(event.data, ChildStart)]
         await _append(bus, claim, made, read)
         if step.next is not Next.CONTINUE or told.is_set():
             trigger = {Next.FINISH: Trigger.FINISH, Next.AWAIT_INPUT: Trigger.YIELD}.get(step.next, Trigger.HAND_BACK)
@@ -397,8 +390,8 @@ async def _tell(bus: Noting, claim: Claim, chance: random.Random) -> None:
     waiting = chance.random() < 0.3
     # Enough of them that an answer to one is lost, and now and then more than are retained.
     for _ in range(chance.choices((3, _MANY), (50, 1))[0]):
-        data = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
-        await bus.publish(LlmRetry(subject=claim.session, source=f"worker/{claim.worker.name}", data=data))
+        data = LlmRetry(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
+        await bus.publish(Message.of(data, session=claim.session, source=f"worker/{claim.worker.name}"))
     renewal = await bus.renew(claim, Picture(model="none", waits={"agent": _waiting()} if waiting else {}))
     # Now and then it goes on all the same, as if it had not heard.
     if not renewal.held and chance.random() < 0.7:
@@ -409,7 +402,7 @@ def _waiting() -> Wait:
     return Wait(reason=Reason.RATE_LIMIT, model="none", attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
 
 
-async def _append(bus: Noting, claim: Claim, events: Sequence[Event], after: int) -> None:
+async def _append(bus: Noting, claim: Claim, events: Sequence[Message[Event]], after: int) -> None:
     """Append, and again with the same ids while nobody knows whether that was done, for as long as a lease may last."""
     for _ in range(5):
         try:
@@ -436,8 +429,8 @@ async def _ask(bus: Noting, order: Order, told: asyncio.Event) -> None:
     await asyncio.gather(*(_person(bus, f"{order.name}-{index}", own, told) for index, own in enumerate(people)))
     # There is work for all after the last command, so that what holds a session then is seen to hold it.
     for session in SESSIONS:
-        resume = build(SessionResume, id=f"{order.name}-{session}-resume", subject=session, data=CommandData(by=order.name))
-        say = build(SessionSay, id=f"{order.name}-{session}-say", subject=session, data=SayData(by=order.name, text="5 numbers"))
+        resume = Message.of(SessionResume(by=order.name), id=f"{order.name}-{session}-resume", session=session)
+        say = Message.of(SessionSay(by=order.name, text="5 numbers"), id=f"{order.name}-{session}-say", session=session)
         await _send(bus, resume, 2.0, "")
         await _send(bus, say, 2.0, "")
 
@@ -450,15 +443,15 @@ async def _person(bus: Noting, name: str, chance: random.Random, told: asyncio.E
         timeout_s, key = chance.choice((0.2, 0.6, 1.5, 3.0)), command.id if chance.random() < 0.2 else ""
         times = chance.choices((1, 2, 3), (80, 15, 5))[0]
         known = await asyncio.gather(*(_send(bus, command, timeout_s, key) for _ in range(times)))
-        missing = "" if all(known) else command.subject
+        missing = "" if all(known) else command.session
         if chance.random() < 0.1:
             # Asked again later, as a person does who is not sure: the first outcome counts.
             await _send(bus, command, timeout_s, key)
         if chance.random() < 0.2:
-            await _look(bus, command.subject)
+            await _look(bus, command.session)
 
 
-async def _send(bus: Noting, command: Command, timeout_s: float, key: str) -> bool:
+async def _send(bus: Noting, command: Message[Command], timeout_s: float, key: str) -> bool:
     """Send a command, and return whether there is such a session; whatever else comes of it has been noted."""
     try:
         await bus.send(command, timeout_s, key=key)
@@ -478,7 +471,7 @@ async def _look(bus: Noting, session: str) -> None:
         )
 
 
-def _command(chance: random.Random, command_id: str, missing: str) -> Command:
+def _command(chance: random.Random, command_id: str, missing: str) -> Message[Command]:
     """Draw what is asked of which session; the one that is missing is started."""
     session = chance.choice(SESSIONS)
     kinds: tuple[type[Command], ...] = (SessionStart, SessionSay, SessionPause, SessionResume, SessionStop)
@@ -490,10 +483,10 @@ def _command(chance: random.Random, command_id: str, missing: str) -> Command:
         text += ", then finish"
     by = command_id.rpartition("-")[0]
     if kind is SessionStart:
-        return build(SessionStart, id=command_id, subject=session, data=StartData(by=by, why=MARKER, text=text))
+        return Message.of(SessionStart(by=by, why=MARKER, text=text), id=command_id, session=session)
     if kind is SessionSay:
-        return build(SessionSay, id=command_id, subject=session, data=SayData(by=by, why=MARKER, text=text))
-    return build(kind, id=command_id, subject=session, data=CommandData(by=by, why=MARKER))
+        return Message.of(SessionSay(by=by, why=MARKER, text=text), id=command_id, session=session)
+    return Message.of(kind(by=by, why=MARKER), id=command_id, session=session)
 
 
 # readers
@@ -574,10 +567,10 @@ class _Reader:
                 note(record.Gap(reader=name, session=session, why=item.why, first=item.first, last=item.last))
                 self._places.pop(session, None)
                 continue
-            message: Message = item
-            picture = isinstance(message, SessionState) and message.source == "record"
-            note(record.Delivered(reader=name, session=message.subject, message=record.Text.of(message), picture=picture))
-            self._places[message.subject] = (message.epoch or "", message.offset or 0)
+            message: Message[Any] = item
+            picture = isinstance(message.data, SessionState) and message.source == "record"
+            note(record.Delivered(reader=name, session=message.session, message=record.Text.of(message), picture=picture))
+            self._places[message.session] = (message.epoch or "", message.offset or 0)
             self._cursor = message.cursor
             if self._chance.random() < 0.02:
                 # So slow that more may come meanwhile than waits for it.

@@ -56,7 +56,7 @@ class Text:
     epoch: str = ""
 
     @classmethod
-    def of(cls, message: Message) -> Self:
+    def of(cls, message: Message[Any]) -> Self:
         """Return a message of the bus as it is recorded."""
         whole = json.loads(message.model_dump_json(by_alias=True))
         return cls(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.record import AppendBegun, Fault, Recorder, Run, Text, decode, encode, read
-from tidings.bus import AgentMessage, AgentMessageData
+from tidings.bus import AgentMessage, Message
 
 
 def begun(at: float = 0.0) -> AppendBegun:
     """Return an entry with a message in it."""
-    message = AgentMessage(id="a1", subject="s", data=AgentMessageData(text="ü"))
+    message = Message.of(AgentMessage(text="ü"), id="a1", session="s")
     return AppendBegun(at=at, session="s", worker="w1", epoch="e", token=1, call="k", events=(Text.of(message),))
 
 

@@ -10,12 +10,13 @@ from redis.asyncio import Redis
 
 from docs import make_wire
 from docs.wire_examples import EXAMPLES, on_the_wire
+from tests import strategies as draw
 from tests.waiting import eventually
 from tidings.bus import Bus, LlmRetry, UserMessage, WorkerRef
 from tidings.bus import messages as m
 
 PAGE = Path(make_wire.__file__).with_name("wire.md")
-TYPES = (*m.NOTICES, *m.EVENTS, *m.COMMANDS)
+TYPES = (*draw.NOTICES, *draw.EVENTS, *draw.COMMANDS)
 
 
 def test_the_page_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,14 +29,14 @@ def test_every_type_has_one_example_that_can_be_read() -> None:
     blocks = re.findall(r"^```json\n(\{\n.*?)\n```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     read = [m.decode(model.plane, block) for model, block in zip(TYPES, blocks, strict=True)]
     assert read == [EXAMPLES[model] for model in TYPES]
-    assert [type(message) for message in read] == list(TYPES)
+    assert [type(message.data) for message in read] == list(TYPES)
 
 
 async def test_a_reader_with_nothing_but_redis_finds_what_the_page_says(real_url: str) -> None:
     """Channels, streams and the record hold the very bytes of the examples, under the names of the page."""
     retry, said = EXAMPLES[LlmRetry], EXAMPLES[UserMessage]
-    assert isinstance(retry, LlmRetry)
-    assert isinstance(said, UserMessage)
+    assert isinstance(retry.data, LlmRetry)
+    assert isinstance(said.data, UserMessage)
     async with Bus.connect(real_url) as bus, Redis.from_url(real_url) as redis, redis.pubsub() as pubsub:
         await pubsub.psubscribe("status.*")
         await pubsub.subscribe("events.demo")

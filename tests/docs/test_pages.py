@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import typer
 
-from tidings.bus import AgentMessageData, Bus, Event, LlmAttempt, LlmRecovered, LlmRetry, State, UserMessage, UserMessageData
+from tidings.bus import AgentMessage, Bus, Event, LlmAttempt, LlmRecovered, LlmRetry, Message, State, UserMessage
 from tidings.workers.agent import Next
 from tidings.workers.cli import app
 from tidings.workers.cli.exits import Exit
@@ -120,7 +120,7 @@ async def test_the_loop_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> 
         assert (await bus.status("poem")).state is State.FINISHED
         async with bus.notices("poem", after=0) as notices:
             told = [await anext(notices) for _ in range(5)]
-        assert [type(notice) for notice in told[2:]] == [LlmRetry, LlmAttempt, LlmRecovered]
+        assert [type(notice.data) for notice in told[2:]] == [LlmRetry, LlmAttempt, LlmRecovered]
         await close_litellm()
 
 
@@ -136,12 +136,12 @@ async def test_the_agent_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) ->
     exec(_blocks(README, "python")[0], names)
     agent = names["Greeter"]()
     monkeypatch.setenv("OPENAI_API_KEY", "sk-readme-0123456789")
-    asked: Event = UserMessage(subject="s", offset=1, data=UserMessageData(text="Good morning"))
+    asked: Message[Event] = Message.of(UserMessage(text="Good morning"), session="s", offset=1)
     async with Provider(ProviderSettings()) as provider:
         llm = Llm("openai/test", api_base=provider.base_url)
         step = await agent.step([asked], llm)
         (said,) = step.events
-        assert isinstance(said, AgentMessageData)
+        assert isinstance(said, AgentMessage)
         assert (said.text, step.next) == ("You said: Good morning", Next.AWAIT_INPUT)
         assert list((await agent.step([], llm)).events) == []
         assert [message["role"] for message in provider.requests[0].messages] == ["system", "user"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from examples.condensing_agent import CONDENSE, CondensingAgent
-from tidings.bus import HistoryCondensed, LlmAttempt, LlmRetry, State
+from tidings.bus import HistoryCondensed, LlmAttempt, LlmRetry, State, carries
 from tidings.workers.provider import Fault, Provider
 from tidings.workers.testing import StartFleet, reply
 
@@ -33,7 +33,7 @@ async def test_a_long_history_is_condensed_and_nothing_is_lost(tidings_fleet: St
     await fleet.say("s", LONG)
     await fleet.idle()
     history = await fleet.history("s")
-    (summary,) = [event for event in history if isinstance(event, HistoryCondensed)]
+    (summary,) = [event for event in history if carries(event, HistoryCondensed)]
     assert (summary.offset, summary.data.text, summary.data.llm) == (6, "they remember this and that", "condenser")
     assert summary.data.through == 3
     assert [event.type for event in history] == [

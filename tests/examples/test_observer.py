@@ -15,20 +15,7 @@ import pytest
 from tests.processes import environment
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S
-from tidings.bus import (
-    Bus,
-    Claim,
-    LlmAttempt,
-    LlmAttemptData,
-    LlmRateLimited,
-    LlmRateLimitedData,
-    LlmRetry,
-    LlmRetryData,
-    Reason,
-    Release,
-    Trigger,
-    WorkerRef,
-)
+from tidings.bus import Bus, Claim, LlmAttempt, LlmRateLimited, LlmRetry, Message, Reason, Release, Trigger, WorkerRef
 
 OBSERVER = Path(__file__).resolve().parents[2] / "examples" / "observer.py"
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -66,14 +53,14 @@ async def _claim(bus: Bus, session: str) -> Claim:
 async def test_it_shows_what_is_and_what_comes(bus: Bus, url: str) -> None:
     """First the sessions as they are, then a line a notice, with the words of the wire."""
     claim = await _claim(bus, "old")
-    retry = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6, wait_s=4, retry_at=AT)
-    attempt = LlmAttemptData(reason=Reason.RATE_LIMIT, attempt=3, max_attempts=6)
-    limited = LlmRateLimitedData(reason=Reason.QUOTA_EXHAUSTED, attempt=1, max_attempts=6)
+    retry = LlmRetry(reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6, wait_s=4, retry_at=AT)
+    attempt = LlmAttempt(reason=Reason.RATE_LIMIT, attempt=3, max_attempts=6)
+    limited = LlmRateLimited(reason=Reason.QUOTA_EXHAUSTED, attempt=1, max_attempts=6)
     async with _observing(url) as lines, asyncio.timeout(PATIENCE_S):
         assert (await lines.readline()).decode() == "old              is running\n"
-        await bus.publish(LlmRetry(subject="old", data=retry))
-        await bus.publish(LlmAttempt(subject="old", data=attempt))
-        await bus.publish(LlmRateLimited(subject="old", data=limited))
+        await bus.publish(Message.of(retry, session="old"))
+        await bus.publish(Message.of(attempt, session="old"))
+        await bus.publish(Message.of(limited, session="old"))
         await bus.release(claim, Release(Trigger.YIELD, read=0, why="said\x1b[2J"))
         await _claim(bus, "new")
         printed = [(await lines.readline()).decode().rstrip("\n") for _ in range(7)]

@@ -18,12 +18,13 @@ from tidings.bus import (
     LlmFailed,
     LlmRateLimited,
     LlmRetry,
-    SayData,
+    Message,
     SessionPause,
     SessionResume,
     SessionSay,
     SessionStop,
     State,
+    carries,
 )
 from tidings.workers.controller import Controller
 from tidings.workers.provider import Fault, Provider
@@ -67,7 +68,7 @@ async def test_a_retry_is_told(bus: Bus, controller: Controller, provider: Provi
     provider.script(Fault.parse("429:retry-after=30"))
     async with bus.notices("poem", after=0) as notices, _running(bus, provider):
         async with asyncio.timeout(PATIENCE_S):
-            retry = await anext(notice async for notice in notices if isinstance(notice, LlmRetry))
+            retry = await anext(notice async for notice in notices if carries(notice, LlmRetry))
         assert (retry.data.attempt, retry.data.reason) == (1, "rate_limit")
         await eventually(_is(bus, State.RATE_LIMITED))
 
@@ -79,9 +80,9 @@ async def test_pause_cancels_and_resume_goes_on(bus: Bus, controller: Controller
         # A loop whose session does not exist yet cannot be asked for its state.
         await eventually(lambda: len(provider.requests) == 1)
         await eventually(_is(bus, State.RATE_LIMITED))
-        await bus.send(SessionPause(subject="poem"))
+        await bus.send(Message.of(SessionPause(), session="poem"))
         assert (await bus.status("poem")).state is State.PAUSED
-        await bus.send(SessionResume(subject="poem"))
+        await bus.send(Message.of(SessionResume(), session="poem"))
         assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert await _types(bus) == ["user.message", *["agent.message"] * 3]
     assert len(provider.requests) == 4
@@ -92,7 +93,7 @@ async def test_stop_ends_it(bus: Bus, controller: Controller, provider: Provider
     provider.script(Fault.parse("429:retry-after=30"))
     async with _running(bus, provider) as task:
         await eventually(lambda: len(provider.requests) == 1)
-        await bus.send(SessionStop(subject="poem"))
+        await bus.send(Message.of(SessionStop(), session="poem"))
         assert await asyncio.wait_for(task, PATIENCE_S) is State.STOPPED
     assert await _types(bus) == ["user.message"]
 
@@ -124,9 +125,10 @@ async def test_what_it_cannot_wait_for_frees_the_session(
         assert call.action
         async with bus.notices("poem", after=0) as notices:
             kind = LlmFailed if state is State.ERROR else LlmRateLimited
-            told = await anext(notice async for notice in notices if isinstance(notice, kind))
+            told = await anext(notice async for notice in notices if carries(notice, kind))
+        assert isinstance(told.data, LlmFailed | LlmRateLimited)
         assert told.data.action == call.action
-        await bus.send(SessionResume(subject="poem"))
+        await bus.send(Message.of(SessionResume(), session="poem"))
         assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert len(provider.requests) == 4
 
@@ -137,8 +139,8 @@ async def test_what_is_said_meanwhile_is_answered(bus: Bus, controller: Controll
     async with _running(bus, provider) as task:
         await eventually(lambda: len(provider.requests) == 1)
         await eventually(_is(bus, State.RATE_LIMITED))
-        await bus.send(SessionSay(subject="poem", data=SayData(by="me", text="Make it rhyme.")))
-        await bus.send(SessionResume(subject="poem"))
+        await bus.send(Message.of(SessionSay(by="me", text="Make it rhyme."), session="poem"))
+        await bus.send(Message.of(SessionResume(), session="poem"))
         assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert await _types(bus) == ["user.message", "user.message", *["agent.message"] * 4]
     said = [message["content"] for message in provider.requests[-1].messages if message["role"] == "user"]

@@ -17,7 +17,7 @@ async def test_a_team_answers_from_what_its_children_report(tidings_fleet: Start
     await fleet.idle()
     history = await fleet.history("s")
     assert [event.type for event in history] == ["user.message", *["child.start"] * 2, *["child.result"] * 2, "agent.message"]
-    assert {event.data.name for event in history if isinstance(event, ChildResult)} == {"searcher", "critic"}
+    assert {event.data.name for event in history if isinstance(event.data, ChildResult)} == {"searcher", "critic"}
     *children, team = fleet.prompts
     assert {message["role"] for prompt in children for message in prompt} == {"system", "user"}
     assert len({prompt[0]["content"] for prompt in children}) == 2
@@ -28,7 +28,7 @@ async def test_a_team_answers_from_what_its_children_report(tidings_fleet: Start
     await fleet.say("s", "And the rain?")
     await fleet.idle()
     assert len(await fleet.bus.children("s")) == 4
-    assert isinstance((await fleet.history("s"))[-1], AgentMessage)
+    assert isinstance((await fleet.history("s"))[-1].data, AgentMessage)
 
 
 async def test_a_child_that_waits_is_shown_under_its_parent(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:
@@ -41,7 +41,7 @@ async def test_a_child_that_waits_is_shown_under_its_parent(tidings_fleet: Start
     waits = [(child.wait.llm, child.wait.attempt) for child in shown if child.wait]
     assert ("agent", 1) in waits
     assert {child.name for child in shown} == {"searcher", "critic"}
-    assert {notice.subject for notice in fleet.told(ChildState)} == {"s"}
+    assert {notice.session for notice in fleet.told(ChildState)} == {"s"}
 
 
 async def test_a_child_that_fails_does_not_end_the_team(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:
@@ -50,7 +50,7 @@ async def test_a_child_that_fails_does_not_end_the_team(tidings_fleet: StartFlee
     tidings_provider.script(Fault.parse("401"))
     await fleet.start("s", QUESTION)
     await fleet.idle()
-    results = {event.data.state for event in await fleet.history("s") if isinstance(event, ChildResult)}
+    results = {event.data.state for event in await fleet.history("s") if isinstance(event.data, ChildResult)}
     assert results == {State.ERROR, State.AWAITING_INPUT}
     assert any("(error: " in str(message["content"]) for message in fleet.prompts[-1])
-    assert isinstance((await fleet.history("s"))[-1], AgentMessage)
+    assert isinstance((await fleet.history("s"))[-1].data, AgentMessage)

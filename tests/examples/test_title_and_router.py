@@ -14,7 +14,7 @@ MODELS = {"easy": None, "hard": "openai/large"}
 
 
 async def _said(fleet: Fleet) -> list[tuple[str, str | None]]:
-    return [(event.data.text, event.data.model) for event in await fleet.history("s") if isinstance(event, AgentMessage)]
+    return [(event.data.text, event.data.model) for event in await fleet.history("s") if isinstance(event.data, AgentMessage)]
 
 
 async def test_each_question_gets_the_model_that_it_deserves(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:
@@ -46,7 +46,7 @@ async def test_every_wait_is_shown_under_the_name_of_its_path(tidings_fleet: Sta
     # As people see it: a wait that follows another at once changes no state, and is shown all the same.
     row, shown = Row("s"), set[str]()
     for notice in fleet.told(Notice):
-        row = row.apply(notice) if notice.subject == "s" else row
+        row = row.apply(notice) if notice.session == "s" else row
         shown |= set(row.waits)
     assert shown == {"title", "router", "hard-answer"}
     assert not row.waits

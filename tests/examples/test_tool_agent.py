@@ -12,19 +12,16 @@ from examples.tool_agent import TOOLS, ToolAgent
 from tests.waiting import eventually
 from tidings.bus import (
     AgentMessage,
-    AgentMessageData,
     Bus,
     Event,
+    Message,
     Release,
     SessionStart,
-    StartData,
     State,
     ToolCall,
-    ToolCallData,
     ToolResult,
     Trigger,
     UserMessage,
-    UserMessageData,
     WorkerRef,
 )
 from tidings.workers.agent import Next, load_agent
@@ -47,7 +44,7 @@ async def worker(bus: Bus, settings: Settings, controller: Controller) -> AsyncI
     await task
 
 
-async def _until_the_turn_is_over(bus: Bus, session: str) -> list[Event]:
+async def _until_the_turn_is_over(bus: Bus, session: str) -> list[Message[Event]]:
     async def over() -> bool:
         return (await bus.status(session)).state is State.AWAITING_INPUT
 
@@ -60,14 +57,14 @@ async def test_tools_are_called_run_and_answered(
 ) -> None:
     """A turn with two tools is in the history call by call, and the model gets their results."""
     monkeypatch.chdir(tmp_path)
-    await bus.send(SessionStart(subject="s", data=StartData(by="me", text=SAID)))
+    await bus.send(Message.of(SessionStart(by="me", text=SAID), session="s"))
     history = await _until_the_turn_is_over(bus, "s")
     types = ["user.message", "agent.message", "tool.call", "tool.call", "tool.result", "tool.result", "agent.message"]
     assert [event.type for event in history] == types
-    calls = [event.data for event in history if isinstance(event, ToolCall)]
+    calls = [event.data for event in history if isinstance(event.data, ToolCall)]
     assert [(call.name, call.idempotent) for call in calls] == [("write_note", False), ("count_words", True)]
     last = history[-1]
-    assert isinstance(last, AgentMessage)
+    assert isinstance(last.data, AgentMessage)
     assert last.data.text == "The tool said: noted\n3 words"
     assert (tmp_path / "notes.txt").read_text() == "buy milk\n"
     assert len(provider.requests) == 2
@@ -84,7 +81,7 @@ async def test_a_call_of_a_lost_worker_is_run_again_only_if_it_is_idempotent(
     history = await _until_the_turn_is_over(bus, "s")
     working.drain()
     await task
-    results = {event.data.name: event.data for event in history if isinstance(event, ToolResult)}
+    results = {event.data.name: event.data for event in history if isinstance(event.data, ToolResult)}
     assert results["write_note"].interrupted
     assert not (tmp_path / "notes.txt").exists()
     assert (results["count_words"].content, results["count_words"].interrupted) == ("3 words", False)
@@ -94,9 +91,9 @@ async def _left_behind(bus: Bus, session: str) -> None:
     """Leave a session as a worker does that is gone after it has stored its calls."""
     claim = await bus.claim(WorkerRef(name="gone"), session=session, create=True)
     assert claim is not None
-    events: list[Event] = [
-        UserMessage(subject=session, data=UserMessageData(text=SAID)),
-        AgentMessage(subject=session, data=AgentMessageData(text="")),
+    events: list[Message[Event]] = [
+        Message.of(UserMessage(text=SAID), session=session),
+        Message.of(AgentMessage(text=""), session=session),
         _call("write_note", {"text": "buy milk"}),
         _call("count_words", {"text": "one two three"}, idempotent=True),
     ]
@@ -104,9 +101,9 @@ async def _left_behind(bus: Bus, session: str) -> None:
     await bus.release(claim, Release(Trigger.HAND_BACK, read=4))
 
 
-def _call(name: str, arguments: dict[str, str], *, idempotent: bool = False) -> ToolCall:
-    data = ToolCallData(call_id=f"call_{name}", name=name, arguments=dict(arguments), idempotent=idempotent)
-    return ToolCall(subject="s", data=data)
+def _call(name: str, arguments: dict[str, str], *, idempotent: bool = False) -> Message[ToolCall]:
+    data = ToolCall(call_id=f"call_{name}", name=name, arguments=dict(arguments), idempotent=idempotent)
+    return Message.of(data, session="s")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +113,7 @@ def _call(name: str, arguments: dict[str, str], *, idempotent: bool = False) -> 
         (_call("count_words", {"_raw": '{"text'}), "failed: the argument text is missing"),
     ],
 )
-async def test_what_a_model_gets_wrong_is_told_to_it(call: ToolCall, content: str) -> None:
+async def test_what_a_model_gets_wrong_is_told_to_it(call: Message[ToolCall], content: str) -> None:
     """A tool that is not there, and arguments that are no JSON, become results that say so."""
     step = await ToolAgent().step([call], Llm("openai/never-asked"))
     (result,) = step.events
@@ -132,9 +129,9 @@ async def test_nothing_is_asked_before_somebody_speaks() -> None:
 
 async def test_nothing_is_asked_twice() -> None:
     """A worker was lost right after it had stored the answer: who takes over adds nothing."""
-    history: list[Event] = [
-        UserMessage(subject="s", data=UserMessageData(text="Hello"), offset=1),
-        AgentMessage(subject="s", data=AgentMessageData(text="Hello yourself"), offset=2),
+    history: list[Message[Event]] = [
+        Message.of(UserMessage(text="Hello"), session="s", offset=1),
+        Message.of(AgentMessage(text="Hello yourself"), session="s", offset=2),
     ]
     step = await ToolAgent().step(history, Llm("openai/never-asked"))
     assert (list(step.events), step.next) == ([], Next.AWAIT_INPUT)

@@ -13,18 +13,7 @@ from playwright.async_api import Route, expect
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
 from tests.waiting import eventually
-from tidings.bus import (
-    AgentMessage,
-    AgentMessageData,
-    ChildStartData,
-    CommandData,
-    Event,
-    SessionDelete,
-    State,
-    UserMessage,
-    UserMessageData,
-    WorkerRef,
-)
+from tidings.bus import AgentMessage, ChildStart, Event, Message, SessionDelete, State, UserMessage, WorkerRef
 from tidings.workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
 from tidings.workers.llm import Llm
 
@@ -125,7 +114,7 @@ async def test_a_second_viewer_sees_the_same(house: House, screens: Screens) -> 
 class Parallel:
     """Calls two LLMs at once."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Answer and find a title."""
         prompt = to_prompt(history)
         said, _ = await asyncio.gather(llm.complete(prompt), llm.named("title").complete(prompt))
@@ -147,11 +136,11 @@ class Parent:
 
     children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Start both, or rest."""
         if any(event.type == "child.start" for event in history):
             return Step()
-        return Step([ChildStartData(name=name, text=f"do {name}") for name in self.children])
+        return Step([ChildStart(name=name, text=f"do {name}") for name in self.children])
 
 
 async def test_children_show_under_their_parent(open_house: OpenHouse, screens: Screens) -> None:
@@ -301,9 +290,9 @@ async def test_long_histories_are_read_from_the_end(open_house: OpenHouse, scree
     house = await open_house(workers=0, controllers=0)
     claim = await house.fleet.bus.claim(WorkerRef(name="busy"), session="sea", create=True)
     assert claim is not None
-    said = [UserMessage(subject="sea", data=UserMessageData(by="ann", text=str(number))) for number in range(1, 76)]
-    answers = [AgentMessage(subject="sea", data=AgentMessageData(text=f"You said: {number}")) for number in range(1, 75)]
-    answers.append(AgentMessage(subject="sea", data=AgentMessageData(text="You said: 75", cut="max_tokens")))
+    said = [Message.of(UserMessage(by="ann", text=str(number)), session="sea") for number in range(1, 76)]
+    answers = [Message.of(AgentMessage(text=f"You said: {number}"), session="sea") for number in range(1, 75)]
+    answers.append(Message.of(AgentMessage(text="You said: 75", cut="max_tokens"), session="sea"))
     await house.fleet.bus.append(claim, [event for turn in zip(said, answers, strict=True) for event in turn], 0)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event.agent").last).to_contain_text("You said: 75")
@@ -328,7 +317,7 @@ async def test_of_a_very_long_history_the_newest_part_is_held(open_house: OpenHo
     bus = house.fleet.bus
     claim = await bus.claim(WorkerRef(name="busy"), session="sea", create=True)
     assert claim is not None
-    events = [AgentMessage(subject="sea", data=AgentMessageData(text=f"number {number}")) for number in range(1, 1601)]
+    events = [Message.of(AgentMessage(text=f"number {number}"), session="sea") for number in range(1, 1601)]
     await bus.append(claim, events[:50], 0)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event").last).to_contain_text("number 50")
@@ -351,7 +340,7 @@ async def test_a_session_that_is_deleted_while_it_is_looked_at(house: House, scr
     fleet = await screens.open(house.at("/"))
     await expect(page.locator(".event.agent")).to_have_count(1)
     await expect(row_of(fleet, "sea")).to_be_visible()
-    await house.fleet.send(SessionDelete(subject="sea", data=CommandData(by="ann")))
+    await house.fleet.send(Message.of(SessionDelete(by="ann"), session="sea"))
     await expect(page.locator(".missing")).to_contain_text("The session sea was deleted.")
     await expect(page.locator(".event:visible")).to_have_count(0)
     await expect(row_of(fleet, "sea")).to_have_count(0)

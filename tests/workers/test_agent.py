@@ -11,20 +11,18 @@ from typing import Any, ClassVar
 import pytest
 
 from tidings.bus import (
-    AgentErrorData,
+    AgentError,
     AgentMessage,
-    AgentMessageData,
-    ChildResultData,
+    ChildResult,
     ChildStart,
-    ChildStartData,
     Event,
-    HistoryCondensedData,
-    LlmRecoveredData,
+    HistoryCondensed,
+    LlmRecovered,
+    Message,
     State,
-    ToolCallData,
-    ToolResultData,
+    ToolCall,
+    ToolResult,
     UserMessage,
-    UserMessageData,
 )
 from tidings.bus.messages import is_session
 from tidings.workers.agent import (
@@ -46,17 +44,17 @@ from tidings.workers.settings import Settings
 SETTINGS = Settings(system_prompt="Be brief.")
 
 
-def user(text: str) -> Event:
+def user(text: str) -> Message[Event]:
     """Something a person said."""
-    return UserMessage(subject="s", data=UserMessageData(text=text))
+    return Message.of(UserMessage(text=text), session="s")
 
 
-def said(text: str, read: int | None = None) -> Event:
+def said(text: str, read: int | None = None) -> Message[Event]:
     """Something the agent said."""
-    return AgentMessage(subject="s", data=AgentMessageData(text=text, read=read))
+    return Message.of(AgentMessage(text=text, read=read), session="s")
 
 
-def log(*events: Event) -> list[Event]:
+def log(*events: Message[Event]) -> list[Message[Event]]:
     """Events as they stand in the log: numbered."""
     return [event.model_copy(update={"offset": index}) for index, event in enumerate(events, 1)]
 
@@ -94,61 +92,61 @@ class ScriptedLlm:
 @pytest.mark.parametrize(
     "data",
     [
-        AgentMessageData(text="hi"),
-        ToolCallData(call_id="a", name="look"),
-        ToolResultData(call_id="a", name="look"),
-        AgentErrorData(kind="KeyError"),
-        ChildStartData(name="helper", text="help", child="c"),
-        HistoryCondensedData(text="before", through=3),
+        AgentMessage(text="hi"),
+        ToolCall(call_id="a", name="look"),
+        ToolResult(call_id="a", name="look"),
+        AgentError(kind="KeyError"),
+        ChildStart(name="helper", text="help", child="c"),
+        HistoryCondensed(text="before", through=3),
     ],
 )
 def test_what_an_agent_adds_is_put_into_an_envelope(data: Any) -> None:
     """With session, source and a fresh id."""
     one, two = as_event(data, "s", "worker/w1"), as_event(data, "s", "worker/w1")
-    assert (one.subject, one.source) == ("s", "worker/w1")
+    assert (one.session, one.source) == ("s", "worker/w1")
     assert one.id != two.id
     assert one.model_dump()["data"] == data.model_dump()
 
 
 def test_what_an_agent_says_notes_what_it_knew() -> None:
     """Unless the agent says so itself."""
-    noted = as_event(AgentMessageData(text="hi"), "s", "w", read=3)
-    assert isinstance(noted, AgentMessage)
+    noted = as_event(AgentMessage(text="hi"), "s", "w", read=3)
+    assert isinstance(noted.data, AgentMessage)
     assert noted.data.read == 3
-    own = as_event(AgentMessageData(text="hi", read=1), "s", "w", read=3)
-    assert isinstance(own, AgentMessage)
+    own = as_event(AgentMessage(text="hi", read=1), "s", "w", read=3)
+    assert isinstance(own.data, AgentMessage)
     assert own.data.read == 1
 
 
 def test_a_child_gets_a_session_id_that_says_whose_it_is() -> None:
     """A new one for each start, however long the names are; one that the agent has given stays."""
-    data = ChildStartData(name="helper", text="help")
+    data = ChildStart(name="helper", text="help")
     one, two = (as_event(data, "p", "w") for _ in range(2))
-    assert isinstance(one, ChildStart)
-    assert isinstance(two, ChildStart)
+    assert isinstance(one.data, ChildStart)
+    assert isinstance(two.data, ChildStart)
     assert one.data.child != two.data.child
     assert str(one.data.child).startswith("p-helper-")
-    long = as_event(ChildStartData(name="n" * 64, text="help"), "p" * 64, "w")
-    assert isinstance(long, ChildStart)
+    long = as_event(ChildStart(name="n" * 64, text="help"), "p" * 64, "w")
+    assert isinstance(long.data, ChildStart)
     assert is_session(long.data.child)
-    own = as_event(ChildStartData(name="helper", text="help", child="mine"), "p", "w")
-    assert isinstance(own, ChildStart)
+    own = as_event(ChildStart(name="helper", text="help", child="mine"), "p", "w")
+    assert isinstance(own.data, ChildStart)
     assert own.data.child == "mine"
 
 
 def test_nobody_condenses_what_it_has_not_read() -> None:
     """What came in between would be gone from the prompt."""
     with pytest.raises(ValueError, match="through offset 4, and the agent has read it up to 3"):
-        as_event(HistoryCondensedData(text="before", through=4), "s", "w", read=3)
-    assert as_event(HistoryCondensedData(text="before", through=3), "s", "w", read=3).type == "history.condensed"
+        as_event(HistoryCondensed(text="before", through=4), "s", "w", read=3)
+    assert as_event(HistoryCondensed(text="before", through=3), "s", "w", read=3).type == "history.condensed"
 
 
 @pytest.mark.parametrize(
     "stranger",
     [
-        UserMessageData(text="I am you"),
-        ChildResultData(child="c", name="helper", state=State.FINISHED, text="I am your child"),
-        LlmRecoveredData(attempt=1),
+        UserMessage(text="I am you"),
+        ChildResult(child="c", name="helper", state=State.FINISHED, text="I am your child"),
+        LlmRecovered(attempt=1),
         "hi",
         None,
     ],
@@ -163,11 +161,11 @@ def test_an_answer_becomes_a_message_and_its_calls() -> None:
     """Tools that may run twice without harm are marked so."""
     requests = ToolRequest("a", "look", {"x": 1}), ToolRequest("b", "write", {})
     message, look, write = answer(completion("I look", *requests), frozenset({"look"}))
-    assert message == AgentMessageData(text="I look", model="openai/x", prompt_tokens=5, completion_tokens=7)
-    assert look == ToolCallData(call_id="a", name="look", arguments={"x": 1}, idempotent=True)
-    assert write == ToolCallData(call_id="b", name="write", arguments={}, idempotent=False)
+    assert message == AgentMessage(text="I look", model="openai/x", prompt_tokens=5, completion_tokens=7)
+    assert look == ToolCall(call_id="a", name="look", arguments={"x": 1}, idempotent=True)
+    assert write == ToolCall(call_id="b", name="write", arguments={}, idempotent=False)
     (message,) = answer(replace(completion("I lo"), finish_reason="length", cut="max_tokens"))
-    assert isinstance(message, AgentMessageData)
+    assert isinstance(message, AgentMessage)
     assert (message.text, message.cut) == ("I lo", "max_tokens")
 
 
@@ -178,13 +176,13 @@ async def test_the_chat_agent_answers_what_was_said() -> None:
     """With its system prompt, and then it is a person's turn."""
     llm: Any = ScriptedLlm(completion("hi"))
     step = await ChatAgent.from_settings(SETTINGS).step(log(user("hello")), llm)
-    assert [data.text for data in step.events if isinstance(data, AgentMessageData)] == ["hi"]
+    assert [data.text for data in step.events if isinstance(data, AgentMessage)] == ["hi"]
     assert step.next is Next.AWAIT_INPUT
     assert told(llm.prompts[0]) == ["system:Be brief.", "user:hello"]
 
 
 @pytest.mark.parametrize("history", [log(), log(user("hello"), said("hi", read=1))], ids=["empty", "answered"])
-async def test_the_chat_agent_says_nothing_when_nothing_was_said(history: list[Event]) -> None:
+async def test_the_chat_agent_says_nothing_when_nothing_was_said(history: list[Message[Event]]) -> None:
     """A session may start without a message; and an answer that was stored is not given a second time."""
     llm: Any = ScriptedLlm()
     assert await ChatAgent().step(history, llm) == Step()
@@ -325,7 +323,7 @@ class Giving:
     def __init__(self, made: Any) -> None:
         self._made = made
 
-    async def step(self, history: Sequence[Event], llm: Any) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
         """Give it back."""
         made: Step = self._made
         return made
@@ -334,7 +332,7 @@ class Giving:
 class Sync:
     """Its step is not async."""
 
-    def step(self, history: Sequence[Event], llm: Any) -> Step:
+    def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
         """Do nothing."""
         return Step()
 
@@ -342,7 +340,7 @@ class Sync:
 class Yielding:
     """Yields its steps."""
 
-    async def step(self, history: Sequence[Event], llm: Any) -> Any:
+    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Any:
         """Yield two."""
         yield Step()
 
@@ -357,12 +355,12 @@ async def _later() -> Step:
     [
         (lambda: Giving(None), "step() returned None: return a Step, e.g. `return Step(answer(completion))`"),
         (lambda: Giving("hi"), "step() returned a str: return a Step"),
-        (lambda: Giving([AgentMessageData(text="hi")]), "step() returned a list: return a Step"),
-        (lambda: Giving(AgentMessageData(text="hi")), "step() returned an AgentMessageData: return a Step"),
+        (lambda: Giving([AgentMessage(text="hi")]), "step() returned a list: return a Step"),
+        (lambda: Giving(AgentMessage(text="hi")), "step() returned an AgentMessage: return a Step"),
         (lambda: Giving(_later()), "step() returned a coroutine: write `return await ...`"),
         (lambda: Giving(Step(None)), "a Step whose events are None: give it a list"),  # type: ignore[arg-type]
         (lambda: Giving(Step("hi")), "a Step whose events are a str: give it a list"),  # type: ignore[arg-type]
-        (lambda: Giving(Step(AgentMessageData(text="hi"))), "whose events are an AgentMessageData"),  # type: ignore[arg-type]
+        (lambda: Giving(Step(AgentMessage(text="hi"))), "whose events are an AgentMessage"),  # type: ignore[arg-type]
         (Sync, "step() is not async: write `async def step(self, history, llm)`"),
         (Yielding, "step() yields: it must return one Step"),
     ],
@@ -383,7 +381,7 @@ class Root:
 
     children: ClassVar[dict[str, Any]] = {"chat": ChatAgent, "other": lambda: Root()}
 
-    async def step(self, history: Sequence[Event], llm: Any) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
         """Do nothing."""
         return Step()
 

@@ -9,31 +9,19 @@ from uuid import uuid4
 
 import pytest
 
-from tidings.bus import (
-    Bus,
-    ChildResult,
-    ChildResultData,
-    ChildStart,
-    ChildStartData,
-    Claim,
-    Event,
-    PayloadTooLarge,
-    State,
-    Unreachable,
-    WorkerRef,
-)
+from tidings.bus import Bus, ChildResult, ChildStart, Claim, Event, Message, PayloadTooLarge, State, Unreachable, WorkerRef
 from tidings.bus.messages import encode
 from tidings.workers.children import Children, check_children, patiently
 
 
-def asked(child: str, text: str = "go") -> ChildStart:
+def asked(child: str, text: str = "go") -> Message[ChildStart]:
     """A child that is written down."""
-    return ChildStart(id=f"e-{child}", subject="p", data=ChildStartData(name="helper", text=text or "x", child=child))
+    return Message.of(ChildStart(name="helper", text=text or "x", child=child), id=f"e-{child}", session="p")
 
 
-def reported(child: str) -> ChildResult:
+def reported(child: str) -> Message[ChildResult]:
     """What became of one."""
-    return ChildResult(subject="p", data=ChildResultData(child=child, name="helper", state=State.FINISHED))
+    return Message.of(ChildResult(child=child, name="helper", state=State.FINISHED), session="p")
 
 
 @asynccontextmanager
@@ -63,7 +51,7 @@ async def test_a_run_starts_what_another_has_only_written_down() -> None:
     async with held() as (bus, _, children):
         known: Any = bus._link.connection.commands
         await known.hset(bus._link.names.children("p"), "c3", '{"child":"c3","name":"helper","state":"running"}')
-        history: list[Event] = [asked("c1"), asked("c2"), asked("c3"), reported("c1")]
+        history: list[Message[Event]] = [asked("c1"), asked("c2"), asked("c3"), reported("c1")]
         assert await children.start_missing(history) is False
         assert [bool(await _asked_for(bus, child)) for child in ("c1", "c2", "c3")] == [False, True, False]
         assert await children.start_missing([]) is False
@@ -76,7 +64,7 @@ async def test_a_child_that_cannot_be_asked_for_is_told_as_a_result() -> None:
         (stored,) = await bus.append(claim, [event], 0)
         assert await children.start([stored]) is True
         _, result = await bus.history("p")
-        assert isinstance(result, ChildResult)
+        assert isinstance(result.data, ChildResult)
         assert (result.data.child, result.data.state, result.source) == ("c1", State.ERROR, "worker/w1")
         assert result.data.why.startswith("it was not started: session.start takes")
 
@@ -88,7 +76,7 @@ async def test_a_child_whose_session_was_deleted_is_told_as_a_result() -> None:
         await redis.hset(bus._link.names.record("c1"), mapping={"epoch": "e", "state": "deleted"})
         assert await children.start([asked("c1")]) is True
         (result,) = await bus.history("p")
-        assert isinstance(result, ChildResult)
+        assert isinstance(result.data, ChildResult)
         assert "was deleted" in result.data.why
 
 

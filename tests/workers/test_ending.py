@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tidings.bus import Claim, LlmFailed, LlmParked, LlmRateLimited, Reason, Release, Trigger, WorkerRef
+from tidings.bus import Claim, LlmFailed, LlmParked, LlmRateLimited, Reason, Release, Trigger, WorkerRef, carries
 from tidings.workers import errors
 from tidings.workers.ending import ending
 from tidings.workers.retry import Failure, RetryPlan
@@ -77,8 +77,8 @@ def test_a_limit_is_told_as_a_limit_and_an_outage_as_an_outage() -> None:
         Reason.OVERLOADED,
     )
     (told,), (other,) = limit.notices, outage.notices
-    assert isinstance(told, LlmRateLimited)
-    assert isinstance(other, LlmParked)
+    assert carries(told, LlmRateLimited)
+    assert carries(other, LlmParked)
     for release, notice in ((limit, told), (outage, other)):
         wait = release.waits["agent"]
         assert (notice.data.resume_at, notice.data.parks) == (release.resume_at, 1)
@@ -103,7 +103,7 @@ def test_an_outage_that_outlasts_the_schedule_is_an_error() -> None:
     release = end(troubled(), 3, 400.0)
     assert (release.trigger, release.reason, release.parks, release.parked_s) == (Trigger.FAIL, Reason.OVERLOADED, 0, 0.0)
     assert "It has been so for 3 waits" in release.why
-    assert isinstance(release.notices[0], LlmFailed)
+    assert isinstance(release.notices[0].data, LlmFailed)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_park_lasts_until_no_other_call_waits() -> None:
     assert release.resume_at is not None
     assert release.resume_at >= later
     (notice,) = release.notices
-    assert isinstance(notice, LlmRateLimited)
+    assert isinstance(notice.data, LlmRateLimited)
     assert notice.data.resume_at == release.resume_at
     longer = ending(limited(resume_in_s=50.0), CLAIM, PLAN, 7, NOW, progress=False, not_before=later).resume_at
     assert longer is not None
@@ -163,6 +163,6 @@ def test_a_call_that_failed_is_told() -> None:
     release = end(refused(llm="condenser"), 2, 120.0)
     assert (release.trigger, release.read, release.reason, release.parks) == (Trigger.FAIL, 7, Reason.AUTH, 0)
     (notice,) = release.notices
-    assert isinstance(notice, LlmFailed)
+    assert isinstance(notice.data, LlmFailed)
     assert (notice.data.llm, notice.data.status_code, notice.data.action) == ("condenser", 401, "Give a valid key.")
     assert (release.waits["condenser"].attempt, release.waits["condenser"].action) == (1, "Give a valid key.")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from tests import strategies
-from tidings.bus import Child, ChildStart, ChildStartData, Reason, Record, SessionStart, StartData, State
+from tidings.bus import ChildStart, ChildState, Message, Reason, Record, SessionStart, State
 from tidings.bus.messages import encode, is_session
 from tidings.workers.family import (
     child_id,
@@ -42,9 +42,9 @@ def test_the_id_of_a_child_is_a_session_id_and_always_the_same(parent: str, name
 def test_every_command_can_be_sent(parent: str, name: str, event_id: str) -> None:
     """However long the names and ids are, each has an id that is bounded and the same each time."""
     child = child_id(parent, name, event_id)
-    event = ChildStart(id=event_id, subject=parent, data=ChildStartData(name=name, text="go", child=child))
+    event = Message.of(ChildStart(name=name, text="go", child=child), id=event_id, session=parent)
     record = replace(CHILD, session=child, parent=parent, name=name)
-    known = Child(child=child, name=name, state=State.RUNNING)
+    known = ChildState(child=child, name=name, state=State.RUNNING)
     start = start_of(event, SOURCE)
     for make in (
         lambda: start_of(event, SOURCE),
@@ -68,20 +68,20 @@ def test_a_derived_id_is_never_too_long() -> None:
 
 def test_a_start_says_who_asks_and_what() -> None:
     """The first thing said to the child is said by its parent."""
-    event = ChildStart(id="e1", subject="p", data=ChildStartData(name="helper", text="go", child="c"))
+    event = Message.of(ChildStart(name="helper", text="go", child="c"), id="e1", session="p")
     start = start_of(event, "worker/w1")
-    assert (start.id, start.subject, start.source) == ("e1.start", "c", "worker/w1")
+    assert (start.id, start.session, start.source) == ("e1.start", "c", "worker/w1")
     assert (start.data.parent, start.data.name, start.data.text, start.data.by) == ("p", "helper", "go", "session/p")
 
 
 def test_what_cannot_be_said_is_an_error() -> None:
     """An event without a session, a report to nobody, a start without a parent."""
     with pytest.raises(ValueError, match="names its session"):
-        start_of(ChildStart(subject="p", data=ChildStartData(name="helper", text="go")), SOURCE)
+        start_of(Message.of(ChildStart(name="helper", text="go"), session="p"), SOURCE)
     with pytest.raises(ValueError, match="nobody to report to"):
         report_of(replace(CHILD, parent=None), "", SOURCE, NOW)
     with pytest.raises(ValueError, match="only a child"):
-        refused_start(SessionStart(subject="c", data=StartData()), "no", SOURCE, NOW)
+        refused_start(Message.of(SessionStart(), session="c"), "no", SOURCE, NOW)
 
 
 @pytest.mark.parametrize("state", State)
@@ -111,23 +111,23 @@ def test_a_report_says_how_it_ended() -> None:
     """State, reason, one line and the newest that was said."""
     report = report_of(replace(CHILD, state=State.ERROR, reason=Reason.AUTH, why="w" * 900, name=None), "half", SOURCE, NOW)
     told = report.data
-    assert (report.subject, told.child, told.name, told.by) == ("p", "c", "c", "session/c")
+    assert (report.session, told.child, told.name, told.by) == ("p", "c", "c", "session/c")
     assert (told.state, told.reason, told.text, told.why) == (State.ERROR, Reason.AUTH, "half", "w" * 500)
 
 
 def test_a_refused_start_is_reported_as_an_error() -> None:
     """With the reason of the refusal."""
-    start = SessionStart(id="s1", subject="c", data=StartData(parent="p", name="helper"))
+    start = Message.of(SessionStart(parent="p", name="helper"), id="s1", session="c")
     report = refused_start(start, "no", SOURCE, NOW)
-    assert (report.id, report.subject) == ("s1.refused", "p")
+    assert (report.id, report.session) == ("s1.refused", "p")
     assert (report.data.child, report.data.name, report.data.state) == ("c", "helper", State.ERROR)
     assert report.data.why == "it was not started: no"
 
 
 def test_people_are_shown_what_differs() -> None:
     """Whatever they would see of it."""
-    child = Child(child="c", name="helper", state=State.RUNNING)
-    assert shown_as(child) == shown_as(Child(child="c", name="helper", state=State.RUNNING))
+    child = ChildState(child="c", name="helper", state=State.RUNNING)
+    assert shown_as(child) == shown_as(ChildState(child="c", name="helper", state=State.RUNNING))
     assert shown_as(child) != shown_as(child.model_copy(update={"why": "another"}))
     notice = child_state(child, "p", SOURCE, NOW)
-    assert (notice.subject, notice.source, notice.time, notice.data) == ("p", SOURCE, NOW, child)
+    assert (notice.session, notice.source, notice.time, notice.data) == ("p", SOURCE, NOW, child)

@@ -19,19 +19,19 @@ from tidings.bus import (
     Claim,
     Decision,
     LeaseLost,
-    LlmRecoveredData,
+    LlmRecovered,
     LlmRetry,
-    LlmRetryData,
+    Message,
     Notice,
     Reason,
     Release,
     SessionState,
-    SessionStateData,
     State,
     Trigger,
     Unreachable,
     UnreadableRecord,
     WorkerRef,
+    carries,
 )
 from tidings.workers import hold as module
 from tidings.workers.errors import LlmRateLimited
@@ -56,16 +56,16 @@ async def claimed(bus: Bus, lease_s: float = 10.0, session: str = "s") -> Claim:
     return claim
 
 
-def retry(llm: str = "agent", attempt: int = 1) -> LlmRetryData:
+def retry(llm: str = "agent", attempt: int = 1) -> LlmRetry:
     """What an Llm tells before it waits."""
-    return LlmRetryData(llm=llm, model="openai/x", reason=Reason.RATE_LIMIT, attempt=attempt, max_attempts=6, wait_s=5)
+    return LlmRetry(llm=llm, model="openai/x", reason=Reason.RATE_LIMIT, attempt=attempt, max_attempts=6, wait_s=5)
 
 
 async def take_away(bus: Bus, to: State = State.PAUSED) -> None:
     """Take the session from its worker, as a controller does."""
     snapshot = await bus.snapshot("s")
     assert snapshot is not None
-    notice = SessionState(subject="s", data=SessionStateData(to=to, version=0))
+    notice = Message.of(SessionState(to=to, version=0), session="s")
     await bus.decide(snapshot, Decision(to=to, revoke=True, fields={"worker": "", "lease_until": ""}, state=notice))
 
 
@@ -311,7 +311,7 @@ async def test_a_retry_is_told_and_seen(bus: Bus) -> None:
             return picture.waits == {} and picture.model == "openai/x"
 
         await eventually(both)
-        hold.tell(LlmRecoveredData(llm="agent", model="openai/x", attempt=2))
+        hold.tell(LlmRecovered(llm="agent", model="openai/x", attempt=2))
         hold.clear("condenser")
         hold.clear("nobody")
         assert not hold.waiting
@@ -367,7 +367,7 @@ async def test_an_attempt_in_flight_is_no_wait(memory: Bus) -> None:
 async def _next(notices: Any, kind: type[Notice]) -> Any:
     async with asyncio.timeout(PATIENCE_S):
         async for notice in notices:
-            if isinstance(notice, kind):
+            if carries(notice, kind):
                 return notice
     raise AssertionError
 

@@ -12,53 +12,44 @@ from hypothesis import strategies as st
 
 from tidings.bus import (
     AgentError,
-    AgentErrorData,
     AgentMessage,
-    AgentMessageData,
     ChildResult,
-    ChildResultData,
     ChildStart,
-    ChildStartData,
     Event,
     HistoryCondensed,
-    HistoryCondensedData,
     LlmRecovered,
-    LlmRecoveredData,
+    Message,
     SessionPause,
     State,
     ToolCall,
-    ToolCallData,
     ToolResult,
-    ToolResultData,
-    UnknownEvent,
     UserMessage,
-    UserMessageData,
 )
 from tidings.workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
 
-def user(text: str) -> Event:
+def user(text: str) -> Message[Event]:
     """Something a person said."""
-    return UserMessage(subject="s", data=UserMessageData(text=text))
+    return Message.of(UserMessage(text=text), session="s")
 
 
-def said(text: str, read: int | None = None) -> Event:
+def said(text: str, read: int | None = None) -> Message[Event]:
     """Something the agent said."""
-    return AgentMessage(subject="s", data=AgentMessageData(text=text, read=read))
+    return Message.of(AgentMessage(text=text, read=read), session="s")
 
 
-def call(call_id: str, **arguments: Any) -> Event:
+def call(call_id: str, **arguments: Any) -> Message[Event]:
     """A tool that the agent calls."""
-    return ToolCall(subject="s", data=ToolCallData(call_id=call_id, name="look", arguments=arguments))
+    return Message.of(ToolCall(call_id=call_id, name="look", arguments=arguments), session="s")
 
 
-def result(call_id: str, content: str = "found", *, interrupted: bool = False) -> Event:
+def result(call_id: str, content: str = "found", *, interrupted: bool = False) -> Message[Event]:
     """What the tool gave back."""
-    data = ToolResultData(call_id=call_id, name="look", content=content, interrupted=interrupted)
-    return ToolResult(subject="s", data=data)
+    data = ToolResult(call_id=call_id, name="look", content=content, interrupted=interrupted)
+    return Message.of(data, session="s")
 
 
-def log(*events: Event) -> list[Event]:
+def log(*events: Message[Event]) -> list[Message[Event]]:
     """Events as they stand in the log: numbered."""
     return [event.model_copy(update={"offset": index}) for index, event in enumerate(events, 1)]
 
@@ -72,22 +63,22 @@ def told(prompt: Sequence[dict[str, Any]]) -> list[str]:
     return shown
 
 
-def asked(name: str, text: str = "do it", child: str | None = None) -> Event:
+def asked(name: str, text: str = "do it", child: str | None = None) -> Message[Event]:
     """A child that the agent starts."""
-    return ChildStart(subject="s", data=ChildStartData(name=name, text=text, child=child or name))
+    return Message.of(ChildStart(name=name, text=text, child=child or name), session="s")
 
 
 def reported(
     name: str, text: str = "done", state: State = State.AWAITING_INPUT, why: str = "", child: str | None = None
-) -> Event:
+) -> Message[Event]:
     """What a child reports."""
-    data = ChildResultData(child=child or name, name=name, state=state, text=text, why=why)
-    return ChildResult(subject="s", data=data)
+    data = ChildResult(child=child or name, name=name, state=state, text=text, why=why)
+    return Message.of(data, session="s")
 
 
-def condensed(text: str, through: int) -> Event:
+def condensed(text: str, through: int) -> Message[Event]:
     """A summary of what came before."""
-    return HistoryCondensed(subject="s", data=HistoryCondensedData(text=text, through=through))
+    return Message.of(HistoryCondensed(text=text, through=through), session="s")
 
 
 # prompts
@@ -107,7 +98,7 @@ def test_a_conversation_is_told_in_order() -> None:
 
 @pytest.mark.parametrize(
     "stranger",
-    [LlmRecovered(subject="s", data=LlmRecoveredData(attempt=2)), SessionPause(subject="s"), "hello", {"role": "user"}, None],
+    [Message.of(LlmRecovered(attempt=2), session="s"), Message.of(SessionPause(), session="s"), "hello", {"role": "user"}, None],
     ids=["notice", "command", "text", "mapping", "nothing"],
 )
 def test_a_prompt_is_built_from_events_alone(stranger: Any) -> None:
@@ -192,8 +183,8 @@ def test_an_interrupted_result_says_so() -> None:
 
 def test_what_is_for_people_is_left_out() -> None:
     """Errors of the agent's code, and events of types that nobody knows."""
-    error = AgentError(subject="s", data=AgentErrorData(kind="KeyError", message="'x'"))
-    history = [user("a"), error, UnknownEvent(type="agent.dance", subject="s"), said("b")]
+    error = Message.of(AgentError(kind="KeyError", message="'x'"), session="s")
+    history = [user("a"), error, Message.unknown("events", "agent.dance", session="s"), said("b")]
     assert told(to_prompt(history)) == ["user:a", "assistant:b"]
 
 
@@ -231,15 +222,15 @@ events = st.lists(
 
 
 @given(events)
-def test_every_history_gives_a_prompt_that_providers_accept(drawn: list[Event]) -> None:
+def test_every_history_gives_a_prompt_that_providers_accept(drawn: list[Message[Event]]) -> None:
     """Each call is followed by exactly its results before anybody else speaks; nothing that was said is lost."""
     prompt = to_prompt(log(*drawn))
-    kept = [event for event in drawn if not isinstance(event, HistoryCondensed)]
+    kept = [event for event in drawn if not isinstance(event.data, HistoryCondensed)]
     assert _in_order(prompt)
     assert all(message["content"].strip() if message["content"] is not None else message["tool_calls"] for message in prompt)
     for texts, kind in ((("u", "(an empty message)"), UserMessage), (("From k: done",), ChildResult)):
         spoken = [message for message in to_prompt(log(*kept)) if message["content"] in texts]
-        assert len(spoken) == sum(isinstance(event, kind) for event in kept)
+        assert len(spoken) == sum(isinstance(event.data, kind) for event in kept)
 
 
 def _in_order(prompt: Sequence[dict[str, Any]]) -> bool:
@@ -279,7 +270,7 @@ def test_what_is_asked_of_a_child_and_what_it_reports_are_named() -> None:
         (reported("ann", "half of it", State.STOPPED, "stopped by bob"), "From ann (stopped: stopped by bob): half of it"),
     ],
 )
-def test_a_child_that_failed_says_so(event: Event, shown: str) -> None:
+def test_a_child_that_failed_says_so(event: Message[Event], shown: str) -> None:
     """With what it had said by then."""
     assert told(to_prompt([event])) == [f"user:{shown}"]
 

@@ -17,22 +17,19 @@ import pytest
 from tidings.bus import (
     AgentError,
     AgentMessage,
-    AgentMessageData,
     Bus,
     ChildStart,
-    ChildStartData,
     Event,
     LeaseLost,
-    LlmRecoveredData,
+    LlmRecovered,
+    Message,
     Reason,
     Release,
-    ToolCallData,
+    ToolCall,
     ToolResult,
-    ToolResultData,
     Trigger,
     Unreachable,
     UserMessage,
-    UserMessageData,
     WorkerRef,
 )
 from tidings.bus.messages import encode
@@ -47,7 +44,7 @@ from tidings.workers.settings import Settings
 SETTINGS = Settings(model="openai/x", hold_limit_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
 FAILURE = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", None, "Wait.")
 
-Act = Callable[[Sequence[Event], Any], Any]
+Act = Callable[[Sequence[Message[Event]], Any], Any]
 
 
 class Acting:
@@ -57,7 +54,7 @@ class Acting:
         self._acts = list(acts)
         self.seen: list[int] = []
 
-    async def step(self, history: Sequence[Event], llm: Any) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
         """Do the next thing."""
         self.seen.append(len(history))
         act = self._acts.pop(0) if len(self._acts) > 1 else self._acts[0]
@@ -68,7 +65,7 @@ class Acting:
 
 def says(text: str, follow: Any = Next.AWAIT_INPUT) -> Act:
     """Say something."""
-    return lambda *_: Step([AgentMessageData(text=text)], follow)
+    return lambda *_: Step([AgentMessage(text=text)], follow)
 
 
 def raises(error: BaseException) -> Act:
@@ -92,22 +89,22 @@ async def running(agent: Any, *, texts: Sequence[str] = ("hello",), parks: int =
     async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=limit) as bus:
         claim = await bus.claim(WorkerRef(name="w1"), session="s", create=True)
         assert claim is not None
-        said = [UserMessage(subject="s", data=UserMessageData(text=text)) for text in texts]
+        said = [Message.of(UserMessage(text=text), session="s") for text in texts]
         await bus.append(claim, said, 0)
         async with Hold(bus, replace(claim, parks=parks)) as hold:
             yield Run(bus, hold, agent, SETTINGS)
 
 
-async def turn(agent: Any, **fields: Any) -> tuple[Release, tuple[Event, ...]]:
+async def turn(agent: Any, **fields: Any) -> tuple[Release, tuple[Message[Event], ...]]:
     """Take a turn; returns the release and the history."""
     async with running(agent, **fields) as run:
         release = await run.turn()
         return release, await run._bus.history("s")
 
 
-def last(history: Sequence[Event]) -> Any:
+def last(history: Sequence[Message[Event]]) -> Any:
     """What the newest event says."""
-    return getattr(history[-1], "data", None)
+    return history[-1].data
 
 
 # turns
@@ -120,7 +117,7 @@ async def test_a_turn_ends_as_the_agent_says(follow: Any, trigger: Trigger) -> N
     """A person's turn, or the end; a word will do for the constant."""
     release, history = await turn(Acting(says("hi", follow)), parks=2)
     assert (release.trigger, release.read, release.parks) == (trigger, 1, 0)
-    assert isinstance(history[-1], AgentMessage)
+    assert isinstance(history[-1].data, AgentMessage)
     assert (history[-1].data.text, history[-1].data.read, history[-1].source) == ("hi", 1, "worker/w1")
 
 
@@ -137,12 +134,12 @@ async def test_a_turn_takes_as_many_steps_as_the_agent_wants() -> None:
 )
 async def test_a_turn_that_leaves_children_at_work_says_so(names: Sequence[str], why: str) -> None:
     """In the record and for people; each of them has been asked for."""
-    agent = Acting(lambda *_: Step([ChildStartData(name=name, text="go", child=f"child-{name}") for name in names]))
+    agent = Acting(lambda *_: Step([ChildStart(name=name, text="go", child=f"child-{name}") for name in names]))
     async with running(agent) as run:
         release = await run.turn()
         assert (release.trigger, release.awaits, release.why) == (Trigger.YIELD, len(names), why)
         for event in (await run._bus.history("s"))[1:]:
-            assert isinstance(event, ChildStart)
+            assert isinstance(event.data, ChildStart)
             assert event.data.child is not None
             snapshot = await run._bus.snapshot(event.data.child)
             assert snapshot is not None
@@ -151,8 +148,8 @@ async def test_a_turn_that_leaves_children_at_work_says_so(names: Sequence[str],
 
 async def test_a_child_that_cannot_be_asked_for_gets_the_agent_another_step() -> None:
     """Its result is in the history by then, and nobody else would wake the session for it."""
-    size = 65536 - len(encode(ChildStart(subject="s", data=ChildStartData(name="a", text="x", child="c")))) - 40
-    agent = Acting(lambda *_: Step([ChildStartData(name="a", text="x" * size, child="c")]), says("so be it"))
+    size = 65536 - len(encode(Message.of(ChildStart(name="a", text="x", child="c"), session="s"))) - 40
+    agent = Acting(lambda *_: Step([ChildStart(name="a", text="x" * size, child="c")]), says("so be it"))
     release, history = await turn(agent)
     assert [event.type for event in history] == ["user.message", "child.start", "child.result", "agent.message"]
     assert agent.seen == [1, 3]
@@ -161,7 +158,7 @@ async def test_a_child_that_cannot_be_asked_for_gets_the_agent_another_step() ->
 
 async def test_a_child_whose_session_is_taken_is_the_agents_fault() -> None:
     """Two children in one session could not be told apart."""
-    start = ChildStartData(name="a", text="go", child="c")
+    start = ChildStart(name="a", text="go", child="c")
     release, history = await turn(Acting(lambda *_: Step([start, start])))
     assert release.trigger is Trigger.FAIL
     assert [event.type for event in history] == ["user.message", "agent.error"]
@@ -171,7 +168,7 @@ async def test_a_child_whose_session_is_taken_is_the_agents_fault() -> None:
 async def test_children_that_another_run_wrote_down_are_asked_for() -> None:
     """Before the agent takes its first step."""
     async with running(Acting(lambda *_: Step())) as run:
-        event = ChildStart(id="e1", subject="s", data=ChildStartData(name="a", text="go", child="c"))
+        event = Message.of(ChildStart(name="a", text="go", child="c"), id="e1", session="s")
         await run._bus.append(run._claim, [event], 1)
         assert (await run.turn()).awaits == 1
         assert await run._bus.snapshot("c") is not None
@@ -216,11 +213,11 @@ async def test_a_lease_that_was_lost_passes() -> None:
 async def test_calls_that_another_run_left_open_get_a_result() -> None:
     """Those that may run twice stay open, for the agent to run again."""
     async with running(Acting(says("hi"))) as run:
-        calls = [ToolCallData(call_id=name, name="look", idempotent=name == "b") for name in ("a", "b", "c")]
+        calls = [ToolCall(call_id=name, name="look", idempotent=name == "b") for name in ("a", "b", "c")]
         await run._store(calls)
         await run.turn()
         history = await run._bus.history("s")
-    results = [event.data for event in history if isinstance(event, ToolResult)]
+    results = [event.data for event in history if isinstance(event.data, ToolResult)]
     assert [(data.call_id, data.interrupted, data.is_error) for data in results] == [("a", True, True), ("c", True, True)]
     assert [call.data.call_id for call in open_calls(history)] == ["b"]
 
@@ -238,7 +235,7 @@ async def test_calls_that_another_run_left_open_get_a_result() -> None:
         (raises(KeyboardInterrupt()), "KeyboardInterrupt"),
         (lambda *_: None, "BadAgent"),
         (lambda *_: Step([], "later"), "ValueError"),  # type: ignore[arg-type]
-        (lambda *_: Step([LlmRecoveredData(attempt=1)]), "TypeError"),  # type: ignore[list-item]
+        (lambda *_: Step([LlmRecovered(attempt=1)]), "TypeError"),  # type: ignore[list-item]
         (says("x" * 70_000), "PayloadTooLarge"),
         (lambda *_: Step([], Next.CONTINUE), "RuntimeError"),
     ],
@@ -249,7 +246,7 @@ async def test_what_the_agent_does_wrong_is_an_error_of_its_own(act: Act, kind: 
     """It is appended for people to read, and the session can be resumed at this step."""
     release, history = await turn(Acting(act))
     assert (release.trigger, release.read, release.reason) == (Trigger.FAIL, 1, Reason.UNKNOWN)
-    assert isinstance(history[-1], AgentError)
+    assert isinstance(history[-1].data, AgentError)
     assert last(history).kind == kind
     assert f"the agent's own code failed: {kind}" in release.why
     assert len(history) == 2
@@ -356,11 +353,11 @@ async def test_a_tool_takes_two_steps() -> None:
     """The call is in the history before the tool runs."""
     looks: list[list[str]] = []
 
-    async def look(history: Sequence[Event], _: object) -> Step:
+    async def look(history: Sequence[Message[Event]], _: object) -> Step:
         looks.append([event.type for event in history])
-        return Step([ToolResultData(call_id="a", name="look", content="found")], Next.CONTINUE)
+        return Step([ToolResult(call_id="a", name="look", content="found")], Next.CONTINUE)
 
-    agent = Acting(lambda *_: Step([ToolCallData(call_id="a", name="look")], Next.CONTINUE), look, says("done"))
+    agent = Acting(lambda *_: Step([ToolCall(call_id="a", name="look")], Next.CONTINUE), look, says("done"))
     _, history = await turn(agent)
     assert looks == [["user.message", "tool.call"]]
     assert [event.type for event in history][1:] == ["tool.call", "tool.result", "agent.message"]

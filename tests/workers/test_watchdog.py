@@ -19,17 +19,16 @@ import pytest
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     AgentMessage,
-    AgentMessageData,
     Bus,
     Claim,
     Decision,
+    Message,
     Presence,
     Reason,
     Record,
     Release,
     Role,
     SessionState,
-    SessionStateData,
     State,
     Trigger,
     WorkerRef,
@@ -84,7 +83,7 @@ async def pause(bus: Bus) -> None:
     snapshot = await bus.snapshot("s")
     assert snapshot is not None
     fields = {"worker": "", "lease_until": "", "by": "ann"}
-    notice = SessionState(subject="s", data=SessionStateData(to=State.PAUSED, version=0))
+    notice = Message.of(SessionState(to=State.PAUSED, version=0), session="s")
     await bus.decide(snapshot, Decision(to=State.PAUSED, revoke=True, fields=fields, state=notice))
 
 
@@ -109,7 +108,7 @@ async def test_a_lease_is_kept_while_the_loop_is_blocked(real_url: str, caplog: 
 
         async def work() -> None:
             block_until(kept_for(real_url, claim, LEASE_S + 0.5))
-            await bus.append(claim, [AgentMessage(subject="s", data=AgentMessageData(text="done"))], 0)
+            await bus.append(claim, [Message.of(AgentMessage(text="done"), session="s")], 0)
 
         await hold.guard(work())
         await eventually(lambda: "loop.moves_again" in caplog.messages)

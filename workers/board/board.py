@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from tidings.bus import ChildState, Notice, State
+from tidings.bus import ChildState, Message, Notice, State, carries
 from tidings.workers.board.row import Row
 
 INDENT = 2
@@ -34,21 +34,21 @@ class Board:
         depth = self.depth(row.session)
         self.widest = max(self.widest, depth * INDENT + len(row.label if depth else row.session))
 
-    def apply(self, notice: Notice) -> Row:
+    def apply(self, notice: Message[Notice]) -> Row:
         """Take a notice in and return the row of its session; of a child that it tells of, the row of that."""
-        if isinstance(notice, ChildState):
+        if carries(notice, ChildState):
             return self._take_child(notice)
-        self._heard.add(notice.subject)
-        row = self._rows.get(notice.subject, Row(notice.subject)).apply(notice)
+        self._heard.add(notice.session)
+        row = self._rows.get(notice.session, Row(notice.session)).apply(notice)
         if row.state is State.DELETED:
-            self._rows.pop(notice.subject, None)
+            self._rows.pop(notice.session, None)
         else:
             self.put(row)
         return row
 
-    def _take_child(self, notice: ChildState) -> Row:
+    def _take_child(self, notice: Message[ChildState]) -> Row:
         """Take in what is told of a child, unless the child is heard itself."""
-        row = Row.of_child(notice.data, notice.subject)
+        row = Row.of_child(notice.data, notice.session)
         if row.session in self._heard:
             return self._rows.get(row.session, row)
         known = self._rows.get(row.session)

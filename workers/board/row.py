@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Self
 
 from tidings.bus import (
-    Child,
+    ChildState,
     LlmAttempt,
     LlmFailed,
     LlmParked,
-    LlmRateLimited,
     LlmRecovered,
     LlmRetry,
+    Message,
     Notice,
     Reason,
     Record,
@@ -72,7 +72,7 @@ class Row:
     usual: str = ""
 
     @classmethod
-    def of_child(cls, child: Child, parent: str) -> Self:
+    def of_child(cls, child: ChildState, parent: str) -> Self:
         """Return the row of a child as its parent's people see it."""
         wait, said = child.wait, child.wait or child.failure
         return cls(
@@ -102,34 +102,34 @@ class Row:
         waits = {llm: wait for llm, wait in known.items() if not record.held or wait.asked_at or wait.lasts(now)}
         return replace(row, since=row.since or record.since, waits=waits or row.waits)
 
-    def apply(self, notice: Notice) -> Self:
+    def apply(self, notice: Message[Notice]) -> Self:
         """Return the row after a notice.
 
         A wait is shown as soon as its worker tells it; the controllers' word on the state follows.
         """
-        if isinstance(notice, SessionState):
-            return self._moved(notice)
-        if isinstance(notice, LlmRetry):
-            return self._calling({**self.waits, notice.data.llm: notice.data.wait()}, notice)
-        if isinstance(notice, LlmAttempt):
-            told = notice.data
-            return self._calling({**self.waits, told.llm: told.under_way(self.waits.get(told.llm), notice.time)}, notice)
-        if isinstance(notice, LlmRecovered):
-            return self._calling({llm: wait for llm, wait in self.waits.items() if llm != notice.data.llm}, notice)
-        if isinstance(notice, LlmParked | LlmRateLimited | LlmFailed):
-            return self._given_up(notice)
-        if isinstance(notice, WorkerClaimed):
+        if isinstance(notice.data, SessionState):
+            return self._moved(notice.data, notice)
+        told = notice.data
+        if isinstance(told, LlmRetry):
+            return self._calling({**self.waits, told.llm: told.wait()}, told, notice)
+        if isinstance(told, LlmAttempt):
+            return self._calling({**self.waits, told.llm: told.under_way(self.waits.get(told.llm), notice.time)}, told, notice)
+        if isinstance(told, LlmRecovered):
+            return self._calling({llm: wait for llm, wait in self.waits.items() if llm != told.llm}, told, notice)
+        if isinstance(notice.data, LlmParked | LlmFailed):
+            return self._given_up(notice.data)
+        if isinstance(notice.data, WorkerClaimed):
             return replace(self, worker=notice.data.worker.name)
-        if isinstance(notice, WorkerReleased | WorkerLost):
+        if isinstance(notice.data, WorkerReleased | WorkerLost):
             # It enters the state that follows now, be it called as the one before: what is parked does not go on waiting.
             return replace(self, worker="", waits={}, since=notice.time)
         return self
 
-    def _calling(self, waits: Mapping[str, Wait], notice: LlmRetry | LlmAttempt | LlmRecovered) -> Self:
+    def _calling(self, waits: Mapping[str, Wait], told: LlmRetry | LlmAttempt | LlmRecovered, notice: Message[Notice]) -> Self:
         """Return the row with these calls, that wait or are asked again, as its controller puts it."""
         wait = most_telling(waits.values())
         lasting = most_telling(wait for wait in waits.values() if wait.asked_at is None)
-        usual = self._usual(notice.data.llm, notice.data.model)
+        usual = self._usual(told.llm, told.model)
         if lasting is not None:
             state = lasting.state
         elif self.state in HELD:
@@ -156,8 +156,7 @@ class Row:
         """Return the model of its agent, after a path has told its own; as a worker has it in its picture."""
         return model if model and (llm == _AGENT or not self.usual) else self.usual
 
-    def _moved(self, notice: SessionState) -> Self:
-        told = notice.data
+    def _moved(self, told: SessionState, notice: Message[Notice]) -> Self:
         wait, said = told.wait, told.wait or told.failure
         usual = told.model or self.usual
         # A change of state that a controller tells does not name the worker that goes on holding it.
@@ -167,7 +166,7 @@ class Row:
             state=told.to,
             reason=told.reason,
             why=told.why,
-            since=self._entered(notice),
+            since=self._entered(told, notice),
             by=told.by or "",
             waits=self._waits_with(told.to, wait),
             resume_at=told.resume_at,
@@ -180,12 +179,12 @@ class Row:
             usual=usual,
         )
 
-    def _entered(self, notice: SessionState) -> datetime:
+    def _entered(self, told: SessionState, notice: Message[Notice]) -> datetime:
         """Return when it entered the state that a notice tells: what is told again has not begun again.
 
         The picture of a record says it; it comes first, and after notices that were missed.
         """
-        told_again = notice.data.to is self.state and notice.source != DRAWN
+        told_again = told.to is self.state and notice.source != DRAWN
         return self.since if told_again and self.since else notice.time
 
     def _waits_with(self, to: State, wait: Wait | None) -> Mapping[str, Wait]:
@@ -201,14 +200,13 @@ class Row:
         others = {llm: other for llm, other in self.waits.items() if to in WAITING or other.asked_at}
         return {**others, wait.llm: wait}
 
-    def _given_up(self, notice: LlmParked | LlmRateLimited | LlmFailed) -> Self:
-        told = notice.data
+    def _given_up(self, told: LlmParked | LlmFailed) -> Self:
         usual = self._usual(told.llm, told.model)
         return replace(
             self,
             waits={},
             reason=told.reason,
-            resume_at=None if isinstance(notice, LlmFailed) else notice.data.resume_at,
+            resume_at=None if isinstance(told, LlmFailed) else told.resume_at,
             message=told.message,
             action=told.action,
             model=told.model or usual,
@@ -319,7 +317,7 @@ def _words(reason: Reason) -> str:
     return reason.value.replace("_", " ")
 
 
-def states_told(session: str, notices: Iterable[Notice]) -> list[State]:
+def states_told(session: str, notices: Iterable[Message[Notice]]) -> list[State]:
     """Return the states that a session came to by these notices, in order; one that is told again is no further one."""
     row, states = Row(session), list[State]()
     for notice in notices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from typing import Any
 
 from pydantic import JsonValue
 from pydantic_core import to_json
@@ -62,7 +63,7 @@ def show_history(settings: Settings, session: str, *, after: int, limit: int | N
     return on_bus(settings, act)
 
 
-async def _retained(bus: Bus, session: str, after: int) -> AsyncGenerator[Event | Gap, None]:
+async def _retained(bus: Bus, session: str, after: int) -> AsyncGenerator[Message[Event] | Gap, None]:
     """Yield what is there now. Offsets have no gaps: a page covers as many of them as it may hold events."""
     end = (await bus.status(session)).events
     while after < end:
@@ -71,7 +72,7 @@ async def _retained(bus: Bus, session: str, after: int) -> AsyncGenerator[Event 
         after += PAGE
 
 
-async def _followed(bus: Bus, session: str, after: int) -> AsyncGenerator[Event | Gap, None]:
+async def _followed(bus: Bus, session: str, after: int) -> AsyncGenerator[Message[Event] | Gap, None]:
     async with bus.events(session, after) as events:
         async for item in events:
             yield item
@@ -79,7 +80,7 @@ async def _followed(bus: Bus, session: str, after: int) -> AsyncGenerator[Event 
                 return
 
 
-def print_item(item: Message | Gap, *, as_json: bool) -> None:
+def print_item(item: Message[Any] | Gap, *, as_json: bool) -> None:
     """Print a message of any plane, or a gap: as the line on the wire, or for a person."""
     if as_json:
         print_json(wire_line(item))
@@ -89,7 +90,7 @@ def print_item(item: Message | Gap, *, as_json: bool) -> None:
         out.print(line)
 
 
-def told(item: Message | Gap) -> Iterator[Text]:
+def told(item: Message[Any] | Gap) -> Iterator[Text]:
     """Yield the lines in which a person reads a message, or a gap."""
     if isinstance(item, Gap):
         yield Text(_gap(item), "yellow")
@@ -106,29 +107,29 @@ def _gap(gap: Gap) -> str:
     return f"-- {gap.first} to {gap.last} of {gap.channel} are no longer there"
 
 
-def _event(message: Message) -> tuple[str, str, str]:
+def _event(message: Message[Any]) -> tuple[str, str, str]:
     """Return the heading, the text below it and the colour of a message."""
-    if isinstance(message, UserMessage):
+    if isinstance(message.data, UserMessage):
         by = f" ({message.data.by})" if message.data.by else ""
         return f"user{by}", message.data.text, "cyan"
-    if isinstance(message, AgentMessage):
+    if isinstance(message.data, AgentMessage):
         model = f" ({message.data.model})" if message.data.model else ""
         cut = f", cut off: {message.data.cut}" if message.data.cut else ""
         return f"agent{model}{cut}", message.data.text, "green"
-    if isinstance(message, ToolCall):
+    if isinstance(message.data, ToolCall):
         return f"tool call: {message.data.name}", _compact(message.data.arguments), "magenta"
-    if isinstance(message, ToolResult):
+    if isinstance(message.data, ToolResult):
         data = message.data
         how = " interrupted" if data.interrupted else " failed" if data.is_error else ""
         return f"tool result: {data.name}{how}", data.content, "magenta"
-    if isinstance(message, ChildStart):
+    if isinstance(message.data, ChildStart):
         return f"to child {message.data.name}", message.data.text, "magenta"
-    if isinstance(message, ChildResult):
+    if isinstance(message.data, ChildResult):
         told = message.data
         return f"child {told.name}: {told.state.replace('_', ' ')}", told.text or told.why, "magenta"
-    if isinstance(message, HistoryCondensed):
+    if isinstance(message.data, HistoryCondensed):
         return f"condensed for the prompt, up to #{message.data.through}", message.data.text, "blue"
-    if isinstance(message, AgentError):
+    if isinstance(message.data, AgentError):
         return f"agent error: {message.data.kind}", message.data.message, "red"
     return message.type, _compact(message.model_dump(mode="json", by_alias=True).get("data")), "blue"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from tidings.bus import Bus, Child, Record, State
+from tidings.bus import Bus, ChildState, Record, State
 from tidings.bus.messages import check_session
 from tidings.workers.board import Board, Row, clock, day_and_clock, duration
 from tidings.workers.cli.connection import on_bus
@@ -40,7 +40,7 @@ async def tell_family(bus: Bus, record: Record, *, as_json: bool) -> None:
     tell_status(record, bus.now(), children, as_json=as_json)
 
 
-def tell_status(record: Record, now: datetime, children: tuple[Child, ...] = (), *, as_json: bool) -> None:
+def tell_status(record: Record, now: datetime, children: tuple[ChildState, ...] = (), *, as_json: bool) -> None:
     """Print one record: as the JSON line of ``status``, or as a short sheet."""
     if as_json:
         print_json(FamilyView.with_children(record, children).line())
@@ -55,7 +55,7 @@ def tell_status(record: Record, now: datetime, children: tuple[Child, ...] = (),
         out.print(_child_line(child, record.session, now, ascii_only=_ascii(out)))
 
 
-def _child_line(child: Child, parent: str, now: datetime, *, ascii_only: bool) -> Text:
+def _child_line(child: ChildState, parent: str, now: datetime, *, ascii_only: bool) -> Text:
     """Return a line on a child: its name, its state, what it waits for and for how long, and its session."""
     row = Row.of_child(child, parent)
     left = row.countdown(now)

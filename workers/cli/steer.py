@@ -9,12 +9,11 @@ from typing import Any, Literal
 from tidings.bus import (
     Bus,
     Command,
-    CommandData,
     CommandExpired,
     CommandRefused,
+    Message,
     Outcome,
     Result,
-    SayData,
     SessionDelete,
     SessionDeleted,
     SessionPause,
@@ -22,7 +21,6 @@ from tidings.bus import (
     SessionSay,
     SessionStart,
     SessionStop,
-    StartData,
     State,
     UnknownSession,
     UnreadableRecord,
@@ -39,13 +37,13 @@ from tidings.workers.settings import Settings
 
 Kind = Literal["session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.delete"]
 
-_MODELS: dict[Kind, tuple[type[Command], type[CommandData]]] = {
-    "session.start": (SessionStart, StartData),
-    "session.say": (SessionSay, SayData),
-    "session.resume": (SessionResume, CommandData),
-    "session.pause": (SessionPause, CommandData),
-    "session.stop": (SessionStop, CommandData),
-    "session.delete": (SessionDelete, CommandData),
+_MODELS: dict[Kind, type[Command]] = {
+    "session.start": SessionStart,
+    "session.say": SessionSay,
+    "session.resume": SessionResume,
+    "session.pause": SessionPause,
+    "session.stop": SessionStop,
+    "session.delete": SessionDelete,
 }
 
 
@@ -73,17 +71,16 @@ def steer(
     return on_bus(settings, lambda bus: send(bus, command, settings.command_timeout_s, as_json=as_json))
 
 
-def make_command(kind: Kind, session: str, *, by: str, why: str = "", text: str | None = None) -> Command:
+def make_command(kind: Kind, session: str, *, by: str, why: str = "", text: str | None = None) -> Message[Command]:
     """Return a command as it is sent.
 
     Raises:
         InvalidMessage: a part of it cannot be sent.
     """
-    model, data = _MODELS[kind]
     fields: dict[str, Any] = {"by": by, "why": why}
-    if data is not CommandData:
+    if kind in ("session.start", "session.say"):
         fields["text"] = text
-    return build(model, subject=session, source="cli", data=build(data, **fields))
+    return Message.of(build(_MODELS[kind], **fields), session=session, source="cli")
 
 
 def this_user() -> str:
@@ -95,7 +92,7 @@ def this_user() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-async def send(bus: Bus, command: Command, timeout_s: float, *, as_json: bool) -> int:
+async def send(bus: Bus, command: Message[Command], timeout_s: float, *, as_json: bool) -> int:
     """Send a command on a bus that is open already; see ``steer``."""
     try:
         outcome = await bus.send(command, timeout_s)
@@ -106,21 +103,21 @@ async def send(bus: Bus, command: Command, timeout_s: float, *, as_json: bool) -
     except UnknownSession as error:
         view = _refused(command, str(error), "", legal_commands(None))
         # Who wants it gone is not told to start it.
-        return _tell_not_applied(view, as_json, advise=not isinstance(command, SessionDelete))
+        return _tell_not_applied(view, as_json, advise=not isinstance(command.data, SessionDelete))
     except UnreadableRecord as error:
         view = _refused(command, str(error), "", ())
     except CommandExpired as error:
-        view = OutcomeView(result=Result.EXPIRED, command_id=command.id, session=command.subject, reason=str(error))
+        view = OutcomeView(result=Result.EXPIRED, command_id=command.id, session=command.session, reason=str(error))
     else:
         return _tell_applied(outcome, as_json)
     return _tell_not_applied(view, as_json)
 
 
-def _refused(command: Command, reason: str, state: str, legal: tuple[str, ...]) -> OutcomeView:
+def _refused(command: Message[Command], reason: str, state: str, legal: tuple[str, ...]) -> OutcomeView:
     return OutcomeView(
         result=Result.REFUSED,
         command_id=command.id,
-        session=command.subject,
+        session=command.session,
         reason=reason or None,
         state=State(state) if state else None,
         legal=legal,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
-from tidings.bus import Child, Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
+from tidings.bus import ChildState, Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
 from tidings.bus.messages import as_stored
 
 
@@ -51,7 +51,7 @@ class SessionView(View):
     paused_by: str | None
     worker: WorkerRef | None
     model: str | None
-    last: SerializeAsAny[Notice] | None
+    last: SerializeAsAny[Message[Notice]] | None
     parent: str | None
     name: str | None
 
@@ -89,10 +89,10 @@ class FamilyView(SessionView):
         children: its children, each as the newest ``child.state`` told it.
     """
 
-    children: tuple[Child, ...] = ()
+    children: tuple[ChildState, ...] = ()
 
     @classmethod
-    def with_children(cls, record: Record, children: tuple[Child, ...]) -> Self:
+    def with_children(cls, record: Record, children: tuple[ChildState, ...]) -> Self:
         """Return what is told of a record and of the children of its session."""
         return cls(**{**dict(SessionView.of(record)), "children": children})
 
@@ -147,6 +147,6 @@ class GapView(View):
         return cls(gap=GapData(channel=gap.channel, why=gap.why, first=gap.first, last=gap.last))
 
 
-def wire_line(item: Message | Gap) -> str:
+def wire_line(item: Message[Any] | Gap) -> str:
     """Return what came out of a subscription as a JSON line: an envelope as it is on the wire, or a gap."""
     return GapView.of(item).line() if isinstance(item, Gap) else as_stored(item)

@@ -87,7 +87,7 @@ async def print_changes(bus: Bus, session: str, out: Console) -> None:
             row = board.apply(item)
             line = row.line()
             # The other notices lead up to a change of state that follows at once.
-            news = isinstance(item, SessionState | ChildState | LlmRetry | LlmAttempt | LlmRecovered)
+            news = isinstance(item.data, SessionState | ChildState | LlmRetry | LlmAttempt | LlmRecovered)
             if news and shown.get(row.session) != line:
                 shown[row.session] = line
                 out.print(Text(f"{clock(item.time)}  {line}"))

@@ -11,28 +11,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidings.bus import (
-    Child,
+    ChildState,
     Command,
-    CommandData,
     Decision,
     Event,
     LlmAttempt,
     LlmRecovered,
     LlmRetry,
+    Message,
     Notice,
     Outcome,
     Picture,
     Reason,
     Result,
+    SessionStart,
     SessionState,
-    SessionStateData,
     Snapshot,
-    StartData,
     State,
     Trigger,
+    UnknownCommand,
     Wait,
     WorkerLost,
-    WorkerLostData,
 )
 from tidings.bus.records import milliseconds
 from tidings.bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
@@ -101,18 +100,18 @@ class _Draft:
         self._by: str | None = None
         self._fields: dict[str, str] = {}
         self._parent, self._name = self._record.parent, self._record.name
-        self._messages: list[Event] = []
-        self._notices: list[Notice] = []
-        self._outcomes: dict[str, tuple[Command, Result, str, State | None, tuple[str, ...]]] = {}
+        self._messages: list[Message[Event]] = []
+        self._notices: list[Message[Notice]] = []
+        self._outcomes: dict[str, tuple[Message[Command], Result, str, State | None, tuple[str, ...]]] = {}
 
     # commands
 
-    def handle(self, command: Command) -> None:
+    def handle(self, command: Message[Command]) -> None:
         """Give one command its outcome; one that its asker has withdrawn has it already, and so has one that is there twice."""
         if command.id in self._snapshot.settled or command.id in self._outcomes:
             return
-        data = getattr(command, "data", None)
-        if command.type not in _TRIGGERS or not isinstance(data, CommandData):
+        data = command.data
+        if command.type not in _TRIGGERS or isinstance(data, UnknownCommand):
             self._refuse(command, "this controller does not know this command")
         elif data.expires_at is not None and data.expires_at <= self._now:
             self._settle(command, Result.EXPIRED, "its asker had stopped waiting")
@@ -121,20 +120,20 @@ class _Draft:
         else:
             self._obey(command, data)
 
-    def _obey(self, command: Command, data: CommandData) -> None:
+    def _obey(self, command: Message[Command], data: Command) -> None:
         trigger = self._meaning(command)
         after = State.DELETED if trigger is Trigger.DELETE and self._snapshot.problem else next_state(self._state, trigger)
         if after is None:
             self._refuse(command, refusal(command, self._state))
             return
-        if isinstance(data, StartData) and not self._adopt(command, data):
+        if isinstance(data, SessionStart) and not self._adopt(command, data):
             return
         if event := event_of(command, data, self._rules.source, self._now):
             self._messages.append(event)
         self._move(trigger, after, request(trigger, data), data.by)
         self._settle(command, Result.APPLIED, "")
 
-    def _adopt(self, command: Command, data: StartData) -> bool:
+    def _adopt(self, command: Message[Command], data: SessionStart) -> bool:
         """Note whose child a new session is; returns False where there is no parent that could have one."""
         if data.parent is None:
             return True
@@ -142,11 +141,11 @@ class _Draft:
         if state is None or state in FINAL:
             self._refuse(command, orphan(data.parent, state))
             return False
-        self._parent, self._name = data.parent, data.name or command.subject
+        self._parent, self._name = data.parent, data.name or command.session
         self._fields |= {"parent": self._parent, "name": self._name}
         return True
 
-    def _meaning(self, command: Command) -> Trigger:
+    def _meaning(self, command: Message[Command]) -> Trigger:
         """The trigger that a command stands for; a resume depends on what the session is doing."""
         trigger = _TRIGGERS[command.type]
         if trigger is not Trigger.RESUME:
@@ -161,11 +160,11 @@ class _Draft:
     def _is_parked(self) -> bool:
         return self._state in WAITING and not self._held
 
-    def _refuse(self, command: Command, reason: str) -> None:
+    def _refuse(self, command: Message[Command], reason: str) -> None:
         legal = ("session.delete",) if self._snapshot.problem else legal_commands(self._state)
         self._settle(command, Result.REFUSED, reason, legal)
 
-    def _settle(self, command: Command, result: Result, reason: str, legal: Iterable[str] = ()) -> None:
+    def _settle(self, command: Message[Command], result: Result, reason: str, legal: Iterable[str] = ()) -> None:
         self._outcomes[command.id] = (command, result, reason, self._state, tuple(legal))
 
     # what the record says
@@ -198,11 +197,8 @@ class _Draft:
         losses, worker = self._record.losses + 1, self._record.worker
         name = worker.name if worker else "a worker"
         self._notices.append(
-            WorkerLost(
-                source=self._rules.source,
-                subject=self._record.session,
-                time=self._now,
-                data=WorkerLostData(worker=worker, losses=losses),
+            Message.of(
+                WorkerLost(worker=worker, losses=losses), source=self._rules.source, session=self._record.session, time=self._now
             )
         )
         self._fields["losses"] = str(losses)
@@ -234,7 +230,7 @@ class _Draft:
     @property
     def _calls_told(self) -> bool:
         """Whether the newest that was told is of a call: nothing else says now why the session is in its state."""
-        return isinstance(self._record.last, LlmRetry | LlmAttempt | LlmRecovered)
+        return self._record.last is not None and isinstance(self._record.last.data, LlmRetry | LlmAttempt | LlmRecovered)
 
     # moving
 
@@ -321,11 +317,11 @@ class _Draft:
             child=child_state(child, self._parent, self._rules.source, self._now) if child and self._parent else None,
         )
 
-    def _child(self) -> Child | None:
+    def _child(self) -> ChildState | None:
         """Return what its parent's people see of it, where that is something new."""
         if self._parent is None or self._state is None or (self._snapshot.problem and not self._changed):
             return None
-        child = Child(
+        child = ChildState(
             child=self._record.session,
             name=self._name or self._record.session,
             state=self._state,
@@ -353,12 +349,9 @@ class _Draft:
         """Whether its parent must be told that its turn is over, or its children that it is."""
         return (self._parent is not None and self._state in RESTS) or (self._record.children > 0 and self._state in FINAL)
 
-    def _notice(self, to: State) -> SessionState:
-        return SessionState(
-            source=self._rules.source,
-            subject=self._record.session,
-            time=self._now,
-            data=SessionStateData(
+    def _notice(self, to: State) -> Message[SessionState]:
+        return Message.of(
+            SessionState(
                 to=to,
                 version=0,
                 why=self._why,
@@ -369,22 +362,24 @@ class _Draft:
                 worker=self._record.worker if self._held else None,
                 model=self._model,
             ),
+            source=self._rules.source,
+            session=self._record.session,
+            time=self._now,
         )
 
     def _outcome(
-        self, command: Command, result: Result, reason: str, state: State | None, legal: tuple[str, ...]
+        self, command: Message[Command], result: Result, reason: str, state: State | None, legal: tuple[str, ...]
     ) -> tuple[Outcome, datetime | None]:
         outcome = Outcome(
             command_id=command.id,
-            session=command.subject,
+            session=command.session,
             result=result,
             reason=reason,
             state=state,
             version=self._record.version + int(self._changed),
             legal=legal,
         )
-        data = getattr(command, "data", None)
-        expires_at = data.expires_at if isinstance(data, CommandData) and result is Result.APPLIED else None
+        expires_at = command.data.expires_at if result is Result.APPLIED else None
         return outcome, expires_at
 
 
@@ -395,14 +390,14 @@ def _meaning_of(wait: Wait | None) -> Trigger:
     return Trigger.LIMITED if wait.reason.is_rate_limit else Trigger.TROUBLED
 
 
-def _says(last: Notice | None, picture: Picture, state: State) -> bool:
+def _says(last: Message[Notice] | None, picture: Picture, state: State) -> bool:
     """Whether the newest notice tells what a picture shows, so that followers have the new state from it."""
-    if picture.unsaid:
+    if picture.unsaid or last is None:
         # They still count with the wait of a call that was left.
         return False
-    if isinstance(last, LlmRetry):
+    if isinstance(last.data, LlmRetry):
         wait = picture.waits.get(last.data.llm)
         return wait is not None and wait.attempt == last.data.attempt and last.data.state is state
-    if isinstance(last, LlmAttempt | LlmRecovered):
+    if isinstance(last.data, LlmAttempt | LlmRecovered):
         return state is State.RUNNING
     return False

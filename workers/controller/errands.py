@@ -18,6 +18,7 @@ from tidings.bus import (
     Command,
     CommandRefused,
     Decision,
+    Message,
     Record,
     Result,
     SessionStart,
@@ -25,6 +26,7 @@ from tidings.bus import (
     State,
     UnknownSession,
     UnreadableRecord,
+    carries,
 )
 from tidings.bus.errors import cause_of
 from tidings.bus.states import FINAL
@@ -73,7 +75,7 @@ class Errands:
 
     async def _tell_of_refused_starts(self, snapshot: Snapshot, decision: Decision) -> None:
         """Have no parent wait for a child that never began."""
-        starts = {command.id: command for command in snapshot.commands if isinstance(command, SessionStart)}
+        starts = {command.id: command for command in snapshot.commands if carries(command, SessionStart)}
         for outcome, _ in decision.outcomes:
             start = starts.get(outcome.command_id)
             if start is None or start.data.parent is None or outcome.result is not Result.REFUSED:
@@ -98,7 +100,7 @@ class Errands:
         while end > record.said:
             begin = max(record.said, end - PAGE)
             for event in reversed(await self._bus.history(record.session, begin, end - begin)):
-                if isinstance(event, AgentMessage) and event.data.text.strip():
+                if isinstance(event.data, AgentMessage) and event.data.text.strip():
                     return event.data.text + (f"\n\n(cut off here: {event.data.cut})" if event.data.cut else "")
             end = begin
         return ""
@@ -110,7 +112,7 @@ class Errands:
             await self._send(stop_of(child, snapshot.record, self._source, snapshot.now))
         return not living
 
-    async def _send(self, command: Command) -> bool:
+    async def _send(self, command: Message[Command]) -> bool:
         """Send a command; returns False where it has to be sent again. A session that is gone needs to hear nothing.
 
         One that another version wrote hears of it when a controller of that version looks at the sender.
@@ -118,9 +120,9 @@ class Errands:
         try:
             await self._bus.submit(command, when_full=True)
         except UnknownSession:
-            log.info("controller.nobody_to_tell", extra={"session": command.subject, "command": command.type})
+            log.info("controller.nobody_to_tell", extra={"session": command.session, "command": command.type})
         except (CommandRefused, UnreadableRecord) as error:
-            extra = {"session": command.subject, "command": command.type, "cause": cause_of(error)}
+            extra = {"session": command.session, "command": command.type, "cause": cause_of(error)}
             log.warning("controller.not_told", extra=extra)
             return False
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 
-from tidings.bus import InvalidMessage, SessionState, State
+from tidings.bus import InvalidMessage, Message, SessionState, State, carries
 from tidings.bus.messages import decode_notice
 from tidings.workers.redaction import one_line
 
@@ -31,10 +31,10 @@ class Errors:
             notice = decode_notice(payload)
         except InvalidMessage:
             return
-        if isinstance(notice, SessionState):
+        if carries(notice, SessionState):
             self.tell(notice)
 
-    def tell(self, notice: SessionState) -> None:
+    def tell(self, notice: Message[SessionState]) -> None:
         """Log a change of state if it is one to ``error`` and was not logged before."""
         told = notice.data
         if told.to is not State.ERROR or told.from_ is State.ERROR or notice.id in self._logged:
@@ -43,4 +43,4 @@ class Errors:
         if len(self._logged) > KEPT:
             self._logged.popitem(last=False)
         reason = told.reason.value if told.reason else None
-        log.error("session.error", extra={"session": notice.subject, "reason": reason, "why": one_line(told.why, _TEXT)})
+        log.error("session.error", extra={"session": notice.session, "reason": reason, "why": one_line(told.why, _TEXT)})

@@ -4,42 +4,31 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tidings.bus import (
-    ChildResult,
-    ChildResultData,
-    Command,
-    CommandData,
-    Event,
-    ReportData,
-    SayData,
-    StartData,
-    UserMessage,
-    UserMessageData,
-)
+from tidings.bus import ChildResult, Command, Event, Message, SessionReport, SessionSay, SessionStart, UserMessage
 from tidings.workers.family import derived
 
 
-def event_of(command: Command, data: CommandData, source: str, now: datetime) -> Event | None:
+def event_of(command: Message[Command], data: Command, source: str, now: datetime) -> Message[Event] | None:
     """Return the event that an applied command adds to the history; None where it adds none.
 
     Its id is the same each time the command is decided, so that the log can tell that it is there.
     """
-    if isinstance(data, ReportData):
-        return ChildResult(
+    if isinstance(data, SessionReport):
+        return Message.of(
+            ChildResult.model_validate(data.model_dump(include=set(ChildResult.model_fields))),
             id=derived(command.id, "said"),
             source=source,
-            subject=command.subject,
+            session=command.session,
             time=now,
             traceparent=command.traceparent,
-            data=ChildResultData.model_validate(data.model_dump(include=set(ChildResultData.model_fields))),
         )
-    if isinstance(data, StartData | SayData) and data.text is not None:
-        return UserMessage(
+    if isinstance(data, SessionStart | SessionSay) and data.text is not None:
+        return Message.of(
+            UserMessage(text=data.text, by=data.by),
             id=derived(command.id, "said"),
             source=source,
-            subject=command.subject,
+            session=command.session,
             time=now,
             traceparent=command.traceparent,
-            data=UserMessageData(text=data.text, by=data.by),
         )
     return None

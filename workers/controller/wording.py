@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings.bus import Command, CommandData, ReportData, State, Trigger
+from tidings.bus import Command, Message, SessionReport, State, Trigger
 from tidings.bus.states import FINAL
 
 _VERBS = {
@@ -14,15 +14,15 @@ _VERBS = {
 }
 
 
-def request(trigger: Trigger, data: CommandData) -> str:
+def request(trigger: Trigger, data: Command) -> str:
     """Say who asked for what, and why."""
-    if isinstance(data, ReportData):
+    if isinstance(data, SessionReport):
         return f"{data.name} has reported: {data.state.replace('_', ' ')}"
     line = f"{_VERBS.get(trigger, 'resumed by')} {data.by}"
     return f"{line}: {data.why}" if data.why else line
 
 
-def refusal(command: Command, state: State | None) -> str:
+def refusal(command: Message[Command], state: State | None) -> str:
     """Say why a command cannot be obeyed in a state."""
     verb = command.type.partition(".")[2]
     if state is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from tidings.bus import Bus, Notice, TidingsError
+from tidings.bus import Bus, Message, Notice, TidingsError
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.gate import is_gateway_installed
 from tidings.workers.cli.history import told
@@ -249,8 +249,8 @@ class Demo:
         await self._crew.close()
         records = [record async for record in fleet.bus.sessions()]
 
-        def heard() -> dict[str, list[Notice]] | None:
-            notices = {record.session: [one for one in fleet.notices if one.subject == record.session] for record in records}
+        def heard() -> dict[str, list[Message[Notice]]] | None:
+            notices = {record.session: [one for one in fleet.notices if one.session == record.session] for record in records}
             return notices if all(len(notices[record.session]) == record.status for record in records) else None
 
         notices = await fleet.eventually(heard, "everything that was told is heard, once")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidings.bus import CommandRefused, LlmRateLimited, LlmRetry, SessionState, State, WorkerClaimed, WorkerLost
+from tidings.bus import CommandRefused, LlmRateLimited, LlmRetry, Message, SessionState, State, WorkerClaimed, WorkerLost
 from tidings.workers.demo.scenario import CALLS, ORPHAN, PARKED, RETRY_AFTER_S, SESSIONS, first_line, hang, second_line
 from tidings.workers.demo.summary import resumptions
 from tidings.workers.testing import Fleet, Processes
@@ -140,7 +140,7 @@ class Script:
             await asyncio.sleep(min(0.2, left_s))
         commentary.hint = ""
 
-    def _resumed(self) -> list[SessionState]:
+    def _resumed(self) -> list[Message[SessionState]]:
         return resumptions(self._fleet.told(SessionState, PARKED))
 
     def _is_parked_or_resumed(self) -> bool:
@@ -173,9 +173,9 @@ class Script:
         def successor() -> str:
             lost = False
             for notice in self._fleet.notices:
-                if notice.subject == ORPHAN and isinstance(notice, WorkerLost) and notice.data.worker is not None:
+                if notice.session == ORPHAN and isinstance(notice.data, WorkerLost) and notice.data.worker is not None:
                     lost = lost or notice.data.worker.name == self.killed
-                elif notice.subject == ORPHAN and isinstance(notice, WorkerClaimed) and lost:
+                elif notice.session == ORPHAN and isinstance(notice.data, WorkerClaimed) and lost:
                     return notice.data.worker.name
             return ""
 

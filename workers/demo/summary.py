@@ -14,6 +14,7 @@ from tidings.bus import (
     LlmFailed,
     LlmRateLimited,
     LlmRetry,
+    Message,
     Notice,
     SessionState,
     State,
@@ -21,8 +22,9 @@ from tidings.bus import (
     WorkerClaimed,
     WorkerLost,
     WorkerReleased,
+    carries,
 )
-from tidings.bus.messages import NOTICES
+from tidings.bus.messages import TYPES
 from tidings.workers.demo.scenario import expected_answer
 from tidings.workers.provider import RequestRecord
 
@@ -46,8 +48,8 @@ class Evidence:
     """
 
     requests: Sequence[RequestRecord] = ()
-    notices: Mapping[str, Sequence[Notice]] = field(default_factory=dict)
-    histories: Mapping[str, Sequence[Event]] = field(default_factory=dict)
+    notices: Mapping[str, Sequence[Message[Notice]]] = field(default_factory=dict)
+    histories: Mapping[str, Sequence[Message[Event]]] = field(default_factory=dict)
     states: Mapping[str, State | None] = field(default_factory=dict)
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
     killed: str = ""
@@ -105,8 +107,8 @@ class Summary(BaseModel):
         found, strange = _not_said(evidence)
         counts = {
             "refused": sum(request.status == 429 for request in evidence.requests),
-            "retries_told": sum(isinstance(notice, LlmRetry) for notice in told),
-            "parked": sum(isinstance(notice, LlmRateLimited) for notice in told),
+            "retries_told": sum(isinstance(notice.data, LlmRetry) for notice in told),
+            "parked": sum(isinstance(notice.data, LlmRateLimited) for notice in told),
             "resumed": len(resumptions(told)),
             "taken_over": sum(_taken_over(notices) for notices in evidence.notices.values()),
         }
@@ -118,7 +120,9 @@ class Summary(BaseModel):
             duration_s=round(duration_s, 1),
             sessions=len(evidence.said),
             calls=len(evidence.requests),
-            answers=sum(isinstance(event, AgentMessage) for name in evidence.said for event in evidence.histories.get(name, ())),
+            answers=sum(
+                isinstance(event.data, AgentMessage) for name in evidence.said for event in evidence.histories.get(name, ())
+            ),
             history_complete=bool(evidence.said) and not histories,
             notices_in_prompts=len(found),
             problems=tuple(problems),
@@ -144,24 +148,24 @@ class Summary(BaseModel):
         yield f"{verdict}; it took {self.duration_s:.1f} s"
 
 
-def resumptions(told: Iterable[Notice]) -> list[SessionState]:
+def resumptions(told: Iterable[Message[Notice]]) -> list[Message[SessionState]]:
     """Return the changes of state by which a parked session was brought back on purpose."""
     return [
         notice
         for notice in told
-        if isinstance(notice, SessionState)
+        if carries(notice, SessionState)
         and (notice.data.from_, notice.data.to) == (State.RATE_LIMITED, State.QUEUED)
         and notice.data.by is not None
     ]
 
 
-def _taken_over(notices: Sequence[Notice], worker: str | None = None) -> int:
+def _taken_over(notices: Sequence[Message[Notice]], worker: str | None = None) -> int:
     """Return how often a session lost its worker, or this one, and another took it up."""
     count, lost = 0, ""
     for notice in notices:
-        if isinstance(notice, WorkerLost):
+        if isinstance(notice.data, WorkerLost):
             lost = notice.data.worker.name if notice.data.worker else ""
-        elif isinstance(notice, WorkerClaimed) and lost:
+        elif isinstance(notice.data, WorkerClaimed) and lost:
             count += notice.data.worker.name != lost and worker in (None, lost)
             lost = ""
     return count
@@ -176,11 +180,12 @@ def _untold(evidence: Evidence) -> Iterator[str]:
     notices = [notice for told in evidence.notices.values() for notice in told]
     failed = sum(request.status is not None and request.status >= 400 for request in evidence.requests)
     told = sum(
-        isinstance(notice, LlmRateLimited) or (isinstance(notice, LlmRetry | LlmFailed) and notice.data.status_code is not None)
+        isinstance(notice.data, LlmRateLimited)
+        or (isinstance(notice.data, LlmRetry | LlmFailed) and notice.data.status_code is not None)
         for notice in notices
     )
-    claimed = sum(isinstance(notice, WorkerClaimed) for notice in notices)
-    cut = claimed - sum(isinstance(notice, WorkerReleased) and notice.data.why != "hand_back" for notice in notices)
+    claimed = sum(isinstance(notice.data, WorkerClaimed) for notice in notices)
+    cut = claimed - sum(isinstance(notice.data, WorkerReleased) and notice.data.why != "hand_back" for notice in notices)
     if not told <= failed <= told + cut:
         yield f"the provider recorded {failed} failures, {told} were told and {cut} turns were cut"
 
@@ -192,16 +197,16 @@ def _wrong_history(evidence: Evidence, session: str) -> Iterator[str]:
         yield f"{session}: the offsets of its history are not 1 to {len(events)} without a hole"
     if len({event.id for event in events}) != len(events):
         yield f"{session}: an event is in its history twice"
-    asked = [event for event in events if isinstance(event, UserMessage)]
+    asked = [event for event in events if carries(event, UserMessage)]
     unanswered = list(asked)
     for event in events:
-        if isinstance(event, AgentMessage):
+        if carries(event, AgentMessage):
             # What was said after an answer had read the history is for the next one.
             known = [line for line in unanswered if (line.offset or 0) <= (event.data.read or event.offset or 0)]
             unanswered = [line for line in unanswered if line not in known]
             if not known or event.data.text != expected_answer(known[-1].data.text):
                 yield f"{session}: {event.data.text!r} is not the answer to what was said before"
-        elif not isinstance(event, UserMessage):
+        elif not isinstance(event.data, UserMessage):
             yield f"{session}: {event.type} is in its history"
     texts, lines = [line.data.text for line in asked], evidence.said.get(session, ())
     yield from (f"{session}: {line!r} is in its history {texts.count(line)} times" for line in lines if texts.count(line) != 1)
@@ -226,16 +231,16 @@ def _not_said(evidence: Evidence) -> tuple[list[str], list[str]]:
     return notices, strange
 
 
-def _traces(notices: Iterable[Notice]) -> set[str]:
+def _traces(notices: Iterable[Message[Notice]]) -> set[str]:
     """Return the texts by which a notice would be known."""
-    traces = {str(model.model_fields["type"].default) for model in NOTICES}
+    traces = {type for type, said in TYPES.items() if issubclass(said, Notice)}
     for notice in notices:
         traces |= {notice.id, notice.type, notice.source, *_strings(notice.model_dump(mode="json")["data"])}
     return {trace for trace in traces if len(trace) >= _SHORTEST_TRACE}
 
 
-def _text(event: Event) -> str:
-    return event.data.text if isinstance(event, UserMessage | AgentMessage) else ""
+def _text(event: Message[Event]) -> str:
+    return event.data.text if isinstance(event.data, UserMessage | AgentMessage) else ""
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tidings.bus import Bus, Cursor, Gap, Message, Notice, TidingsError
 from tidings.bus.errors import cause_of
@@ -89,7 +89,7 @@ class Feed:
 
     # what arrives
 
-    def notice(self, notice: Notice) -> None:
+    def notice(self, notice: Message[Notice]) -> None:
         """Keep a notice for the timeline."""
         self._notices.append(frame("notice", as_stored(notice).encode()))
         self.told += 1
@@ -134,7 +134,7 @@ class Feed:
         wake_all(self.viewers)
 
 
-def event_frame(message: Message) -> bytes:
+def event_frame(message: Message[Any]) -> bytes:
     """Return the frame of an event, with the place from which a stream that broke after it goes on."""
     return frame("event", as_stored(message).encode(), place(message.epoch, message.offset or 0))
 

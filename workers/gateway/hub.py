@@ -6,18 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from tidings.bus import (
-    Attendant,
-    Bus,
-    Gap,
-    LlmRetry,
-    Notice,
-    Record,
-    SessionState,
-    State,
-    TidingsError,
-    UnknownSession,
-)
+from tidings.bus import Attendant, Bus, Gap, LlmRetry, Message, Notice, Record, SessionState, State, TidingsError, UnknownSession
 from tidings.bus.errors import cause_of
 from tidings.bus.records import DRAWN
 from tidings.workers.board import Row
@@ -141,19 +130,19 @@ class Hub:
                 log.warning("gateway.lost", extra={"cause": cause_of(error)})
                 await asyncio.sleep(LOOK_S)
 
-    async def _take(self, item: Notice | Gap) -> None:
+    async def _take(self, item: Message[Notice] | Gap) -> None:
         try:
             if isinstance(item, Gap):
                 await self._read(item.channel.partition(".")[2])
                 return
-            entry = self.ledger.get(item.subject)
+            entry = self.ledger.get(item.session)
             if entry and entry.epoch == item.epoch and (item.offset or 0) <= entry.offset:
                 return
             if item.source == DRAWN:
                 # A picture, drawn after something was missed: the record says more.
-                await self._read(item.subject)
+                await self._read(item.session)
             else:
-                self._apply(item, entry.row if entry else Row(item.subject))
+                self._apply(item, entry.row if entry else Row(item.session))
         except Exception:
             log.exception("gateway.notice_failed")
 
@@ -168,15 +157,15 @@ class Hub:
             self._unread.add(session)
             log.debug("gateway.not_read", extra={"session": session, "cause": cause_of(error)})
 
-    def _apply(self, notice: Notice, row: Row) -> None:
-        if isinstance(notice, LlmRetry):
+    def _apply(self, notice: Message[Notice], row: Row) -> None:
+        if isinstance(notice.data, LlmRetry):
             refused = notice.data.reason.is_rate_limit
             self.charts.retried(notice.time, refused=refused)
             self.counts.retries += 1
             self.counts.refused += refused
         self._put(row.apply(notice), notice.epoch, notice.offset or 0)
-        feed = self.feeds.get(notice.subject)
-        if feed is not None and not isinstance(notice, SessionState):
+        feed = self.feeds.get(notice.session)
+        if feed is not None and not isinstance(notice.data, SessionState):
             feed.notice(notice)
 
     def _put(self, row: Row, epoch: str | None, offset: int) -> None:

@@ -12,7 +12,7 @@ from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tidings.bus import Notice, Record, SessionDeleted, State, UnknownSession
+from tidings.bus import Notice, Record, SessionDeleted, State, UnknownSession, carries
 from tidings.bus.messages import as_stored, is_session
 from tidings.bus.redis.clients import installed_version
 from tidings.workers.board import Row
@@ -152,7 +152,7 @@ class Reading:
         """Return the retained notices as JSON: the newest ones that go into one answer, oldest first."""
         await self.record(session)
         page = await self.bus.page(f"status.{session}", 0, _RING)
-        found = [as_stored(notice).encode() for _, notice in page.entries if isinstance(notice, Notice)]
+        found = [as_stored(notice).encode() for _, notice in page.entries if carries(notice, Notice)]
         listed = next(batches(reversed(found), _RING), [])[::-1]
         return b'{"notices":[%b],"left_out":%d}' % (b",".join(listed), len(found) - len(listed))
 

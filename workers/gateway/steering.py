@@ -13,11 +13,10 @@ from starlette.responses import Response
 from tidings.bus import (
     Bus,
     Command,
-    CommandData,
     CommandExpired,
     CommandRefused,
+    Message,
     Outcome,
-    SayData,
     ServerFull,
     SessionDelete,
     SessionPause,
@@ -25,7 +24,6 @@ from tidings.bus import (
     SessionSay,
     SessionStart,
     SessionStop,
-    StartData,
     TidingsError,
     Unreachable,
     build,
@@ -72,7 +70,7 @@ class Steering:
         self._bus, self._timeout_s, self._counts = bus, options.command_timeout_s, counts
         self._allowance = Allowance(options.command_rate)
 
-    async def send(self, request: Request, command: Command, key: str) -> Outcome:
+    async def send(self, request: Request, command: Message[Command], key: str) -> Outcome:
         """Send a command and wait for its outcome.
 
         Args:
@@ -99,7 +97,7 @@ class Steering:
         self._counts.command(command.type, outcome.result.value)
         return outcome
 
-    def _in_doubt(self, command: Command) -> Problem:
+    def _in_doubt(self, command: Message[Command]) -> Problem:
         """Say what is known of a command where Redis did not answer: it may be there, and be carried out before it expires."""
         detail = (
             "Redis does not answer, and what was asked may have been done or not. "
@@ -122,9 +120,9 @@ def steering_routes(steering: Steering) -> APIRouter:
     async def start(request: Request, new: NewSession, key: IdempotencyKey = "", user: User = "") -> Response:
         """Start a session; 201 means that it is queued."""
         session = check_session(new.session if new.session is not None else _made_session(key))
-        data = build(StartData, by=who(request, user), why=new.why, text=new.text)
+        start = build(SessionStart, by=who(request, user), why=new.why, text=new.text)
         id = command_id(key, session, "session.start", new.text, new.why)
-        command = build(SessionStart, id=id, subject=session, source="gateway", data=data)
+        command = Message.of(start, id=id, session=session, source="gateway")
         outcome = await steering.send(request, command, key)
         return Response(_applied(outcome), 201, {"Location": f"/api/sessions/{session}"}, "application/json")
 
@@ -138,15 +136,15 @@ def steering_routes(steering: Steering) -> APIRouter:
     return router
 
 
-def _command(session: str, new: NewCommand, id: str, by: str) -> Command:
-    fields: dict[str, Any] = {"id": id, "subject": check_session(session), "source": "gateway"}
+def _command(session: str, new: NewCommand, id: str, by: str) -> Message[Command]:
+    envelope: dict[str, Any] = {"id": id, "session": check_session(session), "source": "gateway"}
     if new.type == "session.say":
         if new.text is None:
             raise Problem("invalid", "text: session.say needs what is said.")
-        return build(SessionSay, **fields, data=build(SayData, by=by, why=new.why, text=new.text))
+        return Message.of(build(SessionSay, by=by, why=new.why, text=new.text), **envelope)
     if new.text is not None:
         raise Problem("invalid", f"text: only session.say says something, this is {new.type}.")
-    return build(_PLAIN[new.type], **fields, data=build(CommandData, by=by, why=new.why))
+    return Message.of(build(_PLAIN[new.type], by=by, why=new.why), **envelope)
 
 
 def command_id(key: str, *asked: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from typing import Any
 
 from tidings.bus import Gap, Message, Unreachable
 from tidings.bus.merge import Track
@@ -88,7 +89,7 @@ class SessionStream:
 
     def __init__(self, hub: Hub, session: str, epoch: str | None, after: int, first: bytes) -> None:
         self._hub, self._session, self._first = hub, session, first
-        self._track: Track[Message | Stored | None] = Track(f"events.{session}", epoch, after, identify=_id_of)
+        self._track: Track[Message[Any] | Stored | None] = Track(f"events.{session}", epoch, after, identify=_id_of)
         self._viewer = Viewer()
         self._change, self._told, self._tick = 0, 0, hub.tick[1]
         self._looked_at = -1
@@ -206,7 +207,7 @@ class SessionStream:
                 break
         return frames
 
-    def _framed(self, items: Iterable[Message | Stored | Gap | None]) -> list[bytes]:
+    def _framed(self, items: Iterable[Message[Any] | Stored | Gap | None]) -> list[bytes]:
         """Return the frames of what was read; what cannot be read is left out, as it is everywhere."""
         frames = []
         for item in items:
@@ -218,7 +219,7 @@ class SessionStream:
         return frames
 
 
-def _id_of(message: Message | Stored | None) -> str:
+def _id_of(message: Message[Any] | Stored | None) -> str:
     return message.id if message is not None else ""
 
 

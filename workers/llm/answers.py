@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from pydantic import JsonValue, TypeAdapter
 
 from tidings.bus.messages import Reason, new_id
-from tidings.bus.messages.envelope import JsonObject
+from tidings.bus.messages.values import JsonObject
 from tidings.workers.errors import BrokenAnswer, ErrorInAnswer
 from tidings.workers.llm.finish import Finish, How, finish_of, held_back, read_finish
 from tidings.workers.llm.received import Received

@@ -56,8 +56,8 @@ class Llm:
     """One path from an agent to a model.
 
     A call makes up to `RetryPlan.attempts` attempts; each is one HTTP request. Before each wait a
-    `LlmRetryData` is told, when the next attempt goes out a `LlmAttemptData`, after the success that follows a
-    `LlmRecoveredData`. A call that ends otherwise,
+    `LlmRetry` is told, when the next attempt goes out a `LlmAttempt`, after the success that follows a
+    `LlmRecovered`. A call that ends otherwise,
     by an `LlmError` or a cancellation, tells nothing more, it only calls ``gave_up``: leaving it is the end of
     its wait. Whoever catches it says more (by parking or failing the session).
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from tidings.bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData, Reason, Wait
+from tidings.bus.messages import LlmAttempt, LlmRecovered, LlmRetry, Reason, Wait
 from tidings.workers.errors import AnswerTooLong, BrokenAnswer, ErrorInAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
 from tidings.workers.llm.answers import Completion
 from tidings.workers.llm.gate import GuardedGate
@@ -197,7 +197,7 @@ class Run:
         path, failure, verdict = self._path, self._failure, self._verdict
         assert failure is not None
         assert isinstance(verdict, Retry)
-        return LlmRetryData(
+        return LlmRetry(
             llm=path.name,
             model=path.model[:_MODEL_LIMIT],
             reason=failure.reason,
@@ -213,7 +213,7 @@ class Run:
         )
 
     def _attempt(self, reason: Reason) -> Told:
-        return LlmAttemptData(
+        return LlmAttempt(
             llm=self._path.name,
             model=self._path.model[:_MODEL_LIMIT],
             reason=reason,
@@ -222,7 +222,7 @@ class Run:
         )
 
     def _recovery(self) -> Told:
-        return LlmRecoveredData(llm=self._path.name, model=self._path.model[:_MODEL_LIMIT], attempt=self.attempt)
+        return LlmRecovered(llm=self._path.name, model=self._path.model[:_MODEL_LIMIT], attempt=self.attempt)
 
     def _give_up(self, state: RetryCallState) -> NoReturn:
         """End the run.

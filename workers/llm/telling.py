@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from tidings.bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
+from tidings.bus.messages import LlmAttempt, LlmRecovered, LlmRetry
 
 log = logging.getLogger("tidings.llm")
 
-Told = LlmRetryData | LlmAttemptData | LlmRecoveredData
+Told = LlmRetry | LlmAttempt | LlmRecovered
 """What an Llm tells while it works: a failure that will be retried, the next attempt going out, the success after such."""
 
 T = TypeVar("T")

@@ -8,10 +8,9 @@ from typing import Literal
 from tidings.bus import (
     Bus,
     Command,
-    CommandData,
     CommandRefused,
+    Message,
     Outcome,
-    SayData,
     SessionPause,
     SessionResume,
     SessionSay,
@@ -60,9 +59,9 @@ async def ask(bus: Bus, wish: Wish, session: str, *, by: str, timeout_s: float, 
         return _answer(f"{session}: {wish}: {error}")
 
 
-def _command(wish: Wish, session: str, by: str, text: str) -> Command:
-    data = build(SayData, by=by, text=text) if wish == "say" else build(CommandData, by=by)
-    return build(_MODELS[wish], subject=session, source="cli", data=data)
+def _command(wish: Wish, session: str, by: str, text: str) -> Message[Command]:
+    command = build(SessionSay, by=by, text=text) if wish == "say" else build(_MODELS[wish], by=by)
+    return Message.of(command, session=session, source="cli")
 
 
 def _granted(wish: Wish, outcome: Outcome) -> Answer:

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from tidings.bus import Bus, Notice
+from tidings.bus import Bus, Message
 from tidings.workers.board import Board, Row
 
 
@@ -43,7 +43,7 @@ class Feed:
     async def _read(self) -> None:
         async with self._bus.notices(self._session) as notices:
             async for item in notices:
-                if isinstance(item, Notice):
+                if isinstance(item, Message):
                     self.board.apply(item)
                 self.changes += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -20,7 +20,7 @@ from tidings.workers.terminal.feed import Feed
 from tidings.workers.terminal.layout import Moment
 from tidings.workers.terminal.prompt import Prompt
 
-Tell = Callable[[Message | Gap], "list[Text]"]
+Tell = Callable[[Message[Any] | Gap], "list[Text]"]
 """Gives the lines in which a person reads a message."""
 
 

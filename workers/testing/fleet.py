@@ -12,20 +12,18 @@ from typing import Any, Self, TypeVar, overload
 from tidings.bus import (
     Bus,
     Command,
-    CommandData,
     CommandExpired,
     Event,
+    Message,
     Notice,
     Outcome,
     Record,
-    SayData,
     SessionPause,
     SessionResume,
     SessionSay,
     SessionStart,
     SessionStop,
     StaleDecision,
-    StartData,
     State,
     UnknownSession,
 )
@@ -125,25 +123,25 @@ class Fleet:
         Raises:
             CommandRefused: the controller refused; the error says what would be legal. So do the others.
         """
-        return await self._send(SessionStart(subject=session, data=StartData(by=self._by, text=text)))
+        return await self._send(Message.of(SessionStart(by=self._by, text=text), session=session))
 
     async def say(self, session: str, text: str) -> Outcome:
         """Say something to the agent."""
-        return await self._send(SessionSay(subject=session, data=SayData(by=self._by, text=text)))
+        return await self._send(Message.of(SessionSay(by=self._by, text=text), session=session))
 
     async def resume(self, session: str) -> Outcome:
         """Go on with what was interrupted, or end a wait now."""
-        return await self._send(SessionResume(subject=session, data=CommandData(by=self._by)))
+        return await self._send(Message.of(SessionResume(by=self._by), session=session))
 
     async def pause(self, session: str) -> Outcome:
         """Stop work on a session until it is resumed."""
-        return await self._send(SessionPause(subject=session, data=CommandData(by=self._by)))
+        return await self._send(Message.of(SessionPause(by=self._by), session=session))
 
     async def stop(self, session: str) -> Outcome:
         """End a session for good."""
-        return await self._send(SessionStop(subject=session, data=CommandData(by=self._by)))
+        return await self._send(Message.of(SessionStop(by=self._by), session=session))
 
-    async def _send(self, command: Command) -> Outcome:
+    async def _send(self, command: Message[Command]) -> Outcome:
         try:
             return await self.bus.send(command, self.settings.command_timeout_s)
         except CommandExpired:
@@ -160,23 +158,23 @@ class Fleet:
         """
         return await self.bus.status(session)
 
-    async def history(self, session: str) -> list[Event]:
+    async def history(self, session: str) -> list[Message[Event]]:
         """Return all events of a session.
 
         Raises:
             UnknownSession: there is no such session.
         """
-        events: list[Event] = []
+        events: list[Message[Event]] = []
         while page := await self.bus.history(session, (events[-1].offset or 0) if events else 0, _PAGE):
             events += page
         return events
 
     @property
-    def notices(self) -> list[Notice]:
+    def notices(self) -> list[Message[Notice]]:
         """What was told since the fleet began, each session's in order. After a wait of the fleet none is missing."""
         return list(self._heard.notices)
 
-    def told(self, kind: type[N], session: str | None = None) -> list[N]:
+    def told(self, kind: type[N], session: str | None = None) -> list[Message[N]]:
         """Return the notices of one kind, e.g. ``LlmRetry``, of all sessions or of one."""
         return self._heard.told(kind, session)
 

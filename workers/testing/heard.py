@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TypeVar
 
-from tidings.bus import InvalidMessage, Notice, State
+from tidings.bus import InvalidMessage, Message, Notice, State, carries
 from tidings.bus.messages import decode_notice
 from tidings.workers.board import states_told
 
@@ -25,7 +25,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
-        self.notices: list[Notice] = []
+        self.notices: list[Message[Notice]] = []
         self._offsets: dict[str, int] = {}
         self._news = asyncio.Event()
 
@@ -50,9 +50,9 @@ class Heard:
         """Return the offset of the newest notice of a session that was heard, 0 where there is none."""
         return self._offsets.get(session, 0)
 
-    def told(self, kind: type[N], session: str | None = None) -> list[N]:
+    def told(self, kind: type[N], session: str | None = None) -> list[Message[N]]:
         """Return the notices of one kind, of all sessions or of one."""
-        return [notice for notice in self.notices if isinstance(notice, kind) and session in (None, notice.subject)]
+        return [notice for notice in self.notices if carries(notice, kind) and session in (None, notice.session)]
 
     def states(self, session: str) -> list[State]:
         """Return the states that a session came to, in order, as its followers see them: by all that is told of it."""

@@ -105,9 +105,9 @@ def _last(record: Record) -> str:
     notice, text = record.last, ""
     if notice is None:
         return ""
-    if isinstance(notice, SessionState) and notice.data.why != record.why:
+    if isinstance(notice.data, SessionState) and notice.data.why != record.why:
         text = f"{notice.data.to}: {notice.data.why}"
-    elif isinstance(notice, LlmRetry | LlmRateLimited | LlmParked | LlmFailed):
+    elif isinstance(notice.data, LlmRetry | LlmRateLimited | LlmParked | LlmFailed):
         text = notice.data.message
     return f"last told: {notice.type}" + (f" ({_shown(text)})" if text else "")
 

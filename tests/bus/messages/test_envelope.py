@@ -15,8 +15,8 @@ from tidings.bus import messages as m
 from tidings.bus.errors import InvalidMessage, InvalidName
 
 
-def _message(**fields: Any) -> m.UserMessage:
-    return m.build(m.UserMessage, **{"subject": "demo", "data": m.UserMessageData(text="hello")} | fields)
+def _message(**fields: Any) -> m.Message[m.UserMessage]:
+    return m.Message.of(m.UserMessage(text="hello"), **{"session": "demo"} | fields)
 
 
 # session ids
@@ -92,7 +92,7 @@ def test_messages_are_frozen() -> None:
 def test_a_message_does_not_change_with_what_it_was_made_from() -> None:
     """JSON is copied in: the caller may go on using its own object."""
     arguments: dict[str, Any] = {"numbers": [1]}
-    call = m.ToolCallData(call_id="c1", name="add", arguments=arguments)
+    call = m.ToolCall(call_id="c1", name="add", arguments=arguments)
     arguments["numbers"].append(2)
     assert call.arguments == {"numbers": [1]}
 
@@ -110,13 +110,11 @@ def test_a_message_does_not_change_with_what_it_was_made_from() -> None:
         {"id": "a" * 129},
         {"source": ""},
         {"source": "a" * 201},
-        {"type": "agent.message"},
         {"time": datetime(2026, 11, 22)},
         {"time": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))},
         {"traceparent": "a" * 129},
         {"offset": 0},
         {"offset": -1},
-        {"data": None},
     ],
     ids=repr,
 )
@@ -128,11 +126,11 @@ def test_an_envelope_that_breaks_a_rule_is_refused(field: dict[str, Any]) -> Non
 
 def test_an_unknown_message_needs_a_type() -> None:
     """CloudEvents ask for one that is not empty."""
-    for model in draw.UNKNOWN.values():
+    for plane in draw.PLANES:
         with pytest.raises(InvalidMessage, match="type"):
-            m.build(model, subject="demo")
+            m.decode(plane, b'{"subject":"demo","data":{}}')
         with pytest.raises(InvalidMessage, match="type"):
-            m.build(model, subject="demo", type="")
+            m.decode(plane, b'{"subject":"demo","type":"","data":{}}')
 
 
 @given(draw.instants)
@@ -163,12 +161,12 @@ def test_a_cursor_may_lack_the_id() -> None:
 @given(draw.json_values)
 def test_json_is_kept_as_it_is(value: Any) -> None:
     """Every JSON value passes unchanged."""
-    assert m.ToolCallData(call_id="c1", name="f", arguments=value).arguments == value
+    assert m.ToolCall(call_id="c1", name="f", arguments=value).arguments == value
 
 
 def test_tuples_become_lists() -> None:
     """JSON has one kind of sequence."""
-    call = m.build(m.ToolCallData, call_id="c1", name="f", arguments=[(1, (2,))])
+    call = m.build(m.ToolCall, call_id="c1", name="f", arguments=[(1, (2,))])
     assert call.arguments == [[1, [2]]]
 
 
@@ -181,13 +179,13 @@ def test_a_value_that_holds_itself_is_refused(levels: int) -> None:
     for _ in range(levels):
         value = {"a": value}
     with pytest.raises(InvalidMessage, match="deeper than 64"):
-        m.build(m.ToolCallData, call_id="c1", name="f", arguments=value)
+        m.build(m.ToolCall, call_id="c1", name="f", arguments=value)
 
 
 def test_errors_made_by_a_model_itself_do_not_quote_the_input_either() -> None:
     """Who makes a message without `build` sees pydantic's error, still without the value."""
     for model, fields in (
-        (m.UserMessage, {"subject": "sk-1/!"}),
+        (m.Message, {"session": "sk-1/!"}),
         (m.WorkerRef, {"name": "", "pid": "sk-1/!"}),
     ):
         with pytest.raises(ValidationError) as caught:

@@ -23,7 +23,7 @@ def _wait(reason: m.Reason, seconds: float | None) -> m.Wait:
 
 def test_notice_types_are_stable_words() -> None:
     """They travel on the wire: a change here is a change of the wire format."""
-    assert [model.model_fields["type"].default for model in m.NOTICES] == [
+    assert [model.type for model in draw.NOTICES] == [
         "llm.retry",
         "llm.attempt",
         "llm.parked",
@@ -40,7 +40,7 @@ def test_notice_types_are_stable_words() -> None:
 
 def test_every_notice_is_on_the_status_plane() -> None:
     """None is an event or a command, also the one of a type that nobody knows."""
-    models: tuple[type[m.Message], ...] = (*m.NOTICES, m.UnknownNotice)
+    models: tuple[type[m.Body], ...] = (*draw.NOTICES, m.UnknownNotice)
     for model in models:
         assert model.plane == "status"
         assert issubclass(model, m.Notice)
@@ -94,15 +94,15 @@ def test_a_lone_surrogate_in_a_path_name_cannot_stop_a_renewal() -> None:
 
 def test_the_state_begins_with_what_the_script_fills_in() -> None:
     """`from`, `to` and `version` come first in `data`, under these names: a script writes them as text."""
-    state = m.SessionState(subject="demo", data=m.SessionStateData(from_=State.RUNNING, to=State.PAUSED, version=7))
+    state = m.Message.of(m.SessionState(from_=State.RUNNING, to=State.PAUSED, version=7), session="demo")
     data = json.loads(m.encode(state))["data"]
     assert list(data.items())[:3] == [("from", "running"), ("to", "paused"), ("version", 7)]
 
 
 def test_the_state_before_may_be_given_under_either_name() -> None:
     """`from` is a word of Python's; on the wire it is `from`, in Python `from_`."""
-    by_alias = m.SessionStateData.model_validate({"from": "queued", "to": "running", "version": 1})
-    assert by_alias == m.SessionStateData(from_=State.QUEUED, to=State.RUNNING, version=1)
+    by_alias = m.SessionState.model_validate({"from": "queued", "to": "running", "version": 1})
+    assert by_alias == m.SessionState(from_=State.QUEUED, to=State.RUNNING, version=1)
 
 
 _GOOD: dict[str, Any] = {"reason": "rate_limit", "attempt": 2, "max_attempts": 6, "wait_s": 4.0}
@@ -124,13 +124,13 @@ _GOOD: dict[str, Any] = {"reason": "rate_limit", "attempt": 2, "max_attempts": 6
 )
 def test_a_retry_that_breaks_a_rule_is_refused(bad: dict[str, Any]) -> None:
     """Attempts count from 1, waits are not negative, deadlines are absolute; the error names the field."""
-    m.build(m.LlmRetryData, **_GOOD)
-    with pytest.raises(InvalidMessage, match=f"^LlmRetryData: {next(iter(bad))}"):
-        m.build(m.LlmRetryData, **_GOOD | bad)
+    m.build(m.LlmRetry, **_GOOD)
+    with pytest.raises(InvalidMessage, match=f"^LlmRetry: {next(iter(bad))}"):
+        m.build(m.LlmRetry, **_GOOD | bad)
 
 
-@pytest.mark.parametrize("model", m.NOTICES)
-def test_a_notice_without_data_is_refused(model: type[m.Notice]) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in draw.NOTICES if kind is not m.WorkerLost])
+def test_a_notice_that_says_nothing_is_refused(kind: type[m.Notice]) -> None:
     """Each says something that must be said."""
-    with pytest.raises(InvalidMessage, match="data"):
-        m.build(model, subject="demo")
+    with pytest.raises(InvalidMessage, match="Field required"):
+        m.build(kind)

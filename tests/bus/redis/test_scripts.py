@@ -13,7 +13,7 @@ from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
-from tidings.bus import Bus, Release, SessionStart, StartData, State, Trigger
+from tidings.bus import Bus, Message, Release, SessionStart, State, Trigger
 from tidings.bus.channels import Names
 from tidings.bus.records import SCHEMA
 from tidings.bus.redis import open_connection, scripts
@@ -256,7 +256,7 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
         await bus.forget_due("nobody")
         await actors.revoke(bus)
         assert (await bus.status("s")).state is State.PAUSED
-        await bus.submit(SessionStart(subject="c", data=StartData(parent="s", name="helper")))
+        await bus.submit(Message.of(SessionStart(parent="s", name="helper"), session="c"))
         snapshot = await bus.snapshot("c")
         assert snapshot is not None
         await bus.decide(snapshot, decide(snapshot, Rules()))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests import actors
 from tests.workers.cli.stage import WORKER, waiting
-from tidings.bus import Child, ChildState, Reason, SessionState, SessionStateData, State
+from tidings.bus import ChildState, Message, Reason, SessionState, State
 from tidings.workers.board import Board, Row
 
 
@@ -52,14 +52,14 @@ def names(board: Board, limit: int | None = None) -> list[str]:
     return [row.session for row in board.rows(limit)[0]]
 
 
-def moved(session: str, to: State, **data: object) -> SessionState:
+def moved(session: str, to: State, **data: object) -> Message[SessionState]:
     """A change of state that a session tells on its own channel."""
-    return SessionState(subject=session, data=SessionStateData.model_validate({"to": to, "version": 1, **data}))
+    return Message.of(SessionState.model_validate({"to": to, "version": 1, **data}), session=session)
 
 
-def shown(child: str, state: State, parent: str = "p", **data: object) -> ChildState:
+def shown(child: str, state: State, parent: str = "p", **data: object) -> Message[ChildState]:
     """What is told of a child on the channel of its parent."""
-    return ChildState(subject=parent, data=Child.model_validate({"child": child, "name": "helper", "state": state, **data}))
+    return Message.of(ChildState.model_validate({"child": child, "name": "helper", "state": state, **data}), session=parent)
 
 
 def test_children_stand_under_their_parents() -> None:

@@ -10,32 +10,22 @@ import pytest
 from tests.workers.cli.stage import WORKER, waiting
 from tidings.bus import (
     LlmAttempt,
-    LlmAttemptData,
     LlmFailed,
-    LlmFailedData,
     LlmParked,
-    LlmParkedData,
     LlmRateLimited,
-    LlmRateLimitedData,
     LlmRecovered,
-    LlmRecoveredData,
     LlmRetry,
-    LlmRetryData,
+    Message,
     Notice,
     Picture,
     Reason,
     Record,
     SessionState,
-    SessionStateData,
     State,
-    UnknownNotice,
     Wait,
     WorkerClaimed,
-    WorkerClaimedData,
     WorkerLost,
-    WorkerLostData,
     WorkerReleased,
-    WorkerReleasedData,
 )
 from tidings.workers.board import LATER, PARKED, Look, Row, clock
 from tidings.workers.cli.table import state_text
@@ -43,18 +33,18 @@ from tidings.workers.cli.table import state_text
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def moved(to: State, **data: object) -> SessionState:
+def moved(to: State, **data: object) -> Message[SessionState]:
     """Return a change of state."""
-    return SessionState(subject="demo", data=SessionStateData.model_validate({"to": to, "version": 1, **data}))
+    return Message.of(SessionState.model_validate({"to": to, "version": 1, **data}), session="demo")
 
 
-def retry(*, llm: str = "agent", reason: Reason = Reason.RATE_LIMIT, attempt: int = 2) -> LlmRetry:
+def retry(*, llm: str = "agent", reason: Reason = Reason.RATE_LIMIT, attempt: int = 2) -> Message[LlmRetry]:
     """Return a retry that is told before its wait."""
     wait = waiting(NOW, reason=reason, attempt=attempt).model_dump() | {"llm": llm}
-    return LlmRetry(subject="demo", source="worker/w1", time=NOW, data=LlmRetryData(**wait))
+    return Message.of(LlmRetry(**wait), session="demo", source="worker/w1", time=NOW)
 
 
-def after(*notices: Notice, row: Row | None = None) -> Row:
+def after(*notices: Message[Notice], row: Row | None = None) -> Row:
     """Return the row after these notices."""
     row = row or Row("demo")
     for notice in notices:
@@ -62,9 +52,9 @@ def after(*notices: Notice, row: Row | None = None) -> Row:
     return row
 
 
-claimed = WorkerClaimed(subject="demo", data=WorkerClaimedData(worker=WORKER, token=1))
-released = WorkerReleased(subject="demo", data=WorkerReleasedData(worker=WORKER, why="park"))
-lost = WorkerLost(subject="demo", data=WorkerLostData(worker=WORKER))
+claimed = Message.of(WorkerClaimed(worker=WORKER, token=1), session="demo")
+released = Message.of(WorkerReleased(worker=WORKER, why="park"), session="demo")
+lost = Message.of(WorkerLost(worker=WORKER), session="demo")
 
 
 def test_a_row_begins_without_a_state() -> None:
@@ -104,16 +94,16 @@ def test_a_failure_that_is_no_rate_limit_retries() -> None:
 
 def test_recovering_clears_the_wait() -> None:
     """The row runs again, with nothing left of the wait."""
-    recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(model="openai/y", attempt=3))
+    recovered = Message.of(LlmRecovered(model="openai/y", attempt=3), session="demo")
     row = after(claimed, moved(State.RUNNING), retry(), recovered)
     assert (row.state, row.attempt, row.countdown(NOW), row.reason) == (State.RUNNING, "", "", None)
     assert row.model == "openai/y"
 
 
-def attempt(number: int = 3, *, llm: str = "agent", seconds: float = 8) -> LlmAttempt:
+def attempt(number: int = 3, *, llm: str = "agent", seconds: float = 8) -> Message[LlmAttempt]:
     """Return the next attempt after a wait, told when it goes out."""
-    data = LlmAttemptData(llm=llm, model="openai/x", reason=Reason.RATE_LIMIT, attempt=number, max_attempts=6)
-    return LlmAttempt(subject="demo", source="worker/w1", time=NOW + timedelta(seconds=seconds), data=data)
+    data = LlmAttempt(llm=llm, model="openai/x", reason=Reason.RATE_LIMIT, attempt=number, max_attempts=6)
+    return Message.of(data, session="demo", source="worker/w1", time=NOW + timedelta(seconds=seconds))
 
 
 def test_the_next_attempt_is_shown_from_the_moment_it_goes_out() -> None:
@@ -125,7 +115,7 @@ def test_the_next_attempt_is_shown_from_the_moment_it_goes_out() -> None:
     assert row.line() == "demo  running  attempt 3 of 6 under way  after rate limit · slow down  openai/x  on w1"
     again = after(retry(attempt=3), row=row)
     assert (again.state, again.progress) == (State.RATE_LIMITED, "attempt 3 of 6 failed")
-    recovered = LlmRecovered(subject="demo", time=NOW, data=LlmRecoveredData(model="openai/x", attempt=3))
+    recovered = Message.of(LlmRecovered(model="openai/x", attempt=3), session="demo", time=NOW)
     assert (after(recovered, row=row).progress, after(recovered, row=row).message) == ("", "")
 
 
@@ -166,7 +156,7 @@ def test_an_outage_that_is_waited_out_without_a_worker_is_told_as_such() -> None
     wait = waiting(NOW, reason=Reason.SERVER_ERROR, attempt=6, action="Look at the status page.")
     wait = wait.model_copy(update={"retry_at": None})
     fields = {"model": "openai/x", "reason": "server_error", "attempt": 6, "max_attempts": 6, "resume_at": resume_at}
-    parked = LlmParked(subject="demo", data=LlmParkedData.model_validate(fields))
+    parked = Message.of(LlmParked.model_validate(fields), session="demo")
     state = moved(State.RETRYING, reason="server_error", wait=wait, resume_at=resume_at)
     row = after(claimed, moved(State.RUNNING, worker=WORKER), parked, released, state)
     assert (row.parked, row.needs_you, row.countdown(NOW)) == (True, False, "1m 00s")
@@ -190,7 +180,7 @@ def test_an_outage_that_is_waited_out_without_a_worker_is_told_as_such() -> None
 @pytest.mark.parametrize(
     ("reason", "look"), [(Reason.RATE_LIMIT, PARKED), (Reason.TIMEOUT, LATER)], ids=["for a limit", "in an outage"]
 )
-def test_a_session_that_lost_its_worker_in_a_wait_goes_on_waiting(end: Notice, reason: Reason, look: Look) -> None:
+def test_a_session_that_lost_its_worker_in_a_wait_goes_on_waiting(end: Message[Notice], reason: Reason, look: Look) -> None:
     """The attempt that failed, when the next one goes out, and that no worker holds it until then."""
     wait = waiting(NOW, reason=reason, attempt=1)
     assert wait.retry_at is not None
@@ -210,7 +200,7 @@ def test_a_wait_that_is_told_without_a_claim_is_not_parked() -> None:
 
 def test_one_path_recovers_alone() -> None:
     """While another one waits, the session waits."""
-    recovered = LlmRecovered(subject="demo", time=NOW, data=LlmRecoveredData(llm="condenser", attempt=3))
+    recovered = Message.of(LlmRecovered(llm="condenser", attempt=3), session="demo", time=NOW)
     row = after(moved(State.RUNNING, worker=WORKER), retry(), retry(llm="condenser", attempt=5), recovered)
     assert row.state is State.RATE_LIMITED
     assert row.attempt == "2 of 6"
@@ -232,13 +222,13 @@ def test_the_word_that_it_runs_ends_the_waits_of_calls_that_were_left() -> None:
     assert both.state is State.RATE_LIMITED
     told = after(moved(State.RUNNING, wait=both.waits["agent"]), row=both)
     assert list(told.waits) == ["agent"]
-    recovered = LlmRecovered(subject="demo", time=NOW, data=LlmRecoveredData(attempt=3))
+    recovered = Message.of(LlmRecovered(attempt=3), session="demo", time=NOW)
     assert after(recovered, row=told).state is State.RUNNING
 
 
 def test_a_late_recovery_moves_nothing_that_is_over() -> None:
     """A notice that comes after the end does not bring the session back."""
-    recovered = LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3))
+    recovered = Message.of(LlmRecovered(attempt=3), session="demo")
     assert after(moved(State.FINISHED), recovered).state is State.FINISHED
 
 
@@ -252,10 +242,7 @@ def test_a_controllers_word_keeps_the_worker_that_holds_it() -> None:
 def test_parked_counts_down_to_its_resumption() -> None:
     """Released with a time: it goes on by itself and needs nobody."""
     resume_at = NOW + timedelta(seconds=90)
-    limited = LlmRateLimited(
-        subject="demo",
-        data=LlmRateLimitedData(reason=Reason.RATE_LIMIT, attempt=6, max_attempts=6, resume_at=resume_at),
-    )
+    limited = Message.of(LlmRateLimited(reason=Reason.RATE_LIMIT, attempt=6, max_attempts=6, resume_at=resume_at), session="demo")
     row = after(claimed, limited, released, moved(State.RATE_LIMITED, resume_at=resume_at))
     assert row.parked
     assert not row.needs_you
@@ -290,9 +277,9 @@ def test_parked_without_a_time_needs_a_person() -> None:
 
 def test_a_failure_needs_a_person_and_keeps_what_was_said() -> None:
     """The change to the error state says it as well as the notice before it; an older worker's line is better than nothing."""
-    failed = LlmFailed(
-        subject="demo",
-        data=LlmFailedData(reason=Reason.AUTH, attempt=1, max_attempts=6, model="openai/z", message="bad key", action="Fix it."),
+    failed = Message.of(
+        LlmFailed(reason=Reason.AUTH, attempt=1, max_attempts=6, model="openai/z", message="bad key", action="Fix it."),
+        session="demo",
     )
     failure = Wait(reason=Reason.AUTH, model="openai/z", message="bad key", action="Fix it.")
     row = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="failed", failure=failure))
@@ -315,7 +302,7 @@ def test_a_lost_worker_is_gone_from_the_row() -> None:
 def test_an_unknown_notice_changes_nothing() -> None:
     """A newer worker may tell what this version does not know."""
     row = after(claimed, moved(State.RUNNING))
-    assert row.apply(UnknownNotice(type="llm.dreamt", subject="demo")) == row
+    assert row.apply(Message.unknown("status", "llm.dreamt", session="demo")) == row
 
 
 @pytest.mark.parametrize("state", [State.FINISHED, State.STOPPED])
@@ -369,13 +356,13 @@ def test_a_record_is_drawn_as_the_notice_that_tells_it() -> None:
 def test_a_row_knows_since_when_and_by_whom() -> None:
     """The time of the notice that brought it into its state; further notices of the same state leave it."""
     later = NOW + timedelta(seconds=9)
-    moved = SessionState(subject="demo", time=NOW, data=SessionStateData(to=State.PAUSED, version=2, by="ann"))
-    again = SessionState(subject="demo", time=later, data=SessionStateData(to=State.PAUSED, version=3, by="bob"))
+    moved = Message.of(SessionState(to=State.PAUSED, version=2, by="ann"), session="demo", time=NOW)
+    again = Message.of(SessionState(to=State.PAUSED, version=3, by="bob"), session="demo", time=later)
     row = Row("demo").apply(moved)
     assert (row.since, row.by) == (NOW, "ann")
     row = row.apply(again)
     assert (row.since, row.by) == (NOW, "bob")
-    running = SessionState(subject="demo", time=later, data=SessionStateData(to=State.RUNNING, version=4))
+    running = Message.of(SessionState(to=State.RUNNING, version=4), session="demo", time=later)
     assert (row.apply(running).since, row.apply(running).by) == (later, "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from tidings.bus import Bus, Claim, LlmRetry, LlmRetryData, Reason, Release, Seat, State, Trigger, Wait, WorkerRef
+from tidings.bus import Bus, Claim, LlmRetry, Message, Reason, Release, Seat, State, Trigger, Wait, WorkerRef
 from tidings.bus.messages import Picture
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
@@ -58,6 +58,6 @@ async def retry(bus: Bus, claim: Claim, attempt: int) -> None:
     """Tell a retry as a worker does."""
     wait = waiting(bus.now(), attempt=attempt)
     outbox = bus.outbox()
-    notice = LlmRetry(subject=claim.session, data=LlmRetryData(**wait.model_dump()))
+    notice = Message.of(LlmRetry(**wait.model_dump()), session=claim.session)
     outbox.put(notice, Seat(claim, 0, Picture(model="openai/x", waits={"agent": wait})))
     assert await outbox.drain(5)

@@ -11,26 +11,19 @@ from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import hold
 from tidings.bus import (
     AgentError,
-    AgentErrorData,
     AgentMessage,
-    AgentMessageData,
     Bus,
     ChildResult,
-    ChildResultData,
     ChildStart,
-    ChildStartData,
     Event,
     Gap,
     HistoryCondensed,
-    HistoryCondensedData,
+    Message,
     SessionStop,
     State,
     ToolCall,
-    ToolCallData,
     ToolResult,
-    ToolResultData,
     UserMessage,
-    UserMessageData,
 )
 from tidings.bus.messages import as_stored
 from tidings.workers.cli import history
@@ -40,13 +33,13 @@ from tidings.workers.cli.history import told
 async def tell(bus: Bus, *texts: str, session: str = "demo") -> None:
     """Make a session whose agent has said these."""
     claim = await hold(bus, session)
-    events = [AgentMessage(subject=session, data=AgentMessageData(text=text)) for text in texts]
+    events = [Message.of(AgentMessage(text=text), session=session) for text in texts]
     await bus.append(claim, events, 0)
 
 
-def _result(state: State, text: str) -> ChildResult:
+def _result(state: State, text: str) -> Message[ChildResult]:
     """What a child has reported."""
-    return ChildResult(subject="s", data=ChildResultData(child="c", name="ann", state=state, text=text, why="no key"))
+    return Message.of(ChildResult(child="c", name="ann", state=state, text=text, why="no key"), session="s")
 
 
 async def test_json_is_as_on_the_wire(server_bus: Bus, tidings: Tidings) -> None:
@@ -82,7 +75,7 @@ async def test_following_goes_on_with_what_comes(server_bus: Bus, tidings: Tidin
     await tell(server_bus, "one")
     following = asyncio.create_task(tidings("history", "demo", "--json", "--follow", "--limit", "2"))
     claim = await hold(server_bus, "second")
-    await server_bus.append(claim, [UserMessage(subject="second", data=UserMessageData(text="x"))], 0)
+    await server_bus.append(claim, [Message.of(UserMessage(text="x"), session="second")], 0)
     assert not following.done()
     await _say(server_bus, "two")
     done = await following
@@ -95,19 +88,19 @@ async def _say(bus: Bus, text: str) -> None:
 
     snapshot = await bus.snapshot("demo")
     assert snapshot is not None
-    message = UserMessage(subject="demo", data=UserMessageData(text=text))
+    message = Message.of(UserMessage(text=text), session="demo")
     await bus.decide(snapshot, Decision(messages=(message,)))
 
 
 async def test_people_read_a_conversation(server_bus: Bus, tidings: Tidings) -> None:
     """Who said what, line by line as it was said."""
     claim = await hold(server_bus, "demo")
-    events: list[Event] = [
-        UserMessage(subject="demo", data=UserMessageData(text="hello\n  there", by="ann")),
-        ToolCall(subject="demo", data=ToolCallData(call_id="1", name="look", arguments={"at": "\u2713"})),
-        ToolResult(subject="demo", data=ToolResultData(call_id="1", name="look", content="seen")),
-        AgentMessage(subject="demo", data=AgentMessageData(text="hi", model="openai/x")),
-        AgentError(subject="demo", data=AgentErrorData(kind="ValueError", message="oops")),
+    events: list[Message[Event]] = [
+        Message.of(UserMessage(text="hello\n  there", by="ann"), session="demo"),
+        Message.of(ToolCall(call_id="1", name="look", arguments={"at": "\u2713"}), session="demo"),
+        Message.of(ToolResult(call_id="1", name="look", content="seen"), session="demo"),
+        Message.of(AgentMessage(text="hi", model="openai/x"), session="demo"),
+        Message.of(AgentError(kind="ValueError", message="oops"), session="demo"),
     ]
     await server_bus.append(claim, events, 0)
     lines = (await tidings("history", "demo")).stdout.splitlines()
@@ -127,38 +120,38 @@ async def test_people_read_a_conversation(server_bus: Bus, tidings: Tidings) -> 
     assert [line.split()[0] for line in lines if line.startswith("#")] == ["#1", "#2", "#3", "#4", "#5"]
 
 
-def heading(item: Event) -> str:
+def heading(item: Message[Event]) -> str:
     """Return the first line of an event without offset and time."""
     return next(told(item)).plain.split("  ", 2)[2]
 
 
 def test_results_say_how_they_ended() -> None:
     """An interrupted or failed tool is told apart from one that answered, and a text that was cut off from a whole one."""
-    result = ToolResultData(call_id="1", name="look")
+    result = ToolResult(call_id="1", name="look")
     interrupted = result.model_copy(update={"interrupted": True})
     failed = result.model_copy(update={"is_error": True})
-    assert heading(ToolResult(subject="demo", data=interrupted)) == "tool result: look interrupted"
-    assert heading(ToolResult(subject="demo", data=failed)) == "tool result: look failed"
-    assert heading(AgentMessage(subject="demo", data=AgentMessageData(text=""))) == "agent"
-    cut = AgentMessageData(text="It is", model="openai/x", cut="max_tokens")
-    assert heading(AgentMessage(subject="demo", data=cut)) == "agent (openai/x), cut off: max_tokens"
-    assert heading(UserMessage(subject="demo", data=UserMessageData(text="x"))) == "user"
+    assert heading(Message.of(interrupted, session="demo")) == "tool result: look interrupted"
+    assert heading(Message.of(failed, session="demo")) == "tool result: look failed"
+    assert heading(Message.of(AgentMessage(text=""), session="demo")) == "agent"
+    cut = AgentMessage(text="It is", model="openai/x", cut="max_tokens")
+    assert heading(Message.of(cut, session="demo")) == "agent (openai/x), cut off: max_tokens"
+    assert heading(Message.of(UserMessage(text="x"), session="demo")) == "user"
 
 
 @pytest.mark.parametrize(
     ("event", "heading", "body"),
     [
-        (ChildStart(subject="s", data=ChildStartData(name="ann", text="go", child="c")), "to child ann", "go"),
+        (Message.of(ChildStart(name="ann", text="go", child="c"), session="s"), "to child ann", "go"),
         (_result(State.AWAITING_INPUT, "done"), "child ann: awaiting input", "done"),
         (_result(State.ERROR, ""), "child ann: error", "no key"),
         (
-            HistoryCondensed(subject="s", data=HistoryCondensedData(text="they spoke", through=4)),
+            Message.of(HistoryCondensed(text="they spoke", through=4), session="s"),
             "condensed for the prompt, up to #4",
             "they spoke",
         ),
     ],
 )
-def test_children_and_summaries_are_told_as_such(event: Event, heading: str, body: str) -> None:
+def test_children_and_summaries_are_told_as_such(event: Message[Event], heading: str, body: str) -> None:
     """What a child was asked, what it reported or why it did not, and what a summary stands for."""
     first, second = told(event.model_copy(update={"offset": 7, "epoch": "e"}))
     assert first.plain.endswith(heading)
@@ -167,7 +160,7 @@ def test_children_and_summaries_are_told_as_such(event: Event, heading: str, bod
 
 def test_other_messages_and_gaps_have_a_line_too() -> None:
     """A command on its channel, and what is no longer there."""
-    first, second = told(SessionStop(subject="demo"))
+    first, second = told(Message.of(SessionStop(), session="demo"))
     assert first.plain.endswith("session.stop")
     assert '"by":"unknown"' in second.plain
     assert [line.plain for line in told(Gap("events.demo", "trimmed", 2, 4))] == ["-- 2 to 4 of events.demo are no longer there"]
@@ -177,8 +170,8 @@ def test_other_messages_and_gaps_have_a_line_too() -> None:
 
 def test_nothing_that_a_terminal_obeys_gets_through() -> None:
     """Neither in a name nor in a text."""
-    call = ToolCall(subject="demo", data=ToolCallData(call_id="1", name="x\x1b[2J\ny", arguments="\x1b]0;t\x07"))
-    message = AgentMessage(subject="demo", data=AgentMessageData(text="[red]a[/red]\x1b[31m"))
+    call = Message.of(ToolCall(call_id="1", name="x\x1b[2J\ny", arguments="\x1b]0;t\x07"), session="demo")
+    message = Message.of(AgentMessage(text="[red]a[/red]\x1b[31m"), session="demo")
     text = "\n".join(line.plain for item in (call, message) for line in told(item))
     assert not set(text) & {"\x1b", "\x07"}
     assert "[red]a[/red]" in text

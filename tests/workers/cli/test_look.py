@@ -12,8 +12,8 @@ import pytest
 from tests.fleet import Fleet
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from tidings.bus import Bus, Child, Reason, Record, Seat, SessionStart, StartData, State
-from tidings.bus.messages import LlmRetry, LlmRetryData, Picture
+from tidings.bus import Bus, ChildState, Message, Reason, Record, Seat, SessionStart, State
+from tidings.bus.messages import LlmRetry, Picture
 from tidings.workers.cli.exits import UsageProblem
 from tidings.workers.cli.look import parse_states, print_sessions, tell_family, tell_status
 from tidings.workers.cli.view import SessionView
@@ -26,7 +26,7 @@ async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> 
     claim = await hold(server_bus, "demo")
     wait = waiting(server_bus.now())
     await server_bus.renew(claim, Picture(model="openai/x", waits={"agent": wait}))
-    retry = LlmRetry(subject="demo", data=LlmRetryData(**wait.model_dump()))
+    retry = Message.of(LlmRetry(**wait.model_dump()), session="demo")
     await server_bus.publish(retry)
     done = await tidings("status", "demo", "--json")
     assert (done.code, done.stderr) == (0, "")
@@ -71,7 +71,7 @@ async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: p
     claim = await hold(bus, "demo")
     wait = waiting(bus.now())
     outbox = bus.outbox()
-    retry = LlmRetry(subject="demo", data=LlmRetryData(**wait.model_dump()))
+    retry = Message.of(LlmRetry(**wait.model_dump()), session="demo")
     outbox.put(retry, Seat(claim, 0, Picture(model="openai/x", waits={"agent": wait})))
     assert await outbox.drain(5)
     record = await bus.status("demo")
@@ -128,10 +128,10 @@ async def test_a_sheet_lists_the_children_with_their_waits(bus: Bus, capsys: pyt
     now = bus.now()
     record = Record("team", State.AWAITING_INPUT, "e", why="it waits for 2 children", children=2, awaits=2)
     children = (
-        Child(
+        ChildState(
             child="team-one-1", name="one", state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, wait=waiting(now), worker=WORKER
         ),
-        Child(child="team-two-2", name="two", state=State.RUNNING, why="taken up by a worker"),
+        ChildState(child="team-two-2", name="two", state=State.RUNNING, why="taken up by a worker"),
     )
     tell_status(record, now, children, as_json=False)
     sheet = capsys.readouterr().out
@@ -146,7 +146,7 @@ async def test_status_as_json_has_the_children(redis_url: str, capsys: pytest.Ca
     """As they were told last."""
     async with Fleet(redis_url, workers=0) as fleet:
         await fleet.start("team", "go")
-        await fleet.send(SessionStart(subject="c", data=StartData(by="ann", parent="team", name="helper")))
+        await fleet.send(Message.of(SessionStart(by="ann", parent="team", name="helper"), session="c"))
         await tell_family(fleet.bus, await fleet.bus.status("team"), as_json=True)
         (child,) = json.loads(capsys.readouterr().out)["children"]
         assert (child["name"], child["child"], child["state"]) == ("helper", "c", "queued")

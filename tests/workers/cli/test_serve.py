@@ -16,7 +16,7 @@ from tests.conftest import MakeServer, SpawnTidings
 from tests.processes import end
 from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
-from tidings.bus import AgentMessage, Bus, State
+from tidings.bus import AgentMessage, Bus, Message, State, carries
 from tidings.workers.agent import ChatAgent
 from tidings.workers.cli import serve
 from tidings.workers.cli.exits import Problem
@@ -169,8 +169,8 @@ async def test_a_worker_and_a_controller_answer_until_told_to_end(
     assert KEY not in caplog.text
 
 
-async def _answer(bus: Bus) -> AgentMessage | None:
-    said = [event for event in await bus.history("demo") if isinstance(event, AgentMessage)]
+async def _answer(bus: Bus) -> Message[AgentMessage] | None:
+    said = [event for event in await bus.history("demo") if carries(event, AgentMessage)]
     return said[0] if said else None
 
 

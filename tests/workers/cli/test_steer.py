@@ -13,7 +13,7 @@ import pytest
 
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
-from tidings.bus import Bus, InvalidMessage, State, UserMessage
+from tidings.bus import Bus, InvalidMessage, State, UserMessage, carries
 from tidings.workers.cli.steer import Kind, make_command, send, this_user
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
@@ -131,7 +131,7 @@ async def test_resuming_three_times_is_one_run(bus: Bus, controlled: Controlled)
         await send(bus, command("session.start", text="hi"), 10, as_json=True)
         for _ in range(3):
             assert await send(bus, command("session.resume"), 10, as_json=True) == 0
-        assert [type(event) for event in await bus.history("demo")] == [UserMessage]
+        assert [type(event.data) for event in await bus.history("demo")] == [UserMessage]
 
 
 async def test_the_whole_way_through_the_command_line(server_bus: Bus, controlled: Controlled, tidings: Tidings) -> None:
@@ -144,7 +144,7 @@ async def test_the_whole_way_through_the_command_line(server_bus: Bus, controlle
         assert "tea" in (await server_bus.status("demo")).why
         assert (await tidings("resume", "demo")).code == 0
         assert (await tidings("stop", "demo")).code == 0
-        said = [event for event in await server_bus.history("demo") if isinstance(event, UserMessage)]
+        said = [event for event in await server_bus.history("demo") if carries(event, UserMessage)]
         assert [event.data.text for event in said] == ["one", "two", "three"]
         assert [event.data.by for event in said] == ["ann", this_user(), this_user()]
         refused = await tidings("resume", "demo")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from tests.workers.cli.stage import WORKER, waiting
-from tidings.bus import Reason, State, WorkerClaimed, WorkerClaimedData
+from tidings.bus import Message, Reason, State, WorkerClaimed
 from tidings.workers.board import Board, Row
 from tidings.workers.cli.table import draw
 
@@ -73,7 +73,7 @@ def test_an_update_changes_a_line_and_moves_nothing() -> None:
 def test_applying_a_notice_makes_or_changes_the_row() -> None:
     """A session is one line, however much is told of it."""
     board = Board()
-    claimed = WorkerClaimed(subject="demo", data=WorkerClaimedData(worker=WORKER))
+    claimed = Message.of(WorkerClaimed(worker=WORKER), session="demo")
     assert board.apply(claimed).worker == "w1"
     board.apply(claimed)
     assert len(board) == 1

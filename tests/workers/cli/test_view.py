@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from tests.workers.cli.stage import WORKER, waiting
-from tidings.bus import Child, Gap, Outcome, Picture, Reason, Record, Result, State, UserMessage, UserMessageData
+from tidings.bus import ChildState, Gap, Message, Outcome, Picture, Reason, Record, Result, State, UserMessage
 from tidings.bus.messages import as_stored
 from tidings.workers.cli.view import FamilyView, OutcomeView, SessionView, wire_line
 
@@ -74,7 +74,7 @@ def test_the_last_notice_is_whole() -> None:
 def test_a_status_has_the_children_too() -> None:
     """Each with its own wait, as its parent's people see it; none is an empty list."""
     record = Record(session="demo", state=State.AWAITING_INPUT, epoch="e", parent="p", name="helper")
-    child = Child(child="c", name="one", state=State.RATE_LIMITED, wait=waiting(NOW))
+    child = ChildState(child="c", name="one", state=State.RATE_LIMITED, wait=waiting(NOW))
     told = json.loads(FamilyView.with_children(record, (child,)).line())
     assert list(told) == [*FIELDS, "children"]
     assert (told["parent"], told["name"]) == ("p", "helper")
@@ -102,7 +102,7 @@ def test_an_outcome_has_all_fields() -> None:
 
 def test_messages_are_as_on_the_wire_and_gaps_are_objects() -> None:
     """A reader of lines tells them apart by the field `gap`."""
-    event = UserMessage(subject="demo", data=UserMessageData(text="hi"), offset=3, epoch="e")
+    event = Message.of(UserMessage(text="hi"), session="demo", offset=3, epoch="e")
     assert wire_line(event) == as_stored(event)
     assert json.loads(wire_line(Gap("status.demo", "trimmed", 2, 4))) == {
         "gap": {"channel": "status.demo", "why": "trimmed", "first": 2, "last": 4}

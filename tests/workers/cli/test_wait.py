@@ -14,18 +14,7 @@ from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from tidings.bus import (
-    Bus,
-    Decision,
-    Picture,
-    Reason,
-    Record,
-    Release,
-    SessionState,
-    SessionStateData,
-    State,
-    Trigger,
-)
+from tidings.bus import Bus, Decision, Message, Picture, Reason, Record, Release, SessionState, State, Trigger
 from tidings.workers.cli.wait import Waiting, judge
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
@@ -147,7 +136,7 @@ async def test_a_session_that_is_paused_meanwhile_is_3(bus: Bus) -> None:
     await eventually(lambda: waiting_.record is not None)
     snapshot = await bus.snapshot("demo")
     assert snapshot is not None
-    state = SessionState(subject="demo", data=SessionStateData(to=State.PAUSED, version=0))
+    state = Message.of(SessionState(to=State.PAUSED, version=0), session="demo")
     fields = {"paused_by": "ann", "worker": ""}
     await bus.decide(snapshot, Decision(to=State.PAUSED, revoke=True, fields=fields, state=state))
     verdict = await task

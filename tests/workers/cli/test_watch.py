@@ -21,13 +21,13 @@ from tests.processes import environment
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold, park, retry
-from tidings.bus import Bus, LlmAttempt, LlmAttemptData, LlmRecovered, LlmRecoveredData, Reason, Release, State, Trigger
+from tidings.bus import Bus, LlmAttempt, LlmRecovered, Message, Reason, Release, State, Trigger
 from tidings.bus.messages import as_stored
 from tidings.workers.cli import watch as module
 from tidings.workers.cli.tasks import end
 from tidings.workers.cli.watch import show
 
-ASKED = LlmAttemptData(model="openai/x", reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6)
+ASKED = LlmAttempt(model="openai/x", reason=Reason.RATE_LIMIT, attempt=2, max_attempts=6)
 
 
 class Stdout(io.StringIO):
@@ -85,9 +85,9 @@ async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch:
         await retry(bus, claim, 1)
         await eventually(lambda: len(stdout.lines) == 2)
         await bus.renew(claim, (await bus.status("demo")).picture)
-        await bus.publish(LlmAttempt(subject="demo", source="worker/w1", data=ASKED))
+        await bus.publish(Message.of(ASKED, session="demo", source="worker/w1"))
         await retry(bus, claim, 2)
-        await bus.publish(LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3)))
+        await bus.publish(Message.of(LlmRecovered(attempt=3), session="demo"))
         await bus.release(claim, Release(Trigger.FINISH, read=0, why="done"))
         await eventually(lambda: "finished" in stdout.getvalue())
     told = [line.split("  ", 1)[1] for line in stdout.lines]
@@ -115,10 +115,10 @@ async def test_one_session_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPa
 async def test_the_history_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a conversation, or as envelopes."""
     stdout = take_stdout(monkeypatch)
-    from tidings.bus import AgentMessage, AgentMessageData
+    from tidings.bus import AgentMessage
 
     claim = await hold(bus, "demo")
-    events = [AgentMessage(subject="demo", data=AgentMessageData(text="hello"))]
+    events = [Message.of(AgentMessage(text="hello"), session="demo")]
     (stored,) = await bus.append(claim, events, 0)
     async with watching(bus, "events.demo"):
         await eventually(lambda: len(stdout.lines) == 2)

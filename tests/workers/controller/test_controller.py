@@ -20,12 +20,11 @@ from tidings.bus import (
     Bus,
     CommandExpired,
     CommandRefused,
+    Message,
     Outcome,
-    SayData,
     SessionSay,
     SessionStart,
     StaleDecision,
-    StartData,
     State,
     Unreachable,
     WorkerRef,
@@ -60,12 +59,12 @@ async def controlled(bus: Bus, settings: Settings = QUICK, name: str = "c1") -> 
 
 async def start(bus: Bus, session: str = "s") -> None:
     """Start a session."""
-    await bus.send(SessionStart(subject=session, data=StartData(text="hello")), PATIENCE_S)
+    await bus.send(Message.of(SessionStart(text="hello"), session=session), PATIENCE_S)
 
 
-def said(session: str, text: str) -> SessionSay:
+def said(session: str, text: str) -> Message[SessionSay]:
     """Something to say."""
-    return SessionSay(subject=session, data=SayData(text=text))
+    return Message.of(SessionSay(text=text), session=session)
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -407,7 +406,7 @@ async def test_a_lost_worker_is_noticed_without_anybody_s_help(redis_url: str) -
 async def test_a_command_without_a_controller_is_never_applied(bus: Bus) -> None:
     """Its asker has left; a controller that comes later finds it expired."""
     with pytest.raises(CommandExpired):
-        await bus.send(SessionStart(subject="s", data=StartData(text="hello")), 0.1)
+        await bus.send(Message.of(SessionStart(text="hello"), session="s"), 0.1)
     async with controlled(bus):
 
         async def settled() -> bool:

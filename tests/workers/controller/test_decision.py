@@ -15,19 +15,17 @@ from hypothesis.strategies import SearchStrategy
 from tidings.bus import (
     ChildResult,
     Command,
-    CommandData,
     Decision,
     LlmAttempt,
     LlmRecovered,
     LlmRetry,
+    Message,
     Notice,
     Outcome,
     Picture,
     Reason,
     Record,
-    ReportData,
     Result,
-    SayData,
     SessionDelete,
     SessionPause,
     SessionReport,
@@ -36,10 +34,8 @@ from tidings.bus import (
     SessionStart,
     SessionStop,
     Snapshot,
-    StartData,
     State,
     Trigger,
-    UnknownCommand,
     UserMessage,
     Wait,
     WorkerLost,
@@ -77,11 +73,11 @@ ASKS: dict[str, tuple[type[Command], dict[str, Any]]] = {
 }
 
 
-def ask(verb: str, offset: int = 1, **data: Any) -> Command:
+def ask(verb: str, offset: int = 1, **data: Any) -> Message[Command]:
     """A command as it stands in the log."""
     model, given_data = ASKS[verb]
     fields = {"by": "ann"} | given_data | data
-    return model.model_validate({"type": f"session.{verb}", "id": f"c{offset}", "subject": "s", "offset": offset, "data": fields})
+    return Message.of(model.model_validate(fields), session="s", id=f"c{offset}", offset=offset)
 
 
 def record(state: State | None, **fields: Any) -> Record:
@@ -103,7 +99,7 @@ def parked(resume_at: datetime | None, **fields: Any) -> Record:
 
 def seen(
     found: Record,
-    *commands: Command,
+    *commands: Message[Command],
     settled: frozenset[str] = frozenset(),
     more: bool = False,
     parents: Mapping[str, State] | None = None,
@@ -168,12 +164,12 @@ def records(draw: st.DrawFn) -> Record:
     return record(state, pending=pending, paused_by="bob" if state is State.PAUSED else None, **counters)
 
 
-def commands(offset: int) -> SearchStrategy[Command]:
+def commands(offset: int) -> SearchStrategy[Message[Command]]:
     """Commands as they may stand at an offset, one of an unknown type among them."""
     expiry = st.none() | instants
     known = st.builds(lambda verb, expires_at: ask(verb, offset, expires_at=expires_at), st.sampled_from(sorted(ASKS)), expiry)
     child = st.builds(lambda parent: ask("start", offset, parent=parent, name="helper"), st.sampled_from(["p", "over", "nobody"]))
-    return known | child | st.just(UnknownCommand(id=f"c{offset}", type="session.dance", subject="s", offset=offset))
+    return known | child | st.just(Message.unknown("commands", "session.dance", id=f"c{offset}", session="s", offset=offset))
 
 
 @st.composite
@@ -263,7 +259,7 @@ def test_what_changes_is_told_and_nothing_else(snapshot: Snapshot, by: Rules) ->
     assert decision.revoke == taken
     applied = {outcome.command_id for outcome in outcomes(decision) if outcome.result is Result.APPLIED}
     saying = SessionStart | SessionSay | SessionReport
-    texts = [command for command in snapshot.commands if command.id in applied and isinstance(command, saying)]
+    texts = [command for command in snapshot.commands if command.id in applied and isinstance(command.data, saying)]
     assert [message.id for message in decision.messages] == [f"{command.id}.said" for command in texts]
     if result.state is State.PAUSED:
         assert result.paused_by
@@ -291,7 +287,7 @@ def test_a_start_queues_a_new_session_with_its_first_message() -> None:
     decision = decide(seen(record(None), ask("start")), RULES)
     assert (decision.to, decision.ready, decision.due) == (State.QUEUED, True, None)
     (message,) = decision.messages
-    assert isinstance(message, UserMessage)
+    assert isinstance(message.data, UserMessage)
     assert (message.data.text, message.data.by) == ("hello", "ann")
     assert decision.state is not None
     assert (decision.state.data.why, decision.state.data.by) == ("started by ann", "ann")
@@ -330,7 +326,7 @@ def test_a_refusal_says_why_and_what_would_be_legal(found: Record, verb: str, wo
 
 def test_a_command_of_an_unknown_type_is_refused() -> None:
     """Also one that could not be read: it gets its outcome like any other."""
-    (outcome,) = outcomes(decide(seen(record(State.QUEUED), UnknownCommand(type="x", subject="s", offset=1)), RULES))
+    (outcome,) = outcomes(decide(seen(record(State.QUEUED), Message.unknown("commands", "x", session="s", offset=1)), RULES))
     assert (outcome.result, outcome.legal) == (Result.REFUSED, legal_commands(State.QUEUED))
 
 
@@ -498,15 +494,14 @@ def test_a_lost_worker_is_told_and_the_session_queued() -> None:
     decision = decide(seen(held(State.RUNNING, None, PAST, losses=1)), RULES)
     assert (decision.to, decision.revoke, decision.ready) == (State.QUEUED, True, True)
     (lost,) = decision.notices
-    assert isinstance(lost, WorkerLost)
+    assert isinstance(lost.data, WorkerLost)
     assert (lost.data.worker, lost.data.losses) == (WORKER, 2)
     assert decision.fields["losses"] == "2"
 
 
-def told(kind: type[Notice], **data: Any) -> Notice:
+def told(kind: type[Notice], **data: Any) -> Message[Notice]:
     """A notice of the worker, as the record keeps the newest."""
-    name = kind.model_fields["type"].default
-    return kind.model_validate({"type": name, "source": "worker/w1", "subject": "s", "data": data})
+    return Message.of(kind.model_validate(data), session="s", source="worker/w1")
 
 
 RETRY = told(LlmRetry, **LIMIT.model_dump())
@@ -557,7 +552,7 @@ def test_after_a_call_was_left_every_change_is_said() -> None:
 
 
 @pytest.mark.parametrize("last", [RECOVERED, ATTEMPT], ids=["recovered", "left"])
-def test_the_record_follows_to_the_end_of_a_call(last: Notice) -> None:
+def test_the_record_follows_to_the_end_of_a_call(last: Message[Notice]) -> None:
     """The session goes on running; that an attempt is under way is not true any more."""
     decision = decide(seen(held(State.RUNNING, None, why="openai/x: attempt 2 of 6 under way", last=last)), RULES)
     assert (decision.to, decision.fields["why"]) == (None, "no call waits any more")
@@ -590,7 +585,7 @@ def test_a_wait_outlives_a_lost_worker(state: State) -> None:
     """Whatever the record said last: it is parked until the told instant, and counted on from there."""
     decision = decide(seen(held(state, LIMIT, PAST)), RULES)
     assert (decision.to, decision.revoke, decision.ready, decision.due) == (State.RATE_LIMITED, True, False, SOON)
-    assert isinstance(decision.notices[0], WorkerLost)
+    assert isinstance(decision.notices[0].data, WorkerLost)
     assert decision.state is not None
     notice = decision.state.data
     assert (notice.wait, notice.resume_at, notice.worker, notice.reason) == (LIMIT, SOON, None, Reason.RATE_LIMIT)
@@ -687,17 +682,16 @@ def test_a_session_that_is_over_wants_nobody(state: State) -> None:
 
 def test_data_of_a_known_type_that_is_none_is_refused() -> None:
     """A command whose data was not understood is not half obeyed."""
-    broken = UnknownCommand(type="session.stop", subject="s", offset=1)
-    assert not isinstance(broken.data, CommandData)
+    broken = Message.unknown("commands", "session.stop", session="s", offset=1)
     assert [outcome.result for outcome in outcomes(decide(seen(held(), broken), RULES))] == [Result.REFUSED]
 
 
 def test_a_say_needs_no_start_data() -> None:
     """The two commands with a text are told apart by their data alone."""
     (said,) = decide(seen(held(), ask("say", text="more")), RULES).messages
-    assert isinstance(said, UserMessage)
-    assert said.data.text == SayData(text="more").text
-    assert StartData().text is None
+    assert isinstance(said.data, UserMessage)
+    assert said.data.text == SessionSay(text="more").text
+    assert SessionStart().text is None
 
 
 # deleting, and what cannot be read
@@ -751,7 +745,7 @@ def test_a_child_is_started_under_its_parent() -> None:
     decision = decide(seen(record(None), start, parents={"p": State.AWAITING_INPUT}), RULES)
     assert (decision.to, decision.fields["parent"], decision.fields["name"]) == (State.QUEUED, "p", "helper")
     assert decision.child is not None
-    assert (decision.child.subject, decision.child.source) == ("p", "controller/c1")
+    assert (decision.child.session, decision.child.source) == ("p", "controller/c1")
     told = decision.child.data
     assert (told.child, told.name, told.state, told.why) == ("s", "helper", State.QUEUED, "started by session/p")
 
@@ -796,7 +790,7 @@ def test_a_report_is_appended_and_wakes_only_who_waits_for_input(found: Record, 
     decision = decide(seen(found, ask("report", why="it is done", state="error", reason="auth")), RULES)
     assert (decision.to, decision.revoke) == (to, False)
     (message,) = decision.messages
-    assert isinstance(message, ChildResult)
+    assert isinstance(message.data, ChildResult)
     told = message.data
     assert (told.child, told.name, told.state, told.reason) == ("c", "helper", State.ERROR, Reason.AUTH)
     assert (told.text, told.why, message.id) == ("done", "it is done", "c1.said")
@@ -853,4 +847,4 @@ def test_what_is_stopped_is_due_at_once_where_others_must_hear_of_it(found: Reco
 
 def test_a_report_carries_all_that_a_result_has() -> None:
     """The one is made into the other."""
-    assert set(ReportData.model_fields) - set(CommandData.model_fields) == {"child", "name", "state", "reason", "text"}
+    assert set(SessionReport.model_fields) - set(Command.model_fields) == {"child", "name", "state", "reason", "text"}

@@ -10,15 +10,15 @@ import pytest
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import Reason, Release, SessionState, SessionStateData, State, Trigger
+from tidings.bus import Message, Reason, Release, SessionState, State, Trigger
 from tidings.bus.messages import encode, new_id
 from tidings.workers.controller import errors as module
 from tidings.workers.controller.errors import Errors
 
 
-def moved(to: State = State.ERROR, **data: Any) -> SessionState:
+def moved(to: State = State.ERROR, **data: Any) -> Message[SessionState]:
     """A change of state as it is on the wire."""
-    return SessionState(subject="sea", data=SessionStateData.model_validate({"from": "running", "to": to, "version": 3, **data}))
+    return Message.of(SessionState.model_validate({"from": "running", "to": to, "version": 3, **data}), session="sea")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str | None, str]]:

@@ -20,7 +20,7 @@ from textual.pilot import Pilot
 
 from tests.processes import end, run_tidings, start_tidings
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import AgentMessage, Event, LlmRateLimited, LlmRetry, Notice
+from tidings.bus import AgentMessage, Event, LlmRateLimited, LlmRetry, Message, Notice
 from tidings.workers.cli import main
 from tidings.workers.demo.runner import Demo
 from tidings.workers.demo.scenario import PARKED
@@ -87,12 +87,12 @@ async def test_with_a_person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         assert any(re.search(text, problem) for problem in found), f"{lie}: {found}"
 
 
-def _history(change: Callable[[list[Event]], list[Event]]) -> Callable[[Evidence], Evidence]:
+def _history(change: Callable[[list[Message[Event]]], list[Message[Event]]]) -> Callable[[Evidence], Evidence]:
     """Make a lie about the history of one session."""
     return lambda true: replace(true, histories={**true.histories, PARKED: change(list(true.histories[PARKED]))})
 
 
-def _placed(events: list[Event]) -> list[Event]:
+def _placed(events: list[Message[Event]]) -> list[Message[Event]]:
     return [event.model_copy(update={"offset": at}) for at, event in enumerate(events, 1)]
 
 
@@ -100,7 +100,7 @@ def _without(kind: type[Notice]) -> Callable[[Evidence], Evidence]:
     """Make evidence in which notices of a kind were not told."""
 
     def tell(true: Evidence) -> Evidence:
-        notices = {name: [one for one in told if not isinstance(one, kind)] for name, told in true.notices.items()}
+        notices = {name: [one for one in told if not isinstance(one.data, kind)] for name, told in true.notices.items()}
         return replace(true, notices=notices)
 
     return tell
@@ -122,13 +122,13 @@ def _id_of_a_notice(true: Evidence) -> str:
     return f"(see {true.notices[PARKED][2].id})"
 
 
-def _answer_twice(events: list[Event]) -> list[Event]:
+def _answer_twice(events: list[Message[Event]]) -> list[Message[Event]]:
     return _placed([*events, events[-1].model_copy(update={"id": "another"})])
 
 
-def _other_answer(events: list[Event]) -> list[Event]:
+def _other_answer(events: list[Message[Event]]) -> list[Message[Event]]:
     [*before, last] = events
-    assert isinstance(last, AgentMessage)
+    assert isinstance(last.data, AgentMessage)
     return [*before, last.model_copy(update={"data": last.data.model_copy(update={"text": "It rains."})})]
 
 

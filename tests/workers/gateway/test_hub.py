@@ -11,7 +11,7 @@ import pytest
 from tests import actors
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
-from tidings.bus import AccessDenied, Bus, Notice, State, Unreachable
+from tidings.bus import AccessDenied, Bus, Message, Notice, State, Unreachable
 from tidings.workers.gateway.hub import Hub
 from tidings.workers.gateway.ledger import gone_frame
 
@@ -121,12 +121,12 @@ async def test_a_subscription_that_breaks_is_opened_anew(bus: Bus, monkeypatch: 
     hub = Hub(bus)
     tried: list[bool] = []
 
-    async def broken() -> AsyncIterator[Notice]:
+    async def broken() -> AsyncIterator[Message[Notice]]:
         raise AccessDenied("not now")
         yield
 
     class Broken:
-        async def __aenter__(self) -> AsyncIterator[Notice]:
+        async def __aenter__(self) -> AsyncIterator[Message[Notice]]:
             return broken()
 
         async def __aexit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
 from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
-from tidings.bus import Bus, LlmRetry, LlmRetryData, Reason, State
+from tidings.bus import Bus, LlmRetry, Message, Reason, State
 from tidings.workers.board import Row
 from tidings.workers.gateway import frames, reading
 from tidings.workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
@@ -164,8 +164,8 @@ async def test_what_is_too_much_for_one_answer_comes_in_pieces(bus: Bus, monkeyp
     claim = await hold(bus, "sea")
     await bus.append(claim, [actors.answer("sea", str(number) * 700) for number in range(7)], 0)
     for number in range(30):
-        retry = LlmRetryData(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=2, message=str(number))
-        await bus.publish(LlmRetry(subject="sea", data=retry))
+        retry = LlmRetry(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=2, message=str(number))
+        await bus.publish(Message.of(retry, session="sea"))
     async with gateway_and_caller(bus) as (served, caller):
         ledger = served.gateway.hub.ledger
         for number in range(9):

@@ -48,7 +48,7 @@ async def test_a_session_is_started_and_steered(controlled: Bus) -> None:
             answer = await caller.post("/api/sessions/sea/commands", body)
             assert answer.status_code == 200, answer.text
             assert (await bus.status("sea")).state is OutcomeView.model_validate(answer.json()).state is state
-        said = [(event.data.text, event.data.by) for event in await bus.history("sea") if isinstance(event, UserMessage)]
+        said = [(event.data.text, event.data.by) for event in await bus.history("sea") if isinstance(event.data, UserMessage)]
         assert said == [("Why is the sea salt?", "ann (web)"), ("And rain?", "operator (web)")]
         assert served.gateway.hub.counts.commands["session.pause", "applied"] == 1
 
@@ -58,7 +58,7 @@ async def test_a_name_beyond_latin_letters_is_percent_encoded(controlled: Bus) -
     async with gateway_and_caller(controlled) as (_, caller):
         await caller.post("/api/sessions", {"session": "sea", "text": "hello"}, X_Tidings_User="%C5%81ucja%1B%5B1m 100%")
     (said,) = await controlled.history("sea")
-    assert isinstance(said, UserMessage)
+    assert isinstance(said.data, UserMessage)
     assert said.data.by == "Łucja 100% (web)"
 
 

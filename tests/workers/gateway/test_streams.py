@@ -14,7 +14,7 @@ from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold
 from tests.workers.gateway.calling import calling, gateway_and_caller, options
-from tidings.bus import AgentMessage, Bus, Claim, LlmRetry, LlmRetryData, Page, Reason, State, Unreachable
+from tidings.bus import Bus, Claim, LlmRetry, Message, Page, Reason, State, Unreachable
 from tidings.workers.board import Row
 from tidings.workers.gateway import feed, serve
 from tidings.workers.gateway.hub import Hub
@@ -251,7 +251,7 @@ async def test_events_that_cannot_be_read_are_left_out(bus: Bus) -> None:
     await redis.delete(log)
     for offset in range(1, 60):
         await redis.xadd(log, {"id": "x", "m": "{"}, id=f"{offset}-0")
-    message = AgentMessage(subject="sea", data=actors.answer("sea").data).model_dump_json(exclude={"offset", "epoch"})
+    message = Message.of(actors.answer("sea").data, session="sea").model_dump_json(exclude={"offset", "epoch"})
     await redis.xadd(log, {"id": "y", "m": message[:-1] + f',"offset":60,"epoch":"{claim.epoch}"}}'}, id="60-0")
     async with gateway_and_caller(bus) as (_, caller), caller.follow(PATH) as stream:
         await stream.until("event")
@@ -435,10 +435,10 @@ async def test_a_slow_viewer_misses_old_notices_and_that_is_counted(bus: Bus) ->
         stream = SessionStream(hub, "sea", None, 0, b"first").frames()
         await anext(stream)
         for attempt in range(1, 81):
-            data = LlmRetryData(
+            data = LlmRetry(
                 reason=Reason.RATE_LIMIT, attempt=attempt, max_attempts=100, retry_at=bus.now() + timedelta(seconds=9)
             )
-            await bus.publish(LlmRetry(subject="sea", data=data))
+            await bus.publish(Message.of(data, session="sea"))
         await eventually(lambda: hub.counts.retries == 80)
         taken = b""
         while b'"attempt":80' not in taken:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.bus import Attendant, LlmRetryData, Presence, Reason, Role, State, Wait
+from tidings.bus import Attendant, LlmRetry, Presence, Reason, Role, State, Wait
 from tidings.workers.board import Row
 from tidings.workers.gateway.charts import Charts
 from tidings.workers.gateway.frames import LIMIT, as_json
@@ -54,7 +54,7 @@ def test_every_row_is_as_described(row: Row) -> None:
 
 def test_a_wait_says_all_that_a_countdown_needs() -> None:
     """Attempt, of how many, until when, why, and what to do; a retry's own fields stay inside."""
-    wait = LlmRetryData(
+    wait = LlmRetry(
         model="openai/x",
         reason=Reason.RATE_LIMIT,
         attempt=2,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tidings.bus.messages import LlmAttemptData, LlmRecoveredData, LlmRetryData
+from tidings.bus.messages import LlmAttempt, LlmRecovered, LlmRetry
 from tidings.workers.llm import Completion, Delta, Llm, Restart, Told
 from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
 
@@ -61,8 +61,8 @@ class Scene:
     def tell(self, told: Told) -> None:
         """Listen."""
         self.told.append(told)
-        retry = f"told {told.attempt}" if isinstance(told, LlmRetryData) else "told ok"
-        self.log.append(f"asked {told.attempt}" if isinstance(told, LlmAttemptData) else retry)
+        retry = f"told {told.attempt}" if isinstance(told, LlmRetry) else "told ok"
+        self.log.append(f"asked {told.attempt}" if isinstance(told, LlmAttempt) else retry)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, in no time."""
@@ -76,14 +76,14 @@ class Scene:
         return len(self.provider.requests)
 
     @property
-    def retries(self) -> list[LlmRetryData]:
+    def retries(self) -> list[LlmRetry]:
         """The failures that were told."""
-        return [told for told in self.told if isinstance(told, LlmRetryData)]
+        return [told for told in self.told if isinstance(told, LlmRetry)]
 
     @property
-    def recoveries(self) -> list[LlmRecoveredData]:
+    def recoveries(self) -> list[LlmRecovered]:
         """The recoveries that were told."""
-        return [told for told in self.told if isinstance(told, LlmRecoveredData)]
+        return [told for told in self.told if isinstance(told, LlmRecovered)]
 
 
 def settings(**fields: Any) -> ProviderSettings:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.bus.messages import Reason, ToolCall, ToolCallData, encode
+from tidings.bus.messages import Message, Reason, ToolCall, encode
 from tidings.workers.errors import BrokenAnswer
 from tidings.workers.llm.answers import Assembly, parse_arguments, read_completion, read_tokens, stream_tokens
 from tidings.workers.llm.received import Received
@@ -100,8 +100,8 @@ def test_arguments_arrive_as_they_were_meant(arguments: dict[str, Any]) -> None:
 @given(st.text() | json_values.map(json.dumps))
 def test_whatever_a_model_sends_can_travel(text: str) -> None:
     """The result is always an object that an event can carry."""
-    data = ToolCallData(call_id="1", name="add", arguments=parse_arguments(text))
-    encode(ToolCall(subject="demo", data=data))
+    data = ToolCall(call_id="1", name="add", arguments=parse_arguments(text))
+    encode(Message.of(data, session="demo"))
 
 
 @pytest.mark.parametrize("empty", [None, SimpleNamespace(), SimpleNamespace(choices=None), SimpleNamespace(choices=[])])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.waiting import eventually
 from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, NOW, PROMPT, TOOL_PROMPT, TOOLS, Scene
-from tidings.bus.messages import LlmAttemptData, LlmRetry, LlmRetryData, Reason, Wait
+from tidings.bus.messages import LlmAttempt, LlmRetry, Message, Reason, Wait
 from tidings.workers.llm import (
     Completion,
     Llm,
@@ -78,7 +78,7 @@ async def test_a_worker_with_fewer_attempts_has_one_for_a_call_that_was_begun(sc
             PROMPT
         )
     assert (scene.requests, caught.value.attempt, caught.value.max_attempts) == (1, attempts, attempts)
-    asked = [told for told in scene.told if isinstance(told, LlmAttemptData)]
+    asked = [told for told in scene.told if isinstance(told, LlmAttempt)]
     assert [(told.attempt, told.max_attempts) for told in asked] == ([(attempts, attempts)] if attempts > 1 else [])
 
 
@@ -114,7 +114,7 @@ async def test_what_is_told_fits_into_a_notice(scene: Scene) -> None:
     """What is told goes onto the bus as it is, even for a model with an endless name."""
     scene.script("500")
     await scene.llm("openai/" + "x" * 250).complete(PROMPT)
-    notice = LlmRetry(subject="demo", data=scene.retries[0])
+    notice = Message.of(scene.retries[0], session="demo")
     assert notice.data.model == ("openai/" + "x" * 250)[:200]
     assert notice.data.message
     assert notice.data.action
@@ -539,8 +539,8 @@ async def test_what_would_hide_requests_is_refused(scene: Scene, params: dict[st
 
 async def test_a_notice_is_never_sent(scene: Scene) -> None:
     """A prompt with something else than messages in it is refused, first of all one with a notice."""
-    data = LlmRetryData(reason=Reason.RATE_LIMIT)
-    notice: Any = LlmRetry(subject="demo", data=data)
+    data = LlmRetry(reason=Reason.RATE_LIMIT)
+    notice: Any = Message.of(data, session="demo")
     strays: list[Any] = [notice, data, "text"]
     for stray in strays:
         with pytest.raises(TypeError, match="never sent to a model"):

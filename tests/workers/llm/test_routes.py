@@ -12,19 +12,7 @@ import pytest
 from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
 from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
-from tidings.bus.messages import (
-    AgentMessage,
-    AgentMessageData,
-    LlmAttemptData,
-    LlmRetryData,
-    Reason,
-    ToolCall,
-    ToolCallData,
-    ToolResult,
-    ToolResultData,
-    UserMessage,
-    UserMessageData,
-)
+from tidings.bus.messages import AgentMessage, LlmAttempt, LlmRetry, Message, Reason, ToolCall, ToolResult, UserMessage
 from tidings.workers.llm import Completion, Delta, Llm, LlmError, LlmParked, LlmRateLimited, Restart, Told, close_litellm
 from tidings.workers.prompt import to_prompt
 from tidings.workers.retry import Failure, RetryPlan
@@ -100,8 +88,8 @@ class Heard:
     @property
     def reasons(self) -> list[Reason | None]:
         """The reason of each retry told; None for a recovery."""
-        told = [told for told in self.told if not isinstance(told, LlmAttemptData)]
-        return [notice.reason if isinstance(notice, LlmRetryData) else None for notice in told]
+        told = [told for told in self.told if not isinstance(told, LlmAttempt)]
+        return [notice.reason if isinstance(notice, LlmRetry) else None for notice in told]
 
 
 @pytest.fixture
@@ -339,14 +327,14 @@ REFUSING_BLANKS: dict[str, tuple[str, dict[str, Any], Any]] = {
 @pytest.mark.parametrize(("model", "keys", "answer"), REFUSING_BLANKS.values(), ids=REFUSING_BLANKS)
 async def test_no_blank_text_is_sent(model: str, keys: dict[str, Any], answer: Any, heard: Heard) -> None:
     """Those who refuse one would refuse the session for ever, of which it is a part."""
-    look = ToolCallData(call_id="one", name="look", arguments={"x": 1})
+    look = ToolCall(call_id="one", name="look", arguments={"x": 1})
     data = (
-        UserMessage(subject="s", data=UserMessageData(text="go")),
-        AgentMessage(subject="s", data=AgentMessageData(text="")),
-        UserMessage(subject="s", data=UserMessageData(text=" ")),
-        AgentMessage(subject="s", data=AgentMessageData(text="\n")),
-        ToolCall(subject="s", data=look),
-        ToolResult(subject="s", data=ToolResultData(call_id="one", name="look", content="")),
+        Message.of(UserMessage(text="go"), session="s"),
+        Message.of(AgentMessage(text=""), session="s"),
+        Message.of(UserMessage(text=" "), session="s"),
+        Message.of(AgentMessage(text="\n"), session="s"),
+        Message.of(look, session="s"),
+        Message.of(ToolResult(call_id="one", name="look", content=""), session="s"),
     )
     tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
     async with answering(whole(answer)) as wire:

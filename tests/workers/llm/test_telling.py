@@ -7,10 +7,10 @@ import logging
 
 import pytest
 
-from tidings.bus.messages import LlmRecoveredData, LlmRetryData, Reason
+from tidings.bus.messages import LlmRecovered, LlmRetry, Reason
 from tidings.workers.llm.telling import Teller, Told
 
-RECOVERED = LlmRecoveredData(attempt=2)
+RECOVERED = LlmRecovered(attempt=2)
 
 
 def test_what_is_made_is_told() -> None:
@@ -47,7 +47,7 @@ def test_what_cannot_be_made_harms_nobody(caplog: pytest.LogCaptureFixture) -> N
     """A value that the wire refuses is like a listener that raises."""
     told: list[Told] = []
     with caplog.at_level(logging.WARNING, "tidings.llm"):
-        Teller(told.append)(lambda: LlmRetryData(reason=Reason.TIMEOUT, attempt=0))
+        Teller(told.append)(lambda: LlmRetry(reason=Reason.TIMEOUT, attempt=0))
     assert told == []
     assert [record.message for record in caplog.records] == ["llm.tell_failed"]
 

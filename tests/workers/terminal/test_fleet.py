@@ -14,17 +14,7 @@ from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park, retry
 from tests.workers.terminal.conftest import watch
-from tidings.bus import (
-    AgentMessage,
-    AgentMessageData,
-    Bus,
-    LlmRecovered,
-    LlmRecoveredData,
-    LlmRetry,
-    SessionStart,
-    StartData,
-    State,
-)
+from tidings.bus import AgentMessage, Bus, LlmRecovered, LlmRetry, Message, SessionStart, State
 from tidings.workers.board import Row
 from tidings.workers.terminal.table import SessionTable
 
@@ -39,7 +29,7 @@ async def test_a_row_changes_in_its_place(bus: Bus) -> None:
         await retry(bus, claim, 2)
         await view.sees("◔ rate limited", "2 of 6", "rate limit · slow down", "openai/x", "w1")
         await view.sees("6s")
-        await bus.publish(LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=3)))
+        await bus.publish(Message.of(LlmRecovered(attempt=3), session="demo"))
         await view.sees("▸ running", without="2 of 6")
 
 
@@ -124,7 +114,7 @@ async def test_something_is_said(memory_bus: Bus, controlled: Controlled) -> Non
         await view.press("enter")
         await view.sees("demo: say applied, the session is queued", "· queued")
         (event,) = await memory_bus.history("demo")
-        data: Any = event.data  # type: ignore[attr-defined]
+        data: Any = event.data
         assert (data.text, data.by) == ("spqr [b]", "ann@here")
 
 
@@ -167,9 +157,9 @@ async def test_a_child_stands_below_its_parent(memory_bus: Bus, controlled: Cont
     """By the name that the parent gave it, and it is steered like any other session."""
     async with controlled(memory_bus), watch(memory_bus) as view:
         for name in ("athens", "berlin"):
-            await memory_bus.send(SessionStart(subject=name, data=StartData(text="hello")))
-        child = StartData(text="look it up", parent="athens", name="reader")
-        await memory_bus.send(SessionStart(subject="zz9", data=child))
+            await memory_bus.send(Message.of(SessionStart(text="hello"), session=name))
+        child = SessionStart(text="look it up", parent="athens", name="reader")
+        await memory_bus.send(Message.of(child, session="zz9"))
         await view.sees("3 sessions", "└ reader")
         assert [line[2:].split("  ")[0].rstrip() for line in view.lines[3:6]] == ["athens", "└ reader", "berlin"]
         await view.press("j", "p")
@@ -215,7 +205,7 @@ async def test_without_colours_the_words_and_signs_stay(memory_bus: Bus, monkeyp
     """NO_COLOR is heeded, on both screens."""
     monkeypatch.setenv("NO_COLOR", "1")
     claim = await hold(memory_bus, "demo")
-    said = AgentMessage(subject="demo", data=AgentMessageData(text="hello\n  there"))
+    said = Message.of(AgentMessage(text="hello\n  there"), session="demo")
     await memory_bus.append(claim, [said], 0)
     async with watch(memory_bus) as view:
         await retry(memory_bus, claim, 2)

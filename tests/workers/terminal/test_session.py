@@ -13,19 +13,7 @@ from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park, retry
 from tests.workers.terminal.conftest import Watching, watch
-from tidings.bus import (
-    AgentMessage,
-    AgentMessageData,
-    Bus,
-    Claim,
-    LlmRecovered,
-    LlmRecoveredData,
-    LlmRetry,
-    State,
-    Unreachable,
-    UserMessage,
-    UserMessageData,
-)
+from tidings.bus import AgentMessage, Bus, Claim, LlmRecovered, LlmRetry, Message, State, Unreachable, UserMessage
 from tidings.workers.terminal import session as module
 from tidings.workers.terminal.session import SessionScreen
 
@@ -34,7 +22,7 @@ Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 
 async def say(bus: Bus, claim: Claim, *texts: str, after: int = 0) -> None:
     """Append what an agent says."""
-    events = [AgentMessage(subject=claim.session, data=AgentMessageData(text=text)) for text in texts]
+    events = [Message.of(AgentMessage(text=text), session=claim.session) for text in texts]
     await bus.append(claim, events, after)
 
 
@@ -47,7 +35,7 @@ async def open_session(view: Watching) -> None:
 async def test_the_history_and_the_status_stand_apart(bus: Bus) -> None:
     """What is said appears by itself; what the system does changes the lines below, and adds nothing above."""
     claim = await hold(bus, "demo")
-    asked = UserMessage(subject="demo", data=UserMessageData(text="Why is the sea salt?", by="ann"))
+    asked = Message.of(UserMessage(text="Why is the sea salt?", by="ann"), session="demo")
     await bus.append(claim, [asked], 0)
     async with watch(bus) as view:
         await view.sees("▸ running")
@@ -58,7 +46,7 @@ async def test_the_history_and_the_status_stand_apart(bus: Bus) -> None:
         await view.sees("◔ rate limited   attempt 3 of 6 failed   next try in 8s", "rate limit · slow down", "openai/x   on w1")
         await view.sees("next try in 6s")
         assert view.lines[1:18] == conversation
-        await bus.publish(LlmRecovered(subject="demo", data=LlmRecoveredData(attempt=4)))
+        await bus.publish(Message.of(LlmRecovered(attempt=4), session="demo"))
         await say(bus, claim, "Because of the rivers.", after=1)
         await view.sees("    Because of the rivers.", "▸ running", without="attempt 3")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tidings.bus import Bus, Event
+from tidings.bus import Bus, Event, Message
 from tidings.workers.agent import Agent, ChatAgent, Step
 from tidings.workers.llm import Llm
 from tidings.workers.settings import BadSetting, Settings
@@ -17,7 +17,7 @@ from tidings.workers.testing.crew import QUICK, Crew, _factory, fleet_settings
 class Plain:
     """An agent."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Do nothing."""
         return Step()
 

@@ -13,9 +13,8 @@ import pytest
 from examples.tool_agent import ToolAgent
 from tidings.bus import (
     AgentMessage,
-    AgentMessageData,
     Bus,
-    ChildStartData,
+    ChildStart,
     CommandExpired,
     CommandRefused,
     Decision,
@@ -24,6 +23,7 @@ from tidings.bus import (
     LlmRateLimited,
     LlmRecovered,
     LlmRetry,
+    Message,
     Record,
     Snapshot,
     StaleDecision,
@@ -48,7 +48,7 @@ class Gate:
         self.inside = asyncio.Event()
         self.cancelled = 0
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Answer once the gate is open."""
         if not unanswered(history):
             return Step()
@@ -58,23 +58,23 @@ class Gate:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return Step([AgentMessageData(text="through")])
+        return Step([AgentMessage(text="through")])
 
 
 class Final:
     """An agent that says one thing and is done, or fails when it is asked to."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Finish."""
         if "fail" in str(to_prompt(history)):
             raise ValueError("asked to fail")
-        return Step([AgentMessageData(text="done")], Next.FINISH)
+        return Step([AgentMessage(text="done")], Next.FINISH)
 
 
 class Condensing:
     """An agent that uses a second path, and does without what that fails to bring."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Condense, then answer."""
         if not unanswered(history):
             return Step()
@@ -98,7 +98,10 @@ async def test_a_session_is_started_spoken_to_and_seen(tidings_fleet: StartFleet
     await fleet.until("s", State.AWAITING_INPUT)
     history = await fleet.history("s")
     assert [event.type for event in history] == ["user.message", "agent.message"] * 2
-    assert [event.data.text for event in history if isinstance(event, AgentMessage)] == ["You said: hello", "You said: and you?"]
+    assert [event.data.text for event in history if isinstance(event.data, AgentMessage)] == [
+        "You said: hello",
+        "You said: and you?",
+    ]
     assert fleet.prompts[0] == [{"role": "user", "content": "hello"}]
     assert len(fleet.prompts) == len(tidings_provider.requests) == 2
     assert fleet.states("s") == [State.QUEUED, State.RUNNING, State.AWAITING_INPUT] * 2
@@ -110,7 +113,7 @@ async def test_a_long_history_is_returned_whole(tidings_fleet: StartFleet, tidin
     fleet = await tidings_fleet(workers=0)
     claim = await tidings_bus.claim(WorkerRef(name="other"), session="s", create=True)
     assert claim is not None
-    said = [AgentMessage(subject="s", data=AgentMessageData(text=str(number))) for number in range(501)]
+    said = [Message.of(AgentMessage(text=str(number)), session="s") for number in range(501)]
     await tidings_bus.append(claim, said, after=0)
     assert [event.offset for event in await fleet.history("s")] == list(range(1, 502))
 
@@ -238,10 +241,10 @@ class Parent(ChatAgent):
 
     children: ClassVar[dict[str, Any]] = {"helper": lambda: ChatAgent("Help.")}
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Start the child, wait for it, answer."""
         if len(history) == 1:
-            return Step([ChildStartData(name="helper", text="help")])
+            return Step([ChildStart(name="helper", text="help")])
         return Step() if open_children(history) else await super().step(history, llm)
 
 
@@ -376,7 +379,7 @@ async def test_an_agent_with_tools_gets_the_answers_that_were_scripted(
     await fleet.idle()
     history = await fleet.history("s")
     assert [event.type for event in history] == ["user.message", "agent.message", "tool.call", "tool.result", "agent.message"]
-    assert [event.data.content for event in history if isinstance(event, ToolResult)] == ["noted"]
+    assert [event.data.content for event in history if isinstance(event.data, ToolResult)] == ["noted"]
     assert notes.read_text() == "buy milk\n"
 
 
@@ -528,8 +531,8 @@ async def test_a_fleet_leaves_nothing_running(left_alone: None, tidings_bus: Bus
     script(tidings_provider, "429:retry-after=30")
 
     class Either:
-        async def step(self, history: Sequence[Event], llm: Llm) -> Step:
-            agent: Agent = ChatAgent() if history[0].subject == "s" else gate
+        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+            agent: Agent = ChatAgent() if history[0].session == "s" else gate
             return await agent.step(history, llm)
 
     async with Fleet(tidings_bus, tidings_provider, Either, clock=clock, grace_s=0.05) as fleet:

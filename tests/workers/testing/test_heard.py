@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import asyncio
 
-from tidings.bus import LlmRecovered, LlmRecoveredData, Notice, SessionState, SessionStateData, State
+from tidings.bus import LlmRecovered, Message, Notice, SessionState, State
 from tidings.bus.messages import encode
 from tidings.workers.testing.heard import Heard
 
 
-def _recovered(offset: int, session: str = "s") -> LlmRecovered:
-    return LlmRecovered(subject=session, source="worker/w1", offset=offset, epoch="e", data=LlmRecoveredData(attempt=offset))
+def _recovered(offset: int, session: str = "s") -> Message[LlmRecovered]:
+    return Message.of(LlmRecovered(attempt=offset), session=session, source="worker/w1", offset=offset, epoch="e")
 
 
-def _state(offset: int, to: State) -> SessionState:
-    return SessionState(
-        subject="s", source="controller/c1", offset=offset, epoch="e", data=SessionStateData(to=to, version=offset, why="so")
+def _state(offset: int, to: State) -> Message[SessionState]:
+    return Message.of(
+        SessionState(to=to, version=offset, why="so"), session="s", source="controller/c1", offset=offset, epoch="e"
     )
 
 
-def _hear(heard: Heard, *notices: Notice, prefix: str = "") -> None:
+def _hear(heard: Heard, *notices: Message[Notice], prefix: str = "") -> None:
     """Have notices arrive as the script that publishes them writes them."""
     for notice in notices:
         payload = encode(notice).removesuffix(b"}") + f',"offset":{notice.offset},"epoch":"e"}}'.encode()
-        heard.receive(f"{prefix}status.{notice.subject}", payload)
+        heard.receive(f"{prefix}status.{notice.session}", payload)
 
 
 def test_notices_are_kept_once_in_the_order_of_their_offsets() -> None:
     """What comes a second time, by another pattern of the same connection, is known by its offset."""
     heard = Heard()
     _hear(heard, _recovered(1), _recovered(1), _recovered(2), _recovered(1, "t"), _recovered(2))
-    assert [(notice.subject, notice.offset) for notice in heard.notices] == [("s", 1), ("s", 2), ("t", 1)]
+    assert [(notice.session, notice.offset) for notice in heard.notices] == [("s", 1), ("s", 2), ("t", 1)]
     assert (heard.offset("s"), heard.offset("t"), heard.offset("u")) == (2, 1, 0)
 
 
@@ -38,8 +38,8 @@ def test_they_are_found_by_kind_and_session() -> None:
     """The kinds are classes of the bus."""
     heard = Heard()
     _hear(heard, _recovered(1), _state(2, State.RUNNING), _recovered(1, "t"), _state(3, State.QUEUED))
-    assert [notice.subject for notice in heard.told(LlmRecovered)] == ["s", "t"]
-    assert [notice.subject for notice in heard.told(LlmRecovered, "t")] == ["t"]
+    assert [notice.session for notice in heard.told(LlmRecovered)] == ["s", "t"]
+    assert [notice.session for notice in heard.told(LlmRecovered, "t")] == ["t"]
     assert heard.states("s") == [State.RUNNING, State.QUEUED]
     assert len(heard.told(Notice)) == 4
 

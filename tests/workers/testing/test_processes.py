@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from tests.waiting import eventually
-from tidings.bus import Bus, Event, Record, State, WorkerRef
+from tidings.bus import Bus, Event, Message, Record, State, WorkerRef
 from tidings.workers.agent import ChatAgent, Step
 from tidings.workers.llm import Llm
 from tidings.workers.provider import Provider
@@ -20,7 +20,7 @@ from tidings.workers.testing.processes import environment
 class Plain:
     """An agent that another process can import."""
 
-    async def step(self, history: Sequence[Event], llm: Llm) -> Step:
+    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
         """Do nothing."""
         return Step()
 

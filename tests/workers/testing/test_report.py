@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tidings.bus import LlmRetry, LlmRetryData, Picture, Reason, Record, SessionState, SessionStateData, State, Wait, WorkerRef
+from tidings.bus import LlmRetry, Message, Picture, Reason, Record, SessionState, State, Wait, WorkerRef
 from tidings.workers.provider import RequestRecord
 from tidings.workers.testing import NotInTime
 from tidings.workers.testing.report import at_rest, describe
@@ -52,7 +52,7 @@ def test_every_session_is_shown_with_what_brings_it_on() -> None:
         why="openai/x: rate limit",
         worker=WorkerRef(name="w1"),
         picture=Picture(model="openai/x", waits={"agent": WAIT}),
-        last=LlmRetry(subject="s", source="worker/w1", data=LlmRetryData(**WAIT.model_dump())),
+        last=Message.of(LlmRetry(**WAIT.model_dump()), session="s", source="worker/w1"),
     )
     text = _told(waiting, left={"s": 31.0}, states={"s": [State.QUEUED, State.RUNNING, State.RATE_LIMITED]})
     assert text.splitlines() == [
@@ -69,7 +69,7 @@ def test_every_session_is_shown_with_what_brings_it_on() -> None:
 
 def test_the_last_state_is_not_said_twice() -> None:
     """The newest notice is shown by its text only where the record does not say the same."""
-    told = SessionState(subject="s", source="c", data=SessionStateData(to=State.RUNNING, version=1, why="taken up"))
+    told = Message.of(SessionState(to=State.RUNNING, version=1, why="taken up"), session="s", source="c")
     assert "last told: session.state\n" in _told(_record(why="taken up", last=told))
     assert "last told: session.state (running: taken up)\n" in _told(_record(why="something else", last=told))
 

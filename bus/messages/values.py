@@ -1,16 +1,15 @@
-"""The envelope that every message shares: CloudEvents 1.0 attributes in JSON, plus where the message stands in its channel."""
+"""The values that messages are made of: texts, JSON, names, instants and durations that every reader can read."""
 
 from __future__ import annotations
 
 import math
 import re
-import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
-from tidings.bus.errors import InvalidName
+from tidings.bus.errors import InvalidMessage, InvalidName
 
 MAX_DEPTH = 64
 """Nesting of JSON in a message, the envelope not counted. Redis' own cjson and many JSON readers stop not far above (cjson: 1,000
@@ -20,11 +19,9 @@ MAX_INTEGER_BITS = 1024
 """Length of an integer in JSON. Most readers hold numbers as doubles, to which anything longer is infinity; beyond 4,300 digits
 Python and pydantic do not read back what they wrote."""
 
-LOST = "lost"
-"""The epoch of logs whose own is not known any more; the scripts write the same."""
-
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SESSION_RULE = "use 1 to 64 letters, digits, '_' and '-', starting with a letter or a digit"
+_FIELD = re.compile(r"[a-z][a-z_.]{0,39}|\[key\]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -123,7 +120,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Data(BaseModel):
-    """What a message says: frozen; fields that are not known are kept out, so that older readers stand newer writers."""
+    """A value with fields: frozen; fields that are not known are kept out, so that older readers stand newer writers."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -135,68 +132,31 @@ class Data(BaseModel):
     )
 
 
-class Cursor(NamedTuple):
-    """A place in one channel: everything up to it has been seen.
+M = TypeVar("M", bound=BaseModel)
 
-    ``offset`` 0 is the place before the first message. ``id`` is the id of the message at ``offset`` where it is known; a log
-    that holds another message there is not the log that the cursor was taken from.
+
+def build(model: type[M], /, **fields: Any) -> M:
+    """Make a value of input, with our own error in place of pydantic's.
+
+    Raises:
+        InvalidMessage: a field is missing or wrong; the text names it.
     """
-
-    epoch: str
-    offset: int
-    id: str = ""
-
-
-def new_id() -> str:
-    """Return a fresh message id (128 random bits, hexadecimal)."""
-    return uuid.uuid4().hex
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise InvalidMessage(f"{model.__name__}: {explain(error)}") from None
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+def explain(error: ValidationError) -> str:
+    """Say what is wrong in one line, without quoting the input (it may be long or secret)."""
+    parts = (
+        f"{_place(problem['loc'])}: {problem['msg']}"
+        for problem in error.errors(include_input=False, include_url=False, include_context=False)
+    )
+    return "; ".join(parts)[:1000]
 
 
-class Message(BaseModel):
-    """What travels: frozen, one JSON object, readable by any Redis client.
-
-    Attributes:
-        specversion: version of CloudEvents.
-        id: unique; a message sent again after a broken connection keeps it.
-        source: who wrote it, e.g. ``worker/w1``.
-        type: dotted and stable, e.g. ``llm.retry``.
-        subject: the session.
-        time: when it was made, on the writer's estimate of server time.
-        traceparent: W3C trace context, passed through.
-        offset: position in the channel, 1 for the first; None until stored.
-        epoch: identity of the session's logs; None until stored.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True, hide_input_in_errors=True)
-
-    plane: ClassVar[str]
-
-    specversion: Literal["1.0"] = "1.0"
-    id: str = Field(default_factory=new_id, min_length=1, max_length=128, pattern=r"^[!#-\[\]-~]+$")
-    source: Text = Field(default="tidings", min_length=1, max_length=200)
-    type: Text = Field(min_length=1)
-    subject: SessionId
-    time: Instant = Field(default_factory=_utc_now)
-    traceparent: str | None = Field(default=None, max_length=128)
-    offset: int | None = Field(default=None, ge=1)
-    epoch: str | None = None
-
-    @property
-    def session(self) -> str:
-        """The session that the message is about."""
-        return self.subject
-
-    @property
-    def cursor(self) -> Cursor:
-        """The place of this message in its channel.
-
-        Raises:
-            ValueError: the message has not been stored.
-        """
-        if self.offset is None or self.epoch is None:
-            raise ValueError("a message has a cursor only after it was stored")
-        return Cursor(self.epoch, self.offset, self.id)
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Name the place by our own field names; what does not look like one is a key of the input, shown as ``*``."""
+    shown = (str(item) if isinstance(item, int) or _FIELD.fullmatch(item) else "*" for item in loc)
+    return ".".join(shown) or "message"
