@@ -28,7 +28,7 @@ from redis.asyncio import Redis
 from bench.case import SMALL, TASKS, Case, Load
 from bench.plain import plain_client
 from bench.turns import Run, Timing
-from tidings.bus import Bus, Claim, Message, SessionStart, State
+from tidings.bus import Bus, Claim, SessionStart, State
 from tidings.workers.agent import ChatAgent
 from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm, load_litellm
@@ -103,7 +103,7 @@ async def _ours(stack: AsyncExitStack, url: str, timed: _Timed) -> Run:
 
     async def begin() -> str:
         session = f"first-{next(numbers)}"
-        await people.send(Message.of(SessionStart(text=text), session=session), _PATIENCE_S)
+        await people.send(session, SessionStart(text=text), _PATIENCE_S)
         return session
 
     async def over(session: str) -> bool:

@@ -12,24 +12,24 @@ from bench.sessions import WORKER, session_names
 from tidings.bus import AgentMessage, Event, Message, Notice, WorkerReleased
 from tidings.bus.messages import encode
 
-_SOURCE = "worker/worker-1"
+SOURCE = "worker/worker-1"
 
 
-def notice_maker(size: int) -> Callable[[str], Message[Notice]]:
-    """Return what makes a fresh notice of that many bytes, for a session of ``session_names``."""
+def notice_maker(size: int) -> Callable[[], Notice]:
+    """Return what makes a fresh notice; published from ``SOURCE`` in a session of ``session_names`` it takes that many bytes."""
 
-    def make(session: str, text: str = "") -> Message[Notice]:
-        return Message.of(WorkerReleased(worker=WORKER, why=text), session=session, source=_SOURCE)
+    def make(text: str = "") -> Notice:
+        return WorkerReleased(worker=WORKER, why=text)
 
-    text = _padding(size, len(encode(make(session_names(1)[0]))))
-    return lambda session: make(session, text)
+    text = _padding(size, len(encode(Message.of(make(), session=session_names(1)[0], source=SOURCE))))
+    return lambda: make(text)
 
 
 def event_maker(size: int) -> Callable[[str], Message[Event]]:
     """Return what makes a fresh event of that many bytes."""
 
     def make(session: str, text: str = "") -> Message[Event]:
-        return Message.of(AgentMessage(text=text, model="bench"), session=session, source=_SOURCE)
+        return Message.of(AgentMessage(text=text, model="bench"), session=session, source=SOURCE)
 
     text = _padding(size, len(encode(make(session_names(1)[0]))))
     return lambda session: make(session, text)
@@ -42,7 +42,7 @@ def plain_maker(size: int) -> Callable[[str], dict[str, Any]]:
         return {
             "specversion": "1.0",
             "id": uuid.uuid4().hex,
-            "source": _SOURCE,
+            "source": SOURCE,
             "type": "agent.message",
             "subject": session,
             "time": datetime.now(UTC).isoformat(),

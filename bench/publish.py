@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from redis.asyncio import Redis
 
 from bench.case import LARGE, SMALL, TASKS, Case, Load
-from bench.payload import dump, event_maker, notice_maker, plain_maker
+from bench.payload import SOURCE, dump, event_maker, notice_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import make_session, session_names
 from bench.turns import Run, Timing, spread
@@ -44,7 +44,7 @@ def _notices(bus: Bus, names: list[str], load: Load) -> Run:
     make = notice_maker(load.size or SMALL)
 
     async def step(task: int) -> None:
-        await bus.publish(make(names[task]))
+        await bus.publish(names[task], make(), source=SOURCE)
 
     async def run() -> Timing:
         return await spread(load.tasks, load.operations, step)

@@ -37,7 +37,7 @@ async def contestants(url: str, load: Load) -> AsyncIterator[Mapping[str, Run]]:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(Bus.connect(url))
         claims = [await make_session(bus, name) for name in names]
-        subscriptions = [await stack.enter_async_context(bus.events(name)) for name in names]
+        subscriptions = [await stack.enter_async_context(bus.follow(name, Event)) for name in names]
         pubsubs = [await _subscribed(stack, url, name) for name in names]
         yield {OURS: _ours(url, claims, subscriptions, load), THEIRS: _theirs(url, names, pubsubs, load)}
 

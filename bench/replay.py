@@ -69,7 +69,7 @@ def _subscription(bus: Bus, names: Sequence[str], load: Load) -> Run:
     each = load.operations // load.tasks
 
     async def read(task: int) -> None:
-        async with bus.events(names[task], after=0) as subscription:
+        async with bus.follow(names[task], Event, after=0) as subscription:
             for _ in range(each):
                 message = await anext(subscription)
                 if not carries(message, Event):

@@ -28,7 +28,7 @@ from bench.growth import BOUND_BLOCKS, BOUND_BYTES, Growth, Reading, Sample, gro
 from bench.plain import plain_client
 from bench.report import machine
 from bench.subject import Subject, SubjectLost, subject
-from tidings.bus import AgentMessage, Bus, Message, SessionStart, State, UserMessage
+from tidings.bus import AgentMessage, Bus, SessionStart, State, UserMessage
 from tidings.bus.redis.embedded import EmbeddedServer
 from tidings.workers.provider import Fault, Provider, ProviderSettings
 from tidings.workers.testing import processes
@@ -189,7 +189,7 @@ async def _answer(bus: Bus, provider: Provider, number: int) -> bool:
     """Take one session to the end of its turn; returns whether it was parked on the way."""
     parked = False
     provider.script(*_trouble(number))
-    await bus.send(Message.of(SessionStart(text=_text(number)), session=_name(number)), _PATIENCE_S)
+    await bus.send(_name(number), SessionStart(text=_text(number)), _PATIENCE_S)
     while True:
         record = await bus.status(_name(number))
         parked = parked or (record.state is State.RATE_LIMITED and record.worker is None)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.audience import MARK, audience
-from tidings.bus import Bus, LlmRetry, Message, Reason, WorkerRef
+from tidings.bus import Bus, LlmRetry, Reason, WorkerRef
 from tidings.bus.redis.embedded import EmbeddedServer
 
 VIEWERS, MESSAGES, ROUNDS = 1000, 60, 5
@@ -148,7 +148,7 @@ async def _turn(contestant: Contestant, bus: Bus, url: str, viewers: int, messag
             cpu_s = _cpu_s(process.pid)
             for number in range(messages):
                 tally.sent[number] = time.monotonic()
-                await bus.publish(_notice(number))
+                await bus.publish(f"s{number % SESSIONS}", _notice(number), source="bench")
                 await _arrived(tally.delays, number, viewers)
             cpu_s = _cpu_s(process.pid) - cpu_s
             if tally.lost:
@@ -163,11 +163,10 @@ async def _turn(contestant: Contestant, bus: Bus, url: str, viewers: int, messag
     )
 
 
-def _notice(number: int) -> Message[LlmRetry]:
-    data = LlmRetry(
+def _notice(number: int) -> LlmRetry:
+    return LlmRetry(
         model="openai/bench", reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, message=f"{MARK.decode()}{number:06}"
     )
-    return Message.of(data, session=f"s{number % SESSIONS}", source="bench")
 
 
 async def _arrived(delays: dict[int, list[float]], number: int, viewers: int) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeVar, overload
 from weakref import WeakSet
 
 from tidings.bus.archive import Archive
@@ -21,6 +21,7 @@ from tidings.bus.listener import Listener, Sink
 from tidings.bus.logs import PAGE, Logs, Page, Unreadable
 from tidings.bus.messages import (
     PAYLOAD_LIMIT,
+    Body,
     ChildState,
     Command,
     Cursor,
@@ -29,7 +30,15 @@ from tidings.bus.messages import (
     Notice,
     Outcome,
     Picture,
+    SessionDelete,
+    SessionPause,
+    SessionResume,
+    SessionSay,
+    SessionStart,
+    SessionStop,
+    UnknownCommand,
     WorkerRef,
+    build,
     carries,
     check_session,
     kind_of,
@@ -45,6 +54,10 @@ from tidings.bus.states import State
 from tidings.bus.steering import Steering
 from tidings.bus.subscription import BUFFER, REREAD_S, Subscription
 from tidings.bus.transfer import Restored, Transfer
+
+B = TypeVar("B", bound=Body)
+N = TypeVar("N", bound=Notice)
+C = TypeVar("C", bound=Command)
 
 _CLOCK_S = 30.0
 """How often the difference to the server's clock is measured anew; quartz drifts a few milliseconds in that time."""
@@ -182,18 +195,38 @@ class Bus:
 
     # for everybody
 
-    async def publish(self, notice: Message[Notice]) -> int:
-        """Publish one notice; returns its offset. For a writer that must not wait use ``outbox``.
+    async def publish(
+        self, session: str, notice: N, *, id: str = "", source: str = "", traceparent: str | None = None
+    ) -> Message[N]:
+        """Tell something about a session to all who follow it; returns the message as it was stored.
+
+        It never reaches a model. For a writer that must not wait use ``outbox``.
+
+        Args:
+            session: session id.
+            notice: what is told, ours or of a class of one's own (see `Notice`).
+            id: id of the message, to publish it again after a broken connection and have it stored once; '' makes one.
+            source: who tells it; '' is ``tidings``.
+            traceparent: W3C trace context, passed through.
 
         Raises:
             TypeError: it is not a notice; events are appended, commands are sent.
+            InvalidMessage: the session, id or source cannot be one.
             UnknownSession: there is no such session.
+            SessionDeleted: it was deleted.
             Unreachable: the server does not answer; the notice may have been stored.
             PayloadTooLarge: it is over the limit.
         """
-        if not carries(notice, Notice):
+        if not isinstance(notice, Notice):
             raise TypeError(f"only notices are published, this is a {kind_of(notice)}")
-        return await publish_notice(self._link, notice)
+        message = self._message(session, notice, id, source, traceparent)
+        offset, epoch = await publish_notice(self._link, message)
+        return message.model_copy(update={"offset": offset, "epoch": epoch})
+
+    def _message(self, session: str, said: B, id: str, source: str, traceparent: str | None) -> Message[B]:
+        given = {"id": id, "source": source, "traceparent": traceparent}
+        envelope: dict[str, Any] = {name: value for name, value in given.items() if value}
+        return Message.of(said, session=check_session(session), time=self.now(), **envelope)
 
     def outbox(self) -> Outbox:
         """Return a writer of notices that never makes its caller wait; it is closed with the bus."""
@@ -202,34 +235,75 @@ class Bus:
         self._outboxes.append(outbox)
         return outbox
 
-    def subscribe(
-        self, channel: str, after: Cursor | int | None = None, *, buffer: int = BUFFER, reread_s: float = REREAD_S
-    ) -> Subscription[Any]:
-        """Subscribe to a channel such as ``events.demo``, ``status.demo`` or ``status.*``.
+    @overload
+    def follow(
+        self,
+        session: str = "*",
+        kind: type[Notice] = Notice,
+        after: Cursor | int | None = None,
+        *,
+        buffer: int = BUFFER,
+        reread_s: float = REREAD_S,
+    ) -> Subscription[Notice]: ...
 
-        Without ``after`` events and commands begin with the oldest retained, status with the current picture. ``after`` is a
-        cursor or an offset; only a cursor notices that the data was lost meanwhile.
+    @overload
+    def follow(
+        self,
+        session: str,
+        kind: type[Event],
+        after: Cursor | int | None = None,
+        *,
+        buffer: int = BUFFER,
+        reread_s: float = REREAD_S,
+    ) -> Subscription[Event]: ...
+
+    @overload
+    def follow(
+        self,
+        session: str,
+        kind: type[Command],
+        after: Cursor | int | None = None,
+        *,
+        buffer: int = BUFFER,
+        reread_s: float = REREAD_S,
+    ) -> Subscription[Command]: ...
+
+    def follow(
+        self,
+        session: str = "*",
+        kind: type[Notice] | type[Event] | type[Command] = Notice,
+        after: Cursor | int | None = None,
+        *,
+        buffer: int = BUFFER,
+        reread_s: float = REREAD_S,
+    ) -> Subscription[Any]:
+        """Follow what is told of a session, or of all (``*``, notices only): what is retained, then what happens.
+
+        Each message comes once, in order, also over a broken connection; what can no longer be delivered is told by a `Gap`.
+        Without ``after`` events and commands begin with the oldest retained, notices with the current state.
 
         Args:
+            session: session id, or ``*``.
+            kind: `Notice` (its status), `Event` (its history) or `Command` (what was asked of it).
+            after: a cursor or an offset to begin after; only a cursor notices that the data was lost meanwhile.
             buffer: live messages that may wait for the reader; beyond it the log is read instead.
-            reread_s: how often the end of the log is looked at in silence.
+            reread_s: how often the end of the log is looked at in silence, in seconds.
 
         Raises:
-            InvalidName: there is no such channel, or it is a pattern other than ``status.*``.
+            InvalidName: it is no session id, or ``*`` with events, commands or a cursor.
+            TypeError: the kind is none of the three.
             ValueError: ``after`` lies before the beginning.
         """
-        place, link = Channel.parse(channel), self._link
-        subscription = Subscription[Any](link, self._listener, place, after, logs=self._logs, buffer=buffer, reread_s=reread_s)
+        if kind not in (Notice, Event, Command):
+            raise TypeError(
+                f"follow Notice, Event or Command, not {getattr(kind, '__name__', kind)!r}: look at message.data for more"
+            )
+        place = Channel.parse(f"{kind.plane}.{session}")
+        subscription = Subscription[Any](
+            self._link, self._listener, place, after, logs=self._logs, buffer=buffer, reread_s=reread_s
+        )
         self._subscriptions.add(subscription)
         return subscription
-
-    def events(self, session: str, after: Cursor | int | None = None) -> Subscription[Event]:
-        """Subscribe to the history of a session: each event once, in order."""
-        return cast(Subscription[Event], self.subscribe(f"events.{session}", after))
-
-    def notices(self, session: str = "*", after: Cursor | int | None = None) -> Subscription[Notice]:
-        """Subscribe to the status of a session, or of all: the current picture, then what happens."""
-        return cast(Subscription[Notice], self.subscribe(f"status.{session}", after))
 
     async def history(self, session: str, after: int = 0, limit: int = PAGE) -> tuple[Message[Event], ...]:
         """Return up to ``limit`` events after an offset. What cannot be read is left out, and counted in ``skipped``.
@@ -320,22 +394,105 @@ class Bus:
         """Make a session out of an export, whole or not at all; see ``Transfer.restore``."""
         return await self._transfer.restore(archive, session)
 
-    async def send(self, command: Message[Command], timeout_s: float = 10.0, *, key: str = "") -> Outcome:
-        """Send a command and wait for its outcome; see ``Steering.send``.
+    async def start(
+        self, session: str, text: str | None = None, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
+    ) -> Outcome:
+        """Make a session and queue it for a worker; ``text`` is its first user message. See ``send``."""
+        return await self.send(session, build(SessionStart, text=text, by=by, why=why), timeout_s, key=key)
+
+    async def say(
+        self, session: str, text: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
+    ) -> Outcome:
+        """Say something to the agent of a session. See ``send``."""
+        return await self.send(session, build(SessionSay, text=text, by=by, why=why), timeout_s, key=key)
+
+    async def resume(
+        self, session: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
+    ) -> Outcome:
+        """Go on with what was interrupted, now; adds nothing to the history. See ``send``."""
+        return await self.send(session, build(SessionResume, by=by, why=why), timeout_s, key=key)
+
+    async def pause(self, session: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = "") -> Outcome:
+        """Stop working on a session until a person resumes it. See ``send``."""
+        return await self.send(session, build(SessionPause, by=by, why=why), timeout_s, key=key)
+
+    async def stop(self, session: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = "") -> Outcome:
+        """End a session for good. See ``send``."""
+        return await self.send(session, build(SessionStop, by=by, why=why), timeout_s, key=key)
+
+    async def delete(
+        self, session: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
+    ) -> Outcome:
+        """Take a session away with its history; a tombstone keeps its name from being used again. See ``send``."""
+        return await self.send(session, build(SessionDelete, by=by, why=why), timeout_s, key=key)
+
+    async def send(
+        self,
+        session: str,
+        command: Command,
+        timeout_s: float = 10.0,
+        *,
+        key: str = "",
+        id: str = "",
+        source: str = "",
+        traceparent: str | None = None,
+    ) -> Outcome:
+        """Ask something of a session and wait until a controller has decided it.
+
+        Args:
+            session: session id.
+            command: what is asked.
+            timeout_s: how long to wait; the command expires with it and is not applied later.
+            key: what the sender calls this command; for 24 h another command of the session under the same key is refused.
+            id: command id: sent again under the same id it is stored once, and its first outcome is that of all; '' makes one.
+            source: what the command comes through; '' is ``tidings``. Who asks is ``by`` of the command.
+            traceparent: W3C trace context, passed through.
+
+        Returns:
+            The outcome, which is ``applied``: the state has changed already.
 
         Raises:
-            CommandRefused: a controller refused it.
-            CommandExpired: nobody handled it in time, and nobody will.
+            CommandRefused: a controller refused it; the error says what would be legal.
+            CommandExpired: no controller handled it in time, and none will.
+            TypeError: it is not a command, or one that controllers do not know.
+            InvalidMessage: the session, id or source cannot be one.
             UnknownSession: there is no such session.
-            SessionDeleted: it was deleted.
-            KeyReused: another command was sent under the key.
-            Unreachable: the server does not answer.
+            SessionDeleted: it was deleted; deleting it once more is applied.
+            KeyReused: the key is another command's.
+            SchemaMismatch: another version wrote its record; nothing was stored.
+            ServerFull: the server has no memory left, and it is not a deletion; nothing was stored.
+            Unreachable: the server does not answer. A command that got through expires with its time-out.
+            PayloadTooLarge: it is over the limit.
         """
-        return await self._steering.send(command, timeout_s, key)
+        return await self._steering.send(self._command(session, command, id, source, traceparent), timeout_s, key)
 
-    async def submit(self, command: Message[Command], *, key: str = "", when_full: bool = False) -> Outcome | None:
-        """Store a command and wait for nothing; see ``Steering.submit``."""
-        return await self._steering.submit(command, key, when_full=when_full)
+    async def submit(
+        self,
+        session: str,
+        command: Command,
+        *,
+        key: str = "",
+        id: str = "",
+        source: str = "",
+        traceparent: str | None = None,
+        when_full: bool = False,
+    ) -> Outcome | None:
+        """Store a command and wait for nothing; returns its outcome where it has one already. It does not expire.
+
+        Args:
+            when_full: store it also where the server is full, as a deletion always is: for controllers, without whose commands
+                what is being deleted would not come to its end.
+
+        Raises:
+            CommandRefused: too many commands wait there already.
+            TidingsError: as ``send``.
+        """
+        return await self._steering.submit(self._command(session, command, id, source, traceparent), key, when_full=when_full)
+
+    def _command(self, session: str, command: C, id: str, source: str, traceparent: str | None) -> Message[C]:
+        if not isinstance(command, Command) or isinstance(command, UnknownCommand):
+            raise TypeError(f"a {kind_of(command)} is not a command that controllers know")
+        return self._message(session, command, id, source, traceparent)
 
     async def children(self, session: str) -> tuple[ChildState, ...]:
         """Return what is known of the children of a session, by name; see ``read_children``."""

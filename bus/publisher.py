@@ -24,8 +24,8 @@ RETRY_BASE_S = 0.05
 RETRY_CAP_S = 1.0
 
 
-async def publish_notice(link: Link, notice: Message[Notice], seat: Seat | None = None) -> int:
-    """Publish one notice and return its offset.
+async def publish_notice(link: Link, notice: Message[Notice], seat: Seat | None = None) -> tuple[int, str]:
+    """Publish one notice and return its offset and epoch.
 
     Raises:
         UnknownSession: there is no such session.
@@ -50,7 +50,7 @@ async def publish_notice(link: Link, notice: Message[Notice], seat: Seat | None 
         raise SessionDeleted(session)
     if answer[0] == b"stale":
         raise LeaseLost(session)
-    return int(answer[1])
+    return int(answer[1]), answer[2].decode()
 
 
 class Outbox:

@@ -27,8 +27,6 @@ from tidings.bus.messages import (
     Result,
     SessionDelete,
     SessionStart,
-    UnknownCommand,
-    carries,
     encode,
     explain,
 )
@@ -72,33 +70,9 @@ class Steering:
         self.dropped = 0
 
     async def send(self, command: Message[Command], timeout_s: float, key: str = "") -> Outcome:
-        """Send a command and wait for its outcome.
-
-        A command that is sent again under the same id is stored once, and its first outcome is the outcome of all.
-
-        Args:
-            timeout_s: how long to wait; the command expires with it and will not be applied later.
-            key: what the sender calls this command, see ``submit``.
-
-        Returns:
-            The outcome, which is ``applied``.
-
-        Raises:
-            CommandRefused: a controller refused it; the error says what would be legal.
-            CommandExpired: nobody handled it in time, and nobody will.
-            TypeError: it is not a command, or one that controllers do not know.
-            UnknownSession: there is no such session.
-            SessionDeleted: it was deleted; deleting it once more is applied.
-            KeyReused: the key is another command's.
-            SchemaMismatch: another version wrote its record; nothing was stored.
-            ServerFull: the server has no memory left, and it is not a deletion; nothing was stored.
-            Unreachable: the server does not answer. A command that got through expires with its time-out.
-            PayloadTooLarge: it is over the limit.
-        """
+        """Send a command and wait for its outcome; see ``Bus.send``."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         expires_at = self._link.clock.now() + timedelta(seconds=timeout_s)
-        if not carries(command, Command) or isinstance(command.data, UnknownCommand):
-            raise TypeError(f"{command.type!r} is not a command that controllers know")
         command = command.model_copy(update={"data": command.data.model_copy(update={"expires_at": expires_at})})
         answer = _Answer()
         try:
@@ -112,25 +86,7 @@ class Steering:
         return _raise_unless_applied(outcome)
 
     async def submit(self, command: Message[Command], key: str = "", *, when_full: bool = False) -> Outcome | None:
-        """Store a command and wait for nothing; returns its outcome when it has one already.
-
-        It does not expire. The same id again, within 24 h of its outcome, stores nothing.
-
-        Args:
-            key: what the sender calls this command; for 24 h after it was stored no command of the session with another id goes
-                by the same key. '' for none.
-            when_full: store it also where the server is full, as a deletion always is: for controllers, without whose commands
-                what is being deleted would not come to its end.
-
-        Raises:
-            KeyReused: another command went by the key; this one was not stored.
-            UnknownSession: there is no such session, and the command does not start one.
-            CommandRefused: too many commands wait there already.
-            SchemaMismatch: another version wrote the record; nothing was stored.
-            ServerFull: the server has no memory left; nothing was stored.
-            Unreachable: the server does not answer; it may have been stored.
-            PayloadTooLarge: it is over the limit.
-        """
+        """Store a command and wait for nothing; see ``Bus.submit``."""
         names, session = self._link.names, command.session
         keys = [names.record(session), names.log("commands", session), names.due, names.outcome(session, command.id)]
         keys += [names.key(session, _digest(key))] if key else []

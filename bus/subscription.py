@@ -201,7 +201,7 @@ class Subscription(Generic[T]):
 
     async def __anext__(self) -> Message[T] | Gap:
         if not self._acked.is_set():
-            raise Closed("enter the subscription before iterating: async with bus.subscribe(...) as subscription")
+            raise Closed("enter the subscription before iterating: async with bus.follow(...) as subscription")
         while not self._out:
             if self._closed:
                 raise StopAsyncIteration

@@ -81,7 +81,7 @@ async def _wanted(bus: Bus, session: str) -> bool:
 
     The first notice is the present state, so nothing that happened before this call is missed.
     """
-    async with bus.notices(session) as notices:
+    async with bus.follow(session) as notices:
         async for notice in notices:
             if carries(notice, SessionState) and notice.data.to is State.QUEUED:
                 return True

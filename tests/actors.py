@@ -11,9 +11,11 @@ from tidings.bus import (
     AgentMessage,
     Bus,
     Claim,
+    Command,
     Decision,
     LlmRetry,
     Message,
+    Notice,
     Outcome,
     Picture,
     Reason,
@@ -22,12 +24,14 @@ from tidings.bus import (
     SessionState,
     Snapshot,
     State,
+    Subscription,
     Trigger,
     UserMessage,
     Wait,
     WorkerRef,
 )
 from tidings.bus.lease import ALL_READ
+from tidings.bus.messages import PLANES
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
 LIMITED = Wait(reason=Reason.RATE_LIMIT, model="m", attempt=2, max_attempts=6, wait_s=3.0)
@@ -36,6 +40,37 @@ LIMITED = Wait(reason=Reason.RATE_LIMIT, model="m", attempt=2, max_attempts=6, w
 def worker(name: str) -> WorkerRef:
     """Return a worker of that name."""
     return WorkerRef(name=name)
+
+
+async def publish(bus: Bus, notice: Message[Notice]) -> Message[Notice]:
+    """Publish a notice under the envelope that a test has given it."""
+    return await bus.publish(notice.session, notice.data, id=notice.id, source=notice.source, traceparent=notice.traceparent)
+
+
+async def send(bus: Bus, command: Message[Command], timeout_s: float = 10.0, *, key: str = "") -> Outcome:
+    """Send a command under the envelope that a test has given it."""
+    return await bus.send(
+        command.session, command.data, timeout_s, key=key, id=command.id, source=command.source, traceparent=command.traceparent
+    )
+
+
+async def submit(bus: Bus, command: Message[Command], *, key: str = "", when_full: bool = False) -> Outcome | None:
+    """Store a command under the envelope that a test has given it."""
+    return await bus.submit(
+        command.session,
+        command.data,
+        key=key,
+        id=command.id,
+        source=command.source,
+        traceparent=command.traceparent,
+        when_full=when_full,
+    )
+
+
+def follow(bus: Bus, channel: str, *more: Any, **options: Any) -> Subscription[Any]:
+    """Follow what is on a channel, such as ``events.s`` or ``status.*``."""
+    plane, _, session = channel.partition(".")
+    return bus.follow(session, PLANES[plane], *more, **options)
 
 
 def answer(session: str, text: str = "an answer", **envelope: Any) -> Message[AgentMessage]:

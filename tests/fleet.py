@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
+from tests import actors
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     Bus,
@@ -116,7 +117,7 @@ class Fleet:
         await self._stack.aclose()
 
     async def _listen(self, stack: AsyncExitStack) -> None:
-        subscription = await stack.enter_async_context(self.bus.notices())
+        subscription = await stack.enter_async_context(self.bus.follow())
 
         async def read() -> None:
             async for notice in subscription:
@@ -162,7 +163,7 @@ class Fleet:
 
     async def send(self, command: Message[Command]) -> Outcome:
         """Send a command and wait for its outcome."""
-        return await self.bus.send(command, PATIENCE_S)
+        return await actors.send(self.bus, command, PATIENCE_S)
 
     async def start(self, session: str, text: str | None = "hello") -> Outcome:
         """Start a session."""

@@ -70,7 +70,8 @@ class Children:
 
     async def _start(self, event: Message[ChildStart]) -> bool:
         try:
-            await patiently(lambda: self._bus.submit(start_of(event, self._source)))
+            start = start_of(event, self._source)
+            await patiently(lambda: self._bus.submit(start.session, start.data, id=start.id, source=start.source))
         except (InvalidMessage, CommandRefused, SessionDeleted) as error:
             await self._tell(event, one_line(f"it was not started: {error}"))
             return False

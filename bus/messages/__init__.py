@@ -49,12 +49,13 @@ from tidings.bus.messages.notices import (
     WorkerReleased,
     most_telling,
 )
-from tidings.bus.messages.planes import TYPES, Body, Command, Event, Notice, UnknownCommand, UnknownEvent, UnknownNotice
+from tidings.bus.messages.planes import PLANES, TYPES, Body, Command, Event, Notice, UnknownCommand, UnknownEvent, UnknownNotice
 from tidings.bus.messages.reasons import Reason
 from tidings.bus.messages.values import build, check_session, explain, is_session
 
 __all__ = [
     "PAYLOAD_LIMIT",
+    "PLANES",
     "TYPES",
     "AgentError",
     "AgentMessage",

@@ -95,6 +95,10 @@ class Command(Body):
     expires_at: Instant | None = None
 
 
+PLANES: Final[dict[str, type[Notice] | type[Event] | type[Command]]] = {cls.plane: cls for cls in (Notice, Event, Command)}
+"""What is said on each plane."""
+
+
 class Unknown(Data):
     """The fields of a message whose type this process does not know, or that its class refuses."""
 
@@ -121,7 +125,7 @@ class UnknownCommand(Command, Unknown):
     @field_validator("by", "why", "expires_at", mode="wrap")
     @classmethod
     def _or_nothing(cls, value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """Take what is no asker, reason or time as not given: in a type of another program these words may mean something else."""
+        """Take what is no asker, reason or time as not given: in the type of another program the words may mean anything."""
         try:
             return read(value)
         except ValidationError:

@@ -154,7 +154,7 @@ async def test_who_attaches_later_sees_the_wait_of_a_child(redis_url: str) -> No
         assert (known.state, known.worker and known.worker.name) == (State.RATE_LIMITED, "w1")
         assert known.wait is not None
         assert (known.wait.llm, known.wait.attempt) == ("agent", 1)
-        async with fleet.bus.notices(child) as notices:
+        async with fleet.bus.follow(child) as notices:
             picture = await anext(notices)
         assert carries(picture, SessionState)
         assert (picture.data.parent, picture.data.name) == ("p", "one")
@@ -324,7 +324,7 @@ async def test_a_child_is_started_by_whoever_takes_over(redis_url: str) -> None:
         lost = await fleet.add_worker()
         asked = asyncio.Event()
 
-        async def hang(*_: object) -> None:
+        async def hang(*_: object, **__: object) -> None:
             asked.set()
             await asyncio.Event().wait()
 
@@ -358,10 +358,10 @@ async def test_a_report_is_made_once_whatever_becomes_of_the_controller(redis_ur
             reached.set()
             await asyncio.Event().wait()
 
-        async def submitting(command: object, **more: object) -> object:
+        async def submitting(session: str, command: object, **more: object) -> object:
             if before == "the report":
                 await hang()
-            return await submit(command, **more)
+            return await submit(session, command, **more)
 
         async def deciding(snapshot: object, decision: object) -> object:
             if "reported" in getattr(decision, "fields"):  # noqa: B009 - an object is all that the signature promises

@@ -17,9 +17,11 @@ from tidings.bus import (
     Bus,
     CommandRefused,
     Cursor,
+    Event,
     Gap,
     LeaseLost,
     Message,
+    Notice,
     Outcome,
     Result,
     SessionDelete,
@@ -102,7 +104,7 @@ async def test_nothing_is_written_to_what_was_deleted(redis_url: str) -> None:
         assert (await bus.renew(claim, actors.limited())).state is State.DELETED
         for refused in (
             bus.claim(actors.WORKER, session="s", create=True),
-            bus.publish(actors.retry("s")),
+            actors.publish(bus, actors.retry("s")),
             fleet.send(Message.of(SessionStart(), session="s")),
             fleet.send(Message.of(SessionStop(), session="s")),
             bus.history("s"),
@@ -148,13 +150,13 @@ async def test_who_reads_the_history_is_told_once(redis_url: str) -> None:
     async with Fleet(redis_url, workers=0) as fleet:
         claim = await actors.hold(fleet.bus)
         [stored] = await fleet.bus.append(claim, [actors.answer("s")], 0)
-        async with fleet.bus.events("s") as events, asyncio.timeout(PATIENCE_S):
+        async with fleet.bus.follow("s", Event) as events, asyncio.timeout(PATIENCE_S):
             assert await anext(events) == stored
             await delete(fleet)
             assert await anext(events) == Gap("events.s", "deleted", 2, 1)
             late: tuple[tuple[Cursor | int | None, int], ...] = ((None, 1), (stored.cursor, 2), (0, 1))
             for after, first in late:
-                async with fleet.bus.events("s", after) as more:
+                async with fleet.bus.follow("s", Event, after) as more:
                     assert await anext(more) == Gap("events.s", "deleted", first, 1)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(events), 0.05)
@@ -165,13 +167,13 @@ async def test_who_watches_the_status_sees_the_last_state(redis_url: str) -> Non
     """On the channel of the session and on that of all; whoever comes later is told by name, and not among all."""
     async with Fleet(redis_url, workers=0) as fleet:
         await fleet.start("s")
-        async with fleet.bus.notices("s") as one, fleet.bus.notices() as every, asyncio.timeout(PATIENCE_S):
+        async with fleet.bus.follow("s") as one, fleet.bus.follow() as every, asyncio.timeout(PATIENCE_S):
             await delete(fleet)
             for notices in (one, every):
                 seen = [item async for item in _until_deleted(notices)]
                 assert isinstance(seen[-1].data, SessionState)
                 assert (seen[-1].data.by, seen[-1].data.to) == ("ann", State.DELETED)
-            async with Bus.connect(redis_url) as bus, bus.notices("s") as late, bus.notices() as all_of_them:
+            async with Bus.connect(redis_url) as bus, bus.follow("s") as late, bus.follow() as all_of_them:
                 first = await anext(late)
                 assert carries(first, SessionState)
                 assert first.data.to is State.DELETED
@@ -192,8 +194,8 @@ async def test_a_lost_notice_of_it_is_made_up_for(redis_url: str) -> None:
         await fleet.start("s")
         bus = fleet.bus
         async with (
-            bus.subscribe("status.s", reread_s=0.05) as one,
-            bus.subscribe("status.*", reread_s=0.05) as every,
+            bus.follow("s", Notice, reread_s=0.05) as one,
+            bus.follow("*", Notice, reread_s=0.05) as every,
             asyncio.timeout(PATIENCE_S),
         ):
             await anext(one), await anext(every)

@@ -163,7 +163,7 @@ async def test_readers_are_told_what_was_lost(machine: Machine, bus: Bus) -> Non
     """Who has read what is not there any more gets one gap, and then what is there; otherwise none."""
     claim = await actors.hold(bus)
     await append(bus, claim, "1", "2")
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         await take(events, 2)
         await machine.point()
         await append(bus, claim, "3", after=2)
@@ -207,15 +207,15 @@ async def test_a_command_sent_again_has_one_true_outcome(machine: Machine, bus: 
     start = Message.of(SessionStart(by="ann", text="hello"), session="s")
     pause = Message.of(SessionPause(by="ann"), session="s")
     async with controlled(machine):
-        await bus.send(start, 10.0)
+        await actors.send(bus, start, 10.0)
         await machine.point()
-        first = await bus.send(pause, 10.0)
+        first = await actors.send(bus, pause, 10.0)
         machine.cut_power()
         if machine.mode == "no log":
             with pytest.raises(UnknownSession):
                 await patiently(lambda: bus.status("s"))
             return
-        again = await patiently(lambda: bus.send(pause, 10.0))
+        again = await patiently(lambda: actors.send(bus, pause, 10.0))
         assert (first.result, again.result) == (Result.APPLIED, Result.APPLIED)
         record = await bus.status("s")
         assert (record.state, record.version) == (State.PAUSED, again.version)
@@ -225,14 +225,14 @@ async def test_a_command_sent_again_has_one_true_outcome(machine: Machine, bus: 
 async def test_a_session_that_is_there_has_a_holder(machine: Machine, bus: Bus) -> None:
     """A worker that is gone with the power is followed by another one; a session that is lost can be started again."""
     async with controlled(machine):
-        await bus.send(Message.of(SessionStart(by="ann", text="hello"), session="s"), 10.0)
+        await bus.send("s", SessionStart(by="ann", text="hello"), 10.0)
         await machine.point()
         await bus.claim(WorkerRef(name="w1"), session="s", lease_s=0.5)
         machine.cut_power()
         if machine.mode == "no log":
             with pytest.raises(UnknownSession):
                 await patiently(lambda: bus.status("s"))
-            await bus.send(Message.of(SessionStart(by="ann", text="hello"), session="s"), 10.0)
+            await bus.send("s", SessionStart(by="ann", text="hello"), 10.0)
 
         async def claimed() -> Claim | None:
             """Another worker takes the session over."""

@@ -97,7 +97,7 @@ async def test_foreign_status_is_in_nobodys_way(redis_url: str, entry: str) -> N
     async with Bus.connect(redis_url) as bus, server(redis_url) as client:
         claim = await actors.hold(bus)
         await spoil(client, "status", entry)
-        offset = await bus.publish(actors.retry("s"))
+        offset = (await actors.publish(bus, actors.retry("s"))).offset
         assert [int(found[0].split(b"-")[0]) for found in await client.xrange(NAMES.log("status", "s"))] == [offset]
         assert await client.pttl(NAMES.log("status", "s")) > 0
         await spoil(client, "status", "*")
@@ -179,11 +179,11 @@ async def test_a_command_that_waits_survives_a_foreign_one(redis_url: str) -> No
     async with Bus.connect(redis_url) as bus, server(redis_url) as client:
         await actors.hold(bus, lease_s=60)
         first = Message.of(SessionPause(), session="s")
-        await bus.submit(first)
+        await actors.submit(bus, first)
         await spoil(client, "commands")
         assert [command.id for command in (await actors.snapshot(bus)).commands] == [first.id]
         second = Message.of(SessionPause(), session="s")
-        await bus.submit(second)
+        await actors.submit(bus, second)
         seen = await actors.snapshot(bus)
         assert [(command.id, command.offset) for command in seen.commands] == [(first.id, 1), (second.id, 2)]
         await bus.decide(seen, actors.settled(seen))
@@ -198,5 +198,5 @@ async def test_a_record_of_another_schema_takes_no_command(redis_url: str) -> No
         before = await everything(client)
         for command in (Message.of(SessionPause(), session="s"), Message.of(SessionDelete(), session="s")):
             with pytest.raises(SchemaMismatch, match="`tidings export s` with that version"):
-                await bus.send(command, 0.5)
+                await actors.send(bus, command, 0.5)
         assert await everything(client) == before

@@ -61,7 +61,7 @@ async def test_what_is_held_is_kept_and_put_down_and_nothing_begins(server: Runn
     for refused in (
         bus.claim(WorkerRef(name="w2")),
         bus.append(claim, [actors.answer("s")], 0, patience_s=0.1),
-        bus.publish(actors.retry("s")),
+        actors.publish(bus, actors.retry("s")),
     ):
         with pytest.raises(
             ServerFull, match=r"the server is full: .* delete sessions \(tidings delete\), or raise its maxmemory"

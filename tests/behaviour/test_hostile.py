@@ -143,7 +143,7 @@ async def ours_alone() -> AsyncIterator[None]:
 async def follow(bus: Bus, channel: str) -> None:
     """Read a channel until nothing more is there at once."""
     board = Board()
-    async with ours_alone(), bus.subscribe(channel, reread_s=0.01) as subscription:
+    async with ours_alone(), actors.follow(bus, channel, reread_s=0.01) as subscription:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.05):
                 async for item in subscription:
@@ -175,8 +175,8 @@ async def read_everything(bus: Bus) -> set[str]:
         lambda: bus.take_due(),
         lambda: bus.claim(actors.WORKER, lease_s=60),
         lambda: bus.claim(actors.WORKER, session="bad"),
-        lambda: bus.submit(Message.of(SessionPause(), session="bad")),
-        lambda: bus.publish(actors.retry("bad")),
+        lambda: bus.submit("bad", SessionPause()),
+        lambda: actors.publish(bus, actors.retry("bad")),
     ]
     for way in ways:
         async with ours_alone():
@@ -345,7 +345,7 @@ async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
         [finding] = [one for one in await examined(bus, Settings(), [Role.VIEWER]) if one.check == "keys"]
         assert (finding.level, key in finding.found) == (Level.PROBLEM, True)
         with contextlib.suppress(UnexpectedKey):
-            async with asyncio.timeout(PATIENCE_S), bus.notices():
+            async with asyncio.timeout(PATIENCE_S), bus.follow():
                 assert what != "sessions"
         await swap_back(client, key)
         assert (await bus.release(claim, actors.finished())).state is State.FINISHED
@@ -353,7 +353,7 @@ async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
 
 async def test_processes_outlast_keys_of_another_type(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """A worker, a controller and who watches wait as for a server that is away, say so, and go on."""
-    async with Fleet(redis_url) as fleet, raw(fleet.bus.url) as client, fleet.bus.notices() as notices:
+    async with Fleet(redis_url) as fleet, raw(fleet.bus.url) as client, fleet.bus.follow() as notices:
         keys = [NAMES.ready, NAMES.due, NAMES.sessions, NAMES.seen, NAMES.presences]
         for key in keys:
             await swap(client, key, "string")
@@ -397,7 +397,7 @@ async def test_a_key_of_one_session_harms_no_other(redis_url: str, what: str) ->
         if what in ("record", "events"):
             [found] = [one async for one in bus.unreadable()]
             assert (found.session, key in found.cause) == ("bad", True)
-        async with bus.notices() as notices:
+        async with bus.follow() as notices:
             await fleet.start("good")
             await fleet.until("good", State.AWAITING_INPUT)
             async with asyncio.timeout(PATIENCE_S):
@@ -415,10 +415,10 @@ async def test_an_outcome_that_is_none_is_told(redis_url: str) -> None:
         key = NAMES.outcome("s", pause.id)
         await client.set(key, b"\xff{")
         with pytest.raises(InvalidMessage, match="the outcome of the command cannot be read"):
-            await bus.submit(pause)
+            await actors.submit(bus, pause)
         await swap(client, key, "list")
         with pytest.raises(UnreadableRecord, match="is a list and not a string"):
-            await bus.submit(pause)
+            await actors.submit(bus, pause)
 
 
 async def test_false_presences_are_bounded(redis_url: str) -> None:

@@ -16,7 +16,7 @@ from tests.fleet import Fleet
 from tests.readers import take
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import AccessDenied, Bus, LlmRetry, LoginRefused, State, WorkerLost
+from tidings.bus import AccessDenied, Bus, Event, LlmRetry, LoginRefused, State, WorkerLost
 from tidings.workers.agent import ChatAgent
 from tidings.workers.controller import Controller
 from tidings.workers.provider import ProviderSettings
@@ -155,13 +155,13 @@ async def test_a_reader_outlasts_rights_that_are_taken_away_for_a_while(
     async with Bus.connect(guarded.url) as bus:
         claim = await actors.hold(bus)
         await bus.append(claim, [actors.answer("s", "one")], 0)
-        async with bus.subscribe("events.s", reread_s=0.05) as events:
+        async with bus.follow("s", Event, reread_s=0.05) as events:
             await take(events, 1)
             admin.acl_setuser("default", enabled=True, commands=["-multi", "-xrange", "-hgetall", "-hmget"])
             reading = asyncio.create_task(take(events, 1))
             await until_logged(caplog, "subscription.waits", "ask for the right")
             with pytest.raises(AccessDenied):
-                async with bus.subscribe("events.s") as late:
+                async with bus.follow("s", Event) as late:
                     await take(late, 1)
             admin.acl_setuser("default", enabled=True, categories=["+@all"])
             await bus.append(claim, [actors.answer("s", "two")], 1)

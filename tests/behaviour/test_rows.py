@@ -240,7 +240,7 @@ def _heard(fleet: Fleet, session: str) -> Row:
 
 async def _late(bus: Bus, session: str) -> list[Row]:
     """Return the rows of who comes now: by the record, and by the picture that a subscription begins with."""
-    async with bus.notices(session) as notices, asyncio.timeout(PATIENCE_S):
+    async with bus.follow(session) as notices, asyncio.timeout(PATIENCE_S):
         first = await anext(notices)
     assert carries(first, Notice)
     return [Row.of(await bus.status(session), bus.now()), Row(session).apply(first)]

@@ -44,7 +44,7 @@ async def test_nothing_of_a_record_of_another_schema_is_touched(redis_url: str, 
         for refused in (
             bus.append(claim, [actors.answer("s")], 0),
             bus.release(claim, Release(Trigger.YIELD, read=0)),
-            bus.publish(actors.retry("s")),
+            actors.publish(bus, actors.retry("s")),
             bus.claim(actors.WORKER, session="s"),
             bus.decide(seen, Decision()),
             bus.snapshot("s"),

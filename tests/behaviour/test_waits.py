@@ -108,7 +108,7 @@ async def test_the_session_runs_while_the_next_attempt_is_under_way(redis_url: s
             return record.state is State.RUNNING and record.wait is not None and record.wait.asked_at is not None
 
         await eventually(runs, PATIENCE_S)
-        async with fleet.bus.notices("s") as notices:
+        async with fleet.bus.follow("s") as notices:
             drawn = await anext(notices)
         assert carries(drawn, SessionState)
         assert drawn.data.wait is not None

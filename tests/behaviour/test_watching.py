@@ -19,7 +19,7 @@ async def test_a_late_subscriber_sees_the_running_wait_at_once(redis_url: str) -
         record = await fleet.until("s", State.RATE_LIMITED)
         async with Bus.connect(redis_url) as late:
             for session in ("s", "*"):
-                async with late.notices(session) as notices, asyncio.timeout(PATIENCE_S):
+                async with late.follow(session) as notices, asyncio.timeout(PATIENCE_S):
                     first = await anext(notices)
                     assert carries(first, SessionState)
                     assert first.data.to is State.RATE_LIMITED
@@ -52,7 +52,7 @@ async def test_a_subscriber_that_raises_hangs_or_is_slow_harms_nobody(redis_url:
     async with Fleet(redis_url) as fleet:
         worker_bus: Bus = fleet.workers[0].bus
         await worker_bus.on_status("s", raising)
-        async with worker_bus.subscribe("status.s", buffer=1), worker_bus.subscribe("status.*", buffer=1) as slow:
+        async with worker_bus.follow("s", Notice, buffer=1), worker_bus.follow("*", Notice, buffer=1) as slow:
             for number in range(3):
                 fleet.script("429")
                 await (fleet.say("s", f"word {number}") if number else fleet.start("s", "word 0"))

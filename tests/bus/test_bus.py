@@ -18,7 +18,6 @@ from tidings.bus import (
     Closed,
     Event,
     InvalidName,
-    Message,
     Notice,
     PayloadTooLarge,
     Picture,
@@ -109,7 +108,7 @@ async def test_history_of_a_session_without_events_is_empty(bus: Bus) -> None:
 async def test_history_holds_events_and_nothing_else(bus: Bus) -> None:
     """Whatever happened to the session: no notice ever enters."""
     claim = await actors.hold(bus)
-    await bus.publish(actors.retry("s"))
+    await actors.publish(bus, actors.retry("s"))
     await bus.append(claim, [actors.answer("s")], 0)
     await bus.release(claim, Release(Trigger.YIELD, read=1, notices=(actors.retry("s"),)))
     history = await bus.history("s")
@@ -148,7 +147,7 @@ async def test_names_are_checked_before_anything_is_asked(bus: Bus, name: str) -
             await call
     if name != "*":
         with pytest.raises(InvalidName):
-            bus.subscribe(f"events.{name}")
+            bus.follow(name, Event)
 
 
 async def test_the_payload_limit_is_the_installations(redis_url: str) -> None:
@@ -186,7 +185,7 @@ async def test_controllers_are_woken_by_notices_and_commands(bus: Bus) -> None:
     await eventually(lambda: ear.acks)
     claim = await actors.hold(bus)
     await bus.append(claim, [actors.answer("s")], 0)
-    asking = asyncio.create_task(bus.send(Message.of(SessionPause(), session="s"), timeout_s=30))
+    asking = asyncio.create_task(bus.send("s", SessionPause(), timeout_s=30))
     await eventually(lambda: "commands.s" in ear.heard)
     assert set(ear.heard) == {"status.s", "commands.s"}
     asking.cancel()
@@ -214,7 +213,7 @@ async def test_two_prefixes_see_nothing_of_each_other(redis_url: str, ours: str,
         await one.on_change(ears["change"])
         await one.on_ready(ears["ready"])
         await eventually(lambda: all(ear.acks for ear in ears.values()))
-        async with one.notices() as notices:
+        async with one.follow() as notices:
             await actors.queue(two, "s")
             seen = await actors.snapshot(two)
             await two.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
@@ -235,7 +234,7 @@ async def test_two_buses_on_one_server_share_everything(redis_url: str) -> None:
     """What one writes the other hears and reads."""
     async with Bus.connect(redis_url) as one, Bus.connect(redis_url) as two:
         claim = await actors.hold(one)
-        async with two.events("s") as events:
+        async with two.follow("s", Event) as events:
             [stored] = await one.append(claim, [actors.answer("s")], 0)
             assert await anext(events) == stored
         assert await two.history("s") == (stored,)
@@ -257,7 +256,7 @@ async def test_credentials_are_shown_nowhere(make_server: MakeServer) -> None:
     async with Bus.connect(server.tcp_url, prefix="p:") as bus:
         await actors.hold(bus)
         assert "planted-word" in bus.url
-        for shown in (repr(bus), str(bus), bus.address, repr(bus._link), repr(bus.subscribe("events.s"))):
+        for shown in (repr(bus), str(bus), bus.address, repr(bus._link), repr(bus.follow("s", Event))):
             assert "planted-word" not in shown
         assert f"127.0.0.1:{server.port}" in repr(bus)
 
@@ -281,7 +280,7 @@ async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
     reading: asyncio.Task[list[object]]
     async with Bus.connect(redis_url) as bus:
         await actors.hold(bus)
-        subscription = bus.subscribe("events.s")
+        subscription = bus.follow("s", Event)
         await subscription.__aenter__()
 
         async def read() -> list[object]:
@@ -296,7 +295,7 @@ async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
     with pytest.raises(Closed):
         await bus.on_ready(Ear())
     with pytest.raises(Closed):
-        await bus.subscribe("status.*").__aenter__()
+        await bus.follow("*", Notice).__aenter__()
 
 
 async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +331,7 @@ async def test_who_waits_to_enter_hears_that_the_bus_closed(make_server: MakeSer
     server = make_server()
     async with Bus.connect(server.url) as bus:
         server.stop()
-        entering = asyncio.create_task(bus.subscribe("events.s").__aenter__())
+        entering = asyncio.create_task(bus.follow("s", Event).__aenter__())
         await eventually(lambda: bus._listener._exact)
     with pytest.raises(Closed):
         await entering
@@ -341,9 +340,9 @@ async def test_who_waits_to_enter_hears_that_the_bus_closed(make_server: MakeSer
 async def test_subscriptions_are_not_kept(bus: Bus) -> None:
     """One that nobody enters or that has been left is nobody's burden."""
     for _ in range(3):
-        async with bus.subscribe("events.s"):
+        async with bus.follow("s", Event):
             pass
-        bus.subscribe("events.s")
+        bus.follow("s", Event)
     gc.collect()
     assert len(bus._subscriptions) == 0
 

@@ -37,7 +37,7 @@ from tidings.bus.channels import Names
 
 def ask(bus: Bus, *, ident: str = "c1", text: str = "hi", timeout_s: float = 30.0) -> asyncio.Task[Outcome]:
     """Have somebody say something and wait for the outcome."""
-    return asyncio.create_task(bus.send(Message.of(SessionSay(text=text), id=ident, session="s"), timeout_s))
+    return asyncio.create_task(bus.send("s", SessionSay(text=text), timeout_s, id=ident))
 
 
 async def give_up(asking: asyncio.Task[Outcome]) -> None:
@@ -64,7 +64,7 @@ async def test_what_is_taken_from_its_worker_enters_its_state_anew(bus: Bus, raw
 async def test_a_session_taken_is_hidden_for_a_while(bus: Bus, raw: Redis, names: Names) -> None:
     """If nobody decides it, it comes up again for another controller."""
     await actors.hold(bus)
-    await bus.publish(actors.retry("s"))
+    await actors.publish(bus, actors.retry("s"))
     taken = await bus.take_due(visibility_s=600)
     assert taken.sessions == ("s",)
     assert abs(taken.now - bus.now()) < timedelta(seconds=10)
@@ -80,7 +80,7 @@ async def test_no_more_are_taken_than_asked_for(bus: Bus) -> None:
     """The longest due come first, and the rest stay for others."""
     for session in ("a", "b", "c"):
         await actors.hold(bus, session)
-        await bus.publish(actors.retry(session))
+        await actors.publish(bus, actors.retry(session))
     first = await bus.take_due(limit=2)
     second = await bus.take_due(limit=2)
     assert (len(first.sessions), len(second.sessions)) == (2, 1)
@@ -94,7 +94,7 @@ async def test_a_session_without_a_record_is_forgotten(bus: Bus, raw: Redis, nam
     await bus.forget_due("gone")
     assert (await bus.take_due()).sessions == ()
     await actors.hold(bus)
-    await bus.publish(actors.retry("s"))
+    await actors.publish(bus, actors.retry("s"))
     await bus.forget_due("s")
     assert (await bus.take_due()).sessions == ("s",)
 
@@ -179,7 +179,7 @@ async def test_a_record_that_cannot_be_read_is_told(bus: Bus, raw: Redis, names:
 
 async def test_a_start_makes_a_session(bus: Bus) -> None:
     """Before it is decided there is none; then it is queued with its first message."""
-    asking = asyncio.create_task(bus.send(Message.of(SessionStart(text="hi"), session="s")))
+    asking = asyncio.create_task(bus.send("s", SessionStart(text="hi")))
     seen = await actors.waiting(bus)
     assert seen.record.state is None
     with pytest.raises(UnknownSession):
@@ -199,7 +199,7 @@ async def test_a_decision_is_told_with_what_only_the_server_knows(bus: Bus) -> N
     seen = await actors.snapshot(bus)
     wrong = SessionState(from_=State.ERROR, to=State.PAUSED, version=99, why="asked", by="me")
     decision = Decision(to=State.PAUSED, state=Message.of(wrong, session="s"), notices=(actors.retry("s", id="first"),))
-    async with bus.notices("s") as notices:
+    async with bus.follow("s") as notices:
         await anext(notices)
         await bus.decide(seen, decision)
         told = [await anext(notices), await anext(notices)]
@@ -276,7 +276,7 @@ async def test_what_comes_while_deciding_is_looked_at_at_once(bus: Bus) -> None:
     await actors.hold(bus)
     seen = await actors.snapshot(bus)
     later = seen.now + timedelta(hours=1)
-    await bus.publish(actors.retry("s"))
+    await actors.publish(bus, actors.retry("s"))
     await bus.take_due(visibility_s=600)
     await bus.decide(seen, Decision(due=later))
     assert (await bus.take_due(visibility_s=600)).sessions == ("s",)
@@ -326,7 +326,7 @@ async def test_data_that_was_lost_and_begun_anew_is_not_decided(bus: Bus, raw: R
     """The same session id, another epoch: what was read of the old one does not count."""
 
     async def start() -> asyncio.Task[Outcome]:
-        asking = asyncio.create_task(bus.send(Message.of(SessionStart(), session="s")))
+        asking = asyncio.create_task(bus.send("s", SessionStart()))
         await actors.waiting(bus)
         return asking
 
@@ -344,7 +344,7 @@ async def test_data_that_was_lost_and_begun_anew_is_not_decided(bus: Bus, raw: R
 async def test_revoking_takes_the_session_from_its_worker(bus: Bus) -> None:
     """In the step that writes the state."""
     claim = await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(Message.of(SessionPause(), session="s")))
+    asking = asyncio.create_task(bus.send("s", SessionPause()))
     seen = await actors.waiting(bus)
     await bus.decide(seen, actors.settled(seen, State.PAUSED, {"worker": "", "paused_by": "me"}, revoke=True))
     await asking

@@ -16,7 +16,7 @@ from tests.proxy import Proxy, proxy_to
 from tests.readers import Writer, offsets, read_to, take
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import Bus, Gap, Message, SessionState, State, carries
+from tidings.bus import Bus, Event, Gap, Message, Notice, SessionState, State, carries
 
 HEARTBEAT_S = 0.1
 NEVER_S = 600.0
@@ -48,7 +48,7 @@ class Scene:
             await event.wait()
 
     async def _reader(self, entered: asyncio.Event) -> list[Message[Any] | Gap]:
-        async with self.far.subscribe("events.s", reread_s=NEVER_S) as events:
+        async with self.far.follow("s", Event, reread_s=NEVER_S) as events:
             entered.set()
             items: list[Message[Any] | Gap] = []
             async for item in events:
@@ -182,7 +182,7 @@ async def test_a_reader_that_the_server_cuts_off_loses_nothing(make_server: Make
     server = make_server(extra=["client-output-buffer-limit pubsub 64kb 64kb 0"])
     async with proxy_to(server) as proxy, Bus.connect(server.url) as near, Bus.connect(proxy.url, heartbeat_s=600) as far:
         writer = Writer(near, await actors.hold(near))
-        async with far.subscribe("events.s", reread_s=NEVER_S) as events:
+        async with far.follow("s", Event, reread_s=NEVER_S) as events:
             await writer.write()
             assert offsets(await take(events, 1)) == [1]
             proxy.freeze()
@@ -202,7 +202,7 @@ async def test_the_last_word_before_a_silence_is_not_lost(make_server: MakeServe
     server = make_server()
     async with proxy_to(server) as proxy, Bus.connect(server.url) as near, Bus.connect(proxy.url, heartbeat_s=HEARTBEAT_S) as far:
         writer = Writer(near, await actors.hold(near))
-        async with far.subscribe("events.s", reread_s=NEVER_S) as events, far.subscribe("status.*", reread_s=NEVER_S) as notices:
+        async with far.follow("s", Event, reread_s=NEVER_S) as events, far.follow("*", Notice, reread_s=NEVER_S) as notices:
             await take(notices, 1)
             proxy.cut()
             await writer.write()
@@ -219,7 +219,7 @@ async def test_a_restart_without_the_data_is_told(make_server: MakeServer) -> No
     async with Bus.connect(server.url) as bus:
         writer = Writer(bus, await actors.hold(bus))
         await writer.write()
-        async with bus.subscribe("events.s", reread_s=NEVER_S) as events, bus.subscribe("status.*", reread_s=NEVER_S) as notices:
+        async with bus.follow("s", Event, reread_s=NEVER_S) as events, bus.follow("*", Notice, reread_s=NEVER_S) as notices:
             await take(events, 1)
             await take(notices, 1)
             await asyncio.to_thread(server.kill)
@@ -237,14 +237,14 @@ async def test_status_is_whole_again_after_a_restart(make_server: MakeServer) ->
     server = make_server(appendonly=True)
     async with proxy_to(server) as proxy, Bus.connect(server.url) as near, Bus.connect(proxy.url, heartbeat_s=HEARTBEAT_S) as far:
         await actors.queue(near, "a", "b", "c")
-        async with far.subscribe("status.*", reread_s=NEVER_S) as notices:
+        async with far.follow("*", Notice, reread_s=NEVER_S) as notices:
             await take(notices, 3)
             proxy.freeze()
             await until(lambda: not far.connected)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
-            await near.publish(actors.retry("a"))
-            await near.publish(actors.retry("b"))
+            await actors.publish(near, actors.retry("a"))
+            await actors.publish(near, actors.retry("b"))
             await actors.hold(near, "d")
             proxy.thaw()
             items = await take(notices, 3)
@@ -258,13 +258,13 @@ async def test_entering_and_reading_wait_for_the_server(make_server: MakeServer)
     server = make_server(appendonly=True)
     async with Bus.connect(server.url) as bus:
         writer = Writer(bus, await actors.hold(bus))
-        async with bus.events("s") as early:
+        async with bus.follow("s", Event) as early:
             await writer.write()
             await asyncio.to_thread(server.stop)
             reading = asyncio.create_task(take(early, 1))
-            late = bus.events("s")
+            late = bus.follow("s", Event)
             entering = asyncio.create_task(late.__aenter__())
-            picture = bus.notices("s")
+            picture = bus.follow("s")
             drawing = asyncio.create_task(picture.__aenter__())
             await until(lambda: not bus.connected)
             assert not any(task.done() for task in (reading, entering, drawing))

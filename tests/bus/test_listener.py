@@ -14,7 +14,7 @@ from tests.conftest import MakeServer
 from tests.proxy import Proxy
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import Bus, Closed, WorkerClaimed, carries
+from tidings.bus import Bus, Closed, Event, WorkerClaimed, carries
 from tidings.bus.listener import Listener
 
 STATUS, BOTH = frozenset({"status"}), frozenset({"status", "commands"})
@@ -207,7 +207,7 @@ async def test_one_connection_and_one_pattern(real_url: str, server: RunningServ
         for index, ear in enumerate(ears):
             await bus.on_status(f"s{index}", ear)
             await bus.on_change(ear)
-        async with bus.notices(), bus.notices(), bus.events("s1"), bus.events("s1"):
+        async with bus.follow(), bus.follow(), bus.follow("s1", Event), bus.follow("s1", Event):
             await eventually(lambda: all(ear.acks >= 2 for ear in ears))
             assert len(server.command("CLIENT", "LIST", "TYPE", "pubsub").splitlines()) == 1
             assert numpat(server) == 1
@@ -218,7 +218,7 @@ async def test_the_pattern_follows_what_is_wanted(real_url: str, server: Running
     """Wider and narrower, always one; and none at the end, nor a connection."""
     async with Bus.connect(real_url) as bus:
         narrow, wide = Ear(), Ear()
-        async with bus.notices():
+        async with bus.follow():
             await bus.on_change(wide)
             await eventually(lambda: wide.acks and numpat(server) == 1)
             await bus.on_change(narrow)
@@ -435,7 +435,7 @@ async def test_tasks_that_begin_at_once_hear_everything(bus: Bus) -> None:
     """A loop may be told to begin each task where it is made; textual does so, and users may."""
     asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - mypy looks at Python 3.11
     try:
-        async with bus.notices() as notices:
+        async with bus.follow() as notices:
             await actors.hold(bus)
             async with asyncio.timeout(PATIENCE_S):
                 told = await anext(notices)

@@ -20,6 +20,7 @@ from tidings.bus import (
     Seat,
     UnknownSession,
     Unreachable,
+    WorkerReleased,
     carries,
 )
 from tidings.bus import messages as m
@@ -37,19 +38,21 @@ async def told(bus: Bus, session: str = "s") -> list[int]:
 
 
 async def test_a_notice_is_published(bus: Bus) -> None:
-    """Its offset is the answer; whoever listens gets it as it was, with its place."""
+    """Stored as it is given back; whoever listens gets it as it was, with its place."""
     await actors.hold(bus)
-    notice = actors.retry("s", source="worker/w1", traceparent="00-1-2-03")
-    async with bus.notices("s") as notices:
+    notice = actors.retry("s").data
+    async with bus.follow("s") as notices:
         await anext(notices)
-        offset = await bus.publish(notice)
-        assert await anext(notices) == notice.model_copy(update={"offset": offset, "epoch": (await bus.status("s")).epoch})
+        stored = await bus.publish("s", notice, id="n1", source="worker/w1", traceparent="00-1-2-03")
+        assert (stored.id, stored.source, stored.traceparent, stored.data) == ("n1", "worker/w1", "00-1-2-03", notice)
+        assert (stored.offset, stored.epoch) == (3, (await bus.status("s")).epoch)
+        assert await anext(notices) == stored
 
 
 async def test_a_notice_to_nobody(bus: Bus) -> None:
     """There is no such session."""
     with pytest.raises(UnknownSession) as caught:
-        await bus.publish(actors.retry("s"))
+        await actors.publish(bus, actors.retry("s"))
     assert caught.value.session == "s"
 
 
@@ -57,14 +60,14 @@ async def test_only_notices_are_published(bus: Bus) -> None:
     """Events are appended, commands are sent."""
     await actors.hold(bus)
     with pytest.raises(TypeError, match="AgentMessage"):
-        await bus.publish(actors.answer("s"))  # type: ignore[arg-type]
+        await actors.publish(bus, actors.answer("s"))  # type: ignore[arg-type]
 
 
 async def test_a_notice_has_a_limit(bus: Bus) -> None:
     """As every message."""
     await actors.hold(bus)
     with pytest.raises(PayloadTooLarge):
-        await bus.publish(actors.retry("s", source="s" * 200).model_copy(update={"traceparent": "x" * m.PAYLOAD_LIMIT}))
+        await bus.publish("s", WorkerReleased(worker=actors.WORKER, why="x" * m.PAYLOAD_LIMIT))
 
 
 async def test_a_seat_carries_the_picture(bus: Bus) -> None:
@@ -83,11 +86,11 @@ async def test_a_notice_over_a_broken_connection_is_stored_once(lossy: Bus, prox
     """It is looked for before it is stored a second time."""
     await actors.hold(lossy)
     proxy.lose_script(what, "publish")
-    offset = await lossy.publish(actors.retry("s"))
+    offset = (await actors.publish(lossy, actors.retry("s"))).offset
     assert (proxy.lost, offset, await told(lossy)) == (1, 3, [1])
     proxy.lose_script(what, "publish", times=2)
     with pytest.raises(Unreachable):
-        await lossy.publish(actors.retry("s"))
+        await actors.publish(lossy, actors.retry("s"))
 
 
 # the outbox

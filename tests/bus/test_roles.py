@@ -95,14 +95,14 @@ async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: p
         settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05)
         controller, worker = Controller(c, settings, name="c1"), Worker(w, ChatAgent, settings, name="w1")
         async with _running(controller.run, controller.stop), _running(worker.run, worker.drain):
-            async with viewer.notices("demo") as seen, viewer.notices():
-                await person.send(Message.of(SessionStart(by="ann", text="hello"), session="demo"), 20)
+            async with viewer.follow("demo") as seen, viewer.follow():
+                await person.send("demo", SessionStart(by="ann", text="hello"), 20)
                 assert carries(await anext(seen), Notice)
                 await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT), message="the session is answered")
             assert [event.type for event in await viewer.history("demo")] == ["user.message", "agent.message"]
-            await person.send(Message.of(SessionSay(by="ann", text="more"), session="demo"), 20)
+            await person.send("demo", SessionSay(by="ann", text="more"), 20)
             await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT, events=4), message="it is answered again")
-            await person.send(Message.of(SessionPause(by="ann"), session="demo"), 20, key="lunch")
+            await person.send("demo", SessionPause(by="ann"), 20, key="lunch")
             assert (await viewer.status("demo")).state is State.PAUSED
             roll = await viewer.roll()
             assert [one.presence.name for one in roll] == ["c1", "w1"]
@@ -113,7 +113,7 @@ async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: p
                 with pytest.raises(AccessDenied):
                     await other.restore(archive, "copy")
             assert (await c.restore(archive, "copy")).events == 4
-            await person.send(Message.of(SessionDelete(by="ann"), session="demo"), 20)
+            await person.send("demo", SessionDelete(by="ann"), 20)
             assert (await viewer.status("demo")).state is State.DELETED
 
 
@@ -124,11 +124,11 @@ async def test_a_family_works_with_the_least_rights(open_as: Open, monkeypatch: 
         settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05)
         controller, worker = Controller(c, settings, name="c1"), Worker(w, _Parent, settings, name="w1")
         async with _running(controller.run, controller.stop), _running(worker.run, worker.drain):
-            await person.send(Message.of(SessionStart(by="ann", text="hello"), session="demo"), 20)
+            await person.send("demo", SessionStart(by="ann", text="hello"), 20)
             await eventually(lambda: _is(person, "demo", State.AWAITING_INPUT, events=3), message="the child has reported")
             async with open_as(Role.VIEWER) as viewer:
                 (child,) = await viewer.children("demo")
-            await person.send(Message.of(SessionStop(by="ann"), session="demo"), 20)
+            await person.send("demo", SessionStop(by="ann"), 20)
             await eventually(lambda: _is(person, child.child, State.STOPPED), message="the child is stopped too")
     types = ["user.message", "child.start", "child.result"]
     assert [event.type for event in await _history(open_as, "demo")][:3] == types
@@ -153,7 +153,7 @@ async def test_a_viewer_changes_nothing(open_as: Open) -> None:
     """No command, no notice, no claim, no presence, and no plain Redis either."""
     async with open_as(Role.VIEWER) as bus:
         with pytest.raises(AccessDenied):
-            await bus.send(Message.of(SessionStart(by="eve"), session="x"), 2)
+            await bus.send("x", SessionStart(by="eve"), 2)
         with pytest.raises(AccessDenied):
             await bus.claim(WorkerRef(name="eve"), session="x", create=True)
         with pytest.raises(AccessDenied):
@@ -174,7 +174,7 @@ async def test_a_worker_hears_no_outcomes_and_a_person_writes_no_history(open_as
     """What each of them must not do is refused by the server, whatever program they use."""
     async with open_as(Role.WORKER) as worker, open_as(Role.PERSON) as person:
         with pytest.raises(AccessDenied):
-            await worker.send(Message.of(SessionStart(by="eve"), session="x"), 2)
+            await worker.send("x", SessionStart(by="eve"), 2)
         claim = await worker.claim(WorkerRef(name="w1"), session="demo", create=True)
         assert claim is not None
         with pytest.raises(AccessDenied):

@@ -17,7 +17,6 @@ from tidings.bus import (
     Bus,
     Claim,
     LeaseLost,
-    Message,
     OutcomeUnknown,
     PayloadTooLarge,
     Picture,
@@ -144,7 +143,7 @@ async def test_a_session_is_made_by_claiming_it(bus: Bus) -> None:
 async def test_a_claim_is_told_with_its_token(bus: Bus) -> None:
     """The worker's name, whatever it is, does not get in the way."""
     name = '"token":0}} {"data":{'
-    async with bus.notices() as notices:
+    async with bus.follow() as notices:
         claim = await actors.hold(bus, who=actors.worker(name))
         told = [await anext(notices), await anext(notices)]
     assert carries(told[0], WorkerClaimed)
@@ -392,7 +391,7 @@ async def test_a_release_tells_its_notices_before_the_state(bus: Bus) -> None:
         reason=Reason.RATE_LIMIT,
         notices=(actors.retry("s", id="mine"),),
     )
-    async with bus.notices("s") as notices:
+    async with bus.follow("s") as notices:
         await anext(notices)
         await bus.release(claim, release)
         told = [await anext(notices) for _ in range(3)]
@@ -483,7 +482,7 @@ async def _due(bus: Bus) -> bool:
 async def test_a_pause_that_waits_is_decided_at_once(bus: Bus) -> None:
     """A release does not hide commands that nobody has handled."""
     claim = await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(Message.of(SessionPause(), session="s")))
+    asking = asyncio.create_task(bus.send("s", SessionPause()))
     await actors.waiting(bus)
     await bus.take_due(visibility_s=60)
     await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=bus.now() + timedelta(hours=1)))

@@ -59,7 +59,7 @@ async def decide_all(bus: Bus) -> None:
 async def test_the_outcome_comes_to_the_asker(bus: Bus) -> None:
     """After the state has changed, with state and version as the controller wrote them."""
     await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(Message.of(SessionResume(), id="c1", session="s")))
+    asking = asyncio.create_task(bus.send("s", SessionResume(), id="c1"))
     seen = await actors.waiting(bus)
     outcomes = actors.outcomes(seen, state=State.RUNNING, version=5)
     await bus.decide(seen, Decision(handled=1, outcomes=outcomes))
@@ -69,8 +69,8 @@ async def test_the_outcome_comes_to_the_asker(bus: Bus) -> None:
 async def test_controllers_hear_what_was_asked(bus: Bus) -> None:
     """Who, why, and until when; on the channel of the session's commands."""
     await actors.hold(bus)
-    async with bus.subscribe("commands.s") as commands:
-        asking = asyncio.create_task(bus.send(saying(), timeout_s=30))
+    async with bus.follow("s", Command) as commands:
+        asking = asyncio.create_task(actors.send(bus, saying(), timeout_s=30))
         heard = await anext(commands)
         assert carries(heard, SessionSay)
         assert (heard.id, heard.offset, heard.data.by, heard.data.why) == ("c1", 1, "me", "because")
@@ -84,13 +84,13 @@ async def test_what_nobody_answers_is_never_applied(bus: Bus, raw: Redis, names:
     """The asker hears that it expired; that is its one outcome from then on."""
     await actors.hold(bus)
     with pytest.raises(CommandExpired) as caught:
-        await bus.send(saying(), timeout_s=0.05)
+        await actors.send(bus, saying(), timeout_s=0.05)
     assert caught.value.command_id == "c1"
     assert json.loads(await raw.get(names.outcome("s", "c1")) or b"")["result"] == "expired"
     await decide_all(bus)
     assert await bus.history("s") == ()
     with pytest.raises(CommandExpired):
-        await bus.send(saying())
+        await actors.send(bus, saying())
 
 
 async def test_applied_and_expired_exclude_each_other(bus: Bus) -> None:
@@ -101,7 +101,7 @@ async def test_applied_and_expired_exclude_each_other(bus: Bus) -> None:
 
     async def ask(ident: str) -> None:
         try:
-            await bus.send(saying(ident), timeout_s=0.02)
+            await actors.send(bus, saying(ident), timeout_s=0.02)
         except CommandExpired:
             return
         applied.append(ident)
@@ -118,12 +118,12 @@ async def test_applied_and_expired_exclude_each_other(bus: Bus) -> None:
 async def test_the_same_command_has_one_outcome(bus: Bus) -> None:
     """Sent twice at the same time, and once more afterwards, it is applied once."""
     await actors.hold(bus)
-    asking = [asyncio.create_task(bus.send(saying())) for _ in range(2)]
+    asking = [asyncio.create_task(actors.send(bus, saying())) for _ in range(2)]
     await actors.waiting(bus)
     await eventually(lambda: bus.connected)
     await decide_all(bus)
     first, second = await asyncio.gather(*asking)
-    assert first == second == await bus.send(saying())
+    assert first == second == await actors.send(bus, saying())
     assert [event.id for event in await bus.history("s")] == ["c1"]
     assert (await bus.status("s")).commands == 1
 
@@ -131,16 +131,16 @@ async def test_the_same_command_has_one_outcome(bus: Bus) -> None:
 async def test_a_key_is_one_command_of_a_session(bus: Bus) -> None:
     """Another command under it is stored by nobody, while the first waits and after its outcome; the first is still found."""
     await actors.hold(bus)
-    assert await bus.submit(saying("c1"), key="two words ü") is None
-    for asking in (bus.submit(saying("c2"), key="two words ü"), bus.send(saying("c2"), key="two words ü")):
+    assert await actors.submit(bus, saying("c1"), key="two words ü") is None
+    for asking in (actors.submit(bus, saying("c2"), key="two words ü"), actors.send(bus, saying("c2"), key="two words ü")):
         with pytest.raises(KeyReused):
             await asking
-    assert await bus.submit(saying("c1"), key="two words ü") is None
+    assert await actors.submit(bus, saying("c1"), key="two words ü") is None
     await decide_all(bus)
     with pytest.raises(KeyReused):
-        await bus.send(saying("c2"), key="two words ü")
-    assert (await bus.send(saying("c1"), key="two words ü")).command_id == "c1"
-    assert await bus.submit(saying("c3"), key="another") is None
+        await actors.send(bus, saying("c2"), key="two words ü")
+    assert (await actors.send(bus, saying("c1"), key="two words ü")).command_id == "c1"
+    assert await actors.submit(bus, saying("c3"), key="another") is None
     await decide_all(bus)
     assert [event.id for event in await bus.history("s")] == ["c1", "c3"]
 
@@ -148,9 +148,9 @@ async def test_a_key_is_one_command_of_a_session(bus: Bus) -> None:
 async def test_a_key_is_taken_by_what_was_stored(bus: Bus, raw: Redis, names: Names) -> None:
     """A command that could not be stored leaves it free, and it is free again after a day."""
     with pytest.raises(UnknownSession):
-        await bus.submit(saying("c1"), key="k")
+        await actors.submit(bus, saying("c1"), key="k")
     await actors.hold(bus)
-    assert await bus.submit(saying("c2"), key="k") is None
+    assert await actors.submit(bus, saying("c2"), key="k") is None
     (key,) = await raw.keys(names.key("s", "*"))
     assert 0 < await raw.ttl(key) <= 24 * 3600
 
@@ -161,7 +161,7 @@ async def test_the_outcome_is_found_where_it_was_not_heard(
     """Pub/Sub promises nothing, so the asker looks now and then."""
     monkeypatch.setattr(module, "_LOOK_S", 0.02)
     await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(saying()))
+    asking = asyncio.create_task(actors.send(bus, saying()))
     await actors.waiting(bus)
     outcome = Outcome(command_id="c1", session="s", result=Result.APPLIED)
     await raw.set(names.outcome("s", "c1"), outcome.model_dump_json())
@@ -171,14 +171,14 @@ async def test_the_outcome_is_found_where_it_was_not_heard(
 async def test_a_session_that_does_not_exist(bus: Bus, raw: Redis, names: Names) -> None:
     """It is told at once, and nothing is written."""
     with pytest.raises(UnknownSession):
-        await bus.send(saying())
+        await actors.send(bus, saying())
     assert await raw.keys("*") == []
 
 
 async def test_a_start_needs_no_session(bus: Bus) -> None:
     """Nobody answers, and there is still none."""
     with pytest.raises(CommandExpired):
-        await bus.send(Message.of(SessionStart(), session="s"), timeout_s=0.05)
+        await bus.send("s", SessionStart(), timeout_s=0.05)
     with pytest.raises(UnknownSession):
         await bus.status("s")
     assert [record async for record in bus.sessions()] == []
@@ -190,11 +190,11 @@ async def test_too_many_commands_are_refused(bus: Bus, monkeypatch: pytest.Monke
     await actors.hold(bus)
     for ident in ("c1", "c2"):
         with pytest.raises(CommandExpired):
-            await bus.send(saying(ident), timeout_s=0.05)
+            await actors.send(bus, saying(ident), timeout_s=0.05)
     with pytest.raises(CommandRefused, match="wait in this session"):
-        await bus.send(saying("c3"))
+        await actors.send(bus, saying("c3"))
     await decide_all(bus)
-    asking = asyncio.create_task(bus.send(saying("c4")))
+    asking = asyncio.create_task(actors.send(bus, saying("c4")))
     await actors.waiting(bus)
     await decide_all(bus)
     await asking
@@ -206,7 +206,7 @@ async def test_too_many_commands_are_refused(bus: Bus, monkeypatch: pytest.Monke
 async def test_only_known_commands_are_sent(bus: Bus, raw: Redis, wrong: Message[Command]) -> None:
     """Anything else is a mistake of the caller."""
     with pytest.raises(TypeError):
-        await bus.send(wrong)
+        await actors.send(bus, wrong)
     assert await raw.keys("*") == []
 
 
@@ -214,7 +214,7 @@ async def test_a_command_has_a_limit(bus: Bus) -> None:
     """As every message."""
     await actors.hold(bus)
     with pytest.raises(PayloadTooLarge):
-        await bus.send(saying(text="x" * m.PAYLOAD_LIMIT))
+        await actors.send(bus, saying(text="x" * m.PAYLOAD_LIMIT))
 
 
 @pytest.mark.parametrize("what", ["request", "reply"])
@@ -222,7 +222,7 @@ async def test_a_command_over_a_broken_connection_is_stored_once(lossy: Bus, pro
     """It is sent a second time under the same id."""
     await actors.hold(lossy)
     proxy.lose_script(what, "command")
-    asking = asyncio.create_task(lossy.send(saying()))
+    asking = asyncio.create_task(actors.send(lossy, saying()))
     await actors.waiting(lossy)
     await decide_all(lossy)
     assert (await asking).result is Result.APPLIED
@@ -235,8 +235,8 @@ async def test_a_command_that_did_not_seem_to_get_through_can_be_sent_again(loss
     await actors.hold(lossy)
     proxy.lose_script(what, "command", times=2)
     with pytest.raises(Unreachable):
-        await lossy.send(saying())
-    again = asyncio.create_task(lossy.send(saying()))
+        await actors.send(lossy, saying())
+    again = asyncio.create_task(actors.send(lossy, saying()))
     await actors.waiting(lossy)
     await decide_all(lossy)
     assert (await again).result is Result.APPLIED
@@ -247,7 +247,7 @@ async def test_an_asker_outlasts_a_broken_connection(lossy: Bus, proxy: Proxy, m
     """While it waits, neither the loss of Pub/Sub nor that of a look is its concern."""
     monkeypatch.setattr(module, "_LOOK_S", 0.02)
     await actors.hold(lossy)
-    asking = asyncio.create_task(lossy.send(saying()))
+    asking = asyncio.create_task(actors.send(lossy, saying()))
     await actors.waiting(lossy)
     proxy.lose("reply", b"outcome.s.c1", times=4)
     await eventually(lambda: proxy.lost == 4)
@@ -263,7 +263,7 @@ async def test_a_server_that_is_away_is_told_at_once(make_server: MakeServer) ->
         await actors.hold(bus)
         server.stop()
         with pytest.raises(Unreachable):
-            await bus.send(saying())
+            await actors.send(bus, saying())
 
 
 async def test_a_server_that_does_not_answer_is_told(lossy: Bus, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,14 +272,14 @@ async def test_a_server_that_does_not_answer_is_told(lossy: Bus, proxy: Proxy, m
     await actors.hold(lossy)
     proxy.freeze()
     with pytest.raises(Unreachable):
-        await lossy.send(saying(), timeout_s=0.05)
+        await actors.send(lossy, saying(), timeout_s=0.05)
     proxy.thaw()
 
 
 async def test_an_asker_that_leaves_leaves_nothing_behind(bus: Bus) -> None:
     """Cancelled, it listens no more; what it asked stays until it expires."""
     await actors.hold(bus)
-    asking = asyncio.create_task(bus.send(saying()))
+    asking = asyncio.create_task(actors.send(bus, saying()))
     await actors.waiting(bus)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -292,7 +292,7 @@ async def test_a_cancellation_of_sending_is_never_swallowed(bus: Bus) -> None:
     """Wherever it meets the command: who stops waiting does not wait on, and nor does the end of its time."""
     await actors.hold(bus)
     for turns in range(60):
-        task = asyncio.create_task(bus.send(saying(f"c{turns}"), timeout_s=60))
+        task = asyncio.create_task(actors.send(bus, saying(f"c{turns}"), timeout_s=60))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -300,4 +300,4 @@ async def test_a_cancellation_of_sending_is_never_swallowed(bus: Bus) -> None:
         assert task.cancelled(), f"cancelled after {turns} turns of the loop, and it goes on"
     for microseconds in range(0, 2000, 100):
         with pytest.raises(CommandExpired):
-            await asyncio.wait_for(bus.send(saying(f"e{microseconds}"), timeout_s=microseconds / 1e6), PATIENCE_S)
+            await asyncio.wait_for(actors.send(bus, saying(f"e{microseconds}"), timeout_s=microseconds / 1e6), PATIENCE_S)

@@ -16,11 +16,14 @@ from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     Bus,
     Closed,
+    Command,
     Cursor,
+    Event,
     Gap,
     InvalidName,
     LlmRetry,
     Message,
+    Notice,
     Picture,
     Reason,
     Release,
@@ -50,7 +53,7 @@ async def fill(bus: Bus, count: int, session: str = "s") -> None:
 async def told(bus: Bus, count: int, session: str = "s") -> None:
     """Publish so many notices."""
     for attempt in range(1, count + 1):
-        await bus.publish(actors.retry(session, attempt))
+        await actors.publish(bus, actors.retry(session, attempt))
 
 
 async def nothing_more(subscription: Subscription[Any]) -> None:
@@ -72,7 +75,7 @@ async def test_history_then_live_is_one_sequence(bus: Bus) -> None:
     """From the oldest event on, without a seam."""
     claim = await actors.hold(bus)
     stored = await bus.append(claim, [actors.answer("s", str(index)) for index in range(3)], 0)
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         assert await take(events, 3) == list(stored)
         stored = await bus.append(claim, [actors.answer("s", "live")], 3)
         assert await take(events, 1) == list(stored)
@@ -82,7 +85,7 @@ async def test_history_then_live_is_one_sequence(bus: Bus) -> None:
 async def test_a_long_history_is_read_in_pages(bus: Bus) -> None:
     """Each event once, also those appended while it is read."""
     await fill(bus, 1100)
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         seen = await take(events, 10)
         seen += await read_to(events, 1100)
         assert offsets(seen) == list(range(1, 1101))
@@ -91,7 +94,7 @@ async def test_a_long_history_is_read_in_pages(bus: Bus) -> None:
 
 async def test_a_session_that_does_not_exist_yet(bus: Bus) -> None:
     """Its first events come when there are any."""
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         await nothing_more(events)
         await fill(bus, 2)
         assert offsets(await take(events, 2)) == [1, 2]
@@ -100,10 +103,10 @@ async def test_a_session_that_does_not_exist_yet(bus: Bus) -> None:
 async def test_commands_can_be_followed(bus: Bus) -> None:
     """Those that wait, then those that come."""
     await actors.hold(bus)
-    asking = [asyncio.create_task(bus.send(Message.of(SessionPause(), id="c1", session="s"), 30))]
+    asking = [asyncio.create_task(bus.send("s", SessionPause(), 30, id="c1"))]
     await actors.waiting(bus)
-    async with bus.subscribe("commands.s") as commands:
-        asking.append(asyncio.create_task(bus.send(Message.of(SessionPause(), id="c2", session="s"), 30)))
+    async with bus.follow("s", Command) as commands:
+        asking.append(asyncio.create_task(bus.send("s", SessionPause(), 30, id="c2")))
         assert [getattr(item, "id", None) for item in await take(commands, 2)] == ["c1", "c2"]
     for each in asking:
         each.cancel()
@@ -116,7 +119,7 @@ async def test_attaching_under_load(bus: Bus) -> None:
     writer.start()
 
     async def attach(after: int | None) -> tuple[int | None, list[Message[Any] | Gap]]:
-        async with bus.subscribe("events.s", after) as events:
+        async with bus.follow("s", Event, after) as events:
             entered = writer.written
             seen = await read_to(events, entered + 5)
             seen += await read_to(events, entered + 10)
@@ -143,7 +146,7 @@ async def test_a_reader_goes_on_where_it_was(bus: Bus, read: int) -> None:
     """By a cursor or a bare offset: exactly with the next event."""
     await fill(bus, 7)
     cursor: Cursor | int = 0
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         for item in await take(events, read):
             assert not isinstance(item, Gap)
             cursor = item.cursor
@@ -155,7 +158,7 @@ async def test_a_reader_goes_on_where_it_was(bus: Bus, read: int) -> None:
         Cursor(claim_epoch, read, "" if not read else f"e{read}"),
     ]
     for place in places:
-        async with bus.events("s", place) as events:
+        async with bus.follow("s", Event, place) as events:
             assert offsets(await take(events, 7 - read)) == list(range(read + 1, 8))
             await nothing_more(events)
             assert events.statistics().gaps == 0
@@ -175,7 +178,7 @@ async def test_a_cursor_of_another_log_is_told(bus: Bus, case: str) -> None:
     }
     place = places[case]
     last = place.offset if isinstance(place, Cursor) else place
-    async with bus.events("s", place) as events:
+    async with bus.follow("s", Event, place) as events:
         assert offsets(await take(events, 6)) == [("reset", last + 1, last), 1, 2, 3, 4, 5]
         await nothing_more(events)
         assert events.statistics().gaps == 1
@@ -183,7 +186,7 @@ async def test_a_cursor_of_another_log_is_told(bus: Bus, case: str) -> None:
 
 async def test_a_cursor_whose_session_is_gone(bus: Bus) -> None:
     """The loss is told at once; what begins anew follows."""
-    async with bus.events("s", Cursor("lost", 3, "x")) as events:
+    async with bus.follow("s", Event, Cursor("lost", 3, "x")) as events:
         assert offsets(await take(events, 1)) == [("reset", 4, 3)]
         await fill(bus, 2)
         assert offsets(await take(events, 2)) == [1, 2]
@@ -193,7 +196,7 @@ async def test_a_place_before_the_beginning_is_refused(bus: Bus) -> None:
     """As a mistake, before anything is asked."""
     for place in (-1, Cursor("e", -1)):
         with pytest.raises(ValueError, match="first offset is 1"):
-            bus.subscribe("events.s", place)
+            bus.follow("s", Event, place)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ async def test_a_place_before_the_beginning_is_refused(bus: Bus) -> None:
 async def test_patterns_are_for_status_without_a_cursor(bus: Bus, channel: str, after: Cursor | int | None) -> None:
     """A cursor belongs to one channel, and nobody can hold all events of all sessions."""
     with pytest.raises(InvalidName, match=r"status\.\*"):
-        bus.subscribe(channel, after)
+        actors.follow(bus, channel, after)
 
 
 # status
@@ -212,7 +215,7 @@ async def test_status_begins_with_the_picture(bus: Bus) -> None:
     """The state as it is, in place of what led to it; then what happens, each notice once."""
     claim = await actors.hold(bus)
     await told(bus, 3)
-    async with bus.notices("s") as notices:
+    async with bus.follow("s") as notices:
         await told(bus, 2)
         picture, *live = await take(notices, 3)
         assert carries(picture, SessionState)
@@ -234,7 +237,7 @@ async def test_a_late_subscriber_sees_the_wait_at_once(bus: Bus) -> None:
     seen = await actors.snapshot(bus)
     await bus.decide(seen, actors.settled(seen, State.RATE_LIMITED))
     for channel in ("s", "*"):
-        async with bus.notices(channel) as notices:
+        async with bus.follow(channel) as notices:
             [picture] = await take(notices, 1)
             assert carries(picture, SessionState)
             assert (picture.data.to, picture.data.wait, picture.data.reason) == (State.RATE_LIMITED, wait, Reason.RATE_LIMIT)
@@ -243,11 +246,11 @@ async def test_a_late_subscriber_sees_the_wait_at_once(bus: Bus) -> None:
 async def test_a_cursor_from_a_picture_can_be_resumed(bus: Bus) -> None:
     """Its id is not that of the notice at its offset, and that is no loss of data."""
     await actors.hold(bus)
-    async with bus.notices("s") as notices:
+    async with bus.follow("s") as notices:
         [picture] = await take(notices, 1)
         assert not isinstance(picture, Gap)
     await told(bus, 2)
-    async with bus.notices("s", picture.cursor) as notices:
+    async with bus.follow("s", Notice, picture.cursor) as notices:
         assert offsets(await take(notices, 2)) == [3, 4]
         assert notices.statistics().gaps == 0
 
@@ -257,7 +260,7 @@ async def test_what_the_ring_has_lost_is_one_gap(bus: Bus) -> None:
     await actors.hold(bus)
     await told(bus, RING + 10)
     end = RING + 12
-    async with bus.notices("s", 5) as notices:
+    async with bus.follow("s", Notice, 5) as notices:
         assert offsets(await take(notices, 1 + RING)) == [("trimmed", 6, end - RING), *range(end - RING + 1, end + 1)]
         await nothing_more(notices)
 
@@ -267,7 +270,7 @@ async def test_a_ring_that_has_expired_is_a_gap_and_the_picture(bus: Bus, raw: R
     await actors.hold(bus)
     await told(bus, 3)
     await raw.delete(names.log("status", "s"))
-    async with bus.notices("s", 1) as notices:
+    async with bus.follow("s", Notice, 1) as notices:
         gap, picture = await take(notices, 2)
         assert offsets([gap, picture]) == [("trimmed", 2, 5), 5]
         assert states([picture]) == [("s", State.RUNNING)]
@@ -277,7 +280,7 @@ async def test_a_ring_that_has_expired_is_a_gap_and_the_picture(bus: Bus, raw: R
 
 async def test_a_status_channel_before_its_session(bus: Bus) -> None:
     """Nothing to draw yet; then every notice from the first on."""
-    async with bus.notices("s") as notices:
+    async with bus.follow("s") as notices:
         await actors.hold(bus)
         assert offsets(await take(notices, 2)) == [1, 2]
 
@@ -285,7 +288,7 @@ async def test_a_status_channel_before_its_session(bus: Bus) -> None:
 async def test_all_sessions_are_drawn_then_followed(bus: Bus) -> None:
     """Each with its picture; new ones from their first notice on."""
     await actors.queue(bus, "a", "b")
-    async with bus.notices() as notices:
+    async with bus.follow() as notices:
         await actors.hold(bus, "c")
         await told(bus, 1, "a")
         items = await take(notices, 5)
@@ -304,7 +307,7 @@ async def test_more_sessions_than_the_buffer_holds(bus: Bus, raw: Redis, names: 
         pipeline.hset(names.sessions, session, "queued")
         pipeline.hset(names.record(session), mapping=fields)
     await pipeline.execute()
-    async with bus.subscribe("status.*", buffer=5) as notices:
+    async with bus.follow("*", Notice, buffer=5) as notices:
         assert 5 <= notices.statistics().pending < 700
         seen = dict(states(await take(notices, 700)))
         assert seen == dict.fromkeys(sessions, State.QUEUED)
@@ -317,9 +320,9 @@ async def test_a_record_that_cannot_be_read_hides_nobody_else(bus: Bus, raw: Red
     """Its own notices still come."""
     await actors.queue(bus, "a", "bad", "c")
     await raw.hset(names.record("bad"), "losses", "many")
-    async with bus.notices() as notices:
+    async with bus.follow() as notices:
         assert {session for session, _ in states(await take(notices, 2))} == {"a", "c"}
-        await bus.publish(actors.retry("bad"))
+        await actors.publish(bus, actors.retry("bad"))
         items = await read_to(notices, 5)
         assert {getattr(item, "session", "") for item in items} == {"bad"}
 
@@ -330,7 +333,7 @@ async def test_a_record_that_cannot_be_read_hides_nobody_else(bus: Bus, raw: Red
 async def test_a_slow_reader_loses_no_event(bus: Bus) -> None:
     """Its buffer overflows, and it reads the log instead, at its own pace."""
     claim = await actors.hold(bus)
-    async with bus.subscribe("events.s", buffer=5, reread_s=NEVER_S) as events:
+    async with bus.follow("s", Event, buffer=5, reread_s=NEVER_S) as events:
         await nothing_more(events)
         for index in range(60):
             await bus.append(claim, [actors.answer("s")], index)
@@ -345,7 +348,7 @@ async def test_a_slow_reader_loses_no_event(bus: Bus) -> None:
 async def test_a_slow_reader_of_status_is_told_what_is_gone(bus: Bus) -> None:
     """One gap for what the ring has lost, and nothing else is missing."""
     await actors.hold(bus)
-    async with bus.subscribe("status.s", buffer=5, reread_s=NEVER_S) as notices:
+    async with bus.follow("s", Notice, buffer=5, reread_s=NEVER_S) as notices:
         await take(notices, 1)
         await told(bus, 100)
         await eventually(lambda: notices.statistics().overflows)
@@ -357,7 +360,7 @@ async def test_a_slow_reader_of_status_is_told_what_is_gone(bus: Bus) -> None:
 async def test_a_slow_reader_of_all_sessions(bus: Bus) -> None:
     """Those that overflowed are read from their rings, each in order; the others are not touched."""
     await actors.queue(bus, "a", "b", "c")
-    async with bus.subscribe("status.*", buffer=4, reread_s=NEVER_S) as notices:
+    async with bus.follow("*", Notice, buffer=4, reread_s=NEVER_S) as notices:
         await take(notices, 3)
         for _ in range(10):
             await told(bus, 1, "a")
@@ -375,7 +378,7 @@ async def test_a_slow_reader_of_all_sessions(bus: Bus) -> None:
 async def test_a_slow_reader_slows_nobody_else(bus: Bus) -> None:
     """Others on the same channel get everything live."""
     claim = await actors.hold(bus)
-    async with bus.subscribe("events.s", buffer=2), bus.events("s") as quick:
+    async with bus.follow("s", Event, buffer=2), bus.follow("s", Event) as quick:
         for index in range(20):
             await bus.append(claim, [actors.answer("s")], index)
             assert offsets(await take(quick, 1)) == [index + 1]
@@ -389,8 +392,8 @@ async def test_any_schedule_delivers_each_event_once(bus: Bus, seed: int) -> Non
     claim, written, seen = await actors.hold(bus), 0, list[Message[Any] | Gap]()
     cursor: Cursor | None = None
     while written < 150:
-        async with bus.subscribe(
-            "events.s", cursor, buffer=rng.choice([1, 3, 1000]), reread_s=rng.choice([0.01, NEVER_S])
+        async with bus.follow(
+            "s", Event, cursor, buffer=rng.choice([1, 3, 1000]), reread_s=rng.choice([0.01, NEVER_S])
         ) as events:
             for _ in range(rng.randrange(8)):
                 if rng.random() < 0.5:
@@ -405,7 +408,7 @@ async def test_any_schedule_delivers_each_event_once(bus: Bus, seed: int) -> Non
             last = seen[-1]
             assert not isinstance(last, Gap)
             cursor = last.cursor
-    async with bus.events("s", cursor) as events:
+    async with bus.follow("s", Event, cursor) as events:
         rest = written - len(seen)
         seen += await take(events, rest)
         await nothing_more(events)
@@ -418,7 +421,7 @@ async def test_any_schedule_delivers_each_event_once(bus: Bus, seed: int) -> Non
 async def test_what_cannot_be_read_is_counted_and_passed_over(bus: Bus, raw: Redis, names: Names) -> None:
     """Once, whether it came live or from the log."""
     claim = await actors.hold(bus)
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         await nothing_more(events)
         await raw.hincrby(names.record("s"), "events", 1)
         await raw.xadd(names.log("events", "s"), {"m": b"{"}, id="1-0")
@@ -426,7 +429,7 @@ async def test_what_cannot_be_read_is_counted_and_passed_over(bus: Bus, raw: Red
         [stored] = await bus.append(claim, [actors.answer("s")], 1)
         assert await take(events, 1) == [stored]
         assert events.statistics().invalid == 1
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         assert await take(events, 1) == [stored]
         assert events.statistics().invalid == 1
 
@@ -438,7 +441,7 @@ async def test_what_was_only_published_is_not_believed(bus: Bus, raw: Redis) -> 
     forged = actors.answer("s").model_copy(update={"offset": 7, "epoch": claim.epoch})
     foreign = (await bus.history("other"))[0]
     disguised = foreign.model_copy(update={"epoch": claim.epoch})
-    async with bus.events("s") as events, bus.notices() as notices:
+    async with bus.follow("s", Event) as events, bus.follow() as notices:
         await take(notices, 2)
         await nothing_more(events)
         for noise in (
@@ -455,7 +458,7 @@ async def test_what_was_only_published_is_not_believed(bus: Bus, raw: Redis) -> 
         await nothing_more(events)
         [stored] = await bus.append(claim, [actors.answer("s")], 0)
         assert await take(events, 1) == [stored]
-        await bus.publish(actors.retry("s"))
+        await actors.publish(bus, actors.retry("s"))
         assert offsets(await take(notices, 1)) == [3]
         assert (events.statistics().gaps, notices.statistics().gaps) == (0, 0)
 
@@ -466,7 +469,7 @@ async def test_what_was_only_published_is_not_believed(bus: Bus, raw: Redis) -> 
 async def test_lost_data_is_told(bus: Bus, raw: Redis) -> None:
     """Also in silence, by the slow look at the log; what begins anew follows from its first event."""
     await fill(bus, 3)
-    async with bus.subscribe("events.s", reread_s=0.02) as events, bus.subscribe("status.*", reread_s=0.02) as notices:
+    async with bus.follow("s", Event, reread_s=0.02) as events, bus.follow("*", Notice, reread_s=0.02) as notices:
         await take(events, 3)
         await take(notices, 1)
         await raw.flushall()
@@ -480,7 +483,7 @@ async def test_lost_data_is_told(bus: Bus, raw: Redis) -> None:
 async def test_data_lost_and_begun_anew_at_once(bus: Bus, raw: Redis) -> None:
     """The epoch tells, even where the offsets go on as if nothing had happened."""
     await fill(bus, 3)
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         await take(events, 3)
         await raw.flushall()
         await fill(bus, 5)
@@ -490,7 +493,7 @@ async def test_data_lost_and_begun_anew_at_once(bus: Bus, raw: Redis) -> None:
 async def test_data_lost_and_written_over_under_the_same_epoch(bus: Bus, raw: Redis, names: Names) -> None:
     """The record survived, the newest events did not, and others have taken their places: as after a crash with `everysec`."""
     await fill(bus, 3)
-    async with bus.subscribe("events.s", reread_s=0.02) as events:
+    async with bus.follow("s", Event, reread_s=0.02) as events:
         await take(events, 3)
         kept: Any = await raw.xrange(names.log("events", "s"), count=2)
         pipeline = raw.pipeline(transaction=True)
@@ -510,7 +513,7 @@ async def test_data_lost_and_written_over_under_the_same_epoch(bus: Bus, raw: Re
 async def test_status_lost_and_written_over_since_the_picture(bus: Bus, raw: Redis, names: Names) -> None:
     """A reader that has nothing but the picture is told as well: the record says which notice stood at its offset."""
     await fill(bus, 1)
-    async with bus.subscribe("status.s", reread_s=0.02) as notices:
+    async with bus.follow("s", Notice, reread_s=0.02) as notices:
         [picture] = await take(notices, 1)
         assert offsets([picture]) == [2]
         pipeline = raw.pipeline(transaction=True)
@@ -527,7 +530,7 @@ async def test_status_lost_and_written_over_since_the_picture(bus: Bus, raw: Red
 async def test_status_lost_and_written_over_up_to_the_same_offset(bus: Bus, raw: Redis, names: Names, channel: str) -> None:
     """The log ends where the reader is, with another message: what comes next does not follow what the reader has."""
     await fill(bus, 1)
-    async with bus.subscribe(channel) as notices:
+    async with actors.follow(bus, channel) as notices:
         assert offsets(await take(notices, 1)) == [2]
         pipeline = raw.pipeline(transaction=True)
         pipeline.delete(names.log("status", "s"))
@@ -546,10 +549,10 @@ async def test_what_was_heard_before_a_server_was_lost_is_read_again(make_server
     server = make_server()
     async with Bus.connect(server.url, heartbeat_s=0.2) as bus:
         await actors.hold(bus)
-        async with bus.subscribe(channel, reread_s=NEVER_S) as notices:
+        async with actors.follow(bus, channel, reread_s=NEVER_S) as notices:
             await take(notices, 1)
             server.command("SAVE")
-            await bus.publish(actors.retry("s", id="lost"))
+            await actors.publish(bus, actors.retry("s", id="lost"))
             await eventually(lambda: notices.statistics().pending == 1)
             server.kill()
             server.start()
@@ -568,7 +571,7 @@ async def again(bus: Bus, notice: Message[LlmRetry]) -> None:
     async def published() -> bool:
         """The server takes it."""
         try:
-            await bus.publish(notice)
+            await actors.publish(bus, notice)
         except Unreachable:
             return False
         return True
@@ -579,7 +582,7 @@ async def again(bus: Bus, notice: Message[LlmRetry]) -> None:
 async def test_what_was_never_heard_is_found_in_silence(bus: Bus, raw: Redis, names: Names) -> None:
     """The last message before a silence cannot be missed by counting."""
     await fill(bus, 1)
-    async with bus.subscribe("events.s", reread_s=0.02) as events, bus.subscribe("status.*", reread_s=0.02) as notices:
+    async with bus.follow("s", Event, reread_s=0.02) as events, bus.follow("*", Notice, reread_s=0.02) as notices:
         await take(events, 1)
         await take(notices, 1)
         unheard = actors.answer("s").model_dump_json(exclude={"offset", "epoch"})
@@ -599,12 +602,12 @@ async def test_what_was_never_heard_is_found_in_silence(bus: Bus, raw: Redis, na
 async def test_entering_comes_before_reading(bus: Bus) -> None:
     """What is not subscribed yet would have holes."""
     with pytest.raises(Closed, match="enter the subscription"):
-        await anext(bus.subscribe("events.s"))
+        await anext(bus.follow("s", Event))
 
 
 async def test_closing_wakes_the_reader(bus: Bus) -> None:
     """It gets the end of the iteration; closing again is no error."""
-    async with bus.subscribe("events.s", reread_s=NEVER_S) as events:
+    async with bus.follow("s", Event, reread_s=NEVER_S) as events:
 
         async def read() -> list[Message[UserMessage] | Any]:
             return [item async for item in events]
@@ -624,7 +627,7 @@ async def test_a_reader_that_is_cancelled_loses_nothing(bus: Bus) -> None:
     await fill(bus, 3)
     for turn in range(60):
         seen: list[Any] = []
-        async with bus.subscribe("events.s", reread_s=NEVER_S) as events:
+        async with bus.follow("s", Event, reread_s=NEVER_S) as events:
             reading = asyncio.ensure_future(anext(events))
             for _ in range(turn):
                 await asyncio.sleep(0)
@@ -638,7 +641,7 @@ async def test_a_reader_that_is_cancelled_loses_nothing(bus: Bus) -> None:
 async def test_what_is_in_hand_is_still_given_out_after_closing(bus: Bus) -> None:
     """A page that was read is delivered to its end."""
     await fill(bus, 3)
-    async with bus.events("s") as events:
+    async with bus.follow("s", Event) as events:
         await take(events, 1)
     assert offsets([item async for item in events]) == [2, 3]
 
@@ -646,7 +649,7 @@ async def test_what_is_in_hand_is_still_given_out_after_closing(bus: Bus) -> Non
 async def test_statistics_tell_what_happened(bus: Bus) -> None:
     """From nothing to what waits."""
     claim = await actors.hold(bus)
-    subscription = bus.subscribe("events.s")
+    subscription = bus.follow("s", Event)
     assert subscription.statistics().connected is False
     async with subscription as events:
         await nothing_more(events)
@@ -661,7 +664,7 @@ async def test_statistics_tell_what_happened(bus: Bus) -> None:
 
 async def test_parking_and_letting_go_are_seen(bus: Bus) -> None:
     """A watcher of everything follows a session through its states."""
-    async with bus.notices() as notices:
+    async with bus.follow() as notices:
         claim = await actors.hold(bus)
         resume_at = bus.now() + timedelta(minutes=5)
         await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))

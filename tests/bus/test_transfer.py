@@ -14,6 +14,7 @@ from tidings.bus import (
     BadArchive,
     Bus,
     Claim,
+    Event,
     Gap,
     InvalidName,
     PayloadTooLarge,
@@ -124,7 +125,7 @@ async def test_a_restored_session_is_listed_and_told(bus: Bus) -> None:
     """Those who already wait for it hear of it, and read its history."""
     await filled(bus, 2)
     archive = await exported(bus)
-    async with bus.events("copy") as events, bus.notices("copy") as notices:
+    async with bus.follow("copy", Event) as events, bus.follow("copy") as notices:
         await bus.restore(archive, "copy")
         assert offsets(await take(events, 2)) == [1, 2]
         [told] = await take(notices, 1)
@@ -140,7 +141,7 @@ async def test_a_place_left_out_is_a_hole_that_readers_are_told_of(bus: Bus, raw
     await bus.append(claim, [actors.answer("s")], 2)
     restored = await bus.restore(await exported(bus), "copy")
     assert (restored.events, restored.left_out) == (3, 1)
-    async with bus.events("copy") as events:
+    async with bus.follow("copy", Event) as events:
         assert offsets(await take(events, 3)) == [1, ("trimmed", 2, 2), 3]
 
 
@@ -219,7 +220,7 @@ async def test_thousands_of_events_go_out_and_in(bus: Bus, count: int) -> None:
     for start in range(0, count, 1000):
         await bus.append(claim, [actors.answer("s", str(start + number)) for number in range(1000)], start)
     assert (await bus.restore(await exported(bus), "copy")).events == count
-    async with bus.events("copy", count - 1) as events:
+    async with bus.follow("copy", Event, count - 1) as events:
         [last] = await take(events, 1)
     assert not isinstance(last, Gap)
     assert (last.offset, getattr(last.data, "text", "")) == (count, str(count - 1))

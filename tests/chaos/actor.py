@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tests import actors
 from tests.chaos import record
 from tidings.bus import (
     AccessDenied,
@@ -62,6 +63,7 @@ from tidings.bus import (
     WorkerRef,
 )
 from tidings.bus.lease import LEASE_S
+from tidings.bus.messages import new_id
 from tidings.workers import worker
 from tidings.workers.agent import Next, Step, as_event
 from tidings.workers.controller import Controller
@@ -168,11 +170,14 @@ class Noting(Bus):
         )
         return released
 
-    async def send(self, command: Message[Command], timeout_s: float = 10.0, *, key: str = "") -> Outcome:
+    async def send(
+        self, session: str, command: Command, timeout_s: float = 10.0, *, key: str = "", id: str = "", **more: Any
+    ) -> Outcome:
         """Send a command and wait."""
-        call = self._asked(command, time.time() + timeout_s)
+        id = id or new_id()
+        call = self._asked(session, command, id, time.time() + timeout_s)
         try:
-            outcome = await super().send(command, timeout_s, key=key)
+            outcome = await super().send(session, command, timeout_s, key=key, id=id, **more)
         except CommandRefused as error:
             self.recorder.note(record.Answered(call=call, result="refused", state=error.state))
             raise
@@ -185,11 +190,12 @@ class Noting(Bus):
         self._answered(call, outcome)
         return outcome
 
-    async def submit(self, command: Message[Command], *, key: str = "", when_full: bool = False) -> Outcome | None:
+    async def submit(self, session: str, command: Command, *, id: str = "", **more: Any) -> Outcome | None:
         """Send a command and wait for nothing."""
-        call = self._asked(command, None)
+        id = id or new_id()
+        call = self._asked(session, command, id, None)
         try:
-            outcome = await super().submit(command, key=key, when_full=when_full)
+            outcome = await super().submit(session, command, id=id, **more)
         except BaseException as error:
             self.recorder.note(record.AskFailed(call=call, error=type(error).__name__))
             raise
@@ -197,11 +203,9 @@ class Noting(Bus):
             self._answered(call, outcome)
         return outcome
 
-    def _asked(self, command: Message[Command], expires: float | None) -> str:
-        call, text = uuid.uuid4().hex, getattr(command.data, "text", None)
-        self.recorder.note(
-            record.Asked(call=call, session=command.session, command=command.id, kind=command.type, text=text, expires=expires)
-        )
+    def _asked(self, session: str, command: Command, id: str, expires: float | None) -> str:
+        call, text = uuid.uuid4().hex, getattr(command, "text", None)
+        self.recorder.note(record.Asked(call=call, session=session, command=id, kind=command.type, text=text, expires=expires))
         return call
 
     def _answered(self, call: str, outcome: Outcome) -> None:
@@ -391,7 +395,7 @@ async def _tell(bus: Noting, claim: Claim, chance: random.Random) -> None:
     # Enough of them that an answer to one is lost, and now and then more than are retained.
     for _ in range(chance.choices((3, _MANY), (50, 1))[0]):
         data = LlmRetry(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
-        await bus.publish(Message.of(data, session=claim.session, source=f"worker/{claim.worker.name}"))
+        await bus.publish(claim.session, data, source=f"worker/{claim.worker.name}")
     renewal = await bus.renew(claim, Picture(model="none", waits={"agent": _waiting()} if waiting else {}))
     # Now and then it goes on all the same, as if it had not heard.
     if not renewal.held and chance.random() < 0.7:
@@ -454,7 +458,7 @@ async def _person(bus: Noting, name: str, chance: random.Random, told: asyncio.E
 async def _send(bus: Noting, command: Message[Command], timeout_s: float, key: str) -> bool:
     """Send a command, and return whether there is such a session; whatever else comes of it has been noted."""
     try:
-        await bus.send(command, timeout_s, key=key)
+        await bus.send(command.session, command.data, timeout_s, key=key, id=command.id)
     except UnknownSession:
         return False
     except TidingsError:
@@ -524,7 +528,7 @@ class _Reader:
         error = ""
         place: dict[str, Any] = {"epoch": after.epoch, "offset": after.offset, "id": after.id} if after else {}
         try:
-            async with self._bus.subscribe(self._channel, after, reread_s=0.7, buffer=50) as subscription:
+            async with actors.follow(self._bus, self._channel, after, reread_s=0.7, buffer=50) as subscription:
                 note(record.Subscribed(reader=name, channel=self._channel, **place))
                 if after is None:
                     self._places.clear()

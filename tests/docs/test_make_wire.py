@@ -14,6 +14,7 @@ from tests import strategies as draw
 from tests.waiting import eventually
 from tidings.bus import Bus, LlmRetry, UserMessage, WorkerRef
 from tidings.bus import messages as m
+from tidings.bus.publisher import publish_notice
 
 PAGE = Path(make_wire.__file__).with_name("wire.md")
 TYPES = (*draw.NOTICES, *draw.EVENTS, *draw.COMMANDS)
@@ -42,7 +43,7 @@ async def test_a_reader_with_nothing_but_redis_finds_what_the_page_says(real_url
         await pubsub.subscribe("events.demo")
         claim = await bus.claim(WorkerRef(name="w1"), session="demo", create=True)
         assert claim is not None
-        offset = await bus.publish(retry)
+        offset, _ = await publish_notice(bus._link, retry)
         await bus.append(claim, [said], after=0)
 
         retry = retry.model_copy(update={"offset": offset, "epoch": claim.epoch})

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import typer
 
-from tidings.bus import AgentMessage, Bus, Event, LlmAttempt, LlmRecovered, LlmRetry, Message, State, UserMessage
+from tidings.bus import AgentMessage, Bus, Event, LlmAttempt, LlmRecovered, LlmRetry, Message, Notice, State, UserMessage
 from tidings.workers.agent import Next
 from tidings.workers.cli import app
 from tidings.workers.cli.exits import Exit
@@ -118,9 +118,9 @@ async def test_the_loop_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> 
         await names["main"]()
         assert [event.type for event in await bus.history("poem")] == ["user.message", "agent.message"]
         assert (await bus.status("poem")).state is State.FINISHED
-        async with bus.notices("poem", after=0) as notices:
+        async with bus.follow("poem", Notice, after=0) as notices:
             told = [await anext(notices) for _ in range(5)]
-        assert [type(notice.data) for notice in told[2:]] == [LlmRetry, LlmAttempt, LlmRecovered]
+        assert [type(notice.data) for notice in told[2:] if isinstance(notice, Message)] == [LlmRetry, LlmAttempt, LlmRecovered]
         await close_litellm()
 
 

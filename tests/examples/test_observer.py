@@ -15,7 +15,7 @@ import pytest
 from tests.processes import environment
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S
-from tidings.bus import Bus, Claim, LlmAttempt, LlmRateLimited, LlmRetry, Message, Reason, Release, Trigger, WorkerRef
+from tidings.bus import Bus, Claim, LlmAttempt, LlmRateLimited, LlmRetry, Reason, Release, Trigger, WorkerRef
 
 OBSERVER = Path(__file__).resolve().parents[2] / "examples" / "observer.py"
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -58,9 +58,9 @@ async def test_it_shows_what_is_and_what_comes(bus: Bus, url: str) -> None:
     limited = LlmRateLimited(reason=Reason.QUOTA_EXHAUSTED, attempt=1, max_attempts=6)
     async with _observing(url) as lines, asyncio.timeout(PATIENCE_S):
         assert (await lines.readline()).decode() == "old              is running\n"
-        await bus.publish(Message.of(retry, session="old"))
-        await bus.publish(Message.of(attempt, session="old"))
-        await bus.publish(Message.of(limited, session="old"))
+        await bus.publish("old", retry)
+        await bus.publish("old", attempt)
+        await bus.publish("old", limited)
         await bus.release(claim, Release(Trigger.YIELD, read=0, why="said\x1b[2J"))
         await _claim(bus, "new")
         printed = [(await lines.readline()).decode().rstrip("\n") for _ in range(7)]

@@ -18,7 +18,7 @@ from tidings.bus import (
     LlmFailed,
     LlmRateLimited,
     LlmRetry,
-    Message,
+    Notice,
     SessionPause,
     SessionResume,
     SessionSay,
@@ -66,7 +66,7 @@ async def test_three_drafts_are_written(bus: Bus, controller: Controller, provid
 async def test_a_retry_is_told(bus: Bus, controller: Controller, provider: Provider) -> None:
     """People see the wait while it lasts."""
     provider.script(Fault.parse("429:retry-after=30"))
-    async with bus.notices("poem", after=0) as notices, _running(bus, provider):
+    async with bus.follow("poem", Notice, after=0) as notices, _running(bus, provider):
         async with asyncio.timeout(PATIENCE_S):
             retry = await anext(notice async for notice in notices if carries(notice, LlmRetry))
         assert (retry.data.attempt, retry.data.reason) == (1, "rate_limit")
@@ -80,9 +80,9 @@ async def test_pause_cancels_and_resume_goes_on(bus: Bus, controller: Controller
         # A loop whose session does not exist yet cannot be asked for its state.
         await eventually(lambda: len(provider.requests) == 1)
         await eventually(_is(bus, State.RATE_LIMITED))
-        await bus.send(Message.of(SessionPause(), session="poem"))
+        await bus.send("poem", SessionPause())
         assert (await bus.status("poem")).state is State.PAUSED
-        await bus.send(Message.of(SessionResume(), session="poem"))
+        await bus.send("poem", SessionResume())
         assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert await _types(bus) == ["user.message", *["agent.message"] * 3]
     assert len(provider.requests) == 4
@@ -93,7 +93,7 @@ async def test_stop_ends_it(bus: Bus, controller: Controller, provider: Provider
     provider.script(Fault.parse("429:retry-after=30"))
     async with _running(bus, provider) as task:
         await eventually(lambda: len(provider.requests) == 1)
-        await bus.send(Message.of(SessionStop(), session="poem"))
+        await bus.send("poem", SessionStop())
         assert await asyncio.wait_for(task, PATIENCE_S) is State.STOPPED
     assert await _types(bus) == ["user.message"]
 
@@ -123,12 +123,12 @@ async def test_what_it_cannot_wait_for_frees_the_session(
         call = record.wait or record.failure
         assert call is not None
         assert call.action
-        async with bus.notices("poem", after=0) as notices:
+        async with bus.follow("poem", Notice, after=0) as notices:
             kind = LlmFailed if state is State.ERROR else LlmRateLimited
             told = await anext(notice async for notice in notices if carries(notice, kind))
         assert isinstance(told.data, LlmFailed | LlmRateLimited)
         assert told.data.action == call.action
-        await bus.send(Message.of(SessionResume(), session="poem"))
+        await bus.send("poem", SessionResume())
         assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert len(provider.requests) == 4
 
@@ -139,8 +139,8 @@ async def test_what_is_said_meanwhile_is_answered(bus: Bus, controller: Controll
     async with _running(bus, provider) as task:
         await eventually(lambda: len(provider.requests) == 1)
         await eventually(_is(bus, State.RATE_LIMITED))
-        await bus.send(Message.of(SessionSay(by="me", text="Make it rhyme."), session="poem"))
-        await bus.send(Message.of(SessionResume(), session="poem"))
+        await bus.send("poem", SessionSay(by="me", text="Make it rhyme."))
+        await bus.send("poem", SessionResume())
         assert await asyncio.wait_for(task, PATIENCE_S) is State.FINISHED
     assert await _types(bus) == ["user.message", "user.message", *["agent.message"] * 4]
     said = [message["content"] for message in provider.requests[-1].messages if message["role"] == "user"]

@@ -57,7 +57,7 @@ async def test_tools_are_called_run_and_answered(
 ) -> None:
     """A turn with two tools is in the history call by call, and the model gets their results."""
     monkeypatch.chdir(tmp_path)
-    await bus.send(Message.of(SessionStart(by="me", text=SAID), session="s"))
+    await bus.send("s", SessionStart(by="me", text=SAID))
     history = await _until_the_turn_is_over(bus, "s")
     types = ["user.message", "agent.message", "tool.call", "tool.call", "tool.result", "tool.result", "agent.message"]
     assert [event.type for event in history] == types

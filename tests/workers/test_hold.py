@@ -295,7 +295,7 @@ async def test_what_cancelled_work_raises_is_nobodys_news(memory: Bus) -> None:
 
 async def test_a_retry_is_told_and_seen(bus: Bus) -> None:
     """As a notice, and in the picture of the record; a recovery ends it."""
-    async with bus.notices("s") as notices, Hold(bus, await claimed(bus), renew_s=0.02) as hold:
+    async with bus.follow("s") as notices, Hold(bus, await claimed(bus), renew_s=0.02) as hold:
         hold.tell(retry())
         hold.tell(retry("condenser", attempt=2))
         assert hold.waiting
@@ -394,7 +394,7 @@ async def test_a_nudge_ends_the_waits(bus: Bus) -> None:
 
 async def test_a_release_ends_the_hold(bus: Bus) -> None:
     """After the notices that were on their way, in the order in which they were told."""
-    async with bus.notices("s") as notices, Hold(bus, await claimed(bus)) as hold:
+    async with bus.follow("s") as notices, Hold(bus, await claimed(bus)) as hold:
         hold.tell(retry())
         released = await hold.release(YIELD)
         assert released.state is State.AWAITING_INPUT

@@ -51,7 +51,7 @@ def delete(
 async def _delete_all(bus: Bus, sessions: Sequence[str], timeout_s: float, by: str, why: str, as_json: bool) -> int:
     code = int(Exit.DONE)
     for session in sessions:
-        found = await send(bus, make_command("session.delete", session, by=by, why=why), timeout_s, as_json=as_json)
+        found = await send(bus, session, make_command("session.delete", by=by, why=why), timeout_s, as_json=as_json)
         code = code or found
         if found == Exit.NO_ANSWER:
             # Nobody decides: asking for the others would take as long for each of them.

@@ -73,7 +73,7 @@ async def _retained(bus: Bus, session: str, after: int) -> AsyncGenerator[Messag
 
 
 async def _followed(bus: Bus, session: str, after: int) -> AsyncGenerator[Message[Event] | Gap, None]:
-    async with bus.events(session, after) as events:
+    async with bus.follow(session, Event, after) as events:
         async for item in events:
             yield item
             if isinstance(item, Gap) and item.why == "deleted":

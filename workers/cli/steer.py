@@ -11,7 +11,6 @@ from tidings.bus import (
     Command,
     CommandExpired,
     CommandRefused,
-    Message,
     Outcome,
     Result,
     SessionDelete,
@@ -26,7 +25,7 @@ from tidings.bus import (
     UnreadableRecord,
     build,
 )
-from tidings.bus.messages import check_session
+from tidings.bus.messages import check_session, new_id
 from tidings.bus.states import legal_commands
 from tidings.workers.board import LOOKS
 from tidings.workers.cli.connection import on_bus
@@ -67,11 +66,11 @@ def steer(
         InvalidMessage: the name, the text or who asks cannot be sent.
     """
     check_session(session)
-    command = make_command(kind, session, by=by or this_user(), why=why, text=text)
-    return on_bus(settings, lambda bus: send(bus, command, settings.command_timeout_s, as_json=as_json))
+    command = make_command(kind, by=by or this_user(), why=why, text=text)
+    return on_bus(settings, lambda bus: send(bus, session, command, settings.command_timeout_s, as_json=as_json))
 
 
-def make_command(kind: Kind, session: str, *, by: str, why: str = "", text: str | None = None) -> Message[Command]:
+def make_command(kind: Kind, *, by: str, why: str = "", text: str | None = None) -> Command:
     """Return a command as it is sent.
 
     Raises:
@@ -80,7 +79,7 @@ def make_command(kind: Kind, session: str, *, by: str, why: str = "", text: str 
     fields: dict[str, Any] = {"by": by, "why": why}
     if kind in ("session.start", "session.say"):
         fields["text"] = text
-    return Message.of(build(_MODELS[kind], **fields), session=session, source="cli")
+    return build(_MODELS[kind], **fields)
 
 
 def this_user() -> str:
@@ -92,32 +91,33 @@ def this_user() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-async def send(bus: Bus, command: Message[Command], timeout_s: float, *, as_json: bool) -> int:
+async def send(bus: Bus, session: str, command: Command, timeout_s: float, *, as_json: bool) -> int:
     """Send a command on a bus that is open already; see ``steer``."""
+    id = new_id()
     try:
-        outcome = await bus.send(command, timeout_s)
+        outcome = await bus.send(session, command, timeout_s, id=id, source="cli")
     except CommandRefused as refusal:
-        view = _refused(command, refusal.reason, refusal.state, refusal.legal)
+        view = _refused(session, id, refusal.reason, refusal.state, refusal.legal)
     except SessionDeleted as error:
-        view = _refused(command, str(error), "", ())
+        view = _refused(session, id, str(error), "", ())
     except UnknownSession as error:
-        view = _refused(command, str(error), "", legal_commands(None))
+        view = _refused(session, id, str(error), "", legal_commands(None))
         # Who wants it gone is not told to start it.
-        return _tell_not_applied(view, as_json, advise=not isinstance(command.data, SessionDelete))
+        return _tell_not_applied(view, as_json, advise=not isinstance(command, SessionDelete))
     except UnreadableRecord as error:
-        view = _refused(command, str(error), "", ())
+        view = _refused(session, id, str(error), "", ())
     except CommandExpired as error:
-        view = OutcomeView(result=Result.EXPIRED, command_id=command.id, session=command.session, reason=str(error))
+        view = OutcomeView(result=Result.EXPIRED, command_id=id, session=session, reason=str(error))
     else:
         return _tell_applied(outcome, as_json)
     return _tell_not_applied(view, as_json)
 
 
-def _refused(command: Message[Command], reason: str, state: str, legal: tuple[str, ...]) -> OutcomeView:
+def _refused(session: str, id: str, reason: str, state: str, legal: tuple[str, ...]) -> OutcomeView:
     return OutcomeView(
         result=Result.REFUSED,
-        command_id=command.id,
-        session=command.session,
+        command_id=id,
+        session=session,
         reason=reason or None,
         state=State(state) if state else None,
         legal=legal,

@@ -6,11 +6,12 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from tidings.bus import Bus, Channel, ChildState, Gap, LlmAttempt, LlmRecovered, LlmRetry, SessionState
+from tidings.bus import Bus, Channel, ChildState, Gap, LlmAttempt, LlmRecovered, LlmRetry, SessionState, Subscription
+from tidings.bus.messages import PLANES
 from tidings.workers.board import Board, clock
 from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit
@@ -48,7 +49,7 @@ async def show(bus: Bus, channel: str, *, as_json: bool, timeout_s: float = 10.0
     """
     parsed, out = Channel.parse(channel), screen()
     if as_json or parsed.plane != "status":
-        await _print_messages(bus, channel, as_json=as_json)
+        await _print_messages(bus, parsed, as_json=as_json)
     elif is_whole(out):
         # Imported here: whoever reads lines does not need a whole screen.
         from tidings.workers.terminal import watch_live
@@ -67,8 +68,9 @@ def is_whole(out: Console) -> bool:
     return out.is_terminal and not out.is_dumb_terminal and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-async def _print_messages(bus: Bus, channel: str, *, as_json: bool) -> None:
-    async with bus.subscribe(channel) as messages:
+async def _print_messages(bus: Bus, channel: Channel, *, as_json: bool) -> None:
+    messages: Subscription[Any] = bus.follow(channel.session, PLANES[channel.plane])
+    async with messages:
         async for item in messages:
             if as_json:
                 print_json(wire_line(item))
@@ -80,7 +82,7 @@ async def print_changes(bus: Bus, session: str, out: Console) -> None:
     """Print one line whenever something changes for a session, or any where it is ``*``; what only counts down does not."""
     shown: dict[str, str] = {}
     board = Board()
-    async with bus.notices(session) as notices, _told_when_lost(bus):
+    async with bus.follow(session) as notices, _told_when_lost(bus):
         async for item in notices:
             if isinstance(item, Gap):
                 continue

@@ -118,7 +118,7 @@ class Errands:
         One that another version wrote hears of it when a controller of that version looks at the sender.
         """
         try:
-            await self._bus.submit(command, when_full=True)
+            await self._bus.submit(command.session, command.data, id=command.id, source=command.source, when_full=True)
         except UnknownSession:
             log.info("controller.nobody_to_tell", extra={"session": command.session, "command": command.type})
         except (CommandRefused, UnreadableRecord) as error:

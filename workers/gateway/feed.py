@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tidings.bus import Bus, Cursor, Gap, Message, Notice, TidingsError
+from tidings.bus import Bus, Cursor, Event, Gap, Message, Notice, TidingsError
 from tidings.bus.errors import cause_of
 from tidings.bus.messages import as_stored
 from tidings.workers.gateway.frames import frame
@@ -110,7 +110,7 @@ class Feed:
     async def _follow(self) -> None:
         record = await self._bus.status(self._session)
         place = Cursor(record.epoch, record.events)
-        async with self._bus.events(self._session, place) as events:
+        async with self._bus.follow(self._session, Event, place) as events:
             self.following = True
             self._break()
             async for item in events:

@@ -115,7 +115,7 @@ class Hub:
         """Keep the rows right until the bus is closed; ``ready`` is done when they are there."""
         while True:
             try:
-                async with self.bus.notices() as notices:
+                async with self.bus.follow() as notices:
                     async for record in self.bus.sessions():
                         self.learn(record)
                     if not ready.done():

@@ -88,7 +88,9 @@ class Steering:
                 "too-many", wait_s, "Nothing was done: too many commands were sent with your token. Try again in {wait} s."
             )
         try:
-            outcome = await self._bus.send(command, self._timeout_s, key=key)
+            outcome = await self._bus.send(
+                command.session, command.data, self._timeout_s, key=key, id=command.id, source=command.source
+            )
         except TidingsError as error:
             self._counts.command(command.type, _result(error))
             if isinstance(error, Unreachable) and not isinstance(error, ServerFull):

@@ -9,7 +9,6 @@ from tidings.bus import (
     Bus,
     Command,
     CommandRefused,
-    Message,
     Outcome,
     SessionPause,
     SessionResume,
@@ -51,17 +50,12 @@ async def ask(bus: Bus, wish: Wish, session: str, *, by: str, timeout_s: float, 
         text: what is said, for ``say``.
     """
     try:
-        command = _command(wish, session, by, text)
-        return _granted(wish, await bus.send(command, timeout_s))
+        command = build(SessionSay, by=by, text=text) if wish == "say" else build(_MODELS[wish], by=by)
+        return _granted(wish, await bus.send(session, command, timeout_s, source="cli"))
     except CommandRefused as refusal:
         return _answer(f"{session}: {wish} refused{_while(refusal.state)}: {refusal.reason}{_instead(refusal.legal)}")
     except TidingsError as error:
         return _answer(f"{session}: {wish}: {error}")
-
-
-def _command(wish: Wish, session: str, by: str, text: str) -> Message[Command]:
-    command = build(SessionSay, by=by, text=text) if wish == "say" else build(_MODELS[wish], by=by)
-    return Message.of(command, session=session, source="cli")
 
 
 def _granted(wish: Wish, outcome: Outcome) -> Answer:

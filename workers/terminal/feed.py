@@ -41,7 +41,7 @@ class Feed:
             await asyncio.wait([self.reading], timeout=0.1)
 
     async def _read(self) -> None:
-        async with self._bus.notices(self._session) as notices:
+        async with self._bus.follow(self._session) as notices:
             async for item in notices:
                 if isinstance(item, Message):
                     self.board.apply(item)

@@ -81,7 +81,7 @@ class SessionScreen(SteeringScreen):
         if after:
             earlier = f"-- {after} earlier events: tidings history {self._session}"
             self._fresh.append([Text(one_line(earlier), "dim")])
-        async with self.post.bus.events(self._session, after) as events:
+        async with self.post.bus.follow(self._session, Event, after) as events:
             await self._collect(events)
 
     async def _collect(self, events: Subscription[Event]) -> None:

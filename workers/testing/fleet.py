@@ -123,27 +123,27 @@ class Fleet:
         Raises:
             CommandRefused: the controller refused; the error says what would be legal. So do the others.
         """
-        return await self._send(Message.of(SessionStart(by=self._by, text=text), session=session))
+        return await self._send(session, SessionStart(by=self._by, text=text))
 
     async def say(self, session: str, text: str) -> Outcome:
         """Say something to the agent."""
-        return await self._send(Message.of(SessionSay(by=self._by, text=text), session=session))
+        return await self._send(session, SessionSay(by=self._by, text=text))
 
     async def resume(self, session: str) -> Outcome:
         """Go on with what was interrupted, or end a wait now."""
-        return await self._send(Message.of(SessionResume(by=self._by), session=session))
+        return await self._send(session, SessionResume(by=self._by))
 
     async def pause(self, session: str) -> Outcome:
         """Stop work on a session until it is resumed."""
-        return await self._send(Message.of(SessionPause(by=self._by), session=session))
+        return await self._send(session, SessionPause(by=self._by))
 
     async def stop(self, session: str) -> Outcome:
         """End a session for good."""
-        return await self._send(Message.of(SessionStop(by=self._by), session=session))
+        return await self._send(session, SessionStop(by=self._by))
 
-    async def _send(self, command: Message[Command]) -> Outcome:
+    async def _send(self, session: str, command: Command) -> Outcome:
         try:
-            return await self.bus.send(command, self.settings.command_timeout_s)
+            return await self.bus.send(session, command, self.settings.command_timeout_s)
         except CommandExpired:
             self._crew.check()
             raise

@@ -83,7 +83,7 @@ local function store(record, log, channel, plane, id, payload)
   end
   redis.call('HINCRBY', record, plane, 1)
   redis.call('PUBLISH', channel, message)
-  return offset, message
+  return offset, message, held[2]
 end
 
 -- Take a log away, as everybody may who writes it (not everybody has the right to DEL). fakeredis keeps it for the rest of the
@@ -92,18 +92,18 @@ local function drop(log)
   redis.call('PEXPIRE', log, -1)
 end
 
--- Store a notice: the ring behind the status plane is short and expires; the newest notice stays in the record.
+-- Store a notice: the ring behind the status plane is short and expires; the newest notice stays in the record. Returns offset and epoch.
 local function notify(record, ring, channel, id, payload, length, ttl_ms)
-  local offset, message = store(record, ring, channel, 'status', id, payload)
+  local offset, message, epoch = store(record, ring, channel, 'status', id, payload)
   if not offset then
     -- It holds the news of an hour and nothing that must be kept; readers are told of the hole.
     drop(ring)
-    offset, message = store(record, ring, channel, 'status', id, payload)
+    offset, message, epoch = store(record, ring, channel, 'status', id, payload)
   end
   redis.call('XTRIM', ring, 'MAXLEN', length)
   redis.call('PEXPIRE', ring, ttl_ms)
   redis.call('HSET', record, 'last', message)
-  return offset
+  return offset, epoch
 end
 
 -- A word as JSON, null for none and for what would need escapes. States, session ids and names of children need none.

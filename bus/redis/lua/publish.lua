@@ -3,7 +3,7 @@
 -- ARGV: 1 session  2 channel  3 id  4 payload  5 fencing token, '' when the writer holds nothing  6 random part of its lease  7 epoch
 --       8 picture as JSON, '' for none  9 nudges that the writer has seen  10 length of the ring  11 life of the ring in ms
 --       12 '1' when this id may have been stored before
--- Returns {'ok', offset}, or that nothing was written: {'unknown'} no such session | {'deleted'} it was deleted
+-- Returns {'ok', offset, epoch}, or that nothing was written: {'unknown'} no such session | {'deleted'} it was deleted
 --   | {'stale'} the writer does not hold it | {'schema', number} written with another schema | {'unreadable'} a count in the record is none
 local wrong = misplaced('zset', KEYS[3])
 if wrong then return wrong end
@@ -15,13 +15,13 @@ if state == 'deleted' then return {'deleted'} end
 if ARGV[5] ~= '' and not holds(KEYS[1], ARGV[5], ARGV[6], ARGV[7]) then return {'stale'} end
 if ARGV[12] == '1' then
   for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
-    if entry[2][2] == ARGV[3] then return {'ok', tonumber(string.match(entry[1], '^%d+'))} end
+    if entry[2][2] == ARGV[3] then return {'ok', tonumber(string.match(entry[1], '^%d+')), redis.call('HGET', KEYS[1], 'epoch')} end
   end
 end
-local offset = notify(KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[4], ARGV[10], ARGV[11])
+local offset, epoch = notify(KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[4], ARGV[10], ARGV[11])
 if ARGV[8] ~= '' and redis.call('HGET', KEYS[1], 'nudge') == ARGV[9] then
   redis.call('HSET', KEYS[1], 'picture', ARGV[8])
 end
 redis.call('HINCRBY', KEYS[1], 'touched', 1)
 redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1])
-return {'ok', offset}
+return {'ok', offset, epoch}

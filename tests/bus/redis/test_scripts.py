@@ -13,7 +13,7 @@ from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
-from tidings.bus import Bus, Message, Release, SessionStart, State, Trigger
+from tidings.bus import Bus, Release, SessionStart, State, Trigger
 from tidings.bus.channels import Names
 from tidings.bus.records import SCHEMA
 from tidings.bus.redis import open_connection, scripts
@@ -251,12 +251,12 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
         claim = await actors.hold(bus)
         await bus.append(claim, [actors.answer("s")], 0)
         await bus.renew(claim, actors.limited())
-        await bus.publish(actors.retry("s"))
+        await actors.publish(bus, actors.retry("s"))
         await bus.take_due()
         await bus.forget_due("nobody")
         await actors.revoke(bus)
         assert (await bus.status("s")).state is State.PAUSED
-        await bus.submit(Message.of(SessionStart(parent="s", name="helper"), session="c"))
+        await bus.submit("c", SessionStart(parent="s", name="helper"))
         snapshot = await bus.snapshot("c")
         assert snapshot is not None
         await bus.decide(snapshot, decide(snapshot, Rules()))
@@ -376,7 +376,7 @@ async def test_publish_again_finds_what_is_there(lua: Scripts) -> None:
     first = await lua.publish("p")
     touched = await lua.field("touched")
     assert await lua.publish("p", again="1") == first
-    assert await lua.publish("other", again="1") == [b"ok", first[1] + 1]
+    assert await lua.publish("other", again="1") == [b"ok", first[1] + 1, b"e1"]
     assert touched == "1"
     assert [entry["at"] for entry in await lua.stored(RING)] == [2, 3, 4]
 

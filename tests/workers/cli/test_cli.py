@@ -20,7 +20,7 @@ from tests.processes import environment
 from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
-from tidings.bus import Bus, LlmRecovered, Message, State
+from tidings.bus import Bus, LlmRecovered, State
 from tidings.workers import cli
 from tidings.workers.cli import main
 from tidings.workers.settings import Settings
@@ -156,7 +156,7 @@ async def test_a_reader_that_leaves_is_no_noise(server_bus: Bus, real_url: str, 
     transport = process.stdout._transport  # type: ignore[attr-defined]
     transport.close()
     while process.returncode is None:
-        await server_bus.publish(Message.of(LlmRecovered(attempt=2), session="demo"))
+        await server_bus.publish("demo", LlmRecovered(attempt=2))
         await asyncio.sleep(0.01)
     assert process.stderr is not None
     assert (process.returncode, await process.stderr.read()) == (141, b"")

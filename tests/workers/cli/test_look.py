@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests import actors
 from tests.fleet import Fleet
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
@@ -27,7 +28,7 @@ async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> 
     wait = waiting(server_bus.now())
     await server_bus.renew(claim, Picture(model="openai/x", waits={"agent": wait}))
     retry = Message.of(LlmRetry(**wait.model_dump()), session="demo")
-    await server_bus.publish(retry)
+    await actors.publish(server_bus, retry)
     done = await tidings("status", "demo", "--json")
     assert (done.code, done.stderr) == (0, "")
     told = json.loads(done.stdout)

@@ -153,7 +153,7 @@ async def test_a_worker_and_a_controller_answer_until_told_to_end(
         settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05, grace_s=1)
         with caplog.at_level(logging.INFO, logger="tidings"):
             controlling = asyncio.create_task(control(bus, settings))
-            await bus.send(make_command("session.start", "demo", by="me", text="hi"))
+            await bus.send("demo", make_command("session.start", by="me", text="hi"))
             # Started second: the loop has one handler for each signal, and it is now the worker's.
             working = asyncio.create_task(work(bus, ChatAgent, settings, "w1"))
             answered = await eventually(lambda: _answer(bus))
@@ -183,7 +183,7 @@ async def test_processes_end_with_0_and_log_without_secrets(make_server: MakeSer
         controller = await spawn_tidings("--log-level", "debug", "--log-json", "controller", env=env)
         model = ("--model", "openai/x", "--api-base", provider.base_url)
         worker = await spawn_tidings("worker", *model, "--log-json", "--log-level", "debug", env=env)
-        await bus.send(make_command("session.start", "demo", by="me", text="hi"), 20)
+        await bus.send("demo", make_command("session.start", by="me", text="hi"), 20)
         await eventually(lambda: _answer(bus))
         for process in (worker, controller):
             process.send_signal(signal.SIGTERM)

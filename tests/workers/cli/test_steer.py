@@ -20,18 +20,18 @@ Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 FIELDS = ["result", "command_id", "session", "reason", "state", "version", "legal"]
 
 
-def command(kind: Kind, session: str = "demo", **more: Any) -> Any:
+def command(kind: Kind, **more: Any) -> Any:
     """Return a command of me."""
-    return make_command(kind, session, by="me", **more)
+    return make_command(kind, by="me", **more)
 
 
 async def test_applied_is_0_and_says_the_state(bus: Bus, controlled: Controlled, capsys: pytest.CaptureFixture[str]) -> None:
     """The state has changed already when the command returns."""
     async with controlled(bus):
-        assert await send(bus, command("session.start", text="hi"), 10, as_json=False) == 0
+        assert await send(bus, "demo", command("session.start", text="hi"), 10, as_json=False) == 0
         assert capsys.readouterr().out == "demo: applied, the session is queued\n"
         assert (await bus.status("demo")).state is State.QUEUED
-        assert await send(bus, command("session.pause", why="lunch"), 10, as_json=True) == 0
+        assert await send(bus, "demo", command("session.pause", why="lunch"), 10, as_json=True) == 0
         told = json.loads(capsys.readouterr().out)
         assert list(told) == FIELDS
         assert (told["result"], told["state"]) == ("applied", "paused")
@@ -46,14 +46,14 @@ async def test_refused_is_3_with_the_reason_and_what_would_be_legal(
     """For people on stderr, for scripts on stdout."""
     await bring(bus, "demo", State.FINISHED)
     async with controlled(bus):
-        assert await send(bus, command("session.say", text="hi"), 10, as_json=False) == 3
+        assert await send(bus, "demo", command("session.say", text="hi"), 10, as_json=False) == 3
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err.startswith("tidings: refused while finished: ")
         assert captured.err.count("\n") == 1
         await bring(bus, "other", State.AWAITING_INPUT)
-        again = command("session.start", "other", text="hi")
-        assert await send(bus, again, 10, as_json=True) == 3
+        again = command("session.start", text="hi")
+        assert await send(bus, "other", again, 10, as_json=True) == 3
         told = json.loads(capsys.readouterr().out)
         assert list(told) == FIELDS
         assert (told["result"], told["state"]) == ("refused", "awaiting_input")
@@ -63,10 +63,10 @@ async def test_refused_is_3_with_the_reason_and_what_would_be_legal(
 
 async def test_an_unknown_session_is_3(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a controller too; what would be legal is to start it."""
-    assert await send(bus, command("session.resume"), 10, as_json=True) == 3
+    assert await send(bus, "demo", command("session.resume"), 10, as_json=True) == 3
     told = json.loads(capsys.readouterr().out)
     assert (told["result"], told["state"], told["legal"]) == ("refused", None, ["session.start"])
-    assert await send(bus, command("session.resume"), 10, as_json=False) == 3
+    assert await send(bus, "demo", command("session.resume"), 10, as_json=False) == 3
     assert "what would be accepted now: start" in capsys.readouterr().err
 
 
@@ -76,9 +76,9 @@ async def test_a_session_of_another_version_is_3_at_once(bus: Bus, kind: Kind, c
     await hold(bus, "demo")
     redis: Any = bus._link.connection.commands
     await redis.hset(bus._link.names.record("demo"), "schema", 99)
-    assert await send(bus, command(kind), 10, as_json=False) == 3
+    assert await send(bus, "demo", command(kind), 10, as_json=False) == 3
     assert "by another version of Tidings; run `tidings export demo` with that version" in capsys.readouterr().err
-    assert await send(bus, command(kind), 10, as_json=True) == 3
+    assert await send(bus, "demo", command(kind), 10, as_json=True) == 3
     told = json.loads(capsys.readouterr().out)
     assert (told["result"], told["state"], told["legal"]) == ("refused", None, [])
 
@@ -87,7 +87,7 @@ async def test_a_session_that_is_not_there_cannot_be_deleted_and_needs_no_start(
     bus: Bus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who wants it gone is told that it is, and nothing more."""
-    assert await send(bus, command("session.delete", "nosuch"), 10, as_json=False) == 3
+    assert await send(bus, "nosuch", command("session.delete"), 10, as_json=False) == 3
     assert capsys.readouterr().err == "tidings: refused: there is no session 'nosuch'\n"
 
 
@@ -97,13 +97,13 @@ async def test_nothing_is_legal_for_a_deleted_session(
     """Not even a start: the name is not used again."""
     await bring(bus, "gone", State.FINISHED)
     async with controlled(bus):
-        assert await send(bus, command("session.delete", "gone"), 10, as_json=False) == 0
+        assert await send(bus, "gone", command("session.delete"), 10, as_json=False) == 0
     capsys.readouterr()
-    again = command("session.start", "gone", text="hi")
-    assert await send(bus, again, 10, as_json=True) == 3
+    again = command("session.start", text="hi")
+    assert await send(bus, "gone", again, 10, as_json=True) == 3
     told = json.loads(capsys.readouterr().out)
     assert (told["result"], told["legal"]) == ("refused", [])
-    assert await send(bus, again, 10, as_json=False) == 3
+    assert await send(bus, "gone", again, 10, as_json=False) == 3
     err = capsys.readouterr().err
     assert "take another name" in err
     assert "accepted now" not in err
@@ -114,23 +114,23 @@ async def test_nobody_there_is_4_and_never_applied_later(
 ) -> None:
     """A controller that comes afterwards finds the command withdrawn."""
     await hold(bus, "demo")
-    assert await send(bus, command("session.pause"), 0.05, as_json=False) == 4
+    assert await send(bus, "demo", command("session.pause"), 0.05, as_json=False) == 4
     assert "tidings controller" in capsys.readouterr().err
-    assert await send(bus, command("session.stop"), 0.05, as_json=True) == 4
+    assert await send(bus, "demo", command("session.stop"), 0.05, as_json=True) == 4
     told = json.loads(capsys.readouterr().out)
     assert list(told) == FIELDS
     assert (told["result"], told["state"]) == ("expired", None)
     async with controlled(bus):
-        assert await send(bus, command("session.say", text="hi"), 10, as_json=False) == 0
+        assert await send(bus, "demo", command("session.say", text="hi"), 10, as_json=False) == 0
         assert (await bus.status("demo")).state is State.RUNNING
 
 
 async def test_resuming_three_times_is_one_run(bus: Bus, controlled: Controlled) -> None:
     """Resuming what is queued is applied and changes nothing, and adds nothing to the history."""
     async with controlled(bus):
-        await send(bus, command("session.start", text="hi"), 10, as_json=True)
+        await send(bus, "demo", command("session.start", text="hi"), 10, as_json=True)
         for _ in range(3):
-            assert await send(bus, command("session.resume"), 10, as_json=True) == 0
+            assert await send(bus, "demo", command("session.resume"), 10, as_json=True) == 0
         assert [type(event.data) for event in await bus.history("demo")] == [UserMessage]
 
 

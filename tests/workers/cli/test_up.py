@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from tests.conftest import SpawnTidings
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
-from tidings.bus import Bus, Message, SessionStart, State
+from tidings.bus import Bus, SessionStart, State
 from tidings.workers.agent import ChatAgent
 from tidings.workers.cli.exits import Problem, UsageProblem
 from tidings.workers.cli.up import Crew, run_up, up, with_server
@@ -150,7 +150,7 @@ async def test_the_controller_ends_last(bus: Bus, provider: Provider, monkeypatc
     settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05)
     crew = Crew(bus, ChatAgent, settings, 2)
     running = asyncio.create_task(crew.run())
-    await bus.send(Message.of(SessionStart(text="hello"), session="demo"), PATIENCE_S)
+    await bus.send("demo", SessionStart(text="hello"), PATIENCE_S)
 
     async def answered() -> bool:
         return (await bus.status("demo")).state is State.AWAITING_INPUT

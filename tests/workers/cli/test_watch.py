@@ -85,9 +85,9 @@ async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch:
         await retry(bus, claim, 1)
         await eventually(lambda: len(stdout.lines) == 2)
         await bus.renew(claim, (await bus.status("demo")).picture)
-        await bus.publish(Message.of(ASKED, session="demo", source="worker/w1"))
+        await bus.publish("demo", ASKED, source="worker/w1")
         await retry(bus, claim, 2)
-        await bus.publish(Message.of(LlmRecovered(attempt=3), session="demo"))
+        await bus.publish("demo", LlmRecovered(attempt=3))
         await bus.release(claim, Release(Trigger.FINISH, read=0, why="done"))
         await eventually(lambda: "finished" in stdout.getvalue())
     told = [line.split("  ", 1)[1] for line in stdout.lines]

@@ -11,7 +11,7 @@ import pytest
 
 from tests import actors
 from tests.waiting import eventually
-from tidings.bus import Bus, Message, SchemaMismatch, SessionStop, UnreadableRecord
+from tidings.bus import Bus, SchemaMismatch, SessionStop, UnreadableRecord
 from tidings.workers.controller.aside import ASIDE_S, KEEP_S, Aside
 
 BAD = UnreadableRecord("s", "version: ValueError")
@@ -88,7 +88,7 @@ async def test_a_record_of_another_kind_is_set_aside_too(memory: Bus, redis: Any
 
 async def test_commands_get_what_can_be_read(memory: Bus, redis: Any) -> None:
     """So that they can be refused, or the session deleted."""
-    asking = asyncio.create_task(memory.send(Message.of(SessionStop(), session="s"), 30))
+    asking = asyncio.create_task(memory.send("s", SessionStop(), 30))
 
     async def asked() -> bool:
         return bool(await redis.exists(memory._link.names.log("commands", "s")))

@@ -59,7 +59,7 @@ async def controlled(bus: Bus, settings: Settings = QUICK, name: str = "c1") -> 
 
 async def start(bus: Bus, session: str = "s") -> None:
     """Start a session."""
-    await bus.send(Message.of(SessionStart(text="hello"), session=session), PATIENCE_S)
+    await bus.send(session, SessionStart(text="hello"), PATIENCE_S)
 
 
 def said(session: str, text: str) -> Message[SessionSay]:
@@ -166,7 +166,7 @@ async def test_a_command_that_cannot_be_handled_takes_no_other_with_it(caplog: p
 
         sent: list[asyncio.Task[Outcome]] = []
         for text in ("before", "x" * 1700, "behind"):
-            sent.append(asyncio.create_task(memory.send(said("s", text), PATIENCE_S)))
+            sent.append(asyncio.create_task(actors.send(memory, said("s", text), PATIENCE_S)))
             await eventually(lambda: _equals(waiting, len(sent)), PATIENCE_S)
         async with controlled(memory, name="c" * 150):
             before, large, behind = await asyncio.gather(*sent, return_exceptions=True)
@@ -306,7 +306,7 @@ async def test_a_stale_decision_is_made_anew(
         await start(memory)
         assert (trouble, messages(caplog)) == ([], [])
         trouble += [StaleDecision("s")] * TRIES
-        await memory.send(said("s", "more"), PATIENCE_S)
+        await actors.send(memory, said("s", "more"), PATIENCE_S)
         assert controller.failed == 0
 
 
@@ -406,7 +406,7 @@ async def test_a_lost_worker_is_noticed_without_anybody_s_help(redis_url: str) -
 async def test_a_command_without_a_controller_is_never_applied(bus: Bus) -> None:
     """Its asker has left; a controller that comes later finds it expired."""
     with pytest.raises(CommandExpired):
-        await bus.send(Message.of(SessionStart(text="hello"), session="s"), 0.1)
+        await bus.send("s", SessionStart(text="hello"), 0.1)
     async with controlled(bus):
 
         async def settled() -> bool:

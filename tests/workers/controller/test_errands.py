@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import actors
 from tidings.bus import (
     AgentMessage,
     Bus,
@@ -49,12 +50,12 @@ class Sent:
         self.commands: list[Message[Command]] = []
         self.error: Exception | None = None
 
-    async def submit(self, command: Message[Command], *, when_full: bool) -> None:
+    async def submit(self, session: str, command: Command, *, id: str, source: str, when_full: bool) -> None:
         """Keep it."""
         assert when_full, "a full server must not keep what is deleted from its end"
         if self.error is not None:
             raise self.error
-        self.commands.append(command)
+        self.commands.append(Message.of(command, session=session, id=id, source=source))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bus, name)
@@ -78,7 +79,7 @@ async def family(*said: str, cut: str | None = None) -> AsyncIterator[tuple[Bus,
 
 
 async def _start(bus: Bus, command: Message[SessionStart]) -> None:
-    await bus.submit(command)
+    await actors.submit(bus, command)
     snapshot = await bus.snapshot(command.session)
     assert snapshot is not None
     await bus.decide(snapshot, decide(snapshot, RULES))
@@ -177,7 +178,7 @@ async def test_a_parent_that_is_gone_needs_to_hear_nothing() -> None:
 async def test_the_children_of_what_is_over_are_stopped_until_they_are() -> None:
     """It stays due; a child that is over is left alone."""
     async with family("one") as (bus, sent, _):
-        await bus.submit(Message.of(SessionStop(), session="p"))
+        await bus.submit("p", SessionStop())
         snapshot = await bus.snapshot("p")
         assert snapshot is not None
         await bus.decide(snapshot, decide(snapshot, RULES))
@@ -188,7 +189,7 @@ async def test_the_children_of_what_is_over_are_stopped_until_they_are() -> None
         (stop,) = sent.commands
         assert isinstance(stop.data, SessionStop)
         assert (stop.session, stop.data.why) == ("c", "its parent is stopped")
-        await bus.submit(stop)
+        await actors.submit(bus, stop)
         stopped = await bus.snapshot("c")
         assert stopped is not None
         await bus.decide(stopped, decide(stopped, RULES))

@@ -43,7 +43,7 @@ async def test_what_there_is_is_known_before_it_begins(hub: Hub, bus: Bus) -> No
 async def test_a_record_does_not_undo_what_a_notice_has_told(hub: Hub, bus: Bus) -> None:
     """A worker tells a wait before its controller decides the state; who reads the record then sees the wait all the same."""
     await hold(bus, "sea")
-    await bus.publish(actors.retry("sea", 2))
+    await actors.publish(bus, actors.retry("sea", 2))
     await eventually(lambda: _state(hub, "sea") is State.RATE_LIMITED)
     record = await bus.status("sea")
     assert record.state is State.RUNNING
@@ -132,8 +132,8 @@ async def test_a_subscription_that_breaks_is_opened_anew(bus: Bus, monkeypatch: 
         async def __aexit__(self, *_: object) -> None:
             tried.append(True)
 
-    notices = bus.notices
-    monkeypatch.setattr(bus, "notices", lambda: notices() if tried else Broken())
+    follow = bus.follow
+    monkeypatch.setattr(bus, "follow", lambda: follow() if tried else Broken())
     await hub.start()
     await bring(bus, "sea", State.ERROR)
     await eventually(lambda: _state(hub, "sea") is State.ERROR)
@@ -147,7 +147,7 @@ async def test_who_may_not_look_is_told_at_the_start(bus: Bus, monkeypatch: pyte
     def denied() -> Any:
         raise AccessDenied("never")
 
-    monkeypatch.setattr(bus, "notices", denied)
+    monkeypatch.setattr(bus, "follow", denied)
     hub = Hub(bus)
     with pytest.raises(AccessDenied):
         await hub.start()

@@ -12,7 +12,7 @@ from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
 from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
-from tidings.bus import Bus, LlmRetry, Message, Reason, State
+from tidings.bus import Bus, LlmRetry, Reason, State
 from tidings.workers.board import Row
 from tidings.workers.gateway import frames, reading
 from tidings.workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
@@ -165,7 +165,7 @@ async def test_what_is_too_much_for_one_answer_comes_in_pieces(bus: Bus, monkeyp
     await bus.append(claim, [actors.answer("sea", str(number) * 700) for number in range(7)], 0)
     for number in range(30):
         retry = LlmRetry(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=2, message=str(number))
-        await bus.publish(Message.of(retry, session="sea"))
+        await bus.publish("sea", retry)
     async with gateway_and_caller(bus) as (served, caller):
         ledger = served.gateway.hub.ledger
         for number in range(9):

@@ -438,7 +438,7 @@ async def test_a_slow_viewer_misses_old_notices_and_that_is_counted(bus: Bus) ->
             data = LlmRetry(
                 reason=Reason.RATE_LIMIT, attempt=attempt, max_attempts=100, retry_at=bus.now() + timedelta(seconds=9)
             )
-            await bus.publish(Message.of(data, session="sea"))
+            await bus.publish("sea", data)
         await eventually(lambda: hub.counts.retries == 80)
         taken = b""
         while b'"attempt":80' not in taken:

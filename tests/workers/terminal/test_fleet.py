@@ -29,7 +29,7 @@ async def test_a_row_changes_in_its_place(bus: Bus) -> None:
         await retry(bus, claim, 2)
         await view.sees("◔ rate limited", "2 of 6", "rate limit · slow down", "openai/x", "w1")
         await view.sees("6s")
-        await bus.publish(Message.of(LlmRecovered(attempt=3), session="demo"))
+        await bus.publish("demo", LlmRecovered(attempt=3))
         await view.sees("▸ running", without="2 of 6")
 
 
@@ -157,9 +157,9 @@ async def test_a_child_stands_below_its_parent(memory_bus: Bus, controlled: Cont
     """By the name that the parent gave it, and it is steered like any other session."""
     async with controlled(memory_bus), watch(memory_bus) as view:
         for name in ("athens", "berlin"):
-            await memory_bus.send(Message.of(SessionStart(text="hello"), session=name))
+            await memory_bus.send(name, SessionStart(text="hello"))
         child = SessionStart(text="look it up", parent="athens", name="reader")
-        await memory_bus.send(Message.of(child, session="zz9"))
+        await memory_bus.send("zz9", child)
         await view.sees("3 sessions", "└ reader")
         assert [line[2:].split("  ")[0].rstrip() for line in view.lines[3:6]] == ["athens", "└ reader", "berlin"]
         await view.press("j", "p")

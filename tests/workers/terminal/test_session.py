@@ -46,7 +46,7 @@ async def test_the_history_and_the_status_stand_apart(bus: Bus) -> None:
         await view.sees("◔ rate limited   attempt 3 of 6 failed   next try in 8s", "rate limit · slow down", "openai/x   on w1")
         await view.sees("next try in 6s")
         assert view.lines[1:18] == conversation
-        await bus.publish(Message.of(LlmRecovered(attempt=4), session="demo"))
+        await bus.publish("demo", LlmRecovered(attempt=4))
         await say(bus, claim, "Because of the rivers.", after=1)
         await view.sees("    Because of the rivers.", "▸ running", without="attempt 3")
 
