@@ -31,7 +31,7 @@ class Body(Data):
     A process that does not know the type gets it as unknown, with its fields as they are.
 
     Raises:
-        TypeError: the type is no dotted name, is reserved for Tidings, or belongs to another class already.
+        TypeError: the type is no dotted name, is reserved for Tidings, or belongs to another class already; or it is a command.
     """
 
     plane: ClassVar[str] = ""
@@ -56,7 +56,10 @@ def _register(cls: type[Body], kind: str) -> None:
         raise TypeError(
             f"{kind!r} is no type of a message: use a dotted name such as 'acme.progress', {_LONGEST} letters at most"
         )
-    if kind.startswith(RESERVED) and not cls.__module__.startswith("tidings."):
+    ours = cls.__module__.startswith("tidings.")
+    if cls.plane == "commands" and not ours:
+        raise TypeError(f"{cls.__qualname__}: controllers know Tidings' commands alone; publish a Notice, or say something")
+    if kind.startswith(RESERVED) and not ours:
         raise TypeError(f"types that begin with {kind.partition('.')[0]!r} are Tidings' own: begin with a name of yours")
     known = TYPES.get(kind)
     if known is not None:
