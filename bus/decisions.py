@@ -22,11 +22,11 @@ from tidings.bus.messages import (
     SessionState,
     decode_command,
     encode,
+    encode_state,
 )
 from tidings.bus.publisher import RING, RING_S
 from tidings.bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record, salvage_record
 from tidings.bus.redis.link import Argument, Link
-from tidings.bus.sessions import split_state
 from tidings.bus.states import State
 
 log = logging.getLogger("tidings.decisions")
@@ -244,7 +244,7 @@ class Decisions:
         args += [decision.to or "", int(decision.revoke), int(decision.ready), milliseconds(decision.due)]
         args += [names.channel("events", session), names.channel("status", session), names.wake, names.outcomes(session)]
         args += [RING, int(RING_S * 1000), int(OUTCOME_S * 1000)]
-        args += [decision.state.id, *split_state(decision.state)] if decision.state else ["", "", ""]
+        args += [decision.state.id, encode_state(decision.state)] if decision.state else ["", ""]
         args += identity
         args += _counted([(name, value) for name, value in decision.fields.items()])
         args += _counted([(message.id, encode(message, limit)) for message in decision.messages])

@@ -38,6 +38,7 @@ from tidings.bus.messages import (
     WorkerReleased,
     carries,
     encode,
+    encode_state,
     is_session,
     kind_of,
     most_telling,
@@ -59,19 +60,6 @@ _LOOK = 16
 def new_epoch() -> str:
     """Return a fresh epoch (64 random bits)."""
     return secrets.token_hex(8)
-
-
-def split_state(notice: Message[SessionState]) -> tuple[bytes, bytes]:
-    """Cut an encoded ``session.state`` where the script writes from, to, version, parent and name, which only it knows.
-
-    The cut is before the first member of ``data``; inside a JSON string the quotes would be escaped, so it is found in one place.
-    """
-    bare = notice.data.model_copy(update={"from_": None, "version": 0, "parent": None, "name": None})
-    payload = encode(notice.model_copy(update={"data": bare}))
-    start = b'"data":{'
-    before = b'"from":null,"to":"%s","version":0,"parent":null,"name":null,' % bare.to.encode()
-    at = payload.index(start + before) + len(start)
-    return payload[:at], payload[at + len(before) :]
 
 
 def _refusal(session: str, answer: Any) -> TidingsError:
@@ -119,13 +107,6 @@ def _as_kept(release: Release, now: datetime) -> tuple[State, Release]:
     if wait is None:
         return State.RUNNING, replace(release, waits=picture.waits, resume_at=None)
     return wait.state, replace(release, waits=picture.waits, resume_at=picture.resume_at, reason=wait.reason)
-
-
-def _split_claimed(notice: Message[WorkerClaimed]) -> tuple[bytes, bytes]:
-    """Cut an encoded ``worker.claimed`` where the script writes the token, which only it knows."""
-    name = b'"token":'
-    before, _, after = encode(notice).rpartition(name + b"0")
-    return before + name, after
 
 
 class Sessions:
@@ -234,7 +215,7 @@ class Sessions:
         )
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
-        args += [RING, int(RING_S * 1000), claimed.id, *_split_claimed(claimed), state.id, *split_state(state)]
+        args += [RING, int(RING_S * 1000), claimed.id, encode(claimed, without=("token",)), state.id, encode_state(state)]
         args += [new_epoch() if create else "", Picture(model=model).model_dump_json(), lease]
         answer = await self._link.run("claim", keys, args)
         if answer[0] != b"ok":
@@ -388,11 +369,20 @@ class Sessions:
         released = Message.of(
             WorkerReleased(worker=claim.worker, why=release.trigger.value), session=session, source=source, time=now
         )
-        state_id, head, tail, tail_queued = self._state(claim, to, release, picture, source, now)
+        told, queued = self._state(claim, to, release, picture, source, now)
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, *claim.shown, to.value, release.read, milliseconds(release.resume_at), release.parks]
         args += [picture.model_dump_json(), release.reason or "", release.why, names.channel("status", session)]
-        args += [RING, int(RING_S * 1000), names.wake, state_id, head, tail, tail_queued, release.awaits, rest.model_dump_json()]
+        args += [
+            RING,
+            int(RING_S * 1000),
+            names.wake,
+            told.id,
+            encode_state(told),
+            encode_state(queued),
+            release.awaits,
+            rest.model_dump_json(),
+        ]
         args += [round(release.parked_s * 1000)]
         for notice in (*release.notices, released):
             args += [notice.id, encode(notice, self._link.payload_limit)]
@@ -407,7 +397,7 @@ class Sessions:
 
     def _state(
         self, claim: Claim, to: State, release: Release, picture: Picture, source: str, now: datetime
-    ) -> tuple[str, bytes, bytes, bytes]:
+    ) -> tuple[Message[SessionState], Message[SessionState]]:
         told = Message.of(
             SessionState(
                 to=to,
@@ -429,5 +419,4 @@ class Sessions:
                 "data": SessionState(to=State.QUEUED, version=0, why="somebody spoke while the run was closing", model=model),
             }
         )
-        head, tail = split_state(told)
-        return told.id, head, tail, split_state(queued)[1]
+        return told, queued

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from tidings.bus.archive import RESTORE_BYTES, RESTORE_EVENTS, Archive, Header, event_line
 from tidings.bus.errors import BadArchive, PayloadTooLarge, SessionDeleted, SessionExists, UnknownSession
 from tidings.bus.logs import PAGE
-from tidings.bus.messages import Message, SessionState, check_session
+from tidings.bus.messages import Message, SessionState, check_session, encode_state
 from tidings.bus.messages.message import LOST
 from tidings.bus.publisher import RING, RING_S
 from tidings.bus.records import epoch_of, offset_of, salvage_record
 from tidings.bus.redis.link import Argument, Link
-from tidings.bus.sessions import new_epoch, split_state
+from tidings.bus.sessions import new_epoch
 from tidings.bus.states import FINAL, State
 
 _RESTING = FINAL - {State.DELETED} | {State.AWAITING_INPUT, State.PAUSED, State.ERROR}
@@ -151,7 +151,7 @@ class Transfer:
         keys = [names.record(header.session), names.log("events", header.session), names.log("status", header.session)]
         args: list[Argument] = [header.session, new_epoch(), state.value]
         args += [names.channel("events", header.session), names.channel("status", header.session), RING, int(RING_S * 1000)]
-        args += [told.id, *split_state(told), header.events, len(fields)]
+        args += [told.id, encode_state(told), header.events, len(fields)]
         args += [item for pair in fields.items() for item in pair]
         args += [item for event in archive.events for item in event]
         answer = await self._link.run_again("restore", [*keys, names.sessions], args)

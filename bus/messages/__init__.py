@@ -8,6 +8,7 @@ from tidings.bus.messages.codec import (
     decode_event,
     decode_notice,
     encode,
+    encode_state,
     read_child,
 )
 from tidings.bus.messages.commands import (
@@ -107,6 +108,7 @@ __all__ = [
     "decode_event",
     "decode_notice",
     "encode",
+    "encode_state",
     "explain",
     "is_session",
     "kind_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from pydantic_core import PydanticSerializationError
 
 from tidings.bus.errors import InvalidMessage, PayloadTooLarge
 from tidings.bus.messages.message import Message
-from tidings.bus.messages.notices import ChildState
+from tidings.bus.messages.notices import ChildState, SessionState
 from tidings.bus.messages.planes import Command, Event, Notice
 from tidings.bus.messages.values import explain
 
@@ -18,21 +19,29 @@ PAYLOAD_LIMIT = 256 * 1024
 """Bytes of one encoded message, by default. A quarter of NATS' default; a pattern subscriber must hold hundreds of them."""
 
 
-def encode(message: Message[Any], limit: int = PAYLOAD_LIMIT) -> bytes:
+def encode(message: Message[Any], limit: int = PAYLOAD_LIMIT, *, without: Iterable[str] = ()) -> bytes:
     """Return the message as one JSON object in UTF-8, without offset and epoch: the store adds those.
+
+    Args:
+        without: fields of what is said that the store adds as well, because only it knows them.
 
     Raises:
         PayloadTooLarge: it takes more than ``limit`` bytes.
         InvalidMessage: it holds something that JSON cannot carry.
     """
     try:
-        text = message.model_dump_json(by_alias=True, exclude={"offset", "epoch"})
+        text = message.model_dump_json(by_alias=True, exclude={"offset": True, "epoch": True, "data": set(without)})
     except (PydanticSerializationError, UnicodeError) as error:
         raise InvalidMessage(f"{message.type} cannot be written as JSON: {error}") from error
     payload = text.encode()
     if len(payload) > limit:
         raise PayloadTooLarge(message.type, len(payload), limit)
     return payload
+
+
+def encode_state(notice: Message[SessionState]) -> bytes:
+    """Return a change of state for a script, which adds what only it knows: from what, to what, the version, whose child."""
+    return encode(notice, without=("from_", "to", "version", "parent", "name"))
 
 
 def as_stored(message: Message[Any]) -> str:

@@ -40,7 +40,6 @@ from tidings.bus.channels import Names
 from tidings.bus.lease import ALL_READ
 from tidings.bus.publisher import publish_notice
 from tidings.bus.redis.link import Link
-from tidings.bus.sessions import split_state
 
 pytestmark = pytest.mark.contract
 
@@ -580,15 +579,14 @@ async def test_a_server_that_is_gone_is_told(make_server: MakeServer) -> None:
             await bus.release(claim, Release(Trigger.YIELD, read=0))
 
 
-# the cut of a state notice
+# what a script adds to a notice
 
 
 @given(strategies.of(SessionState), strategies.states, strategies.counts)
-def test_the_script_writes_what_only_it_knows(notice: m.Message[Any], before: State, version: int) -> None:
-    """From, version, parent and name go in between head and tail, whatever the notice says and whatever it holds."""
+def test_the_script_adds_what_only_it_knows(notice: m.Message[Any], before: State, version: int) -> None:
+    """From, to, version, parent and name come last, whatever the notice says and whatever it holds."""
     assert carries(notice, SessionState)
-    head, tail = split_state(notice)
-    written = b'"from":"%s","to":"%s","version":%d,"parent":"p","name":"n",' % (before.encode(), notice.data.to.encode(), version)
-    whole = m.decode_notice(head + written + tail)
+    added = b',"from":"%s","to":"%s","version":%d,"parent":"p","name":"n"}}' % (before.encode(), notice.data.to.encode(), version)
+    whole = m.decode_notice(m.encode_state(notice)[:-2] + added)
     known = {"from_": before, "version": version, "parent": "p", "name": "n"}
     assert whole == notice.model_copy(update={"data": notice.data.model_copy(update=known)})

@@ -1,9 +1,9 @@
 -- claim.lua: take a queued session: out of ready, a lease with the next fencing token and a random part, RUNNING.
 -- KEYS: 1 record  2 ready  3 due  4 ring of the status plane  5 sessions
 -- ARGV: 1 session  2 worker as JSON  3 length of the lease in ms  4 status channel  5 length of the ring  6 life of the ring in ms
---       7 id, 8 head and 9 tail of worker.claimed, the token belongs in between  10 id, 11 head and 12 tail of session.state
---       13 epoch for a session that is made by this claim, '' when it must exist  14 picture as JSON, where the record's has no waits
---       15 random part of the lease
+--       7 id, 8 payload of worker.claimed, without the token  9 id, 10 payload of session.state, without what state_payload adds
+--       11 epoch for a session that is made by this claim, '' when it must exist  12 picture as JSON, where the record's has no waits
+--       13 random part of the lease
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name, picture, parked ms} | {'no', state ('' when there is no such session)}
 --   | {'schema', number}: written with another schema, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
 local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
@@ -16,8 +16,8 @@ if unable then
   return unable
 end
 local state = redis.call('HGET', KEYS[1], 'state') or ''
-if state == '' and ARGV[13] ~= '' then
-  redis.call('HSETNX', KEYS[1], 'epoch', ARGV[13])
+if state == '' and ARGV[11] ~= '' then
+  redis.call('HSETNX', KEYS[1], 'epoch', ARGV[11])
   redis.call('PERSIST', KEYS[1])
 elseif state ~= 'queued' then
   redis.call('ZREM', KEYS[2], ARGV[1])
@@ -26,16 +26,16 @@ end
 local now = now_ms()
 -- Calls that an earlier worker began are counted on from there; in JSON a quote inside of a text would be escaped.
 local picture = redis.call('HGET', KEYS[1], 'picture') or ''
-if not string.find(picture, '"waits":{"', 1, true) then picture = ARGV[14] end
+if not string.find(picture, '"waits":{"', 1, true) then picture = ARGV[12] end
 local lease_until = text(now + ARGV[3])
 local token = redis.call('HINCRBY', KEYS[1], 'token', 1)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease', ARGV[15], 'lease_until', lease_until, 'picture', picture, 'nudge', 0,
+redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'lease', ARGV[13], 'lease_until', lease_until, 'picture', picture, 'nudge', 0,
   'resume_at', '', 'reason', '', 'by', '', 'why', 'taken up by a worker', 'since', text(now), 'pending', 1, 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], 'running')
 redis.call('ZREM', KEYS[2], ARGV[1])
-notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], ARGV[8] .. text(token) .. ARGV[9], ARGV[5], ARGV[6])
-notify(KEYS[1], KEYS[4], ARGV[4], ARGV[10], state_payload(KEYS[1], ARGV[11], state, 'running', version, ARGV[12]), ARGV[5], ARGV[6])
+notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], saying(ARGV[8], ',"token":' .. text(token)), ARGV[5], ARGV[6])
+notify(KEYS[1], KEYS[4], ARGV[4], ARGV[9], state_payload(KEYS[1], ARGV[10], state, 'running', version), ARGV[5], ARGV[6])
 local due = lease_until
 local seen = redis.call('HMGET', KEYS[1], 'commands', 'handled', 'parent', 'name')
 -- A child is looked at at once: a controller shows its parent's people that somebody works on it.

@@ -4,9 +4,9 @@
 -- ARGV: 1 session  2 version, 3 handled offset and 4 touched count on which the decision rests
 --       5 handled offset after it  6 new state, '' when it stays  7 '1' to raise the token (revoke)  8 '1' to put it into ready
 --       9 next due time in ms, '' for none  10 events channel  11 status channel  12 channel that wakes workers  13 channel of outcomes
---       14 length of the ring  15 life of the ring in ms  16 life of an outcome in ms  17 id, 18 head, 19 tail of session.state, '' for none
---       20 epoch, 21 state and 22 random part of the lease on which the decision rests; '' for none
---       23 n, then n times field, value of the record
+--       14 length of the ring  15 life of the ring in ms  16 life of an outcome in ms  17 id, 18 payload of session.state
+--       without what state_payload adds, '' for none  19 epoch, 20 state and 21 random part of the lease on which the decision rests
+--       22 n, then n times field, value of the record
 --       n, then n times id, payload of events
 --       n, then n times id, payload of notices
 --       n, then n times outcome as JSON, expiry of its command in ms ('' for none)
@@ -20,12 +20,12 @@ if wrong then return wrong end
 local other = other_schema(KEYS[1])
 if other then return other end
 local held = redis.call('HMGET', KEYS[1], 'version', 'handled', 'touched', 'state', 'epoch', 'lease')
-if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or (held[5] or '') ~= ARGV[20] then return {'stale'} end
+if (held[1] or '0') ~= ARGV[2] or (held[2] or '0') ~= ARGV[3] or (held[5] or '') ~= ARGV[19] then return {'stale'} end
 -- A server that has lost its last writes gives a version a second time.
-if (held[4] or '') ~= ARGV[21] or (held[6] or '') ~= ARGV[22] then return {'stale'} end
+if (held[4] or '') ~= ARGV[20] or (held[6] or '') ~= ARGV[21] then return {'stale'} end
 local now = now_ms()
 
-local at = 23
+local at = 22
 local function pairs_at()
   local count = tonumber(ARGV[at])
   local list = {}
@@ -87,7 +87,7 @@ if ARGV[6] ~= '' then
   redis.call('HSET', KEYS[7], ARGV[1], ARGV[6])
 end
 if ARGV[17] ~= '' then
-  notify(KEYS[1], KEYS[3], ARGV[11], ARGV[17], state_payload(KEYS[1], ARGV[18], held[4], ARGV[6], version, ARGV[19]), ARGV[14], ARGV[15])
+  notify(KEYS[1], KEYS[3], ARGV[11], ARGV[17], state_payload(KEYS[1], ARGV[18], held[4], ARGV[6], version), ARGV[14], ARGV[15])
 end
 -- Beside a tombstone children are kept in mind until all of them are over; then their hash goes, and is not made again.
 if child and over ~= 'gone' and (over ~= 'deleted' or redis.call('EXISTS', KEYS[10 + #outcomes]) == 1) then

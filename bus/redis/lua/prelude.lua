@@ -112,9 +112,14 @@ local function quoted(word)
   return 'null'
 end
 
--- The payload of a session.state notice. head ends with `"data":{`, tail goes on with `"why":`; what lies between is known only here.
-local function state_payload(record, head, from, to, version, tail)
+-- A notice with further members of what it says, which are known only here; they come last, as offset and epoch do.
+local function saying(payload, members)
+  return string.sub(payload, 1, -3) .. members .. '}}'
+end
+
+-- A session.state with the members that are known only here.
+local function state_payload(record, payload, from, to, version)
   local kin = redis.call('HMGET', record, 'parent', 'name')
-  return head .. '"from":' .. quoted(from) .. ',"to":"' .. to .. '","version":' .. text(version)
-    .. ',"parent":' .. quoted(kin[1]) .. ',"name":' .. quoted(kin[2]) .. ',' .. tail
+  return saying(payload, ',"from":' .. quoted(from) .. ',"to":"' .. to .. '","version":' .. text(version)
+    .. ',"parent":' .. quoted(kin[1]) .. ',"name":' .. quoted(kin[2]))
 end

@@ -3,9 +3,9 @@
 -- ARGV: 1 session  2 fencing token  3 random part of the lease  4 epoch  5 state that the release leads to
 --       6 offset up to which the worker has read the events  7 resume time in ms, '' for none  8 parks in a row  9 picture as JSON
 --       10 reason, '' for none  11 why  12 status channel  13 length of the ring  14 life of the ring in ms
---       15 channel that wakes workers  16 id, 17 head, 18 tail of session.state
---       19 tail to use when somebody spoke meanwhile and the session is queued again  20 children that the agent waits for
---       21 picture to use then  22 parked without a known instant, in ms  then id, payload for each further notice
+--       15 channel that wakes workers  16 id, 17 payload of session.state, without what state_payload adds
+--       18 payload to use when a person spoke meanwhile and the session is queued again  19 children that the agent waits for
+--       20 picture to use then  21 parked without a known instant, in ms  then id, payload for each further notice
 -- Returns {'ok', state, version} | {'stale'}: it is not held so, or its events end before what was read | {'schema', number} | {'unreadable'}
 local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
 if wrong then return wrong end
@@ -20,13 +20,13 @@ end
 -- The server has lost what the worker has read: what is said under those offsets is not read. 2^53 - 1 is all that there is.
 local read, last = tonumber(ARGV[6]), countable(held[10]) and tonumber(held[10] or 0) or math.huge
 if read < 2 ^ 53 - 1 and read > last then return {'stale'} end
-local now, to, tail, why = now_ms(), ARGV[5], ARGV[18], ARGV[11]
+local now, to, told, why = now_ms(), ARGV[5], ARGV[17], ARGV[11]
 local unread = tonumber(held[4] or 0) > read
 local picture = ARGV[9]
 if unread and (to == 'awaiting_input' or to == 'finished' or to == 'error') then
-  to, tail, why, picture = 'queued', ARGV[19], 'somebody spoke while the run was closing', ARGV[21]
+  to, told, why, picture = 'queued', ARGV[18], 'somebody spoke while the run was closing', ARGV[20]
 end
-for index = 23, #ARGV, 2 do
+for index = 22, #ARGV, 2 do
   notify(KEYS[1], KEYS[4], ARGV[12], ARGV[index], ARGV[index + 1], ARGV[13], ARGV[14])
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1)
@@ -34,18 +34,18 @@ local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 local idle = to == 'awaiting_input' or to == 'finished'
 local parked = to == 'rate_limited' or to == 'retrying'
 redis.call('HSET', KEYS[1], 'state', to, 'worker', '', 'lease_until', '', 'released', ARGV[3], 'pending', idle and 0 or 1,
-  'resume_at', parked and ARGV[7] or '', 'parks', ARGV[8], 'parked_ms', ARGV[22], 'losses', 0, 'picture', picture,
+  'resume_at', parked and ARGV[7] or '', 'parks', ARGV[8], 'parked_ms', ARGV[21], 'losses', 0, 'picture', picture,
   'reason', to == 'queued' and '' or ARGV[10], 'why', why, 'by', '', 'since', text(now),
-  'awaits', ARGV[20], 'schema', SCHEMA)
+  'awaits', ARGV[19], 'schema', SCHEMA)
 redis.call('HSET', KEYS[5], ARGV[1], to)
-notify(KEYS[1], KEYS[4], ARGV[12], ARGV[16], state_payload(KEYS[1], ARGV[17], held[3], to, version, tail), ARGV[13], ARGV[14])
+notify(KEYS[1], KEYS[4], ARGV[12], ARGV[16], state_payload(KEYS[1], told, held[3], to, version), ARGV[13], ARGV[14])
 if to == 'queued' then
   redis.call('ZADD', KEYS[2], text(now), ARGV[1])
   redis.call('PUBLISH', ARGV[15], ARGV[1])
 end
 -- What a controller must do at once: handle commands, tell a parent of its child, stop the children of what is over.
-local told = held[8] or (to == 'finished' and tonumber(held[9] or 0) > 0)
-if told or tonumber(held[5] or 0) > tonumber(held[6] or 0) then
+local parents = held[8] or (to == 'finished' and tonumber(held[9] or 0) > 0)
+if parents or tonumber(held[5] or 0) > tonumber(held[6] or 0) then
   redis.call('ZADD', KEYS[3], text(now), ARGV[1])
 elseif parked and ARGV[7] ~= '' then
   redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1])

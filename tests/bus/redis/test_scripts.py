@@ -26,7 +26,7 @@ RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
 RING, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "commands"))
 CHANNEL, WAKE = N.channel("status", "s"), N.wake
 LENGTH, TTL_MS = 3, 60_000
-HEAD, TAIL = '{"id":"n","data":{', '"why":"told"}}'
+STATE = '{"id":"n","data":{"why":"told"}}'
 LEASE = "r1"
 """The random part of a lease."""
 FAR = 10**15 + 1
@@ -43,8 +43,8 @@ class Scripts:
         return await scripts.run(self.client, name, keys, args)
 
     async def claim(self, *, lease_ms: int = 10_000, epoch: str = "e1", lease: str = LEASE) -> Any:
-        state = ("n2", HEAD, TAIL)
-        claimed = ("n1", '{"id":"n1","data":{"token":', "}}")
+        state = ("n2", STATE)
+        claimed = ("n1", '{"id":"n1","data":{"by":"w"}}')
         keys = [RECORD, READY, DUE, RING, SESSIONS]
         return await self.run(
             "claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch, "{}", lease
@@ -94,7 +94,7 @@ class Scripts:
         awaits: int = 0,
         notices: tuple[str, ...] = (),
     ) -> Any:
-        told = ("n3", HEAD, TAIL, '"why":"again"}}', awaits, '{"m":1}', 60_000)
+        told = ("n3", STATE, '{"id":"n","data":{"why":"again"}}', awaits, '{"m":1}', 60_000)
         rest = [item for ident in notices for item in (ident, json.dumps({"id": ident}))]
         args = (
             "s",
@@ -145,7 +145,7 @@ class Scripts:
         settled = outcomes or {}
         keys = [RECORD, EVENTS, RING, COMMANDS, READY, DUE, SESSIONS, *(N.outcome("s", ident) for ident in settled)]
         channels = (N.channel("events", "s"), CHANNEL, WAKE, N.outcomes("s"))
-        told = ("n4", HEAD, TAIL) if to else ("", "", "")
+        told = ("n4", STATE) if to else ("", "")
         basis = [await self.field(name) or "" if given is None else given for name, given in (("state", state), ("lease", lease))]
         groups: list[dict[str, Any]] = [
             fields or {},
@@ -450,7 +450,7 @@ async def test_claim_tells_who_and_what(lua: Scripts) -> None:
     """worker.claimed with the token, then session.state with the state before and the version."""
     await lua.claim()
     claimed, state = await lua.stored(RING)
-    assert claimed["data"] == {"token": 1}
+    assert claimed["data"] == {"by": "w", "token": 1}
     assert state["data"] == _state(None, "running", 1, "told")
     await lua.release("queued")
     await lua.claim()
@@ -888,8 +888,7 @@ async def test_restore_writes_over_nothing(raw: Redis) -> None:
             LENGTH,
             TTL_MS,
             "n",
-            HEAD,
-            TAIL,
+            STATE,
             3,
             *fields,
             *events,
