@@ -17,8 +17,8 @@ from bench.case import Case, Load
 from bench.plain import plain_client
 from bench.sessions import WORKER, make_session, session_names
 from bench.turns import Run, Timing, spread
-from tidings.bus import Bus, Claim, Release, Trigger
-from tidings.bus.lease import ALL_READ
+from tidings.bus import Bus, Ending, Lease, Trigger
+from tidings.bus.worker.lease import ALL_READ
 
 OURS, THEIRS = "Bus.claim", "ZPOPMIN, HSET"
 WORKERS = 16
@@ -34,16 +34,16 @@ async def contestants(url: str, load: Load) -> AsyncIterator[Mapping[str, Run]]:
         yield {OURS: _ours(bus, claims, load), THEIRS: _theirs(client, names, load)}
 
 
-def _ours(bus: Bus, claims: list[Claim], load: Load) -> Run:
+def _ours(bus: Bus, claims: list[Lease], load: Load) -> Run:
     async def step(_: int) -> None:
-        claim = await bus.claim(WORKER, lease_s=3600.0)
+        claim = await bus.worker.claim(WORKER, lease_s=3600.0)
         if claim is None:
             raise RuntimeError("nothing was queued")
         claims.append(claim)
 
     async def run() -> Timing:
         for claim in claims:
-            await bus.release(claim, Release(Trigger.HAND_BACK, read=ALL_READ))
+            await claim.release(Ending(Trigger.HAND_BACK, read=ALL_READ))
         claims.clear()
         return await spread(load.tasks, load.operations, step)
 

@@ -28,7 +28,7 @@ from redis.asyncio import Redis
 from bench.case import SMALL, TASKS, Case, Load
 from bench.plain import plain_client
 from bench.turns import Run, Timing
-from tidings.bus import Bus, Claim, SessionStart, State
+from tidings.bus import Bus, Lease, SessionStart, State
 from tidings.workers.agent import ChatAgent
 from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm, load_litellm
@@ -89,15 +89,15 @@ async def _ours(stack: AsyncExitStack, url: str, timed: _Timed) -> Run:
     people, mind, hands = [await stack.enter_async_context(Bus.connect(url)) for _ in range(3)]
     await _keep(stack, Controller(mind, settings, name="bench").run())
     claims: list[float] = []
-    claim = hands.claim
+    claim = hands.worker.claim
 
-    async def noted(*args: Any, **options: Any) -> Claim | None:
+    async def noted(*args: Any, **options: Any) -> Lease | None:
         claimed = await claim(*args, **options)
         if claimed is not None:
             claims.append(time.monotonic())
         return claimed
 
-    stack.enter_context(patch.object(hands, "claim", noted))
+    stack.enter_context(patch.object(hands.worker, "claim", noted))
     await _keep(stack, Worker(hands, ChatAgent, settings, name="bench").run())
     numbers, text = count(), "x" * (load.size or SMALL)
 

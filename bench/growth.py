@@ -11,7 +11,7 @@ BOUND_BYTES = 2048
 
 Python's allocator takes memory in pieces of 1 MiB, and one of these within 1,600 sessions is 650 bytes for each. A worker that
 keeps nothing (its blocks do not rise) was measured at 400 to 650, most of it room between pieces of C libraries. A leak that
-matters is more: the history of one session, a `Hold`, a subscription, a client of litellm are kilobytes.
+matters is more: the history of one session, a `Lease`, a subscription, a client of litellm are kilobytes.
 """
 BOUND_BLOCKS = 1.0
 """Blocks of Python's allocator for each session that may stay.

@@ -17,7 +17,7 @@ from bench.payload import SOURCE, dump, event_maker, notice_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import make_session, session_names
 from bench.turns import Run, Timing, spread
-from tidings.bus import Bus, Claim
+from tidings.bus import Bus, Lease
 
 NOTICE, EVENT = "Bus.publish", "Bus.append"
 STORED, BARE = "MULTI: XADD, PUBLISH", "PUBLISH"
@@ -52,13 +52,13 @@ def _notices(bus: Bus, names: list[str], load: Load) -> Run:
     return run
 
 
-def _events(bus: Bus, claims: list[Claim], load: Load) -> Run:
+def _events(bus: Bus, claims: list[Lease], load: Load) -> Run:
     make = event_maker(load.size or SMALL)
     read = [0] * len(claims)
 
     async def step(task: int) -> None:
         claim = claims[task]
-        (stored,) = await bus.append(claim, [make(claim.session)], read[task])
+        (stored,) = await claim.append(make(claim.session), after=read[task])
         read[task] = stored.offset or 0
 
     async def run() -> Timing:

@@ -22,7 +22,7 @@ from bench.payload import dump, event_maker, plain_maker
 from bench.plain import plain_client
 from bench.sessions import append_many, make_session, session_names
 from bench.turns import Run, Timing
-from tidings.bus import Bus, Claim, Event, Subscription, carries
+from tidings.bus import Bus, Event, Lease, Subscription, carries
 
 OURS, THEIRS = "Bus.events", "PubSub, json.loads"
 
@@ -56,7 +56,7 @@ def _channel(name: str) -> str:
     return f"plain.{name}"
 
 
-def _ours(url: str, claims: Sequence[Claim], subscriptions: Sequence[Subscription[Event]], load: Load) -> Run:
+def _ours(url: str, claims: Sequence[Lease], subscriptions: Sequence[Subscription[Event]], load: Load) -> Run:
     make = event_maker(load.size or SMALL)
     each = load.operations // load.tasks
     read = [0] * load.tasks

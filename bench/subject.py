@@ -15,7 +15,7 @@ from typing import IO
 
 from bench.growth import Reading
 from bench.observed import READY
-from tidings.workers.redaction import redact
+from tidings.bus.redaction import redact
 
 _READY_S = 60.0
 """Loading litellm takes seconds, on a busy machine many."""

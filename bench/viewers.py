@@ -185,7 +185,7 @@ async def measure(viewers: int, messages: int, rounds: int) -> dict[str, list[Tu
     turns: dict[str, list[Turn]] = {GATEWAY.name: [], BARE.name: []}
     async with EmbeddedServer() as server, Bus.connect(server.url) as bus:
         for number in range(SESSIONS):
-            await bus.claim(WorkerRef(name="bench"), session=f"s{number}", create=True, lease_s=3600)
+            await bus.worker.claim(WorkerRef(name="bench"), session=f"s{number}", create=True, lease_s=3600)
         for number in range(rounds):
             for contestant in (GATEWAY, BARE) if number % 2 == 0 else (BARE, GATEWAY):
                 print(f"round {number + 1} of {rounds}: {contestant.name}", file=sys.stderr)

@@ -39,7 +39,6 @@ from tidings.bus.errors import (
     UnsupportedServer,
 )
 from tidings.bus.inspection import Queue, Queues, Server
-from tidings.bus.lease import Claim, Release, Released, Renewal, Seat
 from tidings.bus.listener import Sink
 from tidings.bus.logs import Page, Unreadable
 from tidings.bus.merge import Gap
@@ -89,12 +88,13 @@ from tidings.bus.messages import (
     carries,
 )
 from tidings.bus.presence import Attendant, Presence
-from tidings.bus.publisher import Outbox
 from tidings.bus.records import Record
 from tidings.bus.roles import Role
 from tidings.bus.states import State, Trigger
 from tidings.bus.subscription import Statistics, Subscription
 from tidings.bus.transfer import Restored
+from tidings.bus.worker.keeper import Keeper
+from tidings.bus.worker.lease import Ending, HasEnding, Lease
 
 __all__ = [
     "AccessDenied",
@@ -110,7 +110,6 @@ __all__ = [
     "ChildResult",
     "ChildStart",
     "ChildState",
-    "Claim",
     "Closed",
     "Command",
     "CommandExpired",
@@ -118,13 +117,17 @@ __all__ = [
     "Cursor",
     "Decision",
     "Due",
+    "Ending",
     "Event",
     "Gap",
+    "HasEnding",
     "Header",
     "HistoryCondensed",
     "InvalidMessage",
     "InvalidName",
+    "Keeper",
     "KeyReused",
+    "Lease",
     "LeaseLost",
     "LlmAttempt",
     "LlmFailed",
@@ -136,7 +139,6 @@ __all__ = [
     "Message",
     "NotPrimary",
     "Notice",
-    "Outbox",
     "Outcome",
     "OutcomeUnknown",
     "Page",
@@ -147,14 +149,10 @@ __all__ = [
     "Queues",
     "Reason",
     "Record",
-    "Release",
-    "Released",
-    "Renewal",
     "Restored",
     "Result",
     "Role",
     "SchemaMismatch",
-    "Seat",
     "Server",
     "ServerFull",
     "SessionDelete",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar, overload
@@ -16,7 +16,6 @@ from tidings.bus.children import forget_children, read_children
 from tidings.bus.decisions import Decision, Decisions, Due, Snapshot
 from tidings.bus.errors import SessionDeleted, TidingsError
 from tidings.bus.inspection import Inspection, Queues, Server
-from tidings.bus.lease import LEASE_S, Claim, Release, Released, Renewal
 from tidings.bus.listener import Listener, Sink
 from tidings.bus.logs import PAGE, Logs, Page, Unreadable
 from tidings.bus.messages import (
@@ -29,7 +28,6 @@ from tidings.bus.messages import (
     Message,
     Notice,
     Outcome,
-    Picture,
     SessionDelete,
     SessionPause,
     SessionResume,
@@ -37,23 +35,22 @@ from tidings.bus.messages import (
     SessionStart,
     SessionStop,
     UnknownCommand,
-    WorkerRef,
     build,
     carries,
     check_session,
     kind_of,
 )
 from tidings.bus.presence import Attendant, Presence, Roll
-from tidings.bus.publisher import Outbox, publish_notice
+from tidings.bus.publisher import publish_notice
 from tidings.bus.records import Record
 from tidings.bus.redis.connection import open_connection
 from tidings.bus.redis.link import Clock, Link
 from tidings.bus.roles import Role
-from tidings.bus.sessions import Sessions
 from tidings.bus.states import State
 from tidings.bus.steering import Steering
 from tidings.bus.subscription import BUFFER, REREAD_S, Subscription
 from tidings.bus.transfer import Restored, Transfer
+from tidings.bus.worker.face import WorkerFace
 
 B = TypeVar("B", bound=Body)
 N = TypeVar("N", bound=Notice)
@@ -72,12 +69,13 @@ class Bus:
 
     def __init__(self, link: Link, listener: Listener) -> None:
         self._link, self._listener = link, listener
-        self._logs, self._sessions = Logs(link), Sessions(link)
+        self._logs = Logs(link)
         self._decisions, self._steering = Decisions(link), Steering(link, listener)
         self._roll, self._inspection = Roll(link), Inspection(link)
         self._transfer = Transfer(link)
+        self.worker = WorkerFace(link, listener, self._roll, self._logs, self._another_face)
+        """What workers do: claim sessions and hold them."""
         self._closing = asyncio.Event()
-        self._outboxes: list[Outbox] = []
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
 
     @classmethod
@@ -135,6 +133,11 @@ class Bus:
         async with type(self).connect(self.url, prefix=self._link.names.prefix, payload_limit=limit) as bus:
             yield bus
 
+    @asynccontextmanager
+    async def _another_face(self) -> AsyncIterator[WorkerFace]:
+        async with self.another() as bus:
+            yield bus.worker
+
     async def _keep_clock(self) -> None:
         # Not only cancelled: redis-py can swallow a cancellation that meets the end of its time-out.
         while not self._closing.is_set():
@@ -146,8 +149,7 @@ class Bus:
                     await self._link.measure_clock()
 
     async def _aclose(self) -> None:
-        for outbox in self._outboxes:
-            await outbox.aclose()
+        await self.worker.aclose()
         await self._listener.aclose()
         for subscription in tuple(self._subscriptions):
             await subscription.aclose()
@@ -227,13 +229,6 @@ class Bus:
         given = {"id": id, "source": source, "traceparent": traceparent}
         envelope: dict[str, Any] = {name: value for name, value in given.items() if value}
         return Message.of(said, session=check_session(session), time=self.now(), **envelope)
-
-    def outbox(self) -> Outbox:
-        """Return a writer of notices that never makes its caller wait; it is closed with the bus."""
-        self._outboxes = [outbox for outbox in self._outboxes if not outbox.closed]
-        outbox = Outbox(self._link)
-        self._outboxes.append(outbox)
-        return outbox
 
     @overload
     def follow(
@@ -531,43 +526,9 @@ class Bus:
         """Say that a process ends; see ``Roll.leave``."""
         await self._roll.leave(presence)
 
-    # for workers
-
-    async def claim(
-        self,
-        worker: WorkerRef,
-        *,
-        lease_s: float = LEASE_S,
-        session: str | None = None,
-        create: bool = False,
-        model: str | None = None,
-    ) -> Claim | None:
-        """Take the session queued longest, or the one named; see ``Sessions.claim``."""
-        if session is not None:
-            check_session(session)
-        return await self._sessions.claim(worker, lease_s=lease_s, session=session, create=create, model=model)
-
-    async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
-        """Keep a lease and say what the worker is doing; see ``Sessions.renew``."""
-        return await self._sessions.renew(claim, picture, nudge)
-
-    async def append(
-        self, claim: Claim, events: Sequence[Message[Event]], after: int, *, patience_s: float = LEASE_S
-    ) -> tuple[Message[Event], ...]:
-        """Append the events of one step, all or none, once; see ``Sessions.append``."""
-        return await self._sessions.append(claim, events, after, patience_s=patience_s)
-
-    async def release(self, claim: Claim, release: Release) -> Released:
-        """Let a session go in one step with its new state; see ``Sessions.release``."""
-        return await self._sessions.release(claim, release)
-
-    async def on_ready(self, sink: Sink) -> None:
-        """Have a sink told whenever a session wants a worker; a wake-up, not a promise: look at ``claim`` now and then too."""
-        await self._listener.listen(self._link.names.wake, sink)
-
     async def on_status(self, session: str, sink: Sink) -> None:
         """Have a sink told of everything on one session's status channel; a wake-up, not a promise."""
-        await self._listener.listen(self._link.names.channel("status", check_session(session)), sink)
+        await self.worker.listen(session, sink)
 
     async def forget(self, sink: Sink) -> None:
         """Tell a sink nothing more."""

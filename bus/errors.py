@@ -261,12 +261,13 @@ class LeaseLost(TidingsError):
 
     Attributes:
         why: what became of it, as part of a sentence; '' where that is not known.
+        state: state of the session (`tidings.bus.State`), None where that is not known or it is gone.
     """
 
-    def __init__(self, session: str, why: str = "") -> None:
+    def __init__(self, session: str, why: str = "", state: str | None = None) -> None:
         told = f" ({why})" if why else ""
         super().__init__(f"session {session!r} is no longer held by this worker{told}: discard the work and claim again")
-        self.session, self.why = session, why
+        self.session, self.why, self.state = session, why, state
 
 
 class StaleDecision(TidingsError):

@@ -1,4 +1,4 @@
-"""Publishing notices: one by one and waited for, or through an outbox that nobody waits for."""
+"""Publishing notices: one by one and waited for, or through a queue that nobody waits for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 from collections import deque
 
 from tidings.bus.errors import LeaseLost, SessionDeleted, TidingsError, UnknownSession, Unreachable
-from tidings.bus.lease import Seat
 from tidings.bus.messages import Message, Notice, encode
 from tidings.bus.records import check_fit
 from tidings.bus.redis.link import Argument, Link
@@ -18,13 +17,18 @@ RING = 64
 """Notices kept behind the status channel of one session; enough for ten runs of six attempts."""
 RING_S = 3600.0
 """Life of that ring after the last notice: a stream of one entry takes 4 KB of the server's memory."""
-OUTBOX = 256
+QUEUE = 256
 """Notices that wait while the server is away, by default."""
 RETRY_BASE_S = 0.05
 RETRY_CAP_S = 1.0
 
 
-async def publish_notice(link: Link, notice: Message[Notice], seat: Seat | None = None) -> tuple[int, str]:
+Proof = tuple[int, str, str, str, int]
+"""What a worker shows with a notice: token, random part and epoch of its lease, its picture as JSON, and how often it has seen
+the session resumed; an older picture is not believed."""
+
+
+async def publish_notice(link: Link, notice: Message[Notice], proof: Proof | None = None) -> tuple[int, str]:
     """Publish one notice and return its offset and epoch.
 
     Raises:
@@ -32,16 +36,14 @@ async def publish_notice(link: Link, notice: Message[Notice], seat: Seat | None 
         SessionDeleted: it was deleted.
         SchemaMismatch: its record was written by another version.
         UnreadableRecord: what the scripts count with cannot be read.
-        LeaseLost: the seat was taken away; nothing was written.
+        LeaseLost: the lease was taken away; nothing was written.
         Unreachable: the server does not answer; the notice may have been stored.
         PayloadTooLarge: it is over the limit.
     """
     names, session = link.names, notice.session
     keys = [names.record(session), names.log("status", session), names.due]
-    shown: tuple[Argument, ...] = ("", "", "") if seat is None else seat.claim.shown
-    picture = seat.picture.model_dump_json() if seat is not None and seat.picture is not None else ""
-    args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, link.payload_limit), *shown]
-    args += [picture, seat.nudge if seat else 0, RING, int(RING_S * 1000)]
+    args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, link.payload_limit)]
+    args += [*(proof or ("", "", "", "", 0)), RING, int(RING_S * 1000)]
     answer = await link.run_again("publish", keys, [*args, "0"], [*args, "1"])
     check_fit(session, answer)
     if answer[0] == b"unknown":
@@ -53,7 +55,7 @@ async def publish_notice(link: Link, notice: Message[Notice], seat: Seat | None 
     return int(answer[1]), answer[2].decode()
 
 
-class Outbox:
+class NoticeQueue:
     """Publishes notices in the order given, without ever making the caller wait.
 
     A call to a model must not be delayed, failed or cancelled by the bus: ``put`` only appends to a bounded queue. While the
@@ -62,14 +64,14 @@ class Outbox:
 
     Attributes:
         published: notices that the server has taken.
-        dropped: notices given up because too many waited, or because the outbox was closed.
+        dropped: notices given up because too many waited, or because the queue was closed.
         refused: notices that the server or the codec did not take: an old lease, an unknown session, too large.
     """
 
-    def __init__(self, link: Link, size: int = OUTBOX) -> None:
+    def __init__(self, link: Link, size: int = QUEUE) -> None:
         self._link = link
-        self._queue: deque[tuple[Message[Notice], Seat | None]] = deque()
-        self._under_way: tuple[Message[Notice], Seat | None] | None = None
+        self._queue: deque[tuple[Message[Notice], Proof | None]] = deque()
+        self._under_way: tuple[Message[Notice], Proof | None] | None = None
         self._size = size
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
@@ -81,7 +83,7 @@ class Outbox:
         self.dropped = 0
         self.refused = 0
 
-    def put(self, notice: Message[Notice], seat: Seat | None = None) -> None:
+    def put(self, notice: Message[Notice], proof: Proof | None = None) -> None:
         """Hand over a notice; returns at once and never raises. After closing it is dropped."""
         if self.closed:
             self.dropped += 1
@@ -91,12 +93,12 @@ class Outbox:
             self.dropped += 1
             if not self._dropping:
                 self._dropping = True
-                log.warning("outbox.dropping", extra={"size": self._size})
-        self._queue.append((notice, seat))
+                log.warning("notices.dropping", extra={"size": self._size})
+        self._queue.append((notice, proof))
         self._idle.clear()
         self._more.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="tidings-outbox")
+            self._task = asyncio.create_task(self._run(), name="tidings-notices")
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until everything handed over is out, at most so long; returns whether it is."""
@@ -132,10 +134,10 @@ class Outbox:
             self._more.clear()
             await self._more.wait()
 
-    async def _insist(self, notice: Message[Notice], seat: Seat | None) -> bool:
-        """Publish one notice, however long the server is away; returns False when the outbox was closed over it."""
+    async def _insist(self, notice: Message[Notice], proof: Proof | None) -> bool:
+        """Publish one notice, however long the server is away; returns False when the queue was closed over it."""
         delay = RETRY_BASE_S
-        while not await self._publish(notice, seat):
+        while not await self._publish(notice, proof):
             if self.closed:
                 return False
             await asyncio.sleep(delay)
@@ -143,17 +145,17 @@ class Outbox:
         self._dropping = False
         return True
 
-    async def _publish(self, notice: Message[Notice], seat: Seat | None) -> bool:
+    async def _publish(self, notice: Message[Notice], proof: Proof | None) -> bool:
         """Publish one; returns False when it should be tried again."""
         try:
-            await publish_notice(self._link, notice, seat)
+            await publish_notice(self._link, notice, proof)
             self.published += 1
         except Unreachable:
             return False
         except TidingsError as error:
             self.refused += 1
-            log.info("outbox.refused", extra={"notice": notice.type, "cause": type(error).__name__})
+            log.info("notices.refused", extra={"notice": notice.type, "cause": type(error).__name__})
         except Exception:
             self.refused += 1
-            log.exception("outbox.failed")
+            log.exception("notices.failed")
         return True

@@ -32,7 +32,7 @@ from tidings.bus.messages import (
 )
 from tidings.bus.records import check_fit
 from tidings.bus.redis.link import Argument, Link
-from tidings.bus.sessions import new_epoch
+from tidings.bus.worker.face import new_epoch
 
 log = logging.getLogger("tidings.steering")
 

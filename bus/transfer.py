@@ -13,8 +13,8 @@ from tidings.bus.messages.message import LOST
 from tidings.bus.publisher import RING, RING_S
 from tidings.bus.records import epoch_of, offset_of, salvage_record
 from tidings.bus.redis.link import Argument, Link
-from tidings.bus.sessions import new_epoch
 from tidings.bus.states import FINAL, State
+from tidings.bus.worker.face import new_epoch
 
 _RESTING = FINAL - {State.DELETED} | {State.AWAITING_INPUT, State.PAUSED, State.ERROR}
 """States in which nothing happens by itself: a session is restored in the one that it had."""

@@ -10,16 +10,16 @@ from tests.waiting import eventually
 from tidings.bus import (
     AgentMessage,
     Bus,
-    Claim,
     Command,
     Decision,
+    Ending,
+    Lease,
     LlmRetry,
     Message,
     Notice,
     Outcome,
     Picture,
     Reason,
-    Release,
     Result,
     SessionState,
     Snapshot,
@@ -30,8 +30,9 @@ from tidings.bus import (
     Wait,
     WorkerRef,
 )
-from tidings.bus.lease import ALL_READ
 from tidings.bus.messages import PLANES
+from tidings.bus.publisher import Proof
+from tidings.bus.worker.lease import ALL_READ
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
 LIMITED = Wait(reason=Reason.RATE_LIMIT, model="m", attempt=2, max_attempts=6, wait_s=3.0)
@@ -94,17 +95,31 @@ def limited() -> Picture:
     return Picture(model="m", waits={"agent": LIMITED})
 
 
-async def hold(bus: Bus, session: str = "s", *, lease_s: float = 10.0, who: WorkerRef = WORKER) -> Claim:
-    """Claim a session by its name; it is made when there is none."""
-    claim = await bus.claim(who, session=session, create=True, lease_s=lease_s)
+async def hold(bus: Bus, session: str = "s", *, lease_s: float = 10.0, who: WorkerRef = WORKER) -> Lease:
+    """Lease a session by its name; it is made when there is none."""
+    claim = await bus.worker.claim(who, session=session, create=True, lease_s=lease_s)
     assert claim is not None
     return claim
+
+
+def proof(lease: Lease, picture: Picture | None = None, token: int | None = None) -> Proof:
+    """Return what a worker shows with a notice: with a picture or none, and with the token of another."""
+    shown = "" if picture is None else picture.model_dump_json()
+    return (lease.token if token is None else token, lease.key, lease.epoch, shown, 0)
+
+
+async def renew(lease: Lease, picture: Picture, retry_now: int = 0) -> Any:
+    """Renew a lease by hand, with a picture of a test's own; returns what the server says."""
+    lease._calls, lease._model, lease.retry_now = dict(picture.waits), picture.model, retry_now
+    lease._left = {"left": LIMITED} if picture.unsaid else {}
+    [answer] = await lease._face.renew([lease])
+    return answer
 
 
 async def queue(bus: Bus, *sessions: str) -> None:
     """Make sessions that stand in `ready`, in this order."""
     for session in sessions:
-        await bus.release(await hold(bus, session), Release(Trigger.HAND_BACK, read=0))
+        await (await hold(bus, session)).release(Ending(Trigger.HAND_BACK, read=0))
 
 
 async def snapshot(bus: Bus, session: str = "s") -> Snapshot:
@@ -163,6 +178,6 @@ async def revoke(bus: Bus, session: str = "s", to: State = State.PAUSED) -> None
     await bus.decide(seen, settled(seen, to, fields, revoke=True))
 
 
-def finished() -> Release:
+def finished() -> Ending:
     """Return the release of an agent that is done."""
-    return Release(Trigger.FINISH, read=ALL_READ)
+    return Ending(Trigger.FINISH, read=ALL_READ)

@@ -263,7 +263,7 @@ class Running:
         async def lost(*_: object, **__: object) -> Any:
             raise Unreachable("cut off")
 
-        self.bus.renew = self.bus.claim = lost
+        self.bus.worker.renew = self.bus.worker.claim = lost
 
 
 async def _end(task: asyncio.Task[None]) -> None:

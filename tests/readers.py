@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tests import actors
 from tests.waiting import PATIENCE_S
-from tidings.bus import Body, Bus, Claim, Gap, Message, Subscription
+from tidings.bus import Body, Bus, Gap, Lease, Message, Subscription
 
 B = TypeVar("B", bound=Body)
 
@@ -42,7 +42,7 @@ class Writer:
         written: events acknowledged so far, which is the offset of the newest.
     """
 
-    def __init__(self, bus: Bus, claim: Claim) -> None:
+    def __init__(self, bus: Bus, claim: Lease) -> None:
         self._bus, self._claim = bus, claim
         self._task: asyncio.Task[None] | None = None
         self.written = 0
@@ -65,7 +65,7 @@ class Writer:
     async def write(self, text: str = "") -> None:
         """Write one event; the server may be away for a while."""
         event = actors.answer(self._claim.session, text)
-        [stored] = await self._bus.append(self._claim, [event], self.written, patience_s=PATIENCE_S)
+        [stored] = await self._claim.append(event, after=self.written, patience_s=PATIENCE_S)
         assert stored.offset is not None
         self.written = stored.offset
 

@@ -32,8 +32,8 @@ from tidings.bus import (
     UserMessage,
 )
 from tidings.bus.messages.values import Data
+from tidings.bus.place import described
 from tidings.workers.family import child_id
-from tidings.workers.place import described
 from tidings.workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
 if TYPE_CHECKING:

@@ -10,19 +10,19 @@ from tidings.bus import (
     Bus,
     ChildResult,
     ChildStart,
-    Claim,
     CommandRefused,
     Event,
     InvalidMessage,
+    Lease,
     Message,
     SessionDeleted,
     State,
     Unreachable,
     carries,
 )
+from tidings.bus.redaction import one_line
 from tidings.workers.family import start_of
 from tidings.workers.prompt import open_children
-from tidings.workers.redaction import one_line
 
 AGAIN_S = 0.2
 """How long to wait before the server is asked again while it is away."""
@@ -35,15 +35,15 @@ class Children:
 
     Args:
         bus: where the session is.
-        claim: the claim on it.
+        lease: the lease of it.
     """
 
-    def __init__(self, bus: Bus, claim: Claim) -> None:
-        self._bus, self._claim = bus, claim
+    def __init__(self, bus: Bus, lease: Lease) -> None:
+        self._bus, self._lease = bus, lease
 
     @property
     def _source(self) -> str:
-        return f"worker/{self._claim.worker.name}"
+        return f"worker/{self._lease.worker.name}"
 
     async def start(self, events: Sequence[Message[Event]]) -> bool:
         """Start the children of events that were just stored.
@@ -65,7 +65,7 @@ class Children:
         missing = open_children(history)
         if not missing:
             return False
-        known = {child.child for child in await patiently(lambda: self._bus.children(self._claim.session))}
+        known = {child.child for child in await patiently(lambda: self._bus.children(self._lease.session))}
         return await self.start([event for event in missing if event.data.child not in known])
 
     async def _start(self, event: Message[ChildStart]) -> bool:
@@ -82,7 +82,7 @@ class Children:
         data = event.data
         result = ChildResult(child=data.child or event.session, name=data.name, state=State.ERROR, why=why)
         told = Message.of(result, session=event.session, source=self._source, time=self._bus.now())
-        await patiently(lambda: self._bus.append(self._claim, [told], event.offset or 0))
+        await patiently(lambda: self._lease.append(told, after=event.offset or 0))
 
 
 def check_children(history: Sequence[Message[Event]]) -> None:

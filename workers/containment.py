@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Coroutine, Generator
-from typing import Any
+from typing import Any, TypeVar
 
-from tidings.workers.watchdog import WORK
+from tidings.bus.worker.watchdog import WORK
 
+log = logging.getLogger("tidings.worker")
+
+T = TypeVar("T")
+
+CANCEL_S = 5.0
+"""How long work that was cancelled may take to end."""
 EXITS = (SystemExit, KeyboardInterrupt)
 """What ends an event loop, whichever task raises it."""
 
@@ -41,6 +48,25 @@ def root_of(error: BaseException) -> BaseException:
             return error
 
 
+async def to_its_end(work: Coroutine[Any, Any, T], session: str) -> T:
+    """Run an agent's work in a task of its own, and return what it returns.
+
+    A cancellation reaches it at once; work that has not ended `CANCEL_S` later is left behind: its writes are refused by then.
+    """
+    task = asyncio.create_task(work, name=f"tidings-work-{session}")
+    try:
+        await asyncio.wait({task})
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_S)
+        if not task.done():
+            log.error("worker.work_does_not_end", extra={"session": session})
+        elif not task.cancelled():
+            task.exception()
+
+
 def contain_exits(loop: asyncio.AbstractEventLoop) -> None:
     """Have the tasks that agents make on a loop raise ``AgentExit`` in place of what would end it.
 
@@ -61,8 +87,8 @@ class _Containing:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **given: Any) -> Any:
         context = given.get("context")
-        hold = WORK.get() if context is None else context.get(WORK)
-        return self._make(loop, work if hold is None else _Contained(work), **given)
+        lease = WORK.get() if context is None else context.get(WORK)
+        return self._make(loop, work if lease is None else _Contained(work), **given)
 
 
 def _task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **given: Any) -> asyncio.Task[Any]:

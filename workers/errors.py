@@ -1,9 +1,9 @@
 """Every error that the workers raise about calls to models, in one tree.
 
     LlmError                  a call to a model did not succeed, and the run that made it is over
-    ├── LlmFailed             waiting does not help
-    └── LlmParked             waiting helps, but longer than a worker holds a session for: an outage
-        └── LlmRateLimited    the same of a limit
+    ├── LlmCallFailed             waiting does not help
+    └── LlmCallParked             waiting helps, but longer than a worker holds a session for: an outage
+        └── LlmCallLimited    the same of a limit
 
     BrokenAnswer              an answer came and is none; never raised to callers, only their ``__cause__``
     ├── AnswerTooLong         an answer goes on beyond what is taken in; asking again would bring the same
@@ -16,10 +16,20 @@ cause's.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
-from tidings.bus.messages import Reason
-from tidings.workers.retry import Failure
+from tidings.bus import Ending, Lease, LlmFailed, LlmParked, LlmRateLimited, Message, Notice, Reason, Trigger, Wait
+from tidings.bus.redaction import one_line
+from tidings.workers.retry import Failure, RetryPlan
+
+SPREAD = 0.1
+"""Parked sessions come back later than they could, by a tenth of the wait, `RetryPlan.park_base_s` at most: not all at once."""
+
+_MODEL_LIMIT = 200
+"""Characters of a model's name in a wait."""
 
 
 class LlmError(Exception):
@@ -31,6 +41,7 @@ class LlmError(Exception):
         max_attempts: attempts that the plan allows a run.
         model: the model as litellm was asked for it.
         llm: name of the path within the agent.
+        plan: how calls are repeated, and sessions parked.
     """
 
     def __init__(
@@ -42,20 +53,27 @@ class LlmError(Exception):
         max_attempts: int,
         model: str,
         llm: str = "agent",
+        plan: RetryPlan | None = None,
     ) -> None:
         super().__init__(message)
+        self.plan = plan or RetryPlan()
         self.failure = failure
         self.attempt = attempt
         self.max_attempts = max_attempts
         self.model = model
         self.llm = llm
 
+    def ending(self, lease: Lease) -> Ending:
+        """Return how a session is released whose turn this error ends: parked until its time has come, or in error."""
+        until = lease.waits_until(self.llm)
+        return ending(self, lease, self.plan, lease.read, lease.now(), progress=lease.progress, not_before=until)
 
-class LlmFailed(LlmError):
+
+class LlmCallFailed(LlmError):
     """The failure is not retryable."""
 
 
-class LlmParked(LlmError):
+class LlmCallParked(LlmError):
     """An outage outlasts the attempts of a run, or what a worker waits for.
 
     Attributes:
@@ -73,15 +91,16 @@ class LlmParked(LlmError):
         max_attempts: int,
         model: str,
         llm: str = "agent",
+        plan: RetryPlan | None = None,
         resume_in_s: float | None = None,
         schedule: bool = False,
     ) -> None:
-        super().__init__(message, failure=failure, attempt=attempt, max_attempts=max_attempts, model=model, llm=llm)
+        super().__init__(message, failure=failure, attempt=attempt, max_attempts=max_attempts, model=model, llm=llm, plan=plan)
         self.resume_in_s = resume_in_s
         self.schedule = schedule
 
 
-class LlmRateLimited(LlmParked):
+class LlmCallLimited(LlmCallParked):
     """A rate limit outlasts what a worker waits for, or the quota is exhausted."""
 
 
@@ -153,3 +172,127 @@ class ErrorInAnswer(BrokenAnswer):
         self.status_code = status_code
         self.headers = headers
         self.body = body
+
+
+def ending(
+    error: LlmError,
+    lease: Lease,
+    plan: RetryPlan,
+    read: int,
+    now: datetime,
+    *,
+    progress: bool,
+    not_before: datetime | None = None,
+) -> Ending:
+    """Return how to release a session whose turn a failed call has ended: its notice, its wait and its place on the schedule.
+
+    Args:
+        error: as the `Llm` raised it.
+        lease: the lease that was worked under.
+        plan: says how long to park where the provider named no time.
+        read: offset up to which the loop has read the history.
+        now: server time.
+        progress: whether the turn has brought anything; the row of parks before it is then over.
+        not_before: until when another call of the turn was to wait, by what was told; None: none was.
+    """
+    if not isinstance(error, LlmCallParked):
+        return _fail(error, lease, read, now, error.failure.action)
+    parks, parked_s = (0, 0.0) if progress else (lease.parks, lease.parked_s)
+    seconds = error.resume_in_s
+    if seconds is None and error.schedule:
+        seconds = plan.park_delay_s(parked_s)
+        if seconds is None and not isinstance(error, LlmCallLimited):
+            action = f"It has been so for {_waits(parks)}: look" if parks else "Look"
+            return _fail(error, lease, read, now, f"{action} at the provider, then resume.")
+        parked_s += seconds or 0.0
+    spread_s = 0.0 if seconds is None else random.random() * min(SPREAD * seconds, plan.park_base_s)
+    resume_at = None if seconds is None else _in(max(now + timedelta(seconds=seconds), not_before or now), spread_s)
+    action = error.failure.action
+    if seconds is None and error.schedule:
+        action = f"the limit has outlasted {_waits(parks)}: raise it or wait" if parks else "raise the limit or wait"
+        action += ", then resume the session"
+    return _park(error, lease, read, now, resume_at, action, parks + 1, parked_s)
+
+
+def _park(
+    error: LlmCallParked,
+    lease: Lease,
+    read: int,
+    now: datetime,
+    resume_at: datetime | None,
+    action: str,
+    parks: int,
+    parked_s: float,
+) -> Ending:
+    limited = isinstance(error, LlmCallLimited)
+    wait_s = max(0.0, (resume_at - now).total_seconds()) if resume_at else 0.0
+    call = _shown(error, action, wait_s)
+    fields = call.model_dump() | {"resume_at": resume_at, "parks": parks}
+    envelope: dict[str, Any] = {"session": lease.session, "source": f"worker/{lease.worker.name}", "time": now}
+    notice: Message[Notice]
+    if limited:
+        notice = Message.of(LlmRateLimited.model_validate(fields), **envelope)
+    else:
+        notice = Message.of(LlmParked.model_validate(fields), **envelope)
+    return Ending(
+        Trigger.PARK if limited else Trigger.OUTAGE,
+        read=read,
+        parks=parks,
+        parked_s=parked_s,
+        resume_at=resume_at,
+        waits={error.llm: call},
+        reason=error.failure.reason,
+        why=one_line(f"parked: {error.model}: {error.failure.message}" if resume_at else f"parked: {action}"),
+        notices=(notice,),
+    )
+
+
+def _fail(error: LlmError, lease: Lease, read: int, now: datetime, action: str) -> Ending:
+    data = LlmFailed(
+        llm=error.llm,
+        model=error.model,
+        reason=error.failure.reason,
+        attempt=error.attempt,
+        max_attempts=error.max_attempts,
+        status_code=error.failure.status,
+        message=error.failure.message,
+        action=action,
+    )
+    notice = Message.of(data, session=lease.session, source=f"worker/{lease.worker.name}", time=now)
+    return Ending(
+        Trigger.FAIL,
+        read=read,
+        reason=error.failure.reason,
+        why=one_line(f"{error.model}: {_sentence(error.failure.message)} {action}"),
+        notices=(notice,),
+        waits={error.llm: _shown(error, action)},
+    )
+
+
+def _shown(error: LlmError, action: str, wait_s: float = 0.0) -> Wait:
+    """Return a call that was given up as the record keeps it, for people to see."""
+    return Wait(
+        llm=error.llm,
+        model=error.model[:_MODEL_LIMIT],
+        reason=error.failure.reason,
+        attempt=error.attempt,
+        max_attempts=error.max_attempts,
+        wait_s=wait_s,
+        message=error.failure.message,
+        action=action,
+    )
+
+
+def _waits(count: int) -> str:
+    return f"{count} {'wait' if count == 1 else 'waits'}"
+
+
+def _in(now: datetime, seconds: float) -> datetime:
+    """Return the instant so many seconds from now, in whole milliseconds, as the record keeps it; never too early."""
+    when = now + timedelta(seconds=seconds, milliseconds=1)
+    return when.replace(microsecond=when.microsecond // 1000 * 1000)
+
+
+def _sentence(text: str) -> str:
+    """Return what a provider said so that a sentence may follow."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

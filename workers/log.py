@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-from tidings.workers.redaction import REDACTED, environment_secrets, one_line, redact
+from tidings.bus.redaction import REDACTED, environment_secrets, one_line, redact
 
 ROOT: Final = "tidings"
 """The logger above all of ours; the level that people set is the level of this one."""

@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from tidings.bus import Reason, Release, Trigger, Wait
+from tidings.bus import Ending, Reason, Trigger, Wait
 from tidings.bus.messages import most_telling
-from tidings.workers.redaction import one_line
+from tidings.bus.redaction import one_line
 
 log = logging.getLogger("tidings.worker")
 
@@ -61,22 +61,22 @@ class Refusals:
             by_model.setdefault(model, {})[reason] = count
         log.warning("worker.refusals", extra={"seconds": round(passed), "count": counts.total(), "by_model": by_model})
 
-    def released(self, session: str, release: Release) -> None:
+    def released(self, session: str, ending: Ending) -> None:
         """Count the call that a turn has ended with, if it did, and write a line where the session was parked for it."""
-        call = most_telling(release.waits.values())
-        if call is not None and release.trigger is not Trigger.HAND_BACK:
+        call = most_telling(ending.waits.values())
+        if call is not None and ending.trigger is not Trigger.HAND_BACK:
             self.note(call.model, call.reason)
-        if release.trigger in (Trigger.PARK, Trigger.OUTAGE):
+        if ending.trigger in (Trigger.PARK, Trigger.OUTAGE):
             # Where a time is known it goes on by itself.
-            level = logging.INFO if release.resume_at else logging.WARNING
-            log.log(level, "worker.parked", extra={"session": session, **_park(release, call)})
+            level = logging.INFO if ending.resume_at else logging.WARNING
+            log.log(level, "worker.parked", extra={"session": session, **_park(ending, call)})
 
 
-def _park(release: Release, call: Wait | None) -> dict[str, str | None]:
-    resume_at = release.resume_at
+def _park(ending: Ending, call: Wait | None) -> dict[str, str | None]:
+    resume_at = ending.resume_at
     return {
         "model": call.model if call else None,
-        "reason": release.reason.value if release.reason else None,
+        "reason": ending.reason.value if ending.reason else None,
         "resume_at": resume_at.isoformat(timespec="seconds") if resume_at else None,
         "action": one_line(call.action if call else "", _TEXT),
     }

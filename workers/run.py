@@ -12,27 +12,24 @@ from typing import Any
 from tidings.bus import (
     AgentError,
     Bus,
-    Claim,
+    Ending,
     Event,
     InvalidMessage,
+    Lease,
     Message,
     Reason,
-    Release,
-    SessionDeleted,
-    SpoiledLog,
     ToolCall,
     ToolResult,
     Trigger,
-    carries,
 )
+from tidings.bus.place import described, place_of
+from tidings.bus.redaction import environment_secrets, one_line
 from tidings.workers.agent import Agent, Next, as_event, open_calls, open_children, take_step
 from tidings.workers.children import Children, check_children, patiently
 from tidings.workers.containment import is_ctrl_c, root_of
 from tidings.workers.errors import LlmError
-from tidings.workers.hold import Hold
+from tidings.workers.llm import Llm
 from tidings.workers.llm.secrets import scrub
-from tidings.workers.place import described, place_of
-from tidings.workers.redaction import environment_secrets, one_line
 from tidings.workers.settings import Settings
 
 log = logging.getLogger("tidings.run")
@@ -57,21 +54,19 @@ class Run:
 
     Args:
         bus: where the session is.
-        hold: the hold on it.
+        lease: the lease of it.
         agent: takes the steps.
         settings: model, plan of the retries.
         llm_options: further arguments of the `Llm`.
     """
 
     def __init__(
-        self, bus: Bus, hold: Hold, agent: Agent, settings: Settings, llm_options: Mapping[str, Any] | None = None
+        self, bus: Bus, lease: Lease, agent: Agent, settings: Settings, llm_options: Mapping[str, Any] | None = None
     ) -> None:
-        self._bus, self._hold, self._agent = bus, hold, agent
-        self._claim: Claim = hold.claim
-        self._history: list[Message[Event]] = []
-        self._read = 0
-        self._children = Children(bus, hold.claim)
-        self.llm = hold.llm(
+        self._lease, self._agent = lease, agent
+        self._children = Children(bus, lease)
+        self.llm = Llm.on(
+            lease,
             settings.model or "",
             plan=settings.plan(),
             timeout_s=settings.llm_timeout_s,
@@ -80,40 +75,40 @@ class Run:
             **(llm_options or {}),
         )
 
-    async def turn(self) -> Release:
+    async def turn(self) -> Ending:
         """Take steps until the turn is over; returns how the session is to be released.
 
         Raises:
             TidingsError: the bus failed; what the agent did since the last append is lost, and the step will be repeated.
         """
-        await self._catch_up()
-        await self._settle_open_calls()
-        if await self._children.start_missing(self._history):
-            await self._catch_up()
+        history = await self._history()
+        await self._settle_open_calls(history)
+        await self._children.start_missing(history)
         try:
             return await self._steps()
         except LlmError as error:
-            return self._hold.ending(error, self._read)
+            return error.ending(self._lease)
         except _AgentFailed as failed:
             return await self._blame(failed.error)
 
-    async def _steps(self) -> Release:
+    async def _steps(self) -> Ending:
         idle = 0
         while idle < IDLE_STEPS:
-            seen = self._read
-            events, follow = await self._step()
+            # What was said since, by us and by people.
+            history = tuple(await self._history())
+            seen = self._lease.read
+            events, follow = await self._step(history)
             if await self._append(events) and follow is Next.AWAIT_INPUT:
                 follow = Next.CONTINUE
             if follow is Next.FINISH:
-                return Release(Trigger.FINISH, read=seen, why="the agent has finished")
+                return Ending(Trigger.FINISH, read=seen, why="the agent has finished")
             if follow is Next.AWAIT_INPUT:
-                awaits = len(open_children([*self._history, *events]))
-                return Release(Trigger.YIELD, read=seen, why=_resting(awaits), awaits=awaits)
-            await self._catch_up()
-            idle = 0 if self._read > seen else idle + 1
+                awaits = len(open_children([*history, *events]))
+                return Ending(Trigger.YIELD, read=seen, why=_resting(awaits), awaits=awaits)
+            idle = 0 if events or self._lease.read > seen else idle + 1
         raise _AgentFailed(RuntimeError(f"the agent took {IDLE_STEPS} steps that added nothing"))
 
-    async def _step(self) -> tuple[list[Message[Event]], Next]:
+    async def _step(self, history: Sequence[Message[Event]]) -> tuple[list[Message[Event]], Next]:
         """Take one step.
 
         Raises:
@@ -121,9 +116,9 @@ class Run:
             _AgentFailed: the agent's own code failed, or gave back what is no step.
         """
         try:
-            step = await take_step(self._agent, tuple(self._history), self.llm)
-            events = [as_event(data, self._claim.session, self._source, self._read) for data in step.events]
-            check_children([*self._history, *events])
+            step = await take_step(self._agent, history, self.llm)
+            events = [as_event(data, self._lease.session, self._lease.source, self._lease.read) for data in step.events]
+            check_children([*history, *events])
             return events, Next(step.next)
         except LlmError:
             raise
@@ -141,40 +136,22 @@ class Run:
                 raise root from error
             raise _AgentFailed(error) from error
 
-    async def _blame(self, error: BaseException) -> Release:
+    async def _blame(self, error: BaseException) -> Ending:
         """End the run with an error of the agent's own code."""
-        seen, error = self._read, root_of(error)
+        seen, error = self._lease.read, root_of(error)
         kind, place = type(error).__name__, place_of(error)
         message = one_line(scrub(error, environment_secrets(os.environ)))
-        extra = {"session": self._claim.session, "kind": kind, "place": str(place) if place else None}
+        extra = {"session": self._lease.session, "kind": kind, "place": str(place) if place else None}
         log.error("run.agent_failed", extra=extra, exc_info=error)
-        await self._store([AgentError(kind=kind, message=f"{message} ({place})".strip() if place else message)])
+        await self._store(AgentError(kind=kind, message=f"{message} ({place})".strip() if place else message))
         why = f"the agent's own code failed: {described(error, message)}"
-        return Release(Trigger.FAIL, read=seen, reason=Reason.UNKNOWN, why=why)
+        return Ending(Trigger.FAIL, read=seen, reason=Reason.UNKNOWN, why=why)
 
     # the history
 
-    async def _catch_up(self) -> None:
-        """Read what has been appended since, by us and by people."""
-        while page := await self._page():
-            self._history += page
-            self._read = page[-1].offset or self._read
-
-    async def _page(self) -> tuple[Message[Event], ...]:
-        """Read on.
-
-        Raises:
-            SessionDeleted: it was deleted meanwhile.
-            SpoiledLog: something else wrote into the log.
-        """
-        session = self._claim.session
-        page = await patiently(lambda: self._bus.page(f"events.{session}", self._read, PAGE))
-        if page.deleted:
-            raise SessionDeleted(session)
-        if page.foreign:
-            # Before a call to a model: nothing that it answers could be kept.
-            raise SpoiledLog(session)
-        return tuple(message for _, message in page.entries if carries(message, Event))
+    async def _history(self) -> Sequence[Message[Event]]:
+        """Read what has been appended since."""
+        return await patiently(self._lease.history)
 
     async def _append(self, events: Sequence[Message[Event]]) -> bool:
         """Append what an agent made, and start its children; returns whether one of them could not be, and the history says so.
@@ -183,31 +160,22 @@ class Run:
             _AgentFailed: it cannot be stored: it is too large.
         """
         try:
-            await self._bus.append(self._claim, events, self._read, patience_s=PATIENCE_S)
+            await self._lease.append(*events, patience_s=PATIENCE_S)
         except InvalidMessage as error:
             raise _AgentFailed(error) from error
-        if events:
-            self._hold.progressed()
         return await self._children.start(events)
 
-    async def _store(self, events: Sequence[Event]) -> None:
+    async def _store(self, *events: Event) -> None:
         """Append something that is ours to say."""
-        made = [as_event(data, self._claim.session, self._source) for data in events]
-        await self._bus.append(self._claim, made, self._read, patience_s=PATIENCE_S)
+        await self._lease.append(*events, patience_s=PATIENCE_S)
 
-    async def _settle_open_calls(self) -> None:
-        """Give an outcome to tool calls that another run left open: nobody knows how far the tool got.
+    async def _settle_open_calls(self, history: Sequence[Message[Event]]) -> None:
+        """Give an outcome to tool calls that another run left open: it is not known how far the tool got.
 
         Those declared idempotent stay open, for the agent to run again.
         """
-        cut = [call for call in open_calls(self._history) if not call.data.idempotent]
-        if cut:
-            await self._store([_interrupted(call) for call in cut])
-            await self._catch_up()
-
-    @property
-    def _source(self) -> str:
-        return f"worker/{self._claim.worker.name}"
+        cut = [call for call in open_calls(history) if not call.data.idempotent]
+        await self._store(*(_interrupted(call) for call in cut))
 
 
 def _resting(awaits: int) -> str:

@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tidings.workers.redaction import redact
+from tidings.bus.redaction import redact
 
 if TYPE_CHECKING:
     from tidings.workers.retry import RetryPlan

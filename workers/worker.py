@@ -9,20 +9,20 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
 from tidings.bus import (
     AccessDenied,
     Bus,
-    Claim,
+    Ending,
+    Keeper,
+    Lease,
     LeaseLost,
     LlmRetry,
     OutcomeUnknown,
     Presence,
     Reason,
-    Release,
     Role,
     TidingsError,
     Trigger,
@@ -30,31 +30,27 @@ from tidings.bus import (
     WorkerRef,
 )
 from tidings.bus.errors import cause_of
-from tidings.bus.lease import ALL_READ
+from tidings.bus.place import described
+from tidings.bus.redaction import environment_secrets, one_line
+from tidings.bus.worker.lease import ALL_READ
 from tidings.workers.agent import AgentFactory, agent_for
 from tidings.workers.attendance import Attendance
-from tidings.workers.containment import contain_exits, root_of
-from tidings.workers.hold import Hold, Revoked
+from tidings.workers.containment import contain_exits, root_of, to_its_end
 from tidings.workers.llm import load_litellm
 from tidings.workers.llm.secrets import scrub
-from tidings.workers.place import described
-from tidings.workers.redaction import environment_secrets, one_line
 from tidings.workers.refusals import Refusals
 from tidings.workers.run import Run
 from tidings.workers.settings import Settings
-from tidings.workers.watchdog import Watchdog
 
 log = logging.getLogger("tidings.worker")
 
-HAND_BACK_S = 5.0
-"""How long a worker tries to let a session go; after that its lease runs out."""
 LOOK_S = 0.2
 """How often a worker that ends looks whether a turn under way has come to wait."""
 
 
-def watchdog_for(bus: Bus, settings: Settings, give_up: Callable[[], object] | None = None) -> Watchdog:
-    """Return what keeps the leases of a process while its event loop is blocked, as the settings say; see `Watchdog`."""
-    return Watchdog(bus, settings.renew_s, settings.lease_s, settings.blocked_limit_s, give_up)
+def keeper_for(bus: Bus, settings: Settings, give_up: Callable[[], object] | None = None) -> Keeper:
+    """Return what renews the leases of a process, as the settings say; see `Keeper`."""
+    return Keeper(bus.worker, settings.renew_s, settings.lease_s, settings.blocked_limit_s, give_up)
 
 
 class _Wake:
@@ -81,8 +77,7 @@ class Worker:
         settings: model, plan of the retries, leases.
         name: how people see it; made from host and process where it is not given.
         llm_options: further arguments of the `Llm` of each run, by session: its clock in tests, parameters for litellm.
-        watchdog: keeps the leases while the event loop is blocked: that of the process; else the worker has one of its own, which
-            ends no process.
+        keeper: renews the leases: that of the process; else the worker has one of its own, which ends no process.
     """
 
     def __init__(
@@ -93,10 +88,10 @@ class Worker:
         name: str | None = None,
         *,
         llm_options: Callable[[str], Mapping[str, Any]] | None = None,
-        watchdog: Watchdog | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._bus, self._agent_factory, self._settings = bus, agent_factory, settings
-        self._llm_options, self._watchdog = llm_options, watchdog
+        self._llm_options, self._keeper = llm_options, keeper or keeper_for(bus, settings)
         host = socket.gethostname()
         self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
         self._wake = _Wake()
@@ -106,7 +101,7 @@ class Worker:
         """What was told of an absence of the server that lasts."""
         self._served = False
         """Whether the server has ever let us claim."""
-        self._runs: dict[asyncio.Task[None], Hold | None] = {}
+        self._runs: dict[asyncio.Task[None], Lease | None] = {}
         self._refusals = Refusals()
         self.claimed = 0
         """Sessions claimed so far."""
@@ -135,23 +130,22 @@ class Worker:
             contain_exits(asyncio.get_running_loop())
             self._started_at = self._bus.now()
             attendance.renew()
-            await self._bus.on_ready(self._wake)
-            with nullcontext(self._watchdog) if self._watchdog else watchdog_for(self._bus, self._settings) as watchdog:
-                async with watchdog.attend_for(self.presence):
-                    await self._serve(watchdog)
+            await self._bus.worker.on_ready(self._wake)
+            async with self._keeper.watchdog.attend_for(self.presence):
+                await self._serve()
 
-    async def _serve(self, watchdog: Watchdog) -> None:
+    async def _serve(self) -> None:
         """Claim and work until drained, then hand back what is left."""
         try:
             while not self._draining:
-                await self._claim_all(watchdog)
+                await self._claim_all()
                 self._refusals.tell()
                 await self._idle()
             await self._finish()
         finally:
             await self._hand_back(list(self._runs))
             self._refusals.tell(now=True)
-            await self._bus.forget(self._wake)
+            await self._bus.worker.forget(self._wake)
 
     def presence(self) -> Presence:
         """Return what it says of itself to whoever looks after the fleet."""
@@ -161,7 +155,7 @@ class Worker:
             host=self.ref.host,
             pid=self.ref.pid,
             started_at=self._started_at,
-            sessions=tuple(hold.claim.session for hold in self._runs.values() if hold is not None),
+            sessions=tuple(lease.session for lease in self._runs.values() if lease is not None),
             concurrency=self._settings.concurrency,
             model=self._settings.model,
             starting=self._started_at is None,
@@ -176,12 +170,12 @@ class Worker:
 
     # claiming
 
-    async def _claim_all(self, watchdog: Watchdog) -> None:
+    async def _claim_all(self) -> None:
         """Claim until the slots are full or nothing is queued."""
         self._wake.event.clear()
         while not self._draining and len(self._runs) < self._settings.concurrency:
             try:
-                claim = await self._bus.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model)
+                lease = await self._bus.worker.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model)
             except (AccessDenied, Unreachable) as error:
                 if isinstance(error, AccessDenied) and not self._served:
                     raise
@@ -193,10 +187,10 @@ class Worker:
             if not self._served:
                 self._served = True
                 self._say_started()
-            if claim is None:
+            if lease is None:
                 return
             self.claimed += 1
-            task = asyncio.create_task(self._work(claim, watchdog), name=f"tidings-run-{claim.session}")
+            task = asyncio.create_task(self._work(lease), name=f"tidings-run-{lease.session}")
             self._runs[task] = None
             task.add_done_callback(self._done)
 
@@ -226,61 +220,48 @@ class Worker:
 
     # one session
 
-    async def _work(self, claim: Claim, watchdog: Watchdog) -> None:
+    async def _work(self, lease: Lease) -> None:
         """Hold a claimed session for one turn. Whatever happens, the session ends up with another holder."""
-        async with Hold(self._bus, claim, self._settings.renew_s, watchdog, on_retry=self._count) as hold:
-            task = asyncio.current_task()
-            assert task is not None
-            self._runs[task] = hold
-            try:
-                release = await hold.guard(self._turn(hold))
-            except Revoked as news:
-                log.info("worker.revoked", extra={"session": claim.session, "state": news.state, "why": news.why})
-                return
-            except asyncio.CancelledError:
-                await self._let_go(hold, Release(Trigger.HAND_BACK, read=ALL_READ, why="its worker ends"))
-                raise
-            except (LeaseLost, OutcomeUnknown, Unreachable) as error:
-                # Nothing to say to anybody: who takes the session over finds the history as it is.
-                log.warning("worker.run_lost", extra={"session": claim.session, "cause": cause_of(error)})
-                return
-            except Exception as error:
-                release = self._failed(claim, error)
-            await self._let_go(hold, release)
+        lease.on_retry = self._count
+        try:
+            async with lease.kept_by(self._keeper):
+                task = asyncio.current_task()
+                assert task is not None
+                self._runs[task] = lease
+                lease.ending = await self._turn(lease)
+        except LeaseLost as news:
+            log.info("worker.lease_lost", extra={"session": lease.session, "state": news.state, "why": news.why})
+        except (TidingsError, TimeoutError) as error:
+            # Whatever is to be said to people is said; who takes the session over finds the history as it is.
+            log.warning("worker.run_lost", extra={"session": lease.session, "cause": cause_of(error)})
+        if lease.released and lease.ending is not None:
+            self._refusals.released(lease.session, lease.ending)
 
-    def _count(self, data: LlmRetry) -> None:
-        self._refusals.note(data.model, data.reason)
+    def _count(self, told: LlmRetry) -> None:
+        self._refusals.note(told.model, told.reason)
 
-    async def _turn(self, hold: Hold) -> Release:
-        options = self._llm_options(hold.claim.session) if self._llm_options else None
-        agent = agent_for(self._agent_factory, hold.claim.name)
-        return await Run(self._bus, hold, agent, self._settings, options).turn()
+    async def _turn(self, lease: Lease) -> Ending:
+        """Have the agent take its turn; returns how the session is to be released."""
 
-    def _failed(self, claim: Claim, error: Exception) -> Release:
-        """Make a release of an error that is not the agent's, or that kept the agent from being made."""
+        async def turn() -> Ending:
+            options = self._llm_options(lease.session) if self._llm_options else None
+            agent = agent_for(self._agent_factory, lease.name)
+            return await Run(self._bus, lease, agent, self._settings, options).turn()
+
+        try:
+            return await to_its_end(turn(), lease.session)
+        except (LeaseLost, OutcomeUnknown, Unreachable):
+            raise
+        except Exception as error:
+            return self._failed(lease, error)
+
+    def _failed(self, lease: Lease, error: Exception) -> Ending:
+        """Make an ending of an error that is not the agent's, or that kept the agent from being made."""
         root = root_of(error)
         told = one_line(scrub(root, environment_secrets(os.environ)))
-        log.error("worker.run_failed", extra={"session": claim.session}, exc_info=root)
+        log.error("worker.run_failed", extra={"session": lease.session}, exc_info=root)
         why = f"the worker failed: {described(root, told)}"
-        return Release(Trigger.FAIL, read=ALL_READ, reason=Reason.UNKNOWN, why=why)
-
-    async def _let_go(self, hold: Hold, release: Release) -> None:
-        """Release the session. A worker that is cancelled meanwhile first ends that."""
-        releasing = asyncio.ensure_future(self._release(hold, release))
-        try:
-            await asyncio.shield(releasing)
-        except asyncio.CancelledError:
-            await asyncio.wait({releasing})
-            raise
-
-    async def _release(self, hold: Hold, release: Release) -> None:
-        """Release the session if it is still ours and the server lets us; else its lease runs out, or it has been taken."""
-        try:
-            async with asyncio.timeout(HAND_BACK_S):
-                await hold.release(release)
-            self._refusals.released(hold.claim.session, release)
-        except (TidingsError, TimeoutError) as error:
-            log.warning("worker.release_failed", extra={"session": hold.claim.session, "cause": cause_of(error)})
+        return Ending(Trigger.FAIL, read=ALL_READ, reason=Reason.UNKNOWN, why=why)
 
     # the end
 
@@ -288,7 +269,7 @@ class Worker:
         """Give turns under way the grace time to end; those that only wait, or come to wait, are handed back at once."""
         end = asyncio.get_running_loop().time() + self._settings.grace_s
         while self._runs and (left := end - asyncio.get_running_loop().time()) > 0:
-            await self._hand_back([task for task, hold in self._runs.items() if hold is not None and hold.waiting])
+            await self._hand_back([task for task, lease in self._runs.items() if lease is not None and lease.waiting])
             if self._runs:
                 await asyncio.wait(self._runs, timeout=min(left, LOOK_S), return_when=asyncio.FIRST_COMPLETED)
 

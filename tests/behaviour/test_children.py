@@ -338,7 +338,7 @@ async def test_a_child_is_started_by_whoever_takes_over(redis_url: str) -> None:
         async def refused(*_: object) -> None:
             raise LeaseLost("p")
 
-        lost.bus.release = refused
+        lost.bus.worker.release = refused
         await lost.end()
         await fleet.expire("p")
         await fleet.add_worker()

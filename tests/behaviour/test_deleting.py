@@ -100,10 +100,10 @@ async def test_nothing_is_written_to_what_was_deleted(redis_url: str) -> None:
         [archive] = read_archives([line async for line in bus.export("s")])
         await delete(fleet)
         with pytest.raises(LeaseLost):
-            await bus.append(claim, [actors.answer("s")], 0)
-        assert (await bus.renew(claim, actors.limited())).state is State.DELETED
+            await claim.append(actors.answer("s"), after=0)
+        assert (await actors.renew(claim, actors.limited())).state is State.DELETED
         for refused in (
-            bus.claim(actors.WORKER, session="s", create=True),
+            bus.worker.claim(actors.WORKER, session="s", create=True),
             actors.publish(bus, actors.retry("s")),
             fleet.send(Message.of(SessionStart(), session="s")),
             fleet.send(Message.of(SessionStop(), session="s")),
@@ -149,7 +149,7 @@ async def test_who_reads_the_history_is_told_once(redis_url: str) -> None:
     """A reader that follows, one that comes later, and one with a cursor get a gap; nothing comes after it."""
     async with Fleet(redis_url, workers=0) as fleet:
         claim = await actors.hold(fleet.bus)
-        [stored] = await fleet.bus.append(claim, [actors.answer("s")], 0)
+        [stored] = await claim.append(actors.answer("s"), after=0)
         async with fleet.bus.follow("s", Event) as events, asyncio.timeout(PATIENCE_S):
             assert await anext(events) == stored
             await delete(fleet)
@@ -222,9 +222,9 @@ async def test_the_memory_of_the_server_is_freed(real_url: str, state: State) ->
         client: Any = connection.commands
         claim = await actors.hold(fleet.bus)
         for start in range(0, 100, 10):
-            await fleet.bus.append(claim, [actors.answer("s", "x" * 10_000) for _ in range(10)], start)
+            await claim.append(*[actors.answer("s", "x" * 10_000) for _ in range(10)], after=start)
         assert await client.memory_usage(NAMES.log("events", "s"), samples=0) > 1_000_000
-        await (fleet.stop("s") if state is State.STOPPED else fleet.bus.release(claim, actors.finished()))
+        await (fleet.stop("s") if state is State.STOPPED else claim.release(actors.finished()))
         await delete(fleet)
         assert await client.memory_usage(NAMES.record("s")) < 1_000
         assert await client.exists(NAMES.log("events", "s"), NAMES.log("status", "s"), NAMES.log("commands", "s")) == 0

@@ -21,9 +21,9 @@ from tests.servers import RunningServer
 from tests.waiting import eventually
 from tidings.bus import (
     Bus,
-    Claim,
     Event,
     Gap,
+    Lease,
     LeaseLost,
     Message,
     Result,
@@ -123,9 +123,9 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     return (await eventually(reached))[0]
 
 
-async def append(bus: Bus, claim: Claim, *texts: str, after: int = 0) -> None:
+async def append(bus: Bus, claim: Lease, *texts: str, after: int = 0) -> None:
     """Append events, and have them acknowledged."""
-    await bus.append(claim, [actors.answer(claim.session, text) for text in texts], after)
+    await claim.append(*[actors.answer(claim.session, text) for text in texts], after=after)
 
 
 def texts(events: tuple[Message[Event], ...]) -> list[str]:
@@ -227,16 +227,16 @@ async def test_a_session_that_is_there_has_a_holder(machine: Machine, bus: Bus) 
     async with controlled(machine):
         await bus.send("s", SessionStart(by="ann", text="hello"), 10.0)
         await machine.point()
-        await bus.claim(WorkerRef(name="w1"), session="s", lease_s=0.5)
+        await bus.worker.claim(WorkerRef(name="w1"), session="s", lease_s=0.5)
         machine.cut_power()
         if machine.mode == "no log":
             with pytest.raises(UnknownSession):
                 await patiently(lambda: bus.status("s"))
             await bus.send("s", SessionStart(by="ann", text="hello"), 10.0)
 
-        async def claimed() -> Claim | None:
+        async def claimed() -> Lease | None:
             """Another worker takes the session over."""
-            return await patiently(lambda: bus.claim(WorkerRef(name="w2")))
+            return await patiently(lambda: bus.worker.claim(WorkerRef(name="w2")))
 
         claim = await eventually(claimed)
         assert claim is not None

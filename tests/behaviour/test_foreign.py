@@ -16,8 +16,8 @@ from tidings.bus import (
     Bus,
     CommandRefused,
     Decision,
+    Ending,
     Message,
-    Release,
     SchemaMismatch,
     SessionDelete,
     SessionPause,
@@ -57,7 +57,7 @@ async def everything(client: Any, session: str = "s") -> Any:
 async def three_events(bus: Bus) -> Any:
     """A session that is held, with a history of three."""
     claim = await actors.hold(bus)
-    await bus.append(claim, [actors.answer("s", str(number)) for number in range(3)], 0)
+    await claim.append(*[actors.answer("s", str(number)) for number in range(3)], after=0)
     return claim
 
 
@@ -72,7 +72,7 @@ async def test_nothing_is_half_written(redis_url: str, entry: str) -> None:
         said = Decision(fields={"failures": "0"}, messages=(actors.spoken("s"),), notices=(actors.retry("s"),))
         for _ in range(2):
             with pytest.raises(SpoiledLog, match="tidings delete s"):
-                await bus.append(claim, [actors.answer("s"), actors.answer("s")], 3)
+                await claim.append(actors.answer("s"), actors.answer("s"), after=3)
             with pytest.raises(SpoiledLog):
                 await bus.decide(seen, said)
         assert await everything(client) == before
@@ -84,7 +84,7 @@ async def test_the_history_goes_on_under_another_name(redis_url: str) -> None:
         claim = await three_events(bus)
         await client.xdel(NAMES.log("events", "s"), await spoil(client, "events"))
         with pytest.raises(SpoiledLog):
-            await bus.append(claim, [actors.answer("s")], 3)
+            await claim.append(actors.answer("s"), after=3)
         assert (await bus.status("s")).events == 3
         [archive] = list(read_archives([line async for line in bus.export("s")]))
         await bus.restore(archive, "t")
@@ -101,7 +101,7 @@ async def test_foreign_status_is_in_nobodys_way(redis_url: str, entry: str) -> N
         assert [int(found[0].split(b"-")[0]) for found in await client.xrange(NAMES.log("status", "s"))] == [offset]
         assert await client.pttl(NAMES.log("status", "s")) > 0
         await spoil(client, "status", "*")
-        await bus.release(claim, Release(Trigger.HAND_BACK, read=0))
+        await claim.release(Ending(Trigger.HAND_BACK, read=0))
         await spoil(client, "status", "*")
         claim = await actors.hold(bus)
         await spoil(client, "status", "*")

@@ -14,9 +14,9 @@ from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     Bus,
+    Ending,
     Message,
     Presence,
-    Release,
     Role,
     ServerFull,
     SessionDelete,
@@ -55,12 +55,12 @@ async def test_what_is_held_is_kept_and_put_down_and_nothing_begins(server: Runn
     claim = await actors.hold(bus)
     before = await actors.snapshot(bus)
     fill(server)
-    assert (await bus.renew(claim, actors.limited())).held
+    assert (await actors.renew(claim, actors.limited())).held
     await bus.attend(Presence(role=Role.WORKER, name="w", host="here", pid=1))
     assert len(await bus.roll()) == 1
     for refused in (
-        bus.claim(WorkerRef(name="w2")),
-        bus.append(claim, [actors.answer("s")], 0, patience_s=0.1),
+        bus.worker.claim(WorkerRef(name="w2")),
+        claim.append(actors.answer("s"), after=0, patience_s=0.1),
         actors.publish(bus, actors.retry("s")),
     ):
         with pytest.raises(
@@ -70,7 +70,7 @@ async def test_what_is_held_is_kept_and_put_down_and_nothing_begins(server: Runn
     after = await actors.snapshot(bus)
     assert (after.record.events, after.record.status) == (before.record.events, before.record.status)
     assert (await bus.status("waiting")).state is State.QUEUED
-    assert (await bus.release(claim, Release(Trigger.YIELD, read=0))).state is State.AWAITING_INPUT
+    assert await claim.release(Ending(Trigger.YIELD, read=0)) is State.AWAITING_INPUT
 
 
 async def test_a_full_server_is_emptied(server: RunningServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,12 @@ from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     AgentError,
     AgentMessage,
-    Claim,
+    Ending,
+    Lease,
     LeaseLost,
     Message,
     Notice,
     Reason,
-    Release,
-    Released,
     State,
     ToolResult,
     UserMessage,
@@ -91,10 +91,10 @@ async def test_an_answer_that_was_stored_is_not_given_again(redis_url: str) -> N
     async with Fleet(redis_url, workers=0, reap_at_once=True) as fleet:
         first = await fleet.add_worker()
 
-        async def never(*_: object) -> Released:
+        async def never(*_: object) -> Any:
             raise LeaseLost("s")
 
-        first.bus.release = never
+        first.bus.worker.release = never
         await fleet.start("s")
         await eventually(lambda: _says(fleet, "s", ["user: hello", "agent: You said: hello"]), PATIENCE_S)
         await first.end()
@@ -113,15 +113,15 @@ async def test_two_workers_never_both_append(redis_url: str) -> None:
     """Whoever comes late with the older token is refused, whatever it believes."""
     async with Fleet(redis_url, workers=0, reap_at_once=True) as fleet:
         await fleet.start("s")
-        early = await fleet.bus.claim(WorkerRef(name="early"), lease_s=0.5)
+        early = await fleet.bus.worker.claim(WorkerRef(name="early"), lease_s=0.5)
         assert early is not None
         await fleet.until_told("s", WorkerLost)
-        late = await fleet.bus.claim(WorkerRef(name="late"), lease_s=5)
+        late = await fleet.bus.worker.claim(WorkerRef(name="late"), lease_s=5)
         assert late is not None
         words = {name: Message.of(AgentMessage(text=name), session="s") for name in ("early", "late")}
-        await fleet.bus.append(late, [words["late"]], 1)
+        await late.append(words["late"], after=1)
         with pytest.raises(LeaseLost):
-            await fleet.bus.append(early, [words["early"]], 1)
+            await early.append(words["early"], after=1)
         assert await fleet.said("s") == ["user: hello", "agent: late"]
 
 
@@ -143,16 +143,15 @@ async def test_something_said_while_a_run_is_closing_is_answered(redis_url: str)
     """Also in the moment between the last look at the history and the release."""
     async with Fleet(redis_url, workers=0) as fleet:
         worker = await fleet.add_worker()
-        release, spoken = worker.bus.release, asyncio.Event()
+        release, spoken = worker.bus.worker.release, asyncio.Event()
 
-        async def late(claim: Claim, how: Release) -> Released:
+        async def late(claim: Lease, how: Ending) -> Any:
             if not spoken.is_set():
                 spoken.set()
                 await fleet.say("s", "two")
-            released: Released = await release(claim, how)
-            return released
+            return await release(claim, how)
 
-        worker.bus.release = late
+        worker.bus.worker.release = late
         await fleet.start("s", "one")
         await fleet.until_requests(2)
         await fleet.until("s", State.AWAITING_INPUT)

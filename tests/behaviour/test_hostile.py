@@ -173,8 +173,8 @@ async def read_everything(bus: Bus) -> set[str]:
         lambda: bus.queues(),
         lambda: bus.inspect(),
         lambda: bus.take_due(),
-        lambda: bus.claim(actors.WORKER, lease_s=60),
-        lambda: bus.claim(actors.WORKER, session="bad"),
+        lambda: bus.worker.claim(actors.WORKER, lease_s=60),
+        lambda: bus.worker.claim(actors.WORKER, session="bad"),
         lambda: bus.submit("bad", SessionPause()),
         lambda: actors.publish(bus, actors.retry("bad")),
     ]
@@ -213,7 +213,7 @@ async def look(url: str, spoil: Callable[[Spoiler], Coroutine[Any, Any, None]]) 
         await client.flushall()
         for session in ("bad", "good"):
             claim = await actors.hold(bus, session, lease_s=60)
-            await bus.append(claim, [actors.answer(session)], 0)
+            await claim.append(actors.answer(session), after=0)
         assert await client.exists(NAMES.record("bad"))
         await spoil(Spoiler(client))
         assert "good" in await read_everything(bus)
@@ -290,7 +290,7 @@ async def test_a_session_that_cannot_be_read_is_named(redis_url: str, field: str
     """By the field, in the error and by the doctor; its history is exported up to the end of its log."""
     async with Bus.connect(redis_url) as bus, raw(bus.url) as client:
         claim = await actors.hold(bus, "bad")
-        await bus.append(claim, [actors.answer("bad"), actors.answer("bad")], 0)
+        await claim.append(actors.answer("bad"), actors.answer("bad"), after=0)
         await client.hset(NAMES.record("bad"), field, value)
         with pytest.raises(UnreadableRecord, match=f"{field}: not a"):
             await bus.status("bad")
@@ -315,7 +315,7 @@ async def swap_back(client: Any, key: str) -> None:
 
 
 READ = {
-    "ready": lambda bus: bus.claim(actors.WORKER),
+    "ready": lambda bus: bus.worker.claim(actors.WORKER),
     "due": lambda bus: bus.take_due(),
     "sessions": lambda bus: anext(aiter(bus.sessions())),
     "seen": lambda bus: bus.roll(),
@@ -338,7 +338,7 @@ async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
             await READ[what](bus)
         assert (caught.value.key, caught.value.found) == (key, "list")
         if what in ("ready", "due", "sessions"):
-            for write in (bus.release(claim, actors.finished()), bus.claim(actors.WORKER, session="other")):
+            for write in (claim.release(actors.finished()), bus.worker.claim(actors.WORKER, session="other")):
                 with pytest.raises(UnexpectedKey):
                     await write
         assert await client.hgetall(NAMES.record("s")) == before
@@ -348,7 +348,7 @@ async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
             async with asyncio.timeout(PATIENCE_S), bus.follow():
                 assert what != "sessions"
         await swap_back(client, key)
-        assert (await bus.release(claim, actors.finished())).state is State.FINISHED
+        assert await claim.release(actors.finished()) is State.FINISHED
 
 
 async def test_processes_outlast_keys_of_another_type(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fleet import Fleet
-from tidings.bus import AgentMessage, LlmRetry, Reason, State, carries
-from tidings.bus import LlmFailed as FailedNotice
+from tidings.bus import AgentMessage, LlmFailed, LlmRetry, Reason, State, carries
 from tidings.workers.provider import Fault
 
 
@@ -42,7 +41,7 @@ async def test_what_is_no_answer_is_not_stored_and_a_person_is_told(
         assert await fleet.said("s") == ["user: hello"]
         assert len(fleet.provider.requests) == fault.times
         assert len(fleet.of("s", LlmRetry)) == len(fleet.provider.requests) - 1
-        assert len(await fleet.until_told("s", FailedNotice)) == 1
+        assert len(await fleet.until_told("s", LlmFailed)) == 1
         await fleet.resume("s")
         await fleet.until("s", State.AWAITING_INPUT)
         assert await fleet.said("s") == ["user: hello", "agent: You said: hello"]

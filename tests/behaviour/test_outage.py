@@ -154,7 +154,7 @@ async def test_a_reader_outlasts_rights_that_are_taken_away_for_a_while(
     caplog.set_level(logging.WARNING)
     async with Bus.connect(guarded.url) as bus:
         claim = await actors.hold(bus)
-        await bus.append(claim, [actors.answer("s", "one")], 0)
+        await claim.append(actors.answer("s", "one"), after=0)
         async with bus.follow("s", Event, reread_s=0.05) as events:
             await take(events, 1)
             admin.acl_setuser("default", enabled=True, commands=["-multi", "-xrange", "-hgetall", "-hmget"])
@@ -164,5 +164,5 @@ async def test_a_reader_outlasts_rights_that_are_taken_away_for_a_while(
                 async with bus.follow("s", Event) as late:
                     await take(late, 1)
             admin.acl_setuser("default", enabled=True, categories=["+@all"])
-            await bus.append(claim, [actors.answer("s", "two")], 1)
+            await claim.append(actors.answer("s", "two"), after=1)
             assert [getattr(item, "offset", item) for item in await reading] == [2]

@@ -9,7 +9,7 @@ import pytest
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import CommandRefused, Message, Release, SessionDelete, State, Trigger
+from tidings.bus import CommandRefused, Ending, Message, SessionDelete, State, Trigger
 from tidings.bus.channels import Names
 from tidings.bus.redis import open_connection
 
@@ -69,7 +69,7 @@ async def test_it_can_be_deleted_and_nothing_else(redis_url: str, poison: dict[s
     """Every command gets its outcome, and the one that takes it away is applied."""
     async with Fleet(redis_url) as fleet:
         claim = await actors.hold(fleet.bus, "bad", lease_s=60)
-        await fleet.bus.append(claim, [actors.answer("bad")], 0)
+        await claim.append(actors.answer("bad"), after=0)
         await spoil(fleet, "bad", poison)
         with pytest.raises(CommandRefused, match="cannot be read") as caught:
             await fleet.stop("bad")
@@ -115,12 +115,12 @@ async def test_events_that_cannot_be_read_are_counted(redis_url: str, caplog: py
             client: Any = connection.commands
             await client.xadd(NAMES.log("events", "s"), {"id": "x", "m": b"\xff{"}, id="1-0")
             await client.hset(NAMES.record("s"), "events", 1)
-        await fleet.bus.append(claim, [actors.spoken("s", "hello")], 1)
+        await claim.append(actors.spoken("s", "hello"), after=1)
         for count in (1, 2):
             assert [event.offset for event in await fleet.bus.history("s")] == [2]
             assert fleet.bus.skipped == count
         assert [record.getMessage() for record in caplog.records].count("message.unreadable") == 1
-        await fleet.bus.release(claim, Release(Trigger.HAND_BACK, read=2))
+        await claim.release(Ending(Trigger.HAND_BACK, read=2))
         await fleet.until("s", State.AWAITING_INPUT)
         worker = fleet.workers[0].part
         await eventually(lambda: worker.presence().skipped > 0, PATIENCE_S)

@@ -7,15 +7,11 @@ import pytest
 from tests.behaviour.agents import Condensing, Gate, Lingering, Witness
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import LlmAttempt, LlmRecovered, LlmRetry, Message, Notice, Reason, State
-from tidings.bus import LlmFailed as FailedNotice
-from tidings.bus import LlmParked as ParkedNotice
-from tidings.bus import LlmRateLimited as RateLimitedNotice
-from tidings.bus.lease import Seat
-from tidings.bus.publisher import Outbox
+from tidings.bus import LlmAttempt, LlmFailed, LlmParked, LlmRateLimited, LlmRecovered, LlmRetry, Message, Notice, Reason, State
+from tidings.bus.publisher import NoticeQueue, Proof
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.wait import Waiting
-from tidings.workers.llm import LlmParked, LlmRateLimited
+from tidings.workers.llm import LlmCallLimited, LlmCallParked
 from tidings.workers.provider import Fault
 
 
@@ -90,9 +86,9 @@ async def test_an_outage_parks_and_comes_back_by_itself(redis_url: str) -> None:
     async with Fleet(redis_url, agent=lambda: agent, attempts=3, park_base_s=0.5) as fleet:
         fleet.script("503x3")
         await fleet.start("s")
-        (parked,) = await fleet.until_told("s", ParkedNotice)
+        (parked,) = await fleet.until_told("s", LlmParked)
         (error,) = agent.errors
-        assert type(error) is LlmParked
+        assert type(error) is LlmCallParked
         assert (error.attempt, error.max_attempts, error.schedule) == (3, 3, True)
         assert getattr(error.__cause__, "status_code", None) == 503
         assert (parked.data.reason, parked.data.attempt, parked.data.parks) == (Reason.OVERLOADED, 3, 1)
@@ -113,16 +109,16 @@ async def test_an_outage_that_outlasts_the_schedule_is_an_error(redis_url: str) 
         await fleet.start("s")
         record = await fleet.until("s", State.ERROR)
         assert (record.reason, record.held, record.parks) == (Reason.OVERLOADED, False, 0)
-        parks = await fleet.until_told("s", ParkedNotice, 2)
+        parks = await fleet.until_told("s", LlmParked, 2)
         assert [notice.data.parks for notice in parks] == [1, 2]
-        (failed,) = await fleet.until_told("s", FailedNotice)
+        (failed,) = await fleet.until_told("s", LlmFailed)
         assert (failed.data.attempt, failed.data.status_code) == (1, 503)
         assert "It has been so for 2 waits" in record.why
         verdict = await Waiting(fleet.bus, "s", frozenset({State.AWAITING_INPUT})).run(PATIENCE_S)
         assert verdict.code is Exit.REFUSED
         assert len(fleet.provider.requests) == 3
         await fleet.resume("s")
-        await fleet.until_told("s", ParkedNotice, 3)
+        await fleet.until_told("s", LlmParked, 3)
         assert await fleet.said("s") == ["user: hello"]
 
 
@@ -132,7 +128,7 @@ async def test_a_broken_connection_ends_no_session(redis_url: str) -> None:
         fleet.script("disconnectx*")
         await fleet.start("s")
         record = await fleet.until("s", State.RETRYING)
-        (parked,) = await fleet.until_told("s", ParkedNotice)
+        (parked,) = await fleet.until_told("s", LlmParked)
         assert (record.parked, parked.data.reason) == (True, Reason.CONNECTION)
 
 
@@ -142,14 +138,14 @@ async def test_a_limit_that_outlasts_the_retries_parks(redis_url: str) -> None:
     async with Fleet(redis_url, agent=lambda: agent, attempts=3) as fleet:
         fleet.script("429x*")
         await fleet.start("s")
-        await fleet.until_told("s", RateLimitedNotice)
+        await fleet.until_told("s", LlmRateLimited)
         record = await fleet.until("s", State.RATE_LIMITED)
         assert (record.parked, record.parks) == (True, 1)
         assert record.resume_at is not None
         assert record.resume_at > fleet.bus.now()
         assert len(fleet.provider.requests) == 3
         (error,) = agent.errors
-        assert isinstance(error, LlmRateLimited)
+        assert isinstance(error, LlmCallLimited)
         assert getattr(error.__cause__, "status_code", None) == 429
         verdict = await Waiting(fleet.bus, "s", frozenset({State.RATE_LIMITED})).run(PATIENCE_S)
         assert verdict.code is Exit.DONE
@@ -163,21 +159,21 @@ async def test_what_cannot_succeed_is_asked_once(redis_url: str) -> None:
             await fleet.start(f"s{number}")
             await fleet.until(f"s{number}", State.ERROR)
             assert len(fleet.provider.requests) == number
-            await fleet.until_told(f"s{number}", FailedNotice)
+            await fleet.until_told(f"s{number}", LlmFailed)
             assert fleet.of(f"s{number}", LlmRetry) == []
 
 
 async def test_a_lost_recovery_is_repaired_by_the_next_renewal(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to have seen one particular notice."""
-    put, lost, gate = Outbox.put, [], Gate()
+    put, lost, gate = NoticeQueue.put, [], Gate()
 
-    def lossy(outbox: Outbox, notice: Message[Notice], seat: Seat | None = None) -> None:
+    def lossy(queue: NoticeQueue, notice: Message[Notice], proof: Proof | None = None) -> None:
         if isinstance(notice.data, LlmRecovered):
             lost.append(notice)
         else:
-            put(outbox, notice, seat)
+            put(queue, notice, proof)
 
-    monkeypatch.setattr(Outbox, "put", lossy)
+    monkeypatch.setattr(NoticeQueue, "put", lossy)
     async with Fleet(redis_url, agent=lambda: Lingering(gate)) as fleet:
         fleet.script("429:retry-after=0.5")
         await fleet.start("s")

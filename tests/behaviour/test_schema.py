@@ -11,7 +11,7 @@ import pytest
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import Bus, Decision, Picture, Release, SchemaMismatch, Trigger
+from tidings.bus import Bus, Decision, Ending, Picture, SchemaMismatch, Trigger
 from tidings.bus.channels import Names
 from tidings.bus.records import SCHEMA
 from tidings.bus.redis import open_connection
@@ -42,10 +42,10 @@ async def test_nothing_of_a_record_of_another_schema_is_touched(redis_url: str, 
         await client.zadd(NAMES.ready, {"s": 1})
         before = await client.hgetall(NAMES.record("s")), await client.zrange(NAMES.due, 0, -1, withscores=True)
         for refused in (
-            bus.append(claim, [actors.answer("s")], 0),
-            bus.release(claim, Release(Trigger.YIELD, read=0)),
+            claim.append(actors.answer("s"), after=0),
+            claim.release(Ending(Trigger.YIELD, read=0)),
             actors.publish(bus, actors.retry("s")),
-            bus.claim(actors.WORKER, session="s"),
+            bus.worker.claim(actors.WORKER, session="s"),
             bus.decide(seen, Decision()),
             bus.snapshot("s"),
             bus.salvage("s"),
@@ -53,7 +53,7 @@ async def test_nothing_of_a_record_of_another_schema_is_touched(redis_url: str, 
         ):
             with pytest.raises(SchemaMismatch, match=f"with schema {schema} .* `tidings export s` with that version"):
                 await refused
-        assert not (await bus.renew(claim, Picture())).held
+        assert not (await actors.renew(claim, Picture())).held
         assert before == (await client.hgetall(NAMES.record("s")), await client.zrange(NAMES.due, 0, -1, withscores=True))
         assert await client.zscore(NAMES.ready, "s") == 1
 
@@ -65,10 +65,10 @@ async def test_workers_take_what_stands_behind_sessions_of_another_schema(redis_
         await actors.queue(bus, *names, "s")
         for name in names:
             await rewrite(client, name)
-        claim = await bus.claim(actors.WORKER)
+        claim = await bus.worker.claim(actors.WORKER)
         assert claim is not None
         assert claim.session == "s"
-        assert await bus.claim(actors.WORKER) is None
+        assert await bus.worker.claim(actors.WORKER) is None
         assert await client.zcard(NAMES.ready) == 20
 
 

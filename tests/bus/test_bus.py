@@ -16,12 +16,11 @@ from tidings import bus as package
 from tidings.bus import (
     Bus,
     Closed,
+    Ending,
     Event,
     InvalidName,
     Notice,
     PayloadTooLarge,
-    Picture,
-    Release,
     SessionPause,
     State,
     Trigger,
@@ -78,7 +77,7 @@ async def test_another_thread_has_a_bus_of_its_own(make_server: MakeServer) -> N
             async with first.another() as second:
                 assert second is not first
                 assert (second.url, repr(second), second.payload_limit) == (first.url, repr(first), 2048)
-                assert (await second.renew(claim, Picture())).held
+                assert [one.held for one in await second.worker.renew([claim])] == [True]
 
         await asyncio.to_thread(asyncio.run, elsewhere())
     async with Bus.connect("memory://") as memory:
@@ -91,7 +90,7 @@ async def test_another_thread_has_a_bus_of_its_own(make_server: MakeServer) -> N
 async def test_history_comes_in_pages(bus: Bus) -> None:
     """After an offset, up to a limit, and to the end without one."""
     claim = await actors.hold(bus)
-    await bus.append(claim, [actors.answer("s") for _ in range(5)], 0)
+    await claim.append(*[actors.answer("s") for _ in range(5)], after=0)
     assert [event.offset for event in await bus.history("s", after=1, limit=2)] == [2, 3]
     assert [event.offset for event in await bus.history("s", after=3)] == [4, 5]
     assert await bus.history("s", after=5) == ()
@@ -109,8 +108,8 @@ async def test_history_holds_events_and_nothing_else(bus: Bus) -> None:
     """Whatever happened to the session: no notice ever enters."""
     claim = await actors.hold(bus)
     await actors.publish(bus, actors.retry("s"))
-    await bus.append(claim, [actors.answer("s")], 0)
-    await bus.release(claim, Release(Trigger.YIELD, read=1, notices=(actors.retry("s"),)))
+    await claim.append(actors.answer("s"), after=0)
+    await claim.release(Ending(Trigger.YIELD, read=1, notices=(actors.retry("s"),)))
     history = await bus.history("s")
     assert len(history) == 1
     assert all(isinstance(event.data, Event) and not isinstance(event.data, Notice) for event in history)
@@ -142,7 +141,7 @@ async def test_a_state_that_has_just_changed_is_the_records(bus: Bus, raw: Redis
 @pytest.mark.parametrize("name", ["", "no spaces", "a.b", "*", "-x", "x" * 65])
 async def test_names_are_checked_before_anything_is_asked(bus: Bus, name: str) -> None:
     """A wrong session id never becomes part of a key."""
-    for call in (bus.status(name), bus.history(name), bus.claim(actors.WORKER, session=name), bus.on_status(name, Ear())):
+    for call in (bus.status(name), bus.history(name), bus.worker.claim(actors.WORKER, session=name), bus.on_status(name, Ear())):
         with pytest.raises(InvalidName):
             await call
     if name != "*":
@@ -155,7 +154,7 @@ async def test_the_payload_limit_is_the_installations(redis_url: str) -> None:
     async with Bus.connect(redis_url, payload_limit=300) as bus:
         claim = await actors.hold(bus)
         with pytest.raises(PayloadTooLarge):
-            await bus.append(claim, [actors.answer("s", "x" * 300)], 0)
+            await claim.append(actors.answer("s", "x" * 300), after=0)
 
 
 # hearing
@@ -164,14 +163,14 @@ async def test_the_payload_limit_is_the_installations(redis_url: str) -> None:
 async def test_workers_are_woken_when_a_session_is_queued(bus: Bus) -> None:
     """By whoever queues it; and no more once they are forgotten."""
     ear = Ear()
-    await bus.on_ready(ear)
+    await bus.worker.on_ready(ear)
     await eventually(lambda: ear.acks)
     await actors.queue(bus, "s")
     await eventually(lambda: ear.heard == ["ready.0"])
     await bus.forget(ear)
     await bus.forget(ear)
     other = Ear()
-    await bus.on_ready(other)
+    await bus.worker.on_ready(other)
     await eventually(lambda: other.acks)
     await actors.queue(bus, "t")
     await eventually(lambda: other.heard)
@@ -184,7 +183,7 @@ async def test_controllers_are_woken_by_notices_and_commands(bus: Bus) -> None:
     await bus.on_change(ear)
     await eventually(lambda: ear.acks)
     claim = await actors.hold(bus)
-    await bus.append(claim, [actors.answer("s")], 0)
+    await claim.append(actors.answer("s"), after=0)
     asking = asyncio.create_task(bus.send("s", SessionPause(), timeout_s=30))
     await eventually(lambda: "commands.s" in ear.heard)
     assert set(ear.heard) == {"status.s", "commands.s"}
@@ -211,13 +210,13 @@ async def test_two_prefixes_see_nothing_of_each_other(redis_url: str, ours: str,
     async with Bus.connect(redis_url, prefix=ours) as one, Bus.connect(redis_url, prefix=theirs) as two:
         ears = {"change": Ear(), "ready": Ear()}
         await one.on_change(ears["change"])
-        await one.on_ready(ears["ready"])
+        await one.worker.on_ready(ears["ready"])
         await eventually(lambda: all(ear.acks for ear in ears.values()))
         async with one.follow() as notices:
             await actors.queue(two, "s")
             seen = await actors.snapshot(two)
             await two.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
-            assert await one.claim(actors.WORKER) is None
+            assert await one.worker.claim(actors.WORKER) is None
             assert (await one.take_due()).sessions == ()
             assert [record async for record in one.sessions()] == []
             with pytest.raises(UnknownSession):
@@ -235,7 +234,7 @@ async def test_two_buses_on_one_server_share_everything(redis_url: str) -> None:
     async with Bus.connect(redis_url) as one, Bus.connect(redis_url) as two:
         claim = await actors.hold(one)
         async with two.follow("s", Event) as events:
-            [stored] = await one.append(claim, [actors.answer("s")], 0)
+            [stored] = await claim.append(actors.answer("s"), after=0)
             assert await anext(events) == stored
         assert await two.history("s") == (stored,)
 
@@ -276,7 +275,7 @@ async def test_the_clock_is_measured_again(bus: Bus, redis_url: str, monkeypatch
 
 
 async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
-    """Readers get the end of their iteration, outboxes close, and nothing new can begin."""
+    """Readers get the end of their iteration, queuees close, and nothing new can begin."""
     reading: asyncio.Task[list[object]]
     async with Bus.connect(redis_url) as bus:
         await actors.hold(bus)
@@ -287,13 +286,13 @@ async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
             return [item async for item in subscription]
 
         reading = asyncio.create_task(read())
-        outbox = bus.outbox()
+        queue = bus.worker.queue()
         await eventually(lambda: bus.connected)
     assert await reading == []
-    assert outbox.closed
+    assert queue.closed
     assert not bus.connected
     with pytest.raises(Closed):
-        await bus.on_ready(Ear())
+        await bus.worker.on_ready(Ear())
     with pytest.raises(Closed):
         await bus.follow("*", Notice).__aenter__()
 
@@ -350,7 +349,7 @@ async def test_subscriptions_are_not_kept(bus: Bus) -> None:
 async def test_a_page_is_read_with_the_place_of_its_log(bus: Bus) -> None:
     """For those who keep the places of their readers: epoch, end and the messages after an offset."""
     claim = await actors.hold(bus, "s")
-    await bus.append(claim, [actors.answer("s", str(number)) for number in range(5)], 0)
+    await claim.append(*[actors.answer("s", str(number)) for number in range(5)], after=0)
     page = await bus.page("events.s", 1, 2)
     assert (page.epoch, page.end, [offset for offset, _ in page.entries]) == (claim.epoch, 5, [2, 3])
     assert (await bus.page("events.nobody")).epoch is None

@@ -13,11 +13,11 @@ from tidings.bus import (
     Bus,
     CommandRefused,
     Decision,
+    Ending,
     InvalidMessage,
     Message,
     Outcome,
     Picture,
-    Release,
     Result,
     SessionPause,
     SessionSay,
@@ -190,7 +190,7 @@ async def test_a_start_makes_a_session(bus: Bus) -> None:
     record = await bus.status("s")
     assert (record.state, record.version, record.handled, record.said) == (State.QUEUED, 1, 1, 1)
     assert [event.id for event in await bus.history("s")] == [message.id]
-    assert await bus.claim(actors.WORKER) is not None
+    assert await bus.worker.claim(actors.WORKER) is not None
 
 
 async def test_a_decision_is_told_with_what_only_the_server_knows(bus: Bus) -> None:
@@ -224,7 +224,7 @@ async def test_a_session_that_moved_is_not_decided(bus: Bus) -> None:
     """Its version is another one: it was claimed meanwhile."""
     await actors.queue(bus, "s")
     seen = await actors.snapshot(bus)
-    await bus.claim(actors.WORKER)
+    await bus.worker.claim(actors.WORKER)
     with pytest.raises(StaleDecision):
         await bus.decide(seen, actors.settled(seen, State.PAUSED))
     assert (await bus.status("s")).state is State.RUNNING
@@ -307,7 +307,7 @@ async def test_messages_are_appended_in_order(bus: Bus) -> None:
     await bus.decide(seen, Decision(messages=(actors.spoken("s", "1"), actors.spoken("s", "2"))))
     assert [event.offset for event in await bus.history("s")] == [1, 2]
     assert (await bus.status("s")).said == 2
-    assert (await bus.release(claim, Release(Trigger.YIELD, read=1))).state is State.QUEUED
+    assert await claim.release(Ending(Trigger.YIELD, read=1)) is State.QUEUED
 
 
 async def test_a_refusal_says_what_would_be_legal(bus: Bus) -> None:
@@ -350,7 +350,7 @@ async def test_revoking_takes_the_session_from_its_worker(bus: Bus) -> None:
     await asking
     record = await bus.status("s")
     assert (record.state, record.held, record.paused_by) == (State.PAUSED, False, "me")
-    assert (await bus.renew(claim, Picture())).state is State.PAUSED
+    assert (await actors.renew(claim, Picture())).state is State.PAUSED
 
 
 @pytest.mark.parametrize("what", ["request", "reply"])

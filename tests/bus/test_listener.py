@@ -329,7 +329,7 @@ async def test_a_server_that_was_never_there_is_told(make_server: MakeServer, ca
     async with Bus.connect(server.url) as bus:
         server.stop()
         ear = Ear()
-        await bus.on_ready(ear)
+        await bus.worker.on_ready(ear)
         await eventually(lambda: messages(caplog) == ["listener.disconnected"])
         server.start()
         await eventually(lambda: ear.acks == 1)

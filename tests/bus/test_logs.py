@@ -22,7 +22,7 @@ def logs(bus: Bus) -> Logs:
 async def filled(bus: Bus, count: int) -> None:
     """Make a session with so many events, `e1` the first."""
     claim = await actors.hold(bus)
-    await bus.append(claim, [actors.answer("s", id=f"e{index}") for index in range(1, count + 1)], 0)
+    await claim.append(*[actors.answer("s", id=f"e{index}") for index in range(1, count + 1)], after=0)
 
 
 # pages

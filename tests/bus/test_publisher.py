@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 
 import pytest
 
@@ -15,9 +14,7 @@ from tidings.bus import (
     Bus,
     LeaseLost,
     LlmRetry,
-    Outbox,
     PayloadTooLarge,
-    Seat,
     UnknownSession,
     Unreachable,
     WorkerReleased,
@@ -25,7 +22,7 @@ from tidings.bus import (
 )
 from tidings.bus import messages as m
 from tidings.bus import publisher as module
-from tidings.bus.publisher import publish_notice
+from tidings.bus.publisher import NoticeQueue, publish_notice
 
 
 async def told(bus: Bus, session: str = "s") -> list[int]:
@@ -73,12 +70,12 @@ async def test_a_notice_has_a_limit(bus: Bus) -> None:
 async def test_a_seat_carries_the_picture(bus: Bus) -> None:
     """It is shown from then on, unless it was drawn before a nudge."""
     claim = await actors.hold(bus)
-    await publish_notice(bus._link, actors.retry("s"), Seat(claim, 0, actors.limited()))
+    await publish_notice(bus._link, actors.retry("s"), actors.proof(claim, actors.limited()))
     assert (await bus.status("s")).picture == actors.limited()
-    await publish_notice(bus._link, actors.retry("s"), Seat(claim, 0))
+    await publish_notice(bus._link, actors.retry("s"), actors.proof(claim))
     assert (await bus.status("s")).picture == actors.limited()
     with pytest.raises(LeaseLost):
-        await publish_notice(bus._link, actors.retry("s"), Seat(replace(claim, token=claim.token - 1)))
+        await publish_notice(bus._link, actors.retry("s"), actors.proof(claim, token=claim.token - 1))
 
 
 @pytest.mark.parametrize("what", ["request", "reply"])
@@ -93,54 +90,54 @@ async def test_a_notice_over_a_broken_connection_is_stored_once(lossy: Bus, prox
         await actors.publish(lossy, actors.retry("s"))
 
 
-# the outbox
+# the queue
 
 
-async def test_an_outbox_keeps_the_order(bus: Bus) -> None:
+async def test_an_queue_keeps_the_order(bus: Bus) -> None:
     """All of it gets there, in the order in which it was put."""
     await actors.hold(bus)
-    outbox = bus.outbox()
+    queue = bus.worker.queue()
     for attempt in range(1, 41):
-        outbox.put(actors.retry("s", attempt))
-    assert await outbox.drain(10)
+        queue.put(actors.retry("s", attempt))
+    assert await queue.drain(10)
     assert await told(bus) == list(range(1, 41))
-    assert (outbox.published, outbox.dropped, outbox.refused) == (40, 0, 0)
-    assert await outbox.drain(0)
+    assert (queue.published, queue.dropped, queue.refused) == (40, 0, 0)
+    assert await queue.drain(0)
 
 
 async def test_what_is_refused_does_not_stop_the_rest(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
     """An old token, no such session, a notice too large: each is counted, and the next one goes out."""
     caplog.set_level(logging.INFO)
     claim = await actors.hold(bus)
-    outbox = bus.outbox()
-    outbox.put(actors.retry("s"), Seat(replace(claim, token=claim.token + 1)))
-    outbox.put(actors.retry("nobody"))
-    outbox.put(actors.retry("s").model_copy(update={"traceparent": "x" * m.PAYLOAD_LIMIT}))
-    outbox.put(actors.retry("s", 2), Seat(claim))
-    assert await outbox.drain(10)
-    assert (outbox.published, outbox.refused, await told(bus)) == (1, 3, [2])
-    causes = [record.__dict__["cause"] for record in caplog.records if record.getMessage() == "outbox.refused"]
+    queue = bus.worker.queue()
+    queue.put(actors.retry("s"), actors.proof(claim, token=claim.token + 1))
+    queue.put(actors.retry("nobody"))
+    queue.put(actors.retry("s").model_copy(update={"traceparent": "x" * m.PAYLOAD_LIMIT}))
+    queue.put(actors.retry("s", 2), actors.proof(claim))
+    assert await queue.drain(10)
+    assert (queue.published, queue.refused, await told(bus)) == (1, 3, [2])
+    causes = [record.__dict__["cause"] for record in caplog.records if record.getMessage() == "notices.refused"]
     assert causes == ["LeaseLost", "UnknownSession", "PayloadTooLarge"]
 
 
 async def test_a_defect_does_not_stop_the_rest(
     bus: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever publishing raises, it stays with the outbox."""
+    """Whatever publishing raises, it stays with the queue."""
     await actors.hold(bus)
 
     async def fail(*args: object) -> int:
         raise RuntimeError("a defect")
 
-    outbox = bus.outbox()
+    queue = bus.worker.queue()
     monkeypatch.setattr(module, "publish_notice", fail)
-    outbox.put(actors.retry("s"))
-    assert await outbox.drain(10)
+    queue.put(actors.retry("s"))
+    assert await queue.drain(10)
     monkeypatch.setattr(module, "publish_notice", publish_notice)
-    outbox.put(actors.retry("s", 2))
-    assert await outbox.drain(10)
-    assert (outbox.published, outbox.refused, await told(bus)) == (1, 1, [2])
-    assert [record.getMessage() for record in caplog.records] == ["outbox.failed"]
+    queue.put(actors.retry("s", 2))
+    assert await queue.drain(10)
+    assert (queue.published, queue.refused, await told(bus)) == (1, 1, [2])
+    assert [record.getMessage() for record in caplog.records] == ["notices.failed"]
 
 
 async def test_the_newest_wait_while_the_server_is_away(make_server: MakeServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -148,21 +145,21 @@ async def test_the_newest_wait_while_the_server_is_away(make_server: MakeServer,
     server = make_server(appendonly=True)
     async with Bus.connect(server.url) as bus:
         await actors.hold(bus)
-        outbox = Outbox(bus._link, size=10)
+        queue = NoticeQueue(bus._link, size=10)
         for absence in (1, 2):
             server.stop()
-            outbox.put(actors.retry("s", 1000 * absence))
-            await eventually(lambda: not outbox._queue)
+            queue.put(actors.retry("s", 1000 * absence))
+            await eventually(lambda: not queue._queue)
             for attempt in range(1, 31):
-                outbox.put(actors.retry("s", 1000 * absence + attempt))
-            assert not await outbox.drain(0.01)
+                queue.put(actors.retry("s", 1000 * absence + attempt))
+            assert not await queue.drain(0.01)
             server.start()
-            assert await outbox.drain(10)
+            assert await queue.drain(10)
             kept = [1000 * absence, *range(1000 * absence + 21, 1000 * absence + 31)]
             assert (await told(bus))[-11:] == kept
-            assert (outbox.published, outbox.dropped) == (11 * absence, 20 * absence)
-            assert [record.getMessage() for record in caplog.records].count("outbox.dropping") == absence
-        await outbox.aclose()
+            assert (queue.published, queue.dropped) == (11 * absence, 20 * absence)
+            assert [record.getMessage() for record in caplog.records].count("notices.dropping") == absence
+        await queue.aclose()
 
 
 async def test_a_server_that_hangs_delays_nobody(make_server: MakeServer) -> None:
@@ -170,40 +167,40 @@ async def test_a_server_that_hangs_delays_nobody(make_server: MakeServer) -> Non
     server = make_server()
     async with Bus.connect(server.url) as bus:
         await actors.hold(bus)
-        outbox = Outbox(bus._link, size=10)
+        queue = NoticeQueue(bus._link, size=10)
         server.freeze()
-        outbox.put(actors.retry("s"))
-        await eventually(lambda: not outbox._queue)
+        queue.put(actors.retry("s"))
+        await eventually(lambda: not queue._queue)
         for attempt in range(2, 100):
-            outbox.put(actors.retry("s", attempt))
-        assert (len(outbox._queue), outbox.dropped, outbox.published) == (10, 88, 0)
+            queue.put(actors.retry("s", attempt))
+        assert (len(queue._queue), queue.dropped, queue.published) == (10, 88, 0)
         server.thaw()
-        assert await outbox.drain(10)
+        assert await queue.drain(10)
         assert await told(bus) == [1, *range(90, 100)]
-        await outbox.aclose()
+        await queue.aclose()
 
 
-async def test_a_closed_outbox_counts_what_it_did_not_get_out(make_server: MakeServer) -> None:
+async def test_a_closed_queue_counts_what_it_did_not_get_out(make_server: MakeServer) -> None:
     """What waits, what is on its way, and what is put afterwards; closing again changes nothing."""
     server = make_server()
     async with Bus.connect(server.url) as bus:
         await actors.hold(bus)
-        outbox = bus.outbox()
+        queue = bus.worker.queue()
         server.stop()
         for attempt in range(1, 4):
-            outbox.put(actors.retry("s", attempt))
-        await eventually(lambda: len(outbox._queue) == 2)
-        await outbox.aclose()
-        assert outbox.dropped == 3
-        outbox.put(actors.retry("s"))
-        assert (outbox.closed, outbox.dropped, outbox.published) == (True, 4, 0)
-        await outbox.aclose()
-        assert outbox.dropped == 4
-        assert await outbox.drain(0)
+            queue.put(actors.retry("s", attempt))
+        await eventually(lambda: len(queue._queue) == 2)
+        await queue.aclose()
+        assert queue.dropped == 3
+        queue.put(actors.retry("s"))
+        assert (queue.closed, queue.dropped, queue.published) == (True, 4, 0)
+        await queue.aclose()
+        assert queue.dropped == 4
+        assert await queue.drain(0)
 
 
 async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client can swallow one that meets the end of its own time-out; the outbox ends all the same."""
+    """A client can swallow one that meets the end of its own time-out; the queue ends all the same."""
     started = asyncio.Event()
 
     async def swallow(*args: object) -> int:
@@ -215,18 +212,18 @@ async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(bus: Bus, mo
         return 0
 
     monkeypatch.setattr(module, "publish_notice", swallow)
-    outbox = bus.outbox()
-    outbox.put(actors.retry("s"))
+    queue = bus.worker.queue()
+    queue.put(actors.retry("s"))
     await started.wait()
-    await outbox.aclose()
-    assert outbox.dropped == 1
+    await queue.aclose()
+    assert queue.dropped == 1
 
 
-async def test_outboxes_are_closed_with_the_bus(valkey_server: RunningServer) -> None:
+async def test_queues_are_closed_with_the_bus(valkey_server: RunningServer) -> None:
     """Those that were closed before are not kept."""
     async with Bus.connect(valkey_server.url) as bus:
         for _ in range(3):
-            await bus.outbox().aclose()
-        outbox = bus.outbox()
-        assert bus._outboxes == [outbox]
-    assert outbox.closed
+            await bus.worker.queue().aclose()
+        queue = bus.worker.queue()
+        assert bus.worker._queues == [queue]
+    assert queue.closed

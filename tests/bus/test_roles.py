@@ -16,11 +16,11 @@ from tidings.bus import (
     AccessDenied,
     Bus,
     ChildStart,
+    Ending,
     Event,
     Message,
     Notice,
     Presence,
-    Release,
     Role,
     SessionDelete,
     SessionPause,
@@ -155,7 +155,7 @@ async def test_a_viewer_changes_nothing(open_as: Open) -> None:
         with pytest.raises(AccessDenied):
             await bus.send("x", SessionStart(by="eve"), 2)
         with pytest.raises(AccessDenied):
-            await bus.claim(WorkerRef(name="eve"), session="x", create=True)
+            await bus.worker.claim(WorkerRef(name="eve"), session="x", create=True)
         with pytest.raises(AccessDenied):
             await bus.attend(Presence(role=Role.WORKER, name="eve"))
         client = bus._link.connection.commands
@@ -175,17 +175,14 @@ async def test_a_worker_hears_no_outcomes_and_a_person_writes_no_history(open_as
     async with open_as(Role.WORKER) as worker, open_as(Role.PERSON) as person:
         with pytest.raises(AccessDenied):
             await worker.send("x", SessionStart(by="eve"), 2)
-        claim = await worker.claim(WorkerRef(name="w1"), session="demo", create=True)
+        claim = await worker.worker.claim(WorkerRef(name="w1"), session="demo", create=True)
         assert claim is not None
+        forged = Message.of(UserMessage(text="forged", by="eve"), session="demo", source="eve", time=person.now())
         with pytest.raises(AccessDenied):
-            await person.append(
-                claim,
-                [Message.of(UserMessage(text="forged", by="eve"), session="demo", source="eve", time=person.now())],
-                0,
-            )
+            await person.worker.append(claim, [forged], 0, 0.0)
         with pytest.raises(AccessDenied):
             await person.take_due()
-        await worker.release(claim, Release(Trigger.YIELD, read=0))
+        await claim.release(Ending(Trigger.YIELD, read=0))
 
 
 def test_no_right_reaches_beyond_the_prefix() -> None:

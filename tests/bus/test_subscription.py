@@ -18,6 +18,7 @@ from tidings.bus import (
     Closed,
     Command,
     Cursor,
+    Ending,
     Event,
     Gap,
     InvalidName,
@@ -26,7 +27,6 @@ from tidings.bus import (
     Notice,
     Picture,
     Reason,
-    Release,
     SessionPause,
     SessionState,
     State,
@@ -47,7 +47,7 @@ NEVER_S = 600.0
 async def fill(bus: Bus, count: int, session: str = "s") -> None:
     """Make a session with so many events, `e1` the first."""
     claim = await actors.hold(bus, session)
-    await bus.append(claim, [actors.answer(session, id=f"e{index}") for index in range(1, count + 1)], 0)
+    await claim.append(*[actors.answer(session, id=f"e{index}") for index in range(1, count + 1)], after=0)
 
 
 async def told(bus: Bus, count: int, session: str = "s") -> None:
@@ -74,10 +74,10 @@ def states(items: list[Any]) -> list[tuple[str, State]]:
 async def test_history_then_live_is_one_sequence(bus: Bus) -> None:
     """From the oldest event on, without a seam."""
     claim = await actors.hold(bus)
-    stored = await bus.append(claim, [actors.answer("s", str(index)) for index in range(3)], 0)
+    stored = await claim.append(*[actors.answer("s", str(index)) for index in range(3)], after=0)
     async with bus.follow("s", Event) as events:
         assert await take(events, 3) == list(stored)
-        stored = await bus.append(claim, [actors.answer("s", "live")], 3)
+        stored = await claim.append(actors.answer("s", "live"), after=3)
         assert await take(events, 1) == list(stored)
         await nothing_more(events)
 
@@ -233,7 +233,7 @@ async def test_a_late_subscriber_sees_the_wait_at_once(bus: Bus) -> None:
     """What the session waits for, and until when, without waiting for the next notice."""
     claim = await actors.hold(bus)
     wait = actors.LIMITED.model_copy(update={"retry_at": bus.now() + timedelta(seconds=3)})
-    await bus.renew(claim, Picture(model="m", waits={"agent": wait}))
+    await actors.renew(claim, Picture(model="m", waits={"agent": wait}))
     seen = await actors.snapshot(bus)
     await bus.decide(seen, actors.settled(seen, State.RATE_LIMITED))
     for channel in ("s", "*"):
@@ -336,7 +336,7 @@ async def test_a_slow_reader_loses_no_event(bus: Bus) -> None:
     async with bus.follow("s", Event, buffer=5, reread_s=NEVER_S) as events:
         await nothing_more(events)
         for index in range(60):
-            await bus.append(claim, [actors.answer("s")], index)
+            await claim.append(actors.answer("s"), after=index)
         await eventually(lambda: events.statistics().overflows)
         assert events.statistics().pending <= 5
         assert offsets(await read_to(events, 60)) == list(range(1, 61))
@@ -380,7 +380,7 @@ async def test_a_slow_reader_slows_nobody_else(bus: Bus) -> None:
     claim = await actors.hold(bus)
     async with bus.follow("s", Event, buffer=2), bus.follow("s", Event) as quick:
         for index in range(20):
-            await bus.append(claim, [actors.answer("s")], index)
+            await claim.append(actors.answer("s"), after=index)
             assert offsets(await take(quick, 1)) == [index + 1]
         assert quick.statistics().overflows == 0
 
@@ -398,7 +398,7 @@ async def test_any_schedule_delivers_each_event_once(bus: Bus, seed: int) -> Non
             for _ in range(rng.randrange(8)):
                 if rng.random() < 0.5:
                     step = [actors.answer("s") for _ in range(rng.randrange(1, 12))]
-                    await bus.append(claim, step, written)
+                    await claim.append(*step, after=written)
                     written += len(step)
                 for _ in range(rng.randrange(12)):
                     with contextlib.suppress(TimeoutError):
@@ -426,7 +426,7 @@ async def test_what_cannot_be_read_is_counted_and_passed_over(bus: Bus, raw: Red
         await raw.hincrby(names.record("s"), "events", 1)
         await raw.xadd(names.log("events", "s"), {"m": b"{"}, id="1-0")
         await raw.publish("events.s", b"{")
-        [stored] = await bus.append(claim, [actors.answer("s")], 1)
+        [stored] = await claim.append(actors.answer("s"), after=1)
         assert await take(events, 1) == [stored]
         assert events.statistics().invalid == 1
     async with bus.follow("s", Event) as events:
@@ -456,7 +456,7 @@ async def test_what_was_only_published_is_not_believed(bus: Bus, raw: Redis) -> 
             await raw.publish("status.s", noise)
             await raw.publish("status.unknown", b"\xff")
         await nothing_more(events)
-        [stored] = await bus.append(claim, [actors.answer("s")], 0)
+        [stored] = await claim.append(actors.answer("s"), after=0)
         assert await take(events, 1) == [stored]
         await actors.publish(bus, actors.retry("s"))
         assert offsets(await take(notices, 1)) == [3]
@@ -654,7 +654,7 @@ async def test_statistics_tell_what_happened(bus: Bus) -> None:
     async with subscription as events:
         await nothing_more(events)
         for index in range(3):
-            await bus.append(claim, [actors.answer("s")], index)
+            await claim.append(actors.answer("s"), after=index)
         await take(events, 2)
         await eventually(lambda: events.statistics().pending == 1)
         counted = events.statistics()
@@ -667,7 +667,7 @@ async def test_parking_and_letting_go_are_seen(bus: Bus) -> None:
     async with bus.follow() as notices:
         claim = await actors.hold(bus)
         resume_at = bus.now() + timedelta(minutes=5)
-        await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))
+        await claim.release(Ending(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))
         seen = await actors.snapshot(bus)
         await bus.decide(seen, actors.settled(seen, State.QUEUED, {"resume_at": ""}))
         assert states(await take(notices, 5)) == [("s", State.RUNNING), ("s", State.RATE_LIMITED), ("s", State.QUEUED)]

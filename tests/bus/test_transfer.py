@@ -13,12 +13,12 @@ from tests.readers import offsets, take
 from tidings.bus import (
     BadArchive,
     Bus,
-    Claim,
+    Ending,
     Event,
     Gap,
     InvalidName,
+    Lease,
     PayloadTooLarge,
-    Release,
     SessionDeleted,
     SessionExists,
     SessionState,
@@ -41,10 +41,10 @@ async def exported(bus: Bus, session: str = "s") -> Archive:
     return archive
 
 
-async def filled(bus: Bus, count: int, session: str = "s") -> Claim:
+async def filled(bus: Bus, count: int, session: str = "s") -> Lease:
     """Make a session that is held, with so many events."""
     claim = await actors.hold(bus, session)
-    await bus.append(claim, [actors.answer(session, str(number)) for number in range(count)], 0)
+    await claim.append(*[actors.answer(session, str(number)) for number in range(count)], after=0)
     return claim
 
 
@@ -68,7 +68,7 @@ async def test_an_export_is_the_log_byte_for_byte(bus: Bus, raw: Redis, names: N
 async def test_a_session_comes_back_as_it_was(bus: Bus) -> None:
     """The same offsets, ids and words under a new epoch; and it goes on from there."""
     claim = await filled(bus, 3)
-    await bus.release(claim, Release(Trigger.YIELD, read=3, why="the turn is over"))
+    await claim.release(Ending(Trigger.YIELD, read=3, why="the turn is over"))
     archive = await exported(bus)
     restored = await bus.restore(archive, "copy")
     assert (restored.session, restored.state, restored.events, restored.left_out) == ("copy", State.AWAITING_INPUT, 3, 0)
@@ -96,14 +96,14 @@ async def test_what_rested_rests_and_the_rest_is_paused(bus: Bus, trigger: Trigg
     """Nothing begins to run because of an import."""
     claim = await filled(bus, 1)
     if trigger is not None:
-        await bus.release(claim, Release(trigger, read=1))
+        await claim.release(Ending(trigger, read=1))
     await bus.restore(await exported(bus), "copy")
     record = await bus.status("copy")
     assert (record.state, record.pending, record.held) == (state, pending, False)
     if state is State.PAUSED:
         assert record.paused_by == "import"
         assert "resume it" in record.why
-    assert await bus.claim(actors.WORKER) is None or trigger is Trigger.HAND_BACK
+    assert await bus.worker.claim(actors.WORKER) is None or trigger is Trigger.HAND_BACK
 
 
 async def test_a_name_that_is_taken_is_not_written_over(bus: Bus) -> None:
@@ -138,7 +138,7 @@ async def test_a_place_left_out_is_a_hole_that_readers_are_told_of(bus: Bus, raw
     claim = await filled(bus, 1)
     await raw.xadd(names.log("events", "s"), {"id": "x", "m": b"\xffrubbish"}, id="2-0")
     await raw.hset(names.record("s"), "events", 2)
-    await bus.append(claim, [actors.answer("s")], 2)
+    await claim.append(actors.answer("s"), after=2)
     restored = await bus.restore(await exported(bus), "copy")
     assert (restored.events, restored.left_out) == (3, 1)
     async with bus.follow("copy", Event) as events:
@@ -218,7 +218,7 @@ async def test_thousands_of_events_go_out_and_in(bus: Bus, count: int) -> None:
     """Page by page out, in one step in."""
     claim = await actors.hold(bus)
     for start in range(0, count, 1000):
-        await bus.append(claim, [actors.answer("s", str(start + number)) for number in range(1000)], start)
+        await claim.append(*[actors.answer("s", str(start + number)) for number in range(1000)], after=start)
     assert (await bus.restore(await exported(bus), "copy")).events == count
     async with bus.follow("copy", Event, count - 1) as events:
         [last] = await take(events, 1)

@@ -31,13 +31,14 @@ from tidings.bus import (
     Bus,
     ChildResult,
     ChildStart,
-    Claim,
     Command,
     CommandExpired,
     CommandRefused,
     Cursor,
+    Ending,
     Event,
     Gap,
+    Lease,
     LeaseLost,
     LlmRetry,
     Message,
@@ -45,15 +46,13 @@ from tidings.bus import (
     OutcomeUnknown,
     Picture,
     Reason,
-    Release,
-    Released,
-    Renewal,
     SessionPause,
     SessionResume,
     SessionSay,
     SessionStart,
     SessionState,
     SessionStop,
+    State,
     TidingsError,
     Trigger,
     UnknownSession,
@@ -62,8 +61,9 @@ from tidings.bus import (
     Wait,
     WorkerRef,
 )
-from tidings.bus.lease import LEASE_S
 from tidings.bus.messages import new_id
+from tidings.bus.worker.face import WorkerFace
+from tidings.bus.worker.lease import LEASE_S
 from tidings.workers import worker
 from tidings.workers.agent import Next, Step, as_event
 from tidings.workers.controller import Controller
@@ -117,8 +117,8 @@ class Order:
     folder: Path
 
 
-class Noting(Bus):
-    """A bus that notes what is asked of it and how it answers."""
+class _NotingFace(WorkerFace):
+    """The workers' side of a bus, noted."""
 
     recorder: record.Recorder
 
@@ -130,45 +130,50 @@ class Noting(Bus):
         session: str | None = None,
         create: bool = False,
         model: str | None = None,
-    ) -> Claim | None:
+    ) -> Lease | None:
         """Claim."""
         began = time.monotonic()
-        claim = await super().claim(worker, lease_s=lease_s, session=session, create=create, model=model)
-        if claim is not None:
-            self.recorder.note(record.Claimed(version=claim.version, began=began, **_lease(claim)))
-        return claim
+        lease = await super().claim(worker, lease_s=lease_s, session=session, create=create, model=model)
+        if lease is not None:
+            self.recorder.note(record.Claimed(version=lease.version, began=began, **_lease(lease)))
+        return lease
 
-    async def renew(self, claim: Claim, picture: Picture, nudge: int = 0) -> Renewal:
+    async def renew(self, leases: Sequence[Lease]) -> list[Any]:
         """Renew."""
         began = time.monotonic()
-        renewal = await super().renew(claim, picture, nudge)
-        if renewal.held:
-            self.recorder.note(record.Renewed(began=began, **_lease(claim)))
-        return renewal
+        answers = await super().renew(leases)
+        for lease, answer in zip(leases, answers, strict=True):
+            if answer.held:
+                self.recorder.note(record.Renewed(began=began, **_lease(lease)))
+        return answers
 
     async def append(
-        self, claim: Claim, events: Sequence[Message[Event]], after: int, *, patience_s: float = LEASE_S
+        self, lease: Lease, events: Sequence[Message[Event]], after: int, patience_s: float
     ) -> tuple[Message[Event], ...]:
         """Append."""
         call = uuid.uuid4().hex
         texts = tuple(record.Text.of(event) for event in events)
-        self.recorder.note(record.AppendBegun(call=call, events=texts, began=time.monotonic(), **_lease(claim)))
+        self.recorder.note(record.AppendBegun(call=call, events=texts, began=time.monotonic(), **_lease(lease)))
         try:
-            stored = await super().append(claim, events, after, patience_s=patience_s)
+            stored = await super().append(lease, events, after, patience_s)
         except BaseException as error:
             self.recorder.note(record.AppendFailed(call=call, error=type(error).__name__))
             raise
         self.recorder.note(record.Appended(call=call, offsets=tuple(event.offset or 0 for event in stored)))
         return stored
 
-    async def release(self, claim: Claim, release: Release) -> Released:
+    async def release(self, lease: Lease, ending: Ending) -> tuple[State, int]:
         """Release."""
         began = time.monotonic()
-        released = await super().release(claim, release)
-        self.recorder.note(
-            record.Released(trigger=release.trigger, state=released.state, version=released.version, began=began, **_lease(claim))
-        )
-        return released
+        state, version = await super().release(lease, ending)
+        self.recorder.note(record.Released(trigger=ending.trigger, state=state, version=version, began=began, **_lease(lease)))
+        return state, version
+
+
+class Noting(Bus):
+    """A bus that notes what is asked of it and how it answers."""
+
+    recorder: record.Recorder
 
     async def send(
         self, session: str, command: Command, timeout_s: float = 10.0, *, key: str = "", id: str = "", **more: Any
@@ -212,14 +217,14 @@ class Noting(Bus):
         self.recorder.note(record.Answered(call=call, result=outcome.result, state=outcome.state or "", version=outcome.version))
 
 
-def _lease(claim: Claim) -> dict[str, Any]:
+def _lease(claim: Lease) -> dict[str, Any]:
     """Return what every entry of a worker names."""
     return {
         "session": claim.session,
         "worker": claim.worker.name,
         "epoch": claim.epoch,
         "token": claim.token,
-        "lease": claim.lease,
+        "lease": claim.key,
     }
 
 
@@ -267,6 +272,8 @@ async def _act(order: Order, recorder: record.Recorder) -> None:
                 await _wait(told, 0.2)
             else:
                 bus.recorder = recorder  # type: ignore[attr-defined]
+                bus.worker.__class__ = _NotingFace
+                bus.worker.recorder = recorder  # type: ignore[attr-defined]
                 await _PARTS[order.role](bus, order, told)  # type: ignore[arg-type]
                 break
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -348,7 +355,7 @@ async def _write(bus: Noting, order: Order, told: asyncio.Event) -> None:
     ref = WorkerRef(name=order.name, pid=os.getpid())
     while not told.is_set():
         try:
-            claim = await bus.claim(ref, lease_s=LEASE, model="none")
+            claim = await bus.worker.claim(ref, lease_s=LEASE, model="none")
             if claim is None:
                 await _wait(told, chance.uniform(0.02, 0.15))
                 continue
@@ -357,7 +364,7 @@ async def _write(bus: Noting, order: Order, told: asyncio.Event) -> None:
             await _wait(told, 0.1)
 
 
-async def _take_turn(bus: Noting, claim: Claim, chance: random.Random, told: asyncio.Event) -> None:
+async def _take_turn(bus: Noting, claim: Lease, chance: random.Random, told: asyncio.Event) -> None:
     """Hold a session for one turn."""
     read, history = 0, list[Message[Event]]()
     while True:
@@ -372,12 +379,12 @@ async def _take_turn(bus: Noting, claim: Claim, chance: random.Random, told: asy
         await _append(bus, claim, made, read)
         if step.next is not Next.CONTINUE or told.is_set():
             trigger = {Next.FINISH: Trigger.FINISH, Next.AWAIT_INPUT: Trigger.YIELD}.get(step.next, Trigger.HAND_BACK)
-            await bus.release(claim, Release(trigger, read=read, why="the turn is over"))
+            await claim.release(Ending(trigger, read=read, why="the turn is over"))
             return
         if chance.random() < 0.1:
             until = bus.now() + timedelta(seconds=chance.uniform(0.1, 1.0))
-            await bus.release(
-                claim, Release(Trigger.PARK, read=read, parks=claim.parks + 1, resume_at=until, waits={"agent": _waiting()})
+            await claim.release(
+                Ending(Trigger.PARK, read=read, parks=claim.parks + 1, resume_at=until, waits={"agent": _waiting()})
             )
             return
         # Rarely longer than the lease: what it appends after that must be refused.
@@ -389,14 +396,14 @@ _MANY = 80
 """Notices: more than a log of status retains."""
 
 
-async def _tell(bus: Noting, claim: Claim, chance: random.Random) -> None:
+async def _tell(bus: Noting, claim: Lease, chance: random.Random) -> None:
     """Renew, with a picture that shows a wait now and then, and a notice of it."""
     waiting = chance.random() < 0.3
     # Enough of them that an answer to one is lost, and now and then more than are retained.
     for _ in range(chance.choices((3, _MANY), (50, 1))[0]):
         data = LlmRetry(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
         await bus.publish(claim.session, data, source=f"worker/{claim.worker.name}")
-    renewal = await bus.renew(claim, Picture(model="none", waits={"agent": _waiting()} if waiting else {}))
+    renewal = await actors.renew(claim, Picture(model="none", waits={"agent": _waiting()} if waiting else {}))
     # Now and then it goes on all the same, as if it had not heard.
     if not renewal.held and chance.random() < 0.7:
         raise LeaseLost(claim.session)
@@ -406,11 +413,11 @@ def _waiting() -> Wait:
     return Wait(reason=Reason.RATE_LIMIT, model="none", attempt=1, max_attempts=6, wait_s=0.1, message=MARKER)
 
 
-async def _append(bus: Noting, claim: Claim, events: Sequence[Message[Event]], after: int) -> None:
+async def _append(bus: Noting, claim: Lease, events: Sequence[Message[Event]], after: int) -> None:
     """Append, and again with the same ids while nobody knows whether that was done, for as long as a lease may last."""
     for _ in range(5):
         try:
-            await bus.append(claim, events, after, patience_s=LEASE / 2)
+            await claim.append(*events, after=after, patience_s=LEASE / 2)
         except OutcomeUnknown:
             continue
         return

@@ -41,10 +41,10 @@ async def test_a_reader_with_nothing_but_redis_finds_what_the_page_says(real_url
     async with Bus.connect(real_url) as bus, Redis.from_url(real_url) as redis, redis.pubsub() as pubsub:
         await pubsub.psubscribe("status.*")
         await pubsub.subscribe("events.demo")
-        claim = await bus.claim(WorkerRef(name="w1"), session="demo", create=True)
+        claim = await bus.worker.claim(WorkerRef(name="w1"), session="demo", create=True)
         assert claim is not None
         offset, _ = await publish_notice(bus._link, retry)
-        await bus.append(claim, [said], after=0)
+        await claim.append(said, after=0)
 
         retry = retry.model_copy(update={"offset": offset, "epoch": claim.epoch})
         said = said.model_copy(update={"offset": 1, "epoch": claim.epoch})

@@ -15,7 +15,7 @@ import pytest
 from tests.processes import environment
 from tests.servers import RunningServer
 from tests.waiting import PATIENCE_S
-from tidings.bus import Bus, Claim, LlmAttempt, LlmRateLimited, LlmRetry, Reason, Release, Trigger, WorkerRef
+from tidings.bus import Bus, Ending, Lease, LlmAttempt, LlmRateLimited, LlmRetry, Reason, Trigger, WorkerRef
 
 OBSERVER = Path(__file__).resolve().parents[2] / "examples" / "observer.py"
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -43,8 +43,8 @@ async def _observing(url: str) -> AsyncIterator[asyncio.StreamReader]:
         await process.communicate()
 
 
-async def _claim(bus: Bus, session: str) -> Claim:
-    claim = await bus.claim(WorkerRef(name="w1"), session=session, create=True)
+async def _claim(bus: Bus, session: str) -> Lease:
+    claim = await bus.worker.claim(WorkerRef(name="w1"), session=session, create=True)
     assert claim is not None
     return claim
 
@@ -61,7 +61,7 @@ async def test_it_shows_what_is_and_what_comes(bus: Bus, url: str) -> None:
         await bus.publish("old", retry)
         await bus.publish("old", attempt)
         await bus.publish("old", limited)
-        await bus.release(claim, Release(Trigger.YIELD, read=0, why="said\x1b[2J"))
+        await claim.release(Ending(Trigger.YIELD, read=0, why="said\x1b[2J"))
         await _claim(bus, "new")
         printed = [(await lines.readline()).decode().rstrip("\n") for _ in range(7)]
     assert printed == [

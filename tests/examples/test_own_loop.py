@@ -34,7 +34,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @asynccontextmanager
-async def _running(bus: Bus, provider: Provider) -> AsyncIterator[asyncio.Task[State]]:
+async def _running(bus: Bus, provider: Provider) -> AsyncIterator[asyncio.Task[State | None]]:
     """Run the loop beside the test; it does not outlive it."""
     task = asyncio.create_task(run(bus, "poem", TASK, model="openai/test", api_base=provider.base_url))
     try:

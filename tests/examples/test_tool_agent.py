@@ -13,9 +13,9 @@ from tests.waiting import eventually
 from tidings.bus import (
     AgentMessage,
     Bus,
+    Ending,
     Event,
     Message,
-    Release,
     SessionStart,
     State,
     ToolCall,
@@ -89,7 +89,7 @@ async def test_a_call_of_a_lost_worker_is_run_again_only_if_it_is_idempotent(
 
 async def _left_behind(bus: Bus, session: str) -> None:
     """Leave a session as a worker does that is gone after it has stored its calls."""
-    claim = await bus.claim(WorkerRef(name="gone"), session=session, create=True)
+    claim = await bus.worker.claim(WorkerRef(name="gone"), session=session, create=True)
     assert claim is not None
     events: list[Message[Event]] = [
         Message.of(UserMessage(text=SAID), session=session),
@@ -97,8 +97,8 @@ async def _left_behind(bus: Bus, session: str) -> None:
         _call("write_note", {"text": "buy milk"}),
         _call("count_words", {"text": "one two three"}, idempotent=True),
     ]
-    await bus.append(claim, events, after=0)
-    await bus.release(claim, Release(Trigger.HAND_BACK, read=4))
+    await claim.append(*events, after=0)
+    await claim.release(Ending(Trigger.HAND_BACK, read=4))
 
 
 def _call(name: str, arguments: dict[str, str], *, idempotent: bool = False) -> Message[ToolCall]:

@@ -22,7 +22,7 @@ async def _many(url: str, count: int) -> None:
 
     async def make(bus: Bus, numbers: range) -> None:
         for number in numbers:
-            await bus.claim(worker, session=f"s-{number:05}", create=True)
+            await bus.worker.claim(worker, session=f"s-{number:05}", create=True)
 
     async with Bus.connect(url) as bus:
         await asyncio.gather(*(make(bus, range(first, count, 8)) for first in range(8)))

@@ -288,12 +288,12 @@ async def test_what_needs_a_person_says_what_to_do(house: House, screens: Screen
 async def test_long_histories_are_read_from_the_end(open_house: OpenHouse, screens: Screens) -> None:
     """The newest page first; earlier ones on demand, and the reader stays where they were. A text that was cut off says so."""
     house = await open_house(workers=0, controllers=0)
-    claim = await house.fleet.bus.claim(WorkerRef(name="busy"), session="sea", create=True)
+    claim = await house.fleet.bus.worker.claim(WorkerRef(name="busy"), session="sea", create=True)
     assert claim is not None
     said = [Message.of(UserMessage(by="ann", text=str(number)), session="sea") for number in range(1, 76)]
     answers = [Message.of(AgentMessage(text=f"You said: {number}"), session="sea") for number in range(1, 75)]
     answers.append(Message.of(AgentMessage(text="You said: 75", cut="max_tokens"), session="sea"))
-    await house.fleet.bus.append(claim, [event for turn in zip(said, answers, strict=True) for event in turn], 0)
+    await claim.append(*[event for turn in zip(said, answers, strict=True) for event in turn], after=0)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event.agent").last).to_contain_text("You said: 75")
     await expect(page.get_by_text("Cut off here: max_tokens")).to_have_count(1)
@@ -315,14 +315,14 @@ async def test_of_a_very_long_history_the_newest_part_is_held(open_house: OpenHo
     """The document does not grow for ever while a busy session is looked at, and what went can be had again."""
     house = await open_house(workers=0, controllers=0)
     bus = house.fleet.bus
-    claim = await bus.claim(WorkerRef(name="busy"), session="sea", create=True)
+    claim = await bus.worker.claim(WorkerRef(name="busy"), session="sea", create=True)
     assert claim is not None
     events = [Message.of(AgentMessage(text=f"number {number}"), session="sea") for number in range(1, 1601)]
-    await bus.append(claim, events[:50], 0)
+    await claim.append(*events[:50], after=0)
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".event").last).to_contain_text("number 50")
     for at in range(50, 1600, 50):
-        await bus.append(claim, events[at : at + 50], at)
+        await claim.append(*events[at : at + 50], after=at)
     await expect(page.locator(".event").last).to_contain_text("number 1600")
     shown = await offsets(page)
     assert 1000 <= len(shown) <= 1500

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tidings.bus import Bus, ChildResult, ChildStart, Claim, Event, Message, PayloadTooLarge, State, Unreachable, WorkerRef
+from tidings.bus import Bus, ChildResult, ChildStart, Event, Lease, Message, PayloadTooLarge, State, Unreachable, WorkerRef
 from tidings.bus.messages import encode
 from tidings.workers.children import Children, check_children, patiently
 
@@ -25,10 +25,10 @@ def reported(child: str) -> Message[ChildResult]:
 
 
 @asynccontextmanager
-async def held(**options: Any) -> AsyncIterator[tuple[Bus, Claim, Children]]:
+async def held(**options: Any) -> AsyncIterator[tuple[Bus, Lease, Children]]:
     """A parent that a worker holds."""
     async with Bus.connect(f"memory://{uuid4().hex}", **options) as bus:
-        claim = await bus.claim(WorkerRef(name="w1"), session="p", create=True)
+        claim = await bus.worker.claim(WorkerRef(name="w1"), session="p", create=True)
         assert claim is not None
         yield bus, claim, Children(bus, claim)
 
@@ -61,7 +61,7 @@ async def test_a_child_that_cannot_be_asked_for_is_told_as_a_result() -> None:
     """Its first message fits into the event and not into the command: nobody waits for ever."""
     async with held(payload_limit=1000) as (bus, claim, children):
         event = asked("c1", "x" * (bus.payload_limit - len(encode(asked("c1", ""))) - 10))
-        (stored,) = await bus.append(claim, [event], 0)
+        (stored,) = await claim.append(event, after=0)
         assert await children.start([stored]) is True
         _, result = await bus.history("p")
         assert isinstance(result.data, ChildResult)

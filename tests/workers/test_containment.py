@@ -12,26 +12,30 @@ from uuid import uuid4
 
 import pytest
 
-from tidings.bus import Bus, WorkerRef
-from tidings.workers.containment import AgentExit, contain_exits, is_ctrl_c
-from tidings.workers.hold import Hold
+from tidings.bus import Bus, Lease, WorkerRef
+from tidings.workers.containment import AgentExit, contain_exits, is_ctrl_c, to_its_end
 
 
 @pytest.fixture
-async def hold() -> AsyncIterator[Hold]:
-    """A hold on a loop whose agents are contained; SIGINT is told to the loop, as in a worker's process."""
+async def lease() -> AsyncIterator[Lease]:
+    """A session held on a loop whose agents are contained; SIGINT is told to the loop, as in a worker's process."""
     loop = asyncio.get_running_loop()
     before, factory = signal.getsignal(signal.SIGINT), loop.get_task_factory()
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     contain_exits(loop)
     async with Bus.connect(f"memory://{uuid4().hex}") as bus:
-        claim = await bus.claim(WorkerRef(name="w1"), session="s", create=True)
-        assert claim is not None
-        async with Hold(bus, claim) as held:
-            yield held
+        claimed = await bus.worker.claim(WorkerRef(name="w1"), session="s", create=True)
+        assert claimed is not None
+        yield claimed
     loop.set_task_factory(factory)
     loop.remove_signal_handler(signal.SIGINT)
     signal.signal(signal.SIGINT, before)
+
+
+async def within(lease: Lease, work: Coroutine[Any, Any, None]) -> None:
+    """Do some work under a lease, as a worker does."""
+    async with lease:
+        await to_its_end(work, lease.session)
 
 
 async def _raise(error: BaseException) -> None:
@@ -53,15 +57,15 @@ async def _timed(error: BaseException) -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()], ids=["exit", "interrupt"])
 @pytest.mark.parametrize("work", [_alone, _gathered, _timed])
-async def test_it_comes_out_where_the_task_is_waited_for(hold: Hold, work: Any, error: BaseException) -> None:
+async def test_it_comes_out_where_the_task_is_waited_for(lease: Lease, work: Any, error: BaseException) -> None:
     """In the agent's own task, and in those that it makes; the loop goes on."""
     with pytest.raises(AgentExit) as told:
-        await hold.guard(work(error))
+        await within(lease, work(error))
     assert told.value.__cause__ is error
     await asyncio.sleep(0)
 
 
-async def test_tasks_are_what_they_were(hold: Hold) -> None:
+async def test_tasks_are_what_they_were(lease: Lease) -> None:
     """Names, contexts, cancellation and results, and what other code on the loop makes."""
     variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
     context = contextvars.Context()
@@ -81,7 +85,7 @@ async def test_tasks_are_what_they_were(hold: Hold) -> None:
     async def _value() -> int:
         return 7
 
-    await hold.guard(work())
+    await within(lease, work())
     assert await asyncio.create_task(_get(variable), context=context) == 0
 
 

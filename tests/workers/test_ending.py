@@ -4,45 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tidings.bus import Claim, LlmFailed, LlmParked, LlmRateLimited, Reason, Release, Trigger, WorkerRef, carries
+from tidings.bus import Ending, LlmFailed, LlmParked, LlmRateLimited, Reason, Trigger, WorkerRef, carries
 from tidings.workers import errors
-from tidings.workers.ending import ending
+from tidings.workers.errors import ending
 from tidings.workers.retry import Failure, RetryPlan
 
 NOW = datetime(2026, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
 PLAN = RetryPlan(hold_limit_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
-CLAIM = Claim("s", WorkerRef(name="w1"), 1, "lease", "epoch", 1, 0, 10.0, NOW)
+LEASE: Any = SimpleNamespace(session="s", worker=WorkerRef(name="w1"), parks=0, parked_s=0.0)
 LIMIT = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", None, "Wait.")
 OUTAGE = Failure(Reason.OVERLOADED, True, 503, None, "no room", None, "Wait, or choose another model.")
 REFUSED = Failure(Reason.AUTH, False, 401, None, "who are you?", None, "Give a valid key.")
 
 
-def limited(**fields: Any) -> errors.LlmRateLimited:
+def limited(**fields: Any) -> errors.LlmCallLimited:
     """What an Llm raises when a limit outlasts it."""
     given: dict[str, Any] = {"failure": LIMIT, "attempt": 2, "max_attempts": 6, "model": "openai/x"} | fields
-    return errors.LlmRateLimited("slow down", **given)
+    return errors.LlmCallLimited("slow down", **given)
 
 
-def troubled(**fields: Any) -> errors.LlmParked:
+def troubled(**fields: Any) -> errors.LlmCallParked:
     """What an Llm raises when an outage outlasts it."""
     given: dict[str, Any] = {"failure": OUTAGE, "attempt": 6, "max_attempts": 6, "model": "openai/x", "schedule": True} | fields
-    return errors.LlmParked("no room", **given)
+    return errors.LlmCallParked("no room", **given)
 
 
-def refused(**fields: Any) -> errors.LlmFailed:
+def refused(**fields: Any) -> errors.LlmCallFailed:
     """What an Llm raises where waiting does not help."""
     given: dict[str, Any] = {"failure": REFUSED, "attempt": 1, "max_attempts": 6, "model": "openai/x"} | fields
-    return errors.LlmFailed("no", **given)
+    return errors.LlmCallFailed("no", **given)
 
 
-def end(error: errors.LlmError, parks: int = 0, parked_s: float = 0.0, *, progress: bool = False) -> Release:
+def end(error: errors.LlmError, parks: int = 0, parked_s: float = 0.0, *, progress: bool = False) -> Ending:
     """End a turn of a session that has been parked so often and so long before."""
-    claim = replace(CLAIM, parks=parks, parked_s=parked_s)
-    return ending(error, claim, PLAN, 7, NOW, progress=progress)
+    lease: Any = SimpleNamespace(**{**vars(LEASE), "parks": parks, "parked_s": parked_s})
+    return ending(error, lease, PLAN, 7, NOW, progress=progress)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def end(error: errors.LlmError, parks: int = 0, parked_s: float = 0.0, *, progre
     ],
     ids=["hint", "short hint", "long hint", "first", "third", "outage", "outage with a hint"],
 )
-def test_a_park_has_its_time(error: errors.LlmParked, parked_s: float, least: float, most: float, counted: float) -> None:
+def test_a_park_has_its_time(error: errors.LlmCallParked, parked_s: float, least: float, most: float, counted: float) -> None:
     """The provider's at its word, without doubling; else the schedule's. A little later, so that not all come back together."""
     release = end(error, 2, parked_s)
     assert release.resume_at is not None
@@ -120,16 +121,16 @@ def test_the_end_of_the_schedule_counts_the_waits_that_there_were(parks: int, wo
 def test_a_park_lasts_until_no_other_call_waits() -> None:
     """Two calls at once: the told instant of the other one holds as well, and the notice says it."""
     later = NOW + timedelta(seconds=45)
-    release = ending(limited(resume_in_s=5.0), CLAIM, PLAN, 7, NOW, progress=False, not_before=later)
+    release = ending(limited(resume_in_s=5.0), LEASE, PLAN, 7, NOW, progress=False, not_before=later)
     assert release.resume_at is not None
     assert release.resume_at >= later
     (notice,) = release.notices
     assert isinstance(notice.data, LlmRateLimited)
     assert notice.data.resume_at == release.resume_at
-    longer = ending(limited(resume_in_s=50.0), CLAIM, PLAN, 7, NOW, progress=False, not_before=later).resume_at
+    longer = ending(limited(resume_in_s=50.0), LEASE, PLAN, 7, NOW, progress=False, not_before=later).resume_at
     assert longer is not None
     assert longer > later
-    assert ending(limited(), CLAIM, PLAN, 7, NOW, progress=False, not_before=later).resume_at is None
+    assert ending(limited(), LEASE, PLAN, 7, NOW, progress=False, not_before=later).resume_at is None
 
 
 def test_an_outage_with_a_known_end_is_never_an_error() -> None:

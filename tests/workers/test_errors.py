@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from tidings.bus.messages import Reason
-from tidings.workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmRateLimited
+from tidings.workers.errors import BrokenAnswer, LlmCallFailed, LlmCallLimited, LlmError
 from tidings.workers.retry import classify
 
 FAILURE = classify(TimeoutError(), now=datetime(2026, 11, 22, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("kind", [LlmFailed, LlmRateLimited])
+@pytest.mark.parametrize("kind", [LlmCallFailed, LlmCallLimited])
 def test_an_error_carries_what_happened(kind: type[LlmError]) -> None:
     """On attributes; the text is for people."""
     error = kind("text", failure=FAILURE, attempt=2, max_attempts=6, model="openai/x", llm="condenser")
@@ -25,7 +25,7 @@ def test_an_error_carries_what_happened(kind: type[LlmError]) -> None:
 
 def test_a_rate_limit_says_when_to_go_on() -> None:
     """Nothing said is an exhausted quota: no time, no schedule."""
-    error = LlmRateLimited("text", failure=FAILURE, attempt=1, max_attempts=6, model="openai/x")
+    error = LlmCallLimited("text", failure=FAILURE, attempt=1, max_attempts=6, model="openai/x")
     assert (error.resume_in_s, error.schedule, error.llm) == (None, False, "agent")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import Reason, Release, State, Trigger, Wait
+from tidings.bus import Ending, Reason, State, Trigger, Wait
 from tidings.workers import refusals as module
 from tidings.workers.refusals import OTHERS, Refusals
 
@@ -96,8 +96,8 @@ def test_a_park_is_one_line_that_says_what_helps(
 ) -> None:
     """One that waits for a person is a warning. The call that it ended with counts as well."""
     caplog.set_level(logging.INFO)
-    refusals.released("sea", Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": WAIT}, reason=Reason.RATE_LIMIT))
-    refusals.released("sea", Release(Trigger.YIELD, read=0))
+    refusals.released("sea", Ending(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": WAIT}, reason=Reason.RATE_LIMIT))
+    refusals.released("sea", Ending(Trigger.YIELD, read=0))
     (line,) = caplog.records
     told = {name: line.__dict__[name] for name in ("session", "model", "reason", "resume_at", "action")}
     assert (line.message, line.levelno) == ("worker.parked", level)

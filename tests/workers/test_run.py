@@ -8,7 +8,6 @@ import re
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -19,12 +18,12 @@ from tidings.bus import (
     AgentMessage,
     Bus,
     ChildStart,
+    Ending,
     Event,
     LeaseLost,
     LlmRecovered,
     Message,
     Reason,
-    Release,
     ToolCall,
     ToolResult,
     Trigger,
@@ -34,9 +33,7 @@ from tidings.bus import (
 )
 from tidings.bus.messages import encode
 from tidings.workers import errors
-from tidings.workers import run as module
 from tidings.workers.agent import Next, Step, open_calls
-from tidings.workers.hold import Hold
 from tidings.workers.retry import Failure
 from tidings.workers.run import Run
 from tidings.workers.settings import Settings
@@ -77,29 +74,35 @@ def raises(error: BaseException) -> Act:
     return act
 
 
-def limited(**fields: Any) -> errors.LlmRateLimited:
+def limited(**fields: Any) -> errors.LlmCallLimited:
     """What an Llm raises when a limit outlasts it."""
     given: dict[str, Any] = {"failure": FAILURE, "attempt": 2, "max_attempts": 6, "model": "openai/x"} | fields
-    return errors.LlmRateLimited("slow down", **given)
+    return errors.LlmCallLimited("slow down", **given)
 
 
 @asynccontextmanager
 async def running(agent: Any, *, texts: Sequence[str] = ("hello",), parks: int = 0, limit: int = 65536) -> AsyncIterator[Run]:
     """A run of a session of our own making, in memory."""
     async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=limit) as bus:
-        claim = await bus.claim(WorkerRef(name="w1"), session="s", create=True)
+        claim = await bus.worker.claim(WorkerRef(name="w1"), session="s", create=True)
         assert claim is not None
         said = [Message.of(UserMessage(text=text), session="s") for text in texts]
-        await bus.append(claim, said, 0)
-        async with Hold(bus, replace(claim, parks=parks)) as hold:
-            yield Run(bus, hold, agent, SETTINGS)
+        await claim.append(*said, after=0)
+        claim.parks = parks
+        async with claim:
+            yield Run(bus, claim, agent, SETTINGS)
 
 
-async def turn(agent: Any, **fields: Any) -> tuple[Release, tuple[Message[Event], ...]]:
+async def turn(agent: Any, **fields: Any) -> tuple[Ending, tuple[Message[Event], ...]]:
     """Take a turn; returns the release and the history."""
     async with running(agent, **fields) as run:
         release = await run.turn()
-        return release, await run._bus.history("s")
+        return release, await history_of(run)
+
+
+async def history_of(run: Run) -> tuple[Message[Event], ...]:
+    """Read the history as people read it."""
+    return tuple(await run._lease.history())
 
 
 def last(history: Sequence[Message[Event]]) -> Any:
@@ -138,10 +141,10 @@ async def test_a_turn_that_leaves_children_at_work_says_so(names: Sequence[str],
     async with running(agent) as run:
         release = await run.turn()
         assert (release.trigger, release.awaits, release.why) == (Trigger.YIELD, len(names), why)
-        for event in (await run._bus.history("s"))[1:]:
+        for event in (await history_of(run))[1:]:
             assert isinstance(event.data, ChildStart)
             assert event.data.child is not None
-            snapshot = await run._bus.snapshot(event.data.child)
+            snapshot = await run._children._bus.snapshot(event.data.child)
             assert snapshot is not None
             assert [command.id for command in snapshot.commands] == [f"{event.id}.start"]
 
@@ -169,14 +172,14 @@ async def test_children_that_another_run_wrote_down_are_asked_for() -> None:
     """Before the agent takes its first step."""
     async with running(Acting(lambda *_: Step())) as run:
         event = Message.of(ChildStart(name="a", text="go", child="c"), id="e1", session="s")
-        await run._bus.append(run._claim, [event], 1)
+        await run._lease.append(event, after=1)
         assert (await run.turn()).awaits == 1
-        assert await run._bus.snapshot("c") is not None
+        assert await run._children._bus.snapshot("c") is not None
 
 
 async def test_a_long_history_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it."""
-    monkeypatch.setattr(module, "PAGE", 2)
+    monkeypatch.setattr("tidings.bus.worker.face.PAGE", 2)
     agent = Acting(says("hi"))
     await turn(agent, texts=[str(number) for number in range(5)])
     assert agent.seen == [5]
@@ -187,7 +190,7 @@ async def test_the_history_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("tidings.workers.children.AGAIN_S", 0.001)
     agent = Acting(says("hi"))
     async with running(agent) as run:
-        history, away = run._bus.history, 3
+        history, away = run._lease.history, 3
 
         async def shaky(*args: Any) -> Any:
             nonlocal away
@@ -196,7 +199,7 @@ async def test_the_history_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
                 raise Unreachable("gone")
             return await history(*args)
 
-        monkeypatch.setattr(run._bus, "history", shaky)
+        monkeypatch.setattr(run._lease, "history", shaky)
         assert (await run.turn()).trigger is Trigger.YIELD
     assert agent.seen == [1]
 
@@ -204,19 +207,19 @@ async def test_the_history_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_a_lease_that_was_lost_passes() -> None:
     """It is no fault of the agent's."""
     async with running(Acting(says("hi"))) as run:
-        await run._bus.release(run._claim, Release(Trigger.YIELD, read=1))
+        await run._lease.release(Ending(Trigger.YIELD, read=1))
         with pytest.raises(LeaseLost):
             await run.turn()
-        assert len(await run._bus.history("s")) == 1
+        assert len(await history_of(run)) == 1
 
 
 async def test_calls_that_another_run_left_open_get_a_result() -> None:
     """Those that may run twice stay open, for the agent to run again."""
     async with running(Acting(says("hi"))) as run:
         calls = [ToolCall(call_id=name, name="look", idempotent=name == "b") for name in ("a", "b", "c")]
-        await run._store(calls)
+        await run._store(*calls)
         await run.turn()
-        history = await run._bus.history("s")
+        history = await history_of(run)
     results = [event.data for event in history if isinstance(event.data, ToolResult)]
     assert [(data.call_id, data.interrupted, data.is_error) for data in results] == [("a", True, True), ("c", True, True)]
     assert [call.data.call_id for call in open_calls(history)] == ["b"]
@@ -268,7 +271,7 @@ async def test_ctrl_c_is_none_of_the_agents() -> None:
     async with running(Acting(raises(KeyboardInterrupt()))) as run:
         with pytest.raises(KeyboardInterrupt):
             await run.turn()
-        assert len(await run._bus.history("s")) == 1
+        assert len(await history_of(run)) == 1
 
 
 async def _in_a_group(error: BaseException) -> Step:
@@ -327,7 +330,7 @@ async def test_a_cancellation_of_the_run_is_none_of_the_agents() -> None:
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
-        assert len(await run._bus.history("s")) == 1
+        assert len(await history_of(run)) == 1
 
 
 async def test_a_secret_of_the_environment_stays_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tidings.bus.lease import LEASE_S
 from tidings.bus.messages import PAYLOAD_LIMIT
-from tidings.workers.redaction import redact
+from tidings.bus.redaction import redact
+from tidings.bus.worker.lease import LEASE_S
 from tidings.workers.retry import RetryPlan
 from tidings.workers.settings import (
     BadSetting,

@@ -15,7 +15,7 @@ import pytest
 from tests.behaviour.agents import Gate, Lingering
 from tests.fleet import KEY, Fleet, Running
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import LeaseLost, LlmRetry, OutcomeUnknown, Reason, Release, Released, Role, State, Unreachable, WorkerReleased
+from tidings.bus import Ending, LeaseLost, LlmRetry, OutcomeUnknown, Reason, Role, State, Unreachable, WorkerReleased
 from tidings.workers.agent import Agent, ChatAgent, Step
 from tidings.workers.provider import ProviderSettings
 
@@ -71,16 +71,16 @@ async def test_it_is_woken(fleet: Fleet) -> None:
 async def test_it_outlasts_an_absence_of_the_server(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     """And says so once."""
     worker = await fleet.add_worker()
-    claim, asked = worker.bus.claim, 0
+    claim, asked = worker.bus.worker.claim, 0
 
     async def gone(*_: object, **__: object) -> Any:
         nonlocal asked
         asked += 1
         raise Unreachable("gone")
 
-    worker.bus.claim = gone
+    worker.bus.worker.claim = gone
     await eventually(lambda: asked > 3, PATIENCE_S)
-    worker.bus.claim = claim
+    worker.bus.worker.claim = claim
     await fleet.start("s")
     await fleet.until("s", State.AWAITING_INPUT)
     assert messages(caplog) == ["worker.unreachable"]
@@ -171,36 +171,41 @@ async def test_an_agent_that_would_end_the_process_ends_its_session(fleet: Fleet
     await fleet.until("t", State.AWAITING_INPUT)
 
 
-@pytest.mark.parametrize("error", [LeaseLost("s"), OutcomeUnknown(("a",)), Unreachable("gone")])
-async def test_a_run_that_loses_the_bus_says_nothing(fleet: Fleet, caplog: pytest.LogCaptureFixture, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(LeaseLost("s"), []), (OutcomeUnknown(("a",)), ["worker.run_lost"]), (Unreachable("x"), ["worker.run_lost"])],
+)
+async def test_a_run_that_loses_the_bus_says_nothing(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture, error: Exception, told: list[str]
+) -> None:
     """Its session stays with it until the lease ends; whoever takes over finds the history as it is."""
     worker = await fleet.add_worker()
 
     async def lost(*_: object, **__: object) -> Any:
         raise error
 
-    worker.bus.append = lost
+    worker.bus.worker.append = lost
     await fleet.start("s")
-    await eventually(lambda: messages(caplog) == ["worker.run_lost"], PATIENCE_S)
+    await eventually(lambda: worker.part.claimed == 1 and worker.part.sessions == 0, PATIENCE_S)
+    assert messages(caplog) == told
     assert (await fleet.bus.status("s")).state is State.RUNNING
-    await eventually(lambda: worker.part.sessions == 0, PATIENCE_S)
 
 
 async def test_a_release_that_is_refused_is_not_a_failure_of_the_worker(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     """Somebody took the session in the closing moment."""
     worker = await fleet.add_worker()
-    release = worker.bus.release
+    release = worker.bus.worker.release
 
-    async def late(claim: Any, how: Release) -> Released:
-        await fleet.pause(claim.session)
-        released: Released = await release(claim, how)
-        return released
+    async def late(lease: Any, how: Ending) -> Any:
+        await fleet.pause(lease.session)
+        return await release(lease, how)
 
-    worker.bus.release = late
+    worker.bus.worker.release = late
     await fleet.start("s")
-    await eventually(lambda: messages(caplog) == ["worker.release_failed"], PATIENCE_S)
+    await eventually(lambda: worker.part.claimed == 1 and worker.part.sessions == 0, PATIENCE_S)
+    assert messages(caplog) == []
     assert (await fleet.bus.status("s")).state is State.PAUSED
-    worker.bus.release = release
+    worker.bus.worker.release = release
     await fleet.start("t")
     await fleet.until("t", State.AWAITING_INPUT)
 
@@ -208,15 +213,15 @@ async def test_a_release_that_is_refused_is_not_a_failure_of_the_worker(fleet: F
 async def test_a_defect_on_the_way_out_is_logged(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     """The worker goes on."""
     worker = await fleet.add_worker()
-    release = worker.bus.release
+    release = worker.bus.worker.release
 
     async def broken(*_: object) -> Any:
         raise KeyError("a defect")
 
-    worker.bus.release = broken
+    worker.bus.worker.release = broken
     await fleet.start("s")
     await eventually(lambda: messages(caplog) == ["worker.run_failed"], PATIENCE_S)
-    worker.bus.release = release
+    worker.bus.worker.release = release
     await fleet.start("t")
     await fleet.until("t", State.AWAITING_INPUT)
 
@@ -294,14 +299,13 @@ async def test_a_cancelled_worker_hands_back(fleet: Fleet) -> None:
 async def test_a_release_under_way_is_ended_first(fleet: Fleet) -> None:
     """A worker that is cancelled in the closing moment does not leave the session to its lease."""
     worker = await fleet.add_worker()
-    release, gate = worker.bus.release, Gate()
+    release, gate = worker.bus.worker.release, Gate()
 
-    async def slow(claim: Any, how: Release) -> Released:
+    async def slow(lease: Any, how: Ending) -> Any:
         await gate.stay()
-        released: Released = await release(claim, how)
-        return released
+        return await release(lease, how)
 
-    worker.bus.release = slow
+    worker.bus.worker.release = slow
     await fleet.start("s")
     await gate.reached()
     worker.task.cancel()
@@ -316,16 +320,14 @@ async def test_a_release_is_not_waited_for_without_end(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a while the lease runs out by itself."""
-    monkeypatch.setattr("tidings.workers.worker.HAND_BACK_S", 0.05)
+    monkeypatch.setattr("tidings.bus.worker.lease.RELEASE_S", 0.05)
     worker = await fleet.add_worker()
 
     async def never(*_: object) -> Any:
         await asyncio.Event().wait()
 
-    worker.bus.release = never
+    worker.bus.worker.release = never
     await fleet.start("s")
-    await eventually(lambda: messages(caplog) == ["worker.release_failed"], PATIENCE_S)
-    assert [record.__dict__["cause"] for record in caplog.records if record.message == "worker.release_failed"] == [
-        "TimeoutError"
-    ]
+    await eventually(lambda: messages(caplog) == ["lease.release_failed"], PATIENCE_S)
+    assert [record.__dict__["cause"] for record in caplog.records if record.message == "lease.release_failed"] == ["TimeoutError"]
     await eventually(lambda: worker.part.sessions == 0, PATIENCE_S)

@@ -27,9 +27,9 @@ from tidings.bus import (
 )
 from tidings.bus.messages import most_telling
 from tidings.bus.records import DRAWN
+from tidings.bus.redaction import one_line
 from tidings.bus.states import FINAL, HELD, WAITING
 from tidings.workers.board.look import Look, age, clock, duration, look_of, waiting
-from tidings.workers.redaction import one_line
 
 _AGENT = "agent"
 _RESUME = "resume it, or say something"

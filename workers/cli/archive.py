@@ -23,13 +23,13 @@ from tidings.bus import (
     read_archives,
     read_lines,
 )
+from tidings.bus.redaction import one_line
 from tidings.workers.board import LOOKS
 from tidings.workers.cli.choice import Choice
 from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit, Problem
 from tidings.workers.cli.output import complain, print_json
 from tidings.workers.cli.view import View
-from tidings.workers.redaction import one_line
 from tidings.workers.settings import Settings
 
 STDIO = "-"

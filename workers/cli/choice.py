@@ -9,10 +9,10 @@ from datetime import timedelta
 
 from tidings.bus import Bus, Record, State
 from tidings.bus.messages import check_session
+from tidings.bus.redaction import one_line
 from tidings.bus.states import FINAL
 from tidings.workers.cli.exits import UsageProblem
 from tidings.workers.cli.look import parse_states
-from tidings.workers.redaction import one_line
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")

@@ -12,13 +12,13 @@ from rich.text import Text
 from tidings.bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
 from tidings.bus.errors import cause_of
 from tidings.bus.messages import Reason
+from tidings.bus.redaction import environment_secrets, one_line, redact
 from tidings.bus.redis.clients import installed_version
 from tidings.workers.cli.connection import open_bus
 from tidings.workers.cli.exits import Exit, UsageProblem
 from tidings.workers.cli.output import print_json, screen
 from tidings.workers.cli.view import View
 from tidings.workers.doctor import Facts, Finding, Level, examine
-from tidings.workers.redaction import environment_secrets, one_line, redact
 from tidings.workers.settings import Settings, spelling
 
 T = TypeVar("T")

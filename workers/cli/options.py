@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from tidings.bus.redaction import environment_secrets
 from tidings.workers.cli.exits import guarded
 from tidings.workers.log import configure_logging
-from tidings.workers.redaction import environment_secrets
 from tidings.workers.settings import Settings, flag_of, load_settings, variable_of
 
 SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="Name of the session: letters, digits, '_' and '-'.")]

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tidings.workers.redaction import EXCERPT, environment_secrets, one_line, redact
+from tidings.bus.redaction import EXCERPT, environment_secrets, one_line, redact
 
 if TYPE_CHECKING:
     from rich.console import Console

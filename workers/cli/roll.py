@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tidings.bus import Attendant, Bus, Role
+from tidings.bus.redaction import one_line
 from tidings.workers.board import duration
 from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit, Problem, UsageProblem
 from tidings.workers.cli.output import complain, print_json, screen
 from tidings.workers.cli.view import View
-from tidings.workers.redaction import one_line
 from tidings.workers.settings import Settings
 
 _CHECKED = (Role.WORKER, Role.CONTROLLER, Role.GATEWAY)

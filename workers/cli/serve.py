@@ -18,7 +18,7 @@ from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm
 from tidings.workers.llm.keys import tell_missing_key
 from tidings.workers.settings import Settings, spelling
-from tidings.workers.worker import Worker, watchdog_for
+from tidings.workers.worker import Worker, keeper_for
 
 log = logging.getLogger("tidings.cli")
 
@@ -48,17 +48,17 @@ def run_worker(settings: Settings, name: str | None = None) -> int:
 
 async def work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None = None) -> int:
     """Run a worker on a bus that is open already; see ``run_worker``."""
-    with watchdog_for(bus, settings, end_blocked) as watchdog:
-        worker = Worker(bus, agent_factory, settings, name=name, watchdog=watchdog)
-        log.info("worker.starting", extra={"worker": worker.name, "redis": bus.address, "model": settings.model})
-        # Beside its start, which imports litellm too.
-        asking = asyncio.create_task(asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base))
-        try:
-            return await until_told(worker.run(), worker.drain)
-        finally:
-            await asyncio.wait({asking})
-            await close_litellm()
-            log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
+    keeper = keeper_for(bus, settings, end_blocked)
+    worker = Worker(bus, agent_factory, settings, name=name, keeper=keeper)
+    log.info("worker.starting", extra={"worker": worker.name, "redis": bus.address, "model": settings.model})
+    # Beside its start, which imports litellm too.
+    asking = asyncio.create_task(asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base))
+    try:
+        return await until_told(worker.run(), worker.drain)
+    finally:
+        await asyncio.wait({asking})
+        await close_litellm()
+        log.info("worker.ended", extra={"worker": worker.name, "claimed": worker.claimed})
 
 
 def run_controller(settings: Settings, name: str | None = None) -> int:

@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tidings.bus.redaction import one_line
 from tidings.workers.board import INDENT, Board, Row
-from tidings.workers.redaction import one_line
 
 _NARROW = 120
 """Columns below which model and worker are left out: state, countdown and reason matter more."""

@@ -24,7 +24,7 @@ from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm, load_litellm
 from tidings.workers.llm.keys import tell_missing_key
 from tidings.workers.settings import Settings, spelling
-from tidings.workers.worker import Worker, watchdog_for
+from tidings.workers.worker import Worker, keeper_for
 
 if TYPE_CHECKING:
     from tidings.workers.gateway import ServedGateway
@@ -141,8 +141,8 @@ class Crew:
 
     def __init__(self, bus: Bus, agent_factory: AgentFactory, settings: Settings, workers: int) -> None:
         self._controller = Controller(bus, settings)
-        self._watchdog = watchdog_for(bus, settings, end_blocked)
-        self._workers = [Worker(bus, agent_factory, settings, watchdog=self._watchdog) for _ in range(workers)]
+        keeper = keeper_for(bus, settings, end_blocked)
+        self._workers = [Worker(bus, agent_factory, settings, keeper=keeper) for _ in range(workers)]
 
     def drain(self) -> None:
         """Have ``run`` return when the workers have ended what is under way; what only waits is handed back."""
@@ -156,8 +156,7 @@ class Crew:
             Exception: one of them has a defect; the others are ended.
         """
         try:
-            with self._watchdog:
-                await self._run()
+            await self._run()
         except BaseExceptionGroup as found:
             raise found.exceptions[0] from None
 

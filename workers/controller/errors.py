@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from tidings.bus import InvalidMessage, Message, SessionState, State, carries
 from tidings.bus.messages import decode_notice
-from tidings.workers.redaction import one_line
+from tidings.bus.redaction import one_line
 
 log = logging.getLogger("tidings.controller")
 

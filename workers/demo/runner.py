@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from tidings.bus import Bus, Message, Notice, TidingsError
+from tidings.bus.redaction import one_line
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.gate import is_gateway_installed
 from tidings.workers.cli.history import told
@@ -27,7 +28,6 @@ from tidings.workers.demo.scenario import CONTROLLERS, FLEET, PARKED, WORKERS, p
 from tidings.workers.demo.script import BY, PATIENCE_S, Pace, Script
 from tidings.workers.demo.summary import Evidence, Summary
 from tidings.workers.provider import Provider
-from tidings.workers.redaction import one_line
 from tidings.workers.settings import Settings
 from tidings.workers.testing import Fleet, NotInTime, Processes, ProcessLost
 from tidings.workers.testing.processes import END_S

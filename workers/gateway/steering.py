@@ -29,6 +29,7 @@ from tidings.bus import (
     build,
 )
 from tidings.bus.messages import check_session, new_id
+from tidings.bus.redaction import one_line
 from tidings.workers.gateway.allowance import Allowance
 from tidings.workers.gateway.description import SENDING, problems
 from tidings.workers.gateway.frames import as_json
@@ -38,7 +39,6 @@ from tidings.workers.gateway.options import GatewayOptions
 from tidings.workers.gateway.problems import Problem, later
 from tidings.workers.gateway.tokens import Rank
 from tidings.workers.gateway.viewers import Counts
-from tidings.workers.redaction import one_line
 
 _LONGEST_NAME: Final = 100
 _PLAIN: Final[dict[str, type[Command]]] = {

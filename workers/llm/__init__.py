@@ -8,7 +8,7 @@ of sessions: what an `Llm` tells goes to whom it was made with, and what to do w
 called it.
 """
 
-from tidings.workers.errors import BrokenAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
+from tidings.workers.errors import BrokenAnswer, LlmCallFailed, LlmCallLimited, LlmCallParked, LlmError
 from tidings.workers.llm.answers import Completion, Delta, Restart, ToolRequest
 from tidings.workers.llm.gate import Gate
 from tidings.workers.llm.library import close_litellm, load_litellm
@@ -23,10 +23,10 @@ __all__ = [
     "Delta",
     "Gate",
     "Llm",
+    "LlmCallFailed",
+    "LlmCallLimited",
+    "LlmCallParked",
     "LlmError",
-    "LlmFailed",
-    "LlmParked",
-    "LlmRateLimited",
     "Nudge",
     "Restart",
     "Tokens",

@@ -11,11 +11,11 @@ from pydantic import JsonValue, TypeAdapter
 
 from tidings.bus.messages import Reason, new_id
 from tidings.bus.messages.values import JsonObject
+from tidings.bus.redaction import one_line
 from tidings.workers.errors import BrokenAnswer, ErrorInAnswer
 from tidings.workers.llm.finish import Finish, How, finish_of, held_back, read_finish
 from tidings.workers.llm.received import Received
 from tidings.workers.llm.usage import Tokens
-from tidings.workers.redaction import one_line
 from tidings.workers.retry.advice import BY_REASON
 
 _WORD = 300

@@ -25,10 +25,10 @@ from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from tidings.bus.redaction import cut_margin, redact
 from tidings.workers.errors import AnswerTooLong
 from tidings.workers.llm.received import Received
 from tidings.workers.llm.secrets import known_secrets
-from tidings.workers.redaction import cut_margin, redact
 
 ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Most bytes of an answer, unless said otherwise. A stream spends some 300 bytes of JSON on each token: this is enough for

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 
+from tidings.bus.redaction import environment_secrets
 from tidings.workers.llm.library import loaded
-from tidings.workers.redaction import environment_secrets
 
 log = logging.getLogger("tidings.llm")
 

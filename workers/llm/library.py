@@ -12,9 +12,9 @@ import threading
 import warnings
 from typing import Any
 
+from tidings.bus.redaction import environment_secrets
 from tidings.workers.llm.bounds import bound_transports
 from tidings.workers.log import Redaction
-from tidings.workers.redaction import environment_secrets
 
 log = logging.getLogger("tidings.llm")
 
@@ -51,6 +51,12 @@ def load_litellm() -> None:
     with _loading:
         if _litellm is None:
             _litellm = _prepared()
+
+
+async def loaded_beside() -> None:
+    """Import litellm in a thread if it is not there yet: the event loop goes on meanwhile."""
+    if _litellm is None:
+        await asyncio.to_thread(load_litellm)
 
 
 def loaded() -> Any:

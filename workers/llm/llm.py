@@ -10,9 +10,10 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from tidings.bus.messages import Wait
+from tidings.bus.worker.lease import Lease
 from tidings.workers.errors import AnswerTooLong
 from tidings.workers.llm import library
 from tidings.workers.llm.answers import (
@@ -72,7 +73,7 @@ class Llm:
             never awaited. What it raises is logged once and harms nothing.
         gave_up: gets the name of a path whose call told a wait and then ended without success; otherwise like ``tell``.
         plan: how often, how long and in which rhythm.
-        waits: calls that failed under an earlier worker, by name of the path (`bus.Claim.waits`): the first call of a path asks
+        waits: calls that failed under an earlier worker, by name of the path (`Lease.waits`): the first call of a path asks
             no sooner than was told then, and counts on.
         nudge: ends the waits under way when it is set.
         now: server time (`bus.Bus.now`), for the instants that are told.
@@ -133,6 +134,23 @@ class Llm:
             sleep=sleep,
         )
 
+    @classmethod
+    def on(cls, lease: Lease, model: str, **options: Any) -> Self:
+        """Make one for the work under a lease: its waits are told and kept, and a person's resume ends them.
+
+        It goes on with the calls that failed under an earlier worker: it asks no sooner than was told then, and counts on.
+
+        Args:
+            lease: the session in hand.
+            model: as litellm is asked for it.
+            options: further arguments of the constructor.
+        """
+        given: dict[str, Any] = {"tell": lease.tell, "gave_up": lease.clear, "waits": lease.waits, "now": lease.now}
+        made = cls(model, **given | options)
+        lease.on_retry_now(made.nudge.set)
+        lease.counts(lambda: made.usage.succeeded)
+        return made
+
     def __repr__(self) -> str:
         return f"Llm({self.model!r}, name={self.name!r})"
 
@@ -185,13 +203,14 @@ class Llm:
             params: passed to litellm with this call only, over those of the constructor.
 
         Raises:
-            LlmFailed: waiting does not help; the provider's error is the ``__cause__``.
-            LlmRateLimited: a limit outlasts what is waited for; likewise.
-            LlmParked: an outage does; likewise.
+            LlmCallFailed: waiting does not help; the provider's error is the ``__cause__``.
+            LlmCallLimited: a limit outlasts what is waited for; likewise.
+            LlmCallParked: an outage does; likewise.
             TypeError: a message is no mapping, or a parameter is not passed on; nothing was sent.
         """
         check_params(params)
         check_prompt(messages)
+        await library.loaded_beside()
         with Run(self._path, params) as run:
 
             async def attempt() -> Completion:
@@ -219,6 +238,7 @@ class Llm:
     async def _stream(
         self, messages: Messages, tools: Tools | None, params: Mapping[str, Any]
     ) -> AsyncGenerator[Delta | Restart | Completion]:
+        await library.loaded_beside()
         with Run(self._path, params) as run:
             async with contextlib.aclosing(self._parts(run, messages, tools, params)) as parts:
                 async for part in parts:

@@ -13,14 +13,22 @@ from typing import Any, NoReturn, Self
 from tenacity import AsyncRetrying, RetryCallState
 
 from tidings.bus.messages import LlmAttempt, LlmRecovered, LlmRetry, Reason, Wait
-from tidings.workers.errors import AnswerTooLong, BrokenAnswer, ErrorInAnswer, LlmError, LlmFailed, LlmParked, LlmRateLimited
+from tidings.bus.redaction import EXCERPT, one_line, redact
+from tidings.workers.errors import (
+    AnswerTooLong,
+    BrokenAnswer,
+    ErrorInAnswer,
+    LlmCallFailed,
+    LlmCallLimited,
+    LlmCallParked,
+    LlmError,
+)
 from tidings.workers.llm.answers import Completion
 from tidings.workers.llm.gate import GuardedGate
 from tidings.workers.llm.nudge import Nudge
 from tidings.workers.llm.secrets import known_secrets, scrub
 from tidings.workers.llm.telling import Teller, Told
 from tidings.workers.llm.usage import Usage
-from tidings.workers.redaction import EXCERPT, one_line, redact
 from tidings.workers.retry import MESSAGE_LIMIT, Failure, GiveUp, Park, Retry, RetryPlan, Verdict, advice, classify
 from tidings.workers.retry.evidence import causes
 from tidings.workers.retry.rules import RETRYABLE
@@ -248,15 +256,16 @@ def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> Llm
         f"{failure.reason}: {failure.message} - {failure.action}"
     )
     if not isinstance(verdict, Park):
-        return LlmFailed(
+        return LlmCallFailed(
             text,
             failure=failure,
             attempt=attempt,
             max_attempts=path.plan.attempts,
             model=path.model,
             llm=path.name,
+            plan=path.plan,
         )
-    kind = LlmRateLimited if failure.reason.is_rate_limit else LlmParked
+    kind = LlmCallLimited if failure.reason.is_rate_limit else LlmCallParked
     return kind(
         text,
         failure=failure,
@@ -264,6 +273,7 @@ def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> Llm
         max_attempts=path.plan.attempts,
         model=path.model,
         llm=path.name,
+        plan=path.plan,
         resume_in_s=verdict.wait_s,
         schedule=verdict.wait_s is None and verdict.reason is not Reason.QUOTA_EXHAUSTED,
     )

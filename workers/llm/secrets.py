@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tidings.workers.redaction import EXCERPT, cut_margin, environment_secrets, redact
+from tidings.bus.redaction import EXCERPT, cut_margin, environment_secrets, redact
 from tidings.workers.retry.evidence import text_of
 
 _DEPTH = 16

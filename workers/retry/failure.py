@@ -10,7 +10,7 @@ from typing import Final
 
 from tidings.bus.errors import cause_of
 from tidings.bus.messages import Reason
-from tidings.workers.redaction import EXCERPT, one_line, redact
+from tidings.bus.redaction import EXCERPT, one_line, redact
 from tidings.workers.retry import advice
 from tidings.workers.retry.answer import TEXT_LIMIT, Answer, read_answer
 from tidings.workers.retry.evidence import Evidence, gather, is_cancellation, text_of

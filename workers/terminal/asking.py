@@ -18,8 +18,8 @@ from tidings.bus import (
     TidingsError,
     build,
 )
+from tidings.bus.redaction import one_line
 from tidings.workers.board import LOOKS
-from tidings.workers.redaction import one_line
 
 Wish = Literal["resume", "pause", "stop", "say"]
 """What can be asked of a session from here."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from tidings.bus import Bus
+from tidings.bus.redaction import one_line
 from tidings.workers.board import Row, clock
-from tidings.workers.redaction import one_line
 from tidings.workers.terminal.arrangement import Count
 from tidings.workers.terminal.feed import Feed
 from tidings.workers.terminal.layout import Moment, state_piece

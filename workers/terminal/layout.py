@@ -8,8 +8,8 @@ from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
 
+from tidings.bus.redaction import one_line
 from tidings.workers.board import INDENT, Row
-from tidings.workers.redaction import one_line
 from tidings.workers.terminal.arrangement import Placed
 
 Piece = tuple[str, str]

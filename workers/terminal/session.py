@@ -12,8 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from tidings.bus import Event, Subscription, UnknownSession, Unreachable
+from tidings.bus.redaction import one_line
 from tidings.workers.board import Row
-from tidings.workers.redaction import one_line
 from tidings.workers.terminal.conversation import ITEMS, Conversation
 from tidings.workers.terminal.heading import connection, status
 from tidings.workers.terminal.steering import Post, SteeringScreen

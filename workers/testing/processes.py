@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidings.bus import Bus, Record
-from tidings.workers.redaction import redact
+from tidings.bus.redaction import redact
 from tidings.workers.settings import ENV_PREFIX, Settings, variable_of
 from tidings.workers.testing.crew import QUICK
 from tidings.workers.testing.patience import stretch

@@ -1,23 +1,32 @@
--- renew.lua: a worker keeps its lease, says what it is doing, and is told what is wanted of it.
--- KEYS: 1 record  2 due
--- ARGV: 1 session  2 fencing token  3 random part of the lease  4 epoch  5 length of the lease in ms  6 picture as JSON
---       7 nudges that the worker has seen
--- Returns {'ok', nudges} | {'stale', state}: the session was taken from this worker; its state says why ('' when it is gone, is another
---   one of the same name, or was written with another schema)
-local wrong = misplaced('zset', KEYS[2])
+-- renew.lua: workers keep their leases, say what they are doing, and are told what is wanted of them: for any number of sessions.
+-- KEYS: 1 due  then the record of each session
+-- ARGV: for each session: id, fencing token, random part of the lease, epoch, length of the lease in ms, picture as JSON,
+--       how often it was resumed while held, as far as its worker knows
+-- Returns for each session {'ok', resumptions} | {'stale', state}: it was taken from this worker; its state says why ('' when it is gone,
+--   is another one of the same name, or was written with another schema) | {'unreadable'}: what must be counted on in its record is no count
+local wrong = misplaced('zset', KEYS[1])
 if wrong then return wrong end
-if other_schema(KEYS[1]) then return {'stale', ''} end
-if not holds(KEYS[1], ARGV[2], ARGV[3], ARGV[4]) then
-  local now = redis.call('HMGET', KEYS[1], 'epoch', 'state')
-  return {'stale', now[1] == ARGV[4] and now[2] or ''}
-end
 local now = now_ms()
-redis.call('HSET', KEYS[1], 'lease_until', text(now + ARGV[5]))
-local nudge = redis.call('HGET', KEYS[1], 'nudge')
--- A picture drawn before the worker heard of a nudge shows a wait that the nudge has ended.
-if nudge == ARGV[7] and redis.call('HGET', KEYS[1], 'picture') ~= ARGV[6] then
-  redis.call('HSET', KEYS[1], 'picture', ARGV[6])
-  redis.call('HINCRBY', KEYS[1], 'touched', 1)
-  redis.call('ZADD', KEYS[2], text(now), ARGV[1])
+
+local function renew(record, session, token, lease, epoch, length, picture, seen)
+  if misplaced('hash', record) then return {'unreadable'} end
+  local held = redis.call('HMGET', record, 'schema', 'token', 'lease', 'epoch', 'state', 'nudge', 'picture', 'touched')
+  if mismatch(held[1]) then return {'stale', ''} end
+  if held[2] ~= token or held[3] ~= lease or held[4] ~= epoch then return {'stale', held[4] == epoch and held[5] or ''} end
+  redis.call('HSET', record, 'lease_until', text(now + length))
+  -- A picture drawn before the worker heard of a resumption shows a wait that is over.
+  if held[6] == seen and held[7] ~= picture then
+    if not countable(held[8]) then return {'unreadable'} end
+    redis.call('HSET', record, 'picture', picture)
+    redis.call('HINCRBY', record, 'touched', 1)
+    redis.call('ZADD', KEYS[1], text(now), session)
+  end
+  return {'ok', tonumber(held[6])}
 end
-return {'ok', tonumber(nudge)}
+
+local answers = {}
+for index = 2, #KEYS do
+  local at = (index - 2) * 7
+  answers[index - 1] = renew(KEYS[index], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
+end
+return answers

@@ -421,10 +421,10 @@ def test_an_explanation_is_one_short_line() -> None:
 
 async def test_as_stored_is_what_the_store_wrote(bus: Bus) -> None:
     """What a reader prints of a message is, byte for byte, what every other Redis client sees."""
-    claim = await bus.claim(m.WorkerRef(name="w"), session="demo", create=True)
+    claim = await bus.worker.claim(m.WorkerRef(name="w"), session="demo", create=True)
     assert claim is not None
     message = m.Message.of(m.AgentMessage(text='a "quoted" é'), session="demo")
-    (stored,) = await bus.append(claim, [message], 0)
+    (stored,) = await claim.append(message, after=0)
     log: Any = await bus._link.connection.commands.xrange(bus._link.names.log("events", "demo"))
     assert m.as_stored(stored).encode() == log[0][1][b"m"]
 

@@ -96,7 +96,7 @@ async def test_an_event_of_ones_own_is_history_and_no_prompt(bus: Bus) -> None:
 
     claim = await actors.hold(bus)
     said = actors.spoken("s", "hello")
-    stored = await bus.append(claim, [said, as_event(Rated(stars=5), "s", "worker/w1")], 0)
+    stored = await claim.append(said, as_event(Rated(stars=5), "s", "worker/w1"), after=0)
     history = await bus.history("s")
     assert history == stored
     assert history[1].data == Rated(stars=5)

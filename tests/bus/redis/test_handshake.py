@@ -11,8 +11,8 @@ from tests.bus.redis.resp import OK, PONG, Answer, bulk, redis_that_says, strang
 from tests.conftest import MakeServer
 from tests.waiting import PATIENCE_S
 from tidings.bus.errors import AccessDenied, BadAddress, Unreachable, UnsupportedServer
+from tidings.bus.redaction import redact
 from tidings.bus.redis.connection import Timeouts, open_connection
-from tidings.workers.redaction import redact
 
 SHORT = Timeouts(connect_s=0.2)
 NO_RIGHT = b"-NOPERM this user has no permissions to run the command\r\n"

@@ -258,7 +258,7 @@ async def test_a_cancellation_is_never_swallowed(bus: Bus, reading: bool) -> Non
             else:
                 await bus.take_due()
 
-    await bus.claim(WorkerRef(name="w"))
+    await bus.worker.claim(WorkerRef(name="w"))
     for turns in range(60):
         task = asyncio.create_task(go_on())
         for _ in range(turns):

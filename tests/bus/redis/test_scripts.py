@@ -13,7 +13,7 @@ from tests import actors
 from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.waiting import eventually
-from tidings.bus import Bus, Release, SessionStart, State, Trigger
+from tidings.bus import Bus, Ending, SessionStart, State, Trigger
 from tidings.bus.channels import Names
 from tidings.bus.records import SCHEMA
 from tidings.bus.redis import open_connection, scripts
@@ -80,7 +80,8 @@ class Scripts:
         nudge: int = 0,
         lease_ms: int = 10_000,
     ) -> Any:
-        return await self.run("renew", [RECORD, DUE], "s", token, lease, epoch, lease_ms, picture, nudge)
+        [answer] = await self.run("renew", [DUE, RECORD], "s", token, lease, epoch, lease_ms, picture, nudge)
+        return answer
 
     async def release(
         self,
@@ -249,8 +250,8 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
     await eventually(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"))
     async with Bus.connect(server.tcp_url) as bus:
         claim = await actors.hold(bus)
-        await bus.append(claim, [actors.answer("s")], 0)
-        await bus.renew(claim, actors.limited())
+        await claim.append(actors.answer("s"), after=0)
+        await actors.renew(claim, actors.limited())
         await actors.publish(bus, actors.retry("s"))
         await bus.take_due()
         await bus.forget_due("nobody")
@@ -275,7 +276,7 @@ async def test_an_error_of_a_script_comes_out_as_it_is(lua: Scripts) -> None:
     """A wrong type is a mistake of ours: it is not tried again and not dressed up."""
     await lua.client.set(RECORD, "not a hash")
     with pytest.raises(ResponseError):
-        await lua.renew()
+        await lua.publish()
 
 
 # storing
@@ -865,8 +866,8 @@ async def test_two_prefixes_share_no_key(redis_url: str) -> None:
     """Each key of a session begins with the prefix of its installation."""
     async with Bus.connect(redis_url, prefix="a:") as bus, open_connection(redis_url) as connection:
         claim = await actors.hold(bus)
-        await bus.append(claim, [actors.answer("s")], 0)
-        await bus.release(claim, Release(Trigger.HAND_BACK, read=1))
+        await claim.append(actors.answer("s"), after=0)
+        await claim.release(Ending(Trigger.HAND_BACK, read=1))
         keys: list[Any] = await connection.commands.keys("*")
         assert keys
         assert all(key.startswith(b"a:{0}:") for key in keys)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from tidings.bus import Bus, Claim, LlmRetry, Message, Reason, Release, Seat, State, Trigger, Wait, WorkerRef
+from tests import actors
+from tidings.bus import Bus, Ending, Lease, LlmRetry, Message, Reason, State, Trigger, Wait, WorkerRef
 from tidings.bus.messages import Picture
 
 WORKER = WorkerRef(name="w1", host="here", pid=7)
@@ -24,9 +25,9 @@ def waiting(now: datetime, *, reason: Reason = Reason.RATE_LIMIT, attempt: int =
     )
 
 
-async def hold(bus: Bus, session: str) -> Claim:
+async def hold(bus: Bus, session: str) -> Lease:
     """Make a session that a worker holds."""
-    claim = await bus.claim(WORKER, session=session, create=True, lease_s=60)
+    claim = await bus.worker.claim(WORKER, session=session, create=True, lease_s=60)
     assert claim is not None
     return claim
 
@@ -40,7 +41,7 @@ async def bring(bus: Bus, session: str, state: State) -> None:
         State.QUEUED: Trigger.HAND_BACK,
     }
     claim = await hold(bus, session)
-    await bus.release(claim, Release(triggers[state], read=0, why=f"brought to {state.value}"))
+    await claim.release(Ending(triggers[state], read=0, why=f"brought to {state.value}"))
 
 
 async def park(bus: Bus, session: str, *, resume_in_s: float | None, action: str = "") -> None:
@@ -50,14 +51,14 @@ async def park(bus: Bus, session: str, *, resume_in_s: float | None, action: str
     resume_at = None if resume_in_s is None else now + timedelta(seconds=resume_in_s)
     reason = Reason.RATE_LIMIT if resume_at else Reason.QUOTA_EXHAUSTED
     wait = waiting(now, reason=reason, action=action).model_copy(update={"retry_at": None})
-    parked = Release(Trigger.PARK, read=0, parks=1, resume_at=resume_at, waits={wait.llm: wait}, reason=reason, why="parked")
-    await bus.release(claim, parked)
+    parked = Ending(Trigger.PARK, read=0, parks=1, resume_at=resume_at, waits={wait.llm: wait}, reason=reason, why="parked")
+    await claim.release(parked)
 
 
-async def retry(bus: Bus, claim: Claim, attempt: int) -> None:
+async def retry(bus: Bus, claim: Lease, attempt: int) -> None:
     """Tell a retry as a worker does."""
     wait = waiting(bus.now(), attempt=attempt)
-    outbox = bus.outbox()
+    queue = bus.worker.queue()
     notice = Message.of(LlmRetry(**wait.model_dump()), session=claim.session)
-    outbox.put(notice, Seat(claim, 0, Picture(model="openai/x", waits={"agent": wait})))
-    assert await outbox.drain(5)
+    queue.put(notice, actors.proof(claim, Picture(model="openai/x", waits={"agent": wait})))
+    assert await queue.drain(5)

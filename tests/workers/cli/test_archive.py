@@ -20,7 +20,7 @@ from tidings.bus import Bus, SessionDeleted, State
 
 async def with_events(bus: Bus, session: str, count: int) -> None:
     """Make a session with so many events, held by a worker."""
-    await bus.append(await hold(bus, session), [actors.answer(session, str(index)) for index in range(count)], 0)
+    await (await hold(bus, session)).append(*[actors.answer(session, str(index)) for index in range(count)], after=0)
 
 
 async def test_out_of_one_and_into_another_name(server_bus: Bus, tidings: Tidings, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ async def tell(bus: Bus, *texts: str, session: str = "demo") -> None:
     """Make a session whose agent has said these."""
     claim = await hold(bus, session)
     events = [Message.of(AgentMessage(text=text), session=session) for text in texts]
-    await bus.append(claim, events, 0)
+    await claim.append(*events, after=0)
 
 
 def _result(state: State, text: str) -> Message[ChildResult]:
@@ -75,7 +75,7 @@ async def test_following_goes_on_with_what_comes(server_bus: Bus, tidings: Tidin
     await tell(server_bus, "one")
     following = asyncio.create_task(tidings("history", "demo", "--json", "--follow", "--limit", "2"))
     claim = await hold(server_bus, "second")
-    await server_bus.append(claim, [Message.of(UserMessage(text="x"), session="second")], 0)
+    await claim.append(Message.of(UserMessage(text="x"), session="second"), after=0)
     assert not following.done()
     await _say(server_bus, "two")
     done = await following
@@ -102,7 +102,7 @@ async def test_people_read_a_conversation(server_bus: Bus, tidings: Tidings) -> 
         Message.of(AgentMessage(text="hi", model="openai/x"), session="demo"),
         Message.of(AgentError(kind="ValueError", message="oops"), session="demo"),
     ]
-    await server_bus.append(claim, events, 0)
+    await claim.append(*events, after=0)
     lines = (await tidings("history", "demo")).stdout.splitlines()
     assert [line.split("  ", 2)[2] if line.startswith("#") else line for line in lines] == [
         "user (ann)",

@@ -13,7 +13,7 @@ from tests import actors
 from tests.fleet import Fleet
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from tidings.bus import Bus, ChildState, Message, Reason, Record, Seat, SessionStart, State
+from tidings.bus import Bus, ChildState, Message, Reason, Record, SessionStart, State
 from tidings.bus.messages import LlmRetry, Picture
 from tidings.workers.cli.exits import UsageProblem
 from tidings.workers.cli.look import parse_states, print_sessions, tell_family, tell_status
@@ -26,7 +26,7 @@ async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> 
     """With the wait that is under way and the last notice as it was published."""
     claim = await hold(server_bus, "demo")
     wait = waiting(server_bus.now())
-    await server_bus.renew(claim, Picture(model="openai/x", waits={"agent": wait}))
+    await actors.renew(claim, Picture(model="openai/x", waits={"agent": wait}))
     retry = Message.of(LlmRetry(**wait.model_dump()), session="demo")
     await actors.publish(server_bus, retry)
     done = await tidings("status", "demo", "--json")
@@ -71,10 +71,10 @@ async def test_a_sheet_names_the_worker_and_its_next_attempt(bus: Bus, capsys: p
     """As soon as the state says that it waits."""
     claim = await hold(bus, "demo")
     wait = waiting(bus.now())
-    outbox = bus.outbox()
+    queue = bus.worker.queue()
     retry = Message.of(LlmRetry(**wait.model_dump()), session="demo")
-    outbox.put(retry, Seat(claim, 0, Picture(model="openai/x", waits={"agent": wait})))
-    assert await outbox.drain(5)
+    queue.put(retry, actors.proof(claim, Picture(model="openai/x", waits={"agent": wait})))
+    assert await queue.drain(5)
     record = await bus.status("demo")
     held = type(record)(**{name: getattr(record, name) for name in record.__slots__} | {"state": State.RATE_LIMITED})
     tell_status(held, bus.now(), as_json=False)

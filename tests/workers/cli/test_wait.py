@@ -14,7 +14,7 @@ from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from tidings.bus import Bus, Decision, Message, Picture, Reason, Record, Release, SessionState, State, Trigger
+from tidings.bus import Bus, Decision, Ending, Message, Picture, Reason, Record, SessionState, State, Trigger
 from tidings.workers.cli.wait import Waiting, judge
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
@@ -80,7 +80,7 @@ async def test_it_ends_when_the_state_comes(bus: Bus) -> None:
     waiting_ = Waiting(bus, "demo", ENDS)
     task = asyncio.create_task(waiting_.run(30))
     await eventually(lambda: waiting_.record is not None)
-    await bus.release(claim, Release(Trigger.YIELD, read=0))
+    await claim.release(Ending(Trigger.YIELD, read=0))
     verdict = await task
     assert verdict.code == 0
     assert waiting_.record is not None
@@ -94,7 +94,7 @@ async def test_a_missed_wake_up_does_not_hang_it(bus: Bus, monkeypatch: pytest.M
     monkeypatch.setattr(waiting_, "receive", lambda name, payload: None)
     task = asyncio.create_task(waiting_.run(30))
     await eventually(lambda: waiting_.record is not None)
-    await bus.release(claim, Release(Trigger.FINISH, read=0))
+    await claim.release(Ending(Trigger.FINISH, read=0))
     assert (await task).code == 0
 
 
@@ -189,7 +189,7 @@ async def test_a_server_that_comes_back_is_waited_for(make_server: MakeServer) -
         await eventually(lambda: waiting_.away)
         server.start()
         claim = await eventually(lambda: _claim(bus))
-        await bus.release(claim, Release(Trigger.FINISH, read=0))
+        await claim.release(Ending(Trigger.FINISH, read=0))
         assert (await task).code == 0
 
 
@@ -197,7 +197,7 @@ async def _claim(bus: Bus):  # type: ignore[no-untyped-def]
     from tidings.bus import Unreachable
 
     try:
-        return await bus.claim(WORKER)
+        return await bus.worker.claim(WORKER)
     except Unreachable:
         return None
 

@@ -15,13 +15,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests import actors
 from tests.conftest import MakeServer
 from tests.processes import end as end_process
 from tests.processes import environment
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold, park, retry
-from tidings.bus import Bus, LlmAttempt, LlmRecovered, Message, Reason, Release, State, Trigger
+from tidings.bus import Bus, Ending, LlmAttempt, LlmRecovered, Message, Reason, State, Trigger
 from tidings.bus.messages import as_stored
 from tidings.workers.cli import watch as module
 from tidings.workers.cli.tasks import end
@@ -84,11 +85,11 @@ async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch:
         await eventually(lambda: len(stdout.lines) == 1)
         await retry(bus, claim, 1)
         await eventually(lambda: len(stdout.lines) == 2)
-        await bus.renew(claim, (await bus.status("demo")).picture)
+        await actors.renew(claim, (await bus.status("demo")).picture)
         await bus.publish("demo", ASKED, source="worker/w1")
         await retry(bus, claim, 2)
         await bus.publish("demo", LlmRecovered(attempt=3))
-        await bus.release(claim, Release(Trigger.FINISH, read=0, why="done"))
+        await claim.release(Ending(Trigger.FINISH, read=0, why="done"))
         await eventually(lambda: "finished" in stdout.getvalue())
     told = [line.split("  ", 1)[1] for line in stdout.lines]
     assert told[0].startswith("demo  running")
@@ -119,7 +120,7 @@ async def test_the_history_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPa
 
     claim = await hold(bus, "demo")
     events = [Message.of(AgentMessage(text="hello"), session="demo")]
-    (stored,) = await bus.append(claim, events, 0)
+    (stored,) = await claim.append(*events, after=0)
     async with watching(bus, "events.demo"):
         await eventually(lambda: len(stdout.lines) == 2)
     assert stdout.lines[1] == "    hello"

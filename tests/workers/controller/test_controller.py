@@ -396,10 +396,10 @@ async def test_a_lost_worker_is_noticed_without_anybody_s_help(redis_url: str) -
     """When its lease has run out, and not before."""
     async with Fleet(redis_url, workers=0, lease_s=0.4, renew_s=0.1) as fleet:
         await fleet.start("s")
-        claim = await fleet.bus.claim(WorkerRef(name="w"), lease_s=0.4)
+        claim = await fleet.bus.worker.claim(WorkerRef(name="w"), lease_s=0.4)
         assert claim is not None
         record = await fleet.until("s", State.QUEUED)
-        assert fleet.bus.now() >= claim.lease_until
+        assert fleet.bus.now() >= claim.until
         assert (record.losses, record.why) == (1, "w stopped renewing its lease")
 
 

@@ -20,10 +20,10 @@ from tidings.bus import (
     Command,
     CommandRefused,
     Decision,
+    Ending,
     Event,
     Message,
     Outcome,
-    Release,
     Result,
     SchemaMismatch,
     SessionReport,
@@ -35,7 +35,7 @@ from tidings.bus import (
     UnknownSession,
     WorkerRef,
 )
-from tidings.bus.lease import ALL_READ
+from tidings.bus.worker.lease import ALL_READ
 from tidings.workers.controller.decision import Rules, decide
 from tidings.workers.controller.errands import AGAIN_S, Errands, fitting
 
@@ -67,12 +67,12 @@ async def family(*said: str, cut: str | None = None) -> AsyncIterator[tuple[Bus,
     async with Bus.connect(f"memory://{uuid4().hex}") as bus:
         await _start(bus, Message.of(SessionStart(), session="p"))
         await _start(bus, Message.of(SessionStart(parent="p", name="helper", text="go"), session="c"))
-        claim = await bus.claim(WorkerRef(name="w"), session="c")
+        claim = await bus.worker.claim(WorkerRef(name="w"), session="c")
         assert claim is not None
         assert (claim.parent, claim.name) == ("p", "helper")
         events: Sequence[Message[Event]] = [Message.of(AgentMessage(text=text, cut=cut), session="c") for text in said]
-        await bus.append(claim, events, 1)
-        await bus.release(claim, Release(Trigger.YIELD, read=ALL_READ, why="the turn is over"))
+        await claim.append(*events, after=1)
+        await claim.release(Ending(Trigger.YIELD, read=ALL_READ, why="the turn is over"))
         snapshot = await bus.snapshot("c")
         assert snapshot is not None
         yield bus, Sent(bus), snapshot

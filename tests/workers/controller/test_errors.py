@@ -10,7 +10,7 @@ import pytest
 from tests import actors
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import Message, Reason, Release, SessionState, State, Trigger
+from tidings.bus import Ending, Message, Reason, SessionState, State, Trigger
 from tidings.bus.messages import encode, new_id
 from tidings.workers.controller import errors as module
 from tidings.workers.controller.errors import Errors
@@ -31,23 +31,23 @@ async def test_each_change_to_error_is_logged_once_whoever_made_it(caplog: pytes
     """By a worker that lets it go, and by a controller that gives it to no other worker; one more after a resume is another."""
     caplog.set_level(logging.ERROR, "tidings.controller")
     async with Fleet(redis_url, workers=0, reap_at_once=True, loss_limit=1) as fleet:
-        failed = Release(Trigger.FAIL, read=0, reason=Reason.AUTH, why="openai/x: the key is wrong.")
+        failed = Ending(Trigger.FAIL, read=0, reason=Reason.AUTH, why="openai/x: the key is wrong.")
 
         async def listens() -> bool:
             # What is told before a controller has subscribed is not heard.
-            await fleet.bus.release(await actors.hold(fleet.bus, new_id()), failed)
+            await (await actors.hold(fleet.bus, new_id())).release(failed)
             return bool(lines(caplog))
 
         await eventually(listens, PATIENCE_S)
         caplog.clear()
-        await fleet.bus.release(await actors.hold(fleet.bus, "sea"), failed)
+        await (await actors.hold(fleet.bus, "sea")).release(failed)
         expected = ("sea", "auth", "openai/x: the key is wrong.")
         await eventually(lambda: expected in lines(caplog), PATIENCE_S)
         caplog.clear()
         await actors.hold(fleet.bus, "lost", lease_s=0.05)
         await fleet.until("lost", State.ERROR)
         await fleet.resume("sea")
-        await fleet.bus.release(await actors.hold(fleet.bus, "sea"), failed)
+        await (await actors.hold(fleet.bus, "sea")).release(failed)
         await eventually(lambda: len(lines(caplog)) == 2, PATIENCE_S)
     assert [session for session, _, _ in lines(caplog)] == ["lost", "sea"]
     assert "a worker was lost on it" in lines(caplog)[0][2]

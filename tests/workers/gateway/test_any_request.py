@@ -173,7 +173,7 @@ def _ask(port: int, request: Request) -> None:
 async def test_no_request_whatever_is_answered_with_500(bus: Bus) -> None:
     """Every path, parameter, header and body of the description, right and wrong: an answer, or a problem that says why not."""
     claim = await hold(bus, "sea")
-    await bus.append(claim, [actors.answer("sea")], 0)
+    await claim.append(actors.answer("sea"), after=0)
     async with gateway_and_caller(bus, command_timeout_s=0.01) as (served, caller):
         api = await caller.json("/openapi.json")
         port = int(served.url.rpartition(":")[2])

@@ -181,7 +181,7 @@ async def test_who_does_not_read_an_answer_loses_the_connection(path: str) -> No
     async with Bus.connect("memory://") as bus, gateway_and_caller(bus, send_timeout_s=0.3) as (served, _):
         claim = await hold(bus, "sea")
         for offset in range(40):
-            await bus.append(claim, [actors.answer("sea", "z" * 200_000)], offset)
+            await claim.append(actors.answer("sea", "z" * 200_000), after=offset)
         counts = served.gateway.hub.counts
         _, writer = await open_wire(served)
         request = b"GET " + path.encode() + b" HTTP/1.1\r\nHost: x\r\n" + TOKEN + b"\r\n"

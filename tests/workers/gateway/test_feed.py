@@ -26,7 +26,7 @@ async def test_the_tail_holds_the_newest(bus: Bus, monkeypatch: pytest.MonkeyPat
     await eventually(lambda: feed.following)
     assert list(feed.events_after(0) or ()) == []
     for offset in range(5):
-        await bus.append(claim, [actors.answer("sea")], offset)
+        await claim.append(actors.answer("sea"), after=offset)
     await eventually(lambda: [stored.offset for stored in feed.events_after(2) or ()] == [3, 4, 5])
     assert feed.events_after(1) is None
     assert [stored.offset for stored in feed.events_after(4) or ()] == [5]

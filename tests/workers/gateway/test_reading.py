@@ -45,7 +45,7 @@ async def test_sessions_are_listed_most_urgent_first(bus: Bus) -> None:
 async def test_one_session_its_history_and_its_notices(bus: Bus) -> None:
     """Each as it is described; a history in pages; what people and models wrote is data, whatever it is."""
     claim = await hold(bus, "sea")
-    await bus.append(claim, [actors.spoken("sea", ODD), actors.answer("sea", "y" * 200_000), actors.answer("sea")], 0)
+    await claim.append(actors.spoken("sea", ODD), actors.answer("sea", "y" * 200_000), actors.answer("sea"), after=0)
     async with gateway_and_caller(bus) as (_, caller):
         view = SessionView.model_validate(await caller.json("/api/sessions/sea"))
         record = await bus.status("sea")
@@ -162,7 +162,7 @@ async def test_what_is_too_much_for_one_answer_comes_in_pieces(bus: Bus, monkeyp
     monkeypatch.setattr(frames, "LIMIT", 2000)
     monkeypatch.setattr(reading, "LIMIT", 2000)
     claim = await hold(bus, "sea")
-    await bus.append(claim, [actors.answer("sea", str(number) * 700) for number in range(7)], 0)
+    await claim.append(*[actors.answer("sea", str(number) * 700) for number in range(7)], after=0)
     for number in range(30):
         retry = LlmRetry(reason=Reason.RATE_LIMIT, attempt=1, max_attempts=2, message=str(number))
         await bus.publish("sea", retry)
@@ -228,7 +228,7 @@ async def test_who_does_not_read_is_let_go_at_last(bus: Bus) -> None:
             await eventually(lambda: len(hub.session_viewers) == 2)
             offset = 0
             while not hub.counts.stalled and offset < 400:
-                await bus.append(claim, [actors.answer("sea", "z" * 100_000)], offset)
+                await claim.append(actors.answer("sea", "z" * 100_000), after=offset)
                 offset += 1
             # Whoever writes quickly has filled what is between the two long before the time is over.
             await eventually(lambda: hub.counts.stalled)

@@ -14,7 +14,7 @@ from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold
 from tests.workers.gateway.calling import calling, gateway_and_caller, options
-from tidings.bus import Bus, Claim, LlmRetry, Message, Page, Reason, State, Unreachable
+from tidings.bus import Bus, Lease, LlmRetry, Message, Page, Reason, State, Unreachable
 from tidings.workers.board import Row
 from tidings.workers.gateway import feed, serve
 from tidings.workers.gateway.hub import Hub
@@ -23,10 +23,10 @@ from tidings.workers.gateway.streams import SessionStream, chunks
 PATH = "/api/sessions/sea/stream"
 
 
-async def write(bus: Bus, claim: Claim, count: int, *, after: int = 0, text: str = "") -> None:
+async def write(bus: Bus, claim: Lease, count: int, *, after: int = 0, text: str = "") -> None:
     """Append so many events, one by one."""
     for offset in range(after, after + count):
-        await bus.append(claim, [actors.answer("sea", text or f"number {offset + 1}")], offset)
+        await claim.append(actors.answer("sea", text or f"number {offset + 1}"), after=offset)
 
 
 # one session

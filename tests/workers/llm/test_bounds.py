@@ -17,10 +17,10 @@ from tests.workers.llm.dialects import DIALECTS, TEXT, Dialect
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect
 from tests.workers.llm.wire import Reply, Wire, answering, sending
 from tests.workers.retry.answers.routes import ROUTES, Route, give_vertex_a_token
+from tidings.bus import redaction
 from tidings.bus.messages import Reason
-from tidings.workers import redaction
 from tidings.workers.errors import AnswerTooLong
-from tidings.workers.llm import Llm, LlmError, LlmFailed, close_litellm, llm, load_litellm
+from tidings.workers.llm import Llm, LlmCallFailed, LlmError, close_litellm, llm, load_litellm
 from tidings.workers.llm.bounds import ANSWER_BYTES, ERROR_BYTES, _Answer, _AsyncBody, _decoder, _Document, bounded
 from tidings.workers.llm.received import Received
 from tidings.workers.retry import RetryPlan
@@ -345,6 +345,6 @@ async def test_the_bound_is_a_setting_of_each_llm() -> None:
     """One that bounds nothing is refused."""
     with pytest.raises(ValueError, match="max_answer_bytes"):
         Llm("openai/x", max_answer_bytes=0)
-    with pytest.raises(LlmFailed, match="larger than 10 bytes"):
+    with pytest.raises(LlmCallFailed, match="larger than 10 bytes"):
         async with answering(sending(200, b" " * 11)) as wire:
             await llm_on(DIALECTS["openai"], wire, max_answer_bytes=80).complete(PROMPT)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tidings.workers.errors import LlmFailed
+from tidings.workers.errors import LlmCallFailed
 from tidings.workers.llm import Tokens
 from tidings.workers.llm.gate import GuardedGate
 from tidings.workers.retry import Failure, classify
@@ -43,8 +43,8 @@ async def test_a_broken_gate_is_open(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_a_gate_that_refuses_is_heard() -> None:
     """An LlmError of acquire is meant."""
-    refusal = LlmFailed("closed", failure=FAILURE, attempt=1, max_attempts=6, model="openai/x")
-    with pytest.raises(LlmFailed):
+    refusal = LlmCallFailed("closed", failure=FAILURE, attempt=1, max_attempts=6, model="openai/x")
+    with pytest.raises(LlmCallFailed):
         await GuardedGate(Broken(refusal)).acquire("openai/x")
 
 

@@ -22,7 +22,7 @@ from tests.workers.llm.scene import ANSWER, KEY, LITELLM_WARNS, PROMPT, Scene, c
 from tests.workers.llm.wire import Reply, answering, whole
 from tests.workers.retry.answers.routes import ROUTES, give_vertex_a_token
 from tidings.bus.messages import Reason
-from tidings.workers.llm import Completion, Delta, Llm, LlmParked, close_litellm, library, load_litellm
+from tidings.workers.llm import Completion, Delta, Llm, LlmCallParked, close_litellm, library, load_litellm
 from tidings.workers.retry import RetryPlan
 
 pytestmark = LITELLM_WARNS
@@ -144,7 +144,7 @@ async def test_one_attempt_is_one_request_on_every_route(name: str, trouble: Rep
     async with answering(trouble) as wire:
         llm = Llm(route.model, api_base=wire.url + route.suffix, plan=ONCE, timeout_s=10, **route.arguments)
         for requests, call in ((1, llm.complete(PROMPT)), (2, collect(llm, PROMPT))):
-            with pytest.raises(LlmParked) as caught:
+            with pytest.raises(LlmCallParked) as caught:
                 await call
             assert len(wire.paths) == requests
             assert caught.value.failure.reason is (Reason.CONNECTION if trouble.reset else Reason.SERVER_ERROR)
@@ -198,7 +198,7 @@ async def test_an_anthropic_stream_that_ends_too_early_is_broken(anthropic: Anth
     """It ended cleanly, and never said that it had finished."""
     anthropic.hold = False
     llm = Llm("anthropic/claude-x", api_base=anthropic.url, api_key=KEY, plan=ONCE)
-    with pytest.raises(LlmParked) as caught:
+    with pytest.raises(LlmCallParked) as caught:
         await collect(llm, PROMPT)
     assert caught.value.failure.retryable
     assert llm.usage.wasted_tokens == 12

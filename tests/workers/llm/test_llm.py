@@ -17,10 +17,10 @@ from tidings.bus.messages import LlmAttempt, LlmRetry, Message, Reason, Wait
 from tidings.workers.llm import (
     Completion,
     Llm,
+    LlmCallFailed,
+    LlmCallLimited,
+    LlmCallParked,
     LlmError,
-    LlmFailed,
-    LlmParked,
-    LlmRateLimited,
     Nudge,
     Told,
     close_litellm,
@@ -73,7 +73,7 @@ async def test_a_call_that_an_earlier_worker_began_goes_on(scene: Scene) -> None
 async def test_a_worker_with_fewer_attempts_has_one_for_a_call_that_was_begun(scene: Scene, attempts: int) -> None:
     """It is the last one of its plan, and not "6 of 3"."""
     scene.script("500x9")
-    with pytest.raises(LlmParked) as caught:
+    with pytest.raises(LlmCallParked) as caught:
         await scene.llm(waits={"agent": BEGUN.model_copy(update={"attempt": 5})}, plan=RetryPlan(attempts=attempts)).complete(
             PROMPT
         )
@@ -124,7 +124,7 @@ async def test_what_is_told_fits_into_a_notice(scene: Scene) -> None:
 async def test_as_many_requests_as_attempts(scene: Scene, attempts: int) -> None:
     """Retries used up: exactly so many requests, one notice less, and an error that knows all about it."""
     scene.script("500x*")
-    with pytest.raises(LlmParked) as caught:
+    with pytest.raises(LlmCallParked) as caught:
         await scene.llm(plan=RetryPlan(attempts=attempts)).complete(PROMPT)
     error = caught.value
     assert scene.requests == attempts
@@ -150,7 +150,7 @@ async def test_as_many_requests_as_attempts(scene: Scene, attempts: int) -> None
 async def test_what_waiting_does_not_help_is_asked_once(scene: Scene, fault: str, reason: Reason) -> None:
     """Not retryable: one request and no notice."""
     scene.script(f"{fault.partition(':')[0]}x*:{fault.partition(':')[2]}".rstrip(":"))
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmCallFailed) as caught:
         await scene.llm().complete(PROMPT)
     assert caught.value.failure.reason is reason
     assert (scene.requests, scene.told) == (1, [])
@@ -158,7 +158,7 @@ async def test_what_waiting_does_not_help_is_asked_once(scene: Scene, fault: str
 
 async def test_a_defect_of_the_caller_is_no_failure_to_retry(scene: Scene) -> None:
     """What cannot even be sent fails at once, with the defect as the cause."""
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmCallFailed) as caught:
         await scene.llm().complete([{"role": "user", "content": object()}])
     assert caught.value.failure.reason is Reason.UNKNOWN
     assert (scene.requests, scene.told) == (0, [])
@@ -168,7 +168,7 @@ async def test_a_defect_of_the_caller_is_no_failure_to_retry(scene: Scene) -> No
 async def test_a_rate_limit_that_outlasts_the_attempts_asks_for_the_schedule(scene: Scene) -> None:
     """Without a hint the park schedule says when to go on."""
     scene.script("429x*")
-    with pytest.raises(LlmRateLimited) as caught:
+    with pytest.raises(LlmCallLimited) as caught:
         await scene.llm(plan=RetryPlan(attempts=3)).complete(PROMPT)
     assert (caught.value.resume_in_s, caught.value.schedule, caught.value.attempt) == (None, True, 3)
     assert scene.requests == 3
@@ -177,7 +177,7 @@ async def test_a_rate_limit_that_outlasts_the_attempts_asks_for_the_schedule(sce
 async def test_a_rate_limit_that_outlasts_the_attempts_keeps_the_hint(scene: Scene) -> None:
     """With a hint, that says when to go on."""
     scene.script("429x*:retry-after=3")
-    with pytest.raises(LlmRateLimited) as caught:
+    with pytest.raises(LlmCallLimited) as caught:
         await scene.llm(plan=RetryPlan(attempts=2), rng=lambda: 0.0).complete(PROMPT)
     assert (caught.value.resume_in_s, caught.value.schedule, scene.requests) == (3.0, False, 2)
 
@@ -185,7 +185,7 @@ async def test_a_rate_limit_that_outlasts_the_attempts_keeps_the_hint(scene: Sce
 async def test_a_long_retry_after_is_not_waited_for(scene: Scene) -> None:
     """Over the hold limit: one request, nothing told, and the provider's time in the error."""
     scene.script("429x*:retry-after=120")
-    with pytest.raises(LlmRateLimited) as caught:
+    with pytest.raises(LlmCallLimited) as caught:
         await scene.llm(rng=lambda: 0.0).complete(PROMPT)
     assert (caught.value.resume_in_s, caught.value.schedule) == (120.0, False)
     assert (scene.requests, scene.told, scene.slept) == (1, [], [])
@@ -198,7 +198,7 @@ async def test_a_long_retry_after_is_not_waited_for(scene: Scene) -> None:
 async def test_an_exhausted_quota_is_asked_once(scene: Scene, fault: str, resume_in_s: float | None, advised: str) -> None:
     """Without an end no time is set, a person must act; days of Retry-After are an exhausted quota that ends by itself."""
     scene.script(fault)
-    with pytest.raises(LlmRateLimited) as caught:
+    with pytest.raises(LlmCallLimited) as caught:
         await scene.llm(rng=lambda: 0.0).complete(PROMPT)
     error = caught.value
     assert (error.resume_in_s, error.schedule, error.failure.retryable) == (resume_in_s, False, False)
@@ -217,7 +217,7 @@ async def test_retry_after_is_waited_for(scene: Scene) -> None:
 async def test_waits_end_with_the_budget(scene: Scene) -> None:
     """Waits count together; when they use the budget up, the call is over before its attempts are."""
     scene.script("500x*")
-    with pytest.raises(LlmParked):
+    with pytest.raises(LlmCallParked):
         await scene.llm(plan=RetryPlan(budget_s=4.0)).complete(PROMPT)
     assert scene.slept == [1.0, 2.0, 1.0]
     assert scene.requests == 4
@@ -348,7 +348,7 @@ async def test_giving_up_cannot_change_how_a_call_ends(scene: Scene) -> None:
         raise RuntimeError("listener")
 
     scene.script("500x*")
-    with pytest.raises(LlmParked):
+    with pytest.raises(LlmCallParked):
         await scene.llm(gave_up=gave_up, plan=RetryPlan(attempts=2)).complete(PROMPT)
 
 
@@ -384,7 +384,7 @@ async def test_what_is_no_answer_is_retried(scene: Scene, fault: str, reason: Re
 async def test_nobody_at_the_address_is_a_connection_failure(scene: Scene) -> None:
     """A refused connection is told as such, and is what the error says at the end."""
     llm = scene.llm(api_base="http://127.0.0.1:9/v1", plan=RetryPlan(attempts=2))
-    with pytest.raises(LlmParked) as caught:
+    with pytest.raises(LlmCallParked) as caught:
         await llm.complete(PROMPT)
     assert [retry.reason for retry in scene.retries] == [caught.value.failure.reason] == [Reason.CONNECTION]
 
@@ -421,7 +421,7 @@ async def test_a_key_is_found_nowhere(scene: Scene, place: str, monkeypatch: pyt
     async with Provider() as provider:
         provider.script(said)
         scene.provider = provider
-        with pytest.raises(LlmParked) as caught:
+        with pytest.raises(LlmCallParked) as caught:
             await scene.llm(plan=RetryPlan(attempts=2), **key).complete(PROMPT)
         await close_litellm()
     error = caught.value
@@ -509,7 +509,7 @@ async def test_a_gate_is_asked_before_each_attempt_and_told_of_each_end(scene: S
 async def test_a_gate_can_refuse_in_the_providers_place(scene: Scene) -> None:
     """An LlmError of a gate ends the call: no request, nothing told, not wrapped."""
     scene.script("429")
-    with pytest.raises(LlmRateLimited) as limited:
+    with pytest.raises(LlmCallLimited) as limited:
         await scene.llm(plan=RetryPlan(attempts=1)).complete(PROMPT)
 
     class Closed:
@@ -521,7 +521,7 @@ async def test_a_gate_can_refuse_in_the_providers_place(scene: Scene) -> None:
         def refuse(self, model: str, failure: Any) -> None: ...
 
     llm = scene.llm(gate=Closed())
-    with pytest.raises(LlmRateLimited) as caught:
+    with pytest.raises(LlmCallLimited) as caught:
         await llm.complete(PROMPT)
     assert caught.value is limited.value
     assert (scene.requests, scene.told, llm.usage.attempts) == (1, [], 0)
@@ -558,7 +558,7 @@ def test_senseless_settings_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("model", ["", "nobody-knows-this"])
 async def test_a_model_that_litellm_does_not_know_fails(scene: Scene, model: str) -> None:
     """As a bad request that a person can correct; nothing is sent."""
-    with pytest.raises(LlmFailed) as caught:
+    with pytest.raises(LlmCallFailed) as caught:
         await scene.llm(model).complete(PROMPT)
     assert caught.value.failure.reason is Reason.BAD_REQUEST
     assert (scene.requests, scene.told) == (0, [])
@@ -571,7 +571,7 @@ async def test_a_time_out_of_somebody_elses_is_passed_on(scene: Scene, monkeypat
         raise TimeoutError("theirs")
 
     monkeypatch.setattr(library, "ask", ask)
-    with pytest.raises(LlmParked, match="theirs"):
+    with pytest.raises(LlmCallParked, match="theirs"):
         await scene.llm(plan=RetryPlan(attempts=1)).complete(PROMPT)
 
 

@@ -13,7 +13,7 @@ from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
 from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
 from tidings.bus.messages import AgentMessage, LlmAttempt, LlmRetry, Message, Reason, ToolCall, ToolResult, UserMessage
-from tidings.workers.llm import Completion, Delta, Llm, LlmError, LlmParked, LlmRateLimited, Restart, Told, close_litellm
+from tidings.workers.llm import Completion, Delta, Llm, LlmCallLimited, LlmCallParked, LlmError, Restart, Told, close_litellm
 from tidings.workers.prompt import to_prompt
 from tidings.workers.retry import Failure, RetryPlan
 
@@ -133,7 +133,7 @@ async def test_a_route_is_spoken_as_its_provider_speaks(dialect: Dialect, heard:
 async def test_an_attempt_is_a_request(dialect: Dialect, trouble: Trouble, heard: Heard) -> None:
     """Nobody repeats it behind our back, also not where the connection is reset; we say what it was, and may try again."""
     async with answering(trouble.reply(dialect)) as wire:
-        with pytest.raises((LlmParked, LlmRateLimited)) as caught:
+        with pytest.raises((LlmCallParked, LlmCallLimited)) as caught:
             await llm_on(dialect, wire, heard).complete(PROMPT)
     assert len(wire.paths) == 1
     assert caught.value.failure.reason in trouble.reasons
@@ -146,7 +146,7 @@ async def test_an_attempt_at_a_stream_is_a_request(dialect: Dialect, trouble: Tr
     """Likewise; what was shown before it broke is no answer."""
     items: list[Any] = []
     async with answering(trouble.reply(dialect)) as wire:
-        with pytest.raises((LlmParked, LlmRateLimited)) as caught:
+        with pytest.raises((LlmCallParked, LlmCallLimited)) as caught:
             await follow(llm_on(dialect, wire, heard), wire, items)
     assert len(wire.paths) == 1
     assert caught.value.failure.reason in trouble.reasons
@@ -192,7 +192,7 @@ async def test_an_answer_of_the_wrong_shape_is_none(dialect: Dialect, body: Any,
     for reply in (whole(body), stream(events(json.dumps(body)))):
         async with answering(reply) as wire:
             llm = llm_on(dialect, wire, heard)
-            with pytest.raises(LlmParked) as caught:
+            with pytest.raises(LlmCallParked) as caught:
                 await (collect(llm, PROMPT) if b"event-stream" in reply.sent else llm.complete(PROMPT))
         assert len(wire.paths) == 1
         assert caught.value.failure.reason in (Reason.SERVER_ERROR, Reason.CONNECTION)

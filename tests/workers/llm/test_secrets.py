@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tidings.workers import redaction
+from tidings.bus import redaction
 from tidings.workers.llm import secrets
 from tidings.workers.llm.secrets import known_secrets, scrub
 

@@ -26,7 +26,17 @@ from tests.workers.llm.scene import (
     text_of,
 )
 from tidings.bus.messages import Reason
-from tidings.workers.llm import Completion, Delta, Llm, LlmFailed, LlmParked, LlmRateLimited, Restart, close_litellm, library
+from tidings.workers.llm import (
+    Completion,
+    Delta,
+    Llm,
+    LlmCallFailed,
+    LlmCallLimited,
+    LlmCallParked,
+    Restart,
+    close_litellm,
+    library,
+)
 from tidings.workers.provider import Fault, Provider
 from tidings.workers.retry import RetryPlan
 
@@ -115,7 +125,7 @@ async def test_a_cut_that_litellm_notices_is_the_same(scene: Scene, monkeypatch:
         return Noticing()
 
     monkeypatch.setattr(library, "ask", ask)
-    with pytest.raises(LlmParked) as caught:
+    with pytest.raises(LlmCallParked) as caught:
         await collect(scene.llm(plan=RetryPlan(attempts=2)), PROMPT)
     assert [retry.reason for retry in scene.retries] == [caught.value.failure.reason] == [Reason.CONNECTION]
 
@@ -123,14 +133,14 @@ async def test_a_cut_that_litellm_notices_is_the_same(scene: Scene, monkeypatch:
 async def test_attempts_of_a_stream_are_used_up(scene: Scene) -> None:
     """Exactly N requests, N-1 notices, and the error."""
     scene.script("silent_cutx*:chunks=2")
-    with pytest.raises(LlmParked) as caught:
+    with pytest.raises(LlmCallParked) as caught:
         await collect(scene.llm(plan=RetryPlan(attempts=3)), PROMPT)
     assert (scene.requests, len(scene.retries), scene.recoveries) == (3, 2, [])
     assert caught.value.attempt == 3
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"), [("401", LlmFailed), ("quota", LlmRateLimited), ("429:retry-after=300", LlmRateLimited)]
+    ("fault", "error"), [("401", LlmCallFailed), ("quota", LlmCallLimited), ("429:retry-after=300", LlmCallLimited)]
 )
 async def test_what_waiting_does_not_help_is_asked_once(scene: Scene, fault: str, error: type[Exception]) -> None:
     """One request and no notice."""
@@ -236,7 +246,7 @@ async def test_a_cancellation_ends_the_wait_between_two_streams(scene: Scene) ->
 
 async def test_a_stream_that_stands_still_is_a_time_out(slow: Scene) -> None:
     """timeout_s counts from piece to piece."""
-    with pytest.raises(LlmParked) as caught:
+    with pytest.raises(LlmCallParked) as caught:
         await collect(slow.llm(timeout_s=0.3, plan=RetryPlan(attempts=1)), PROMPT)
     assert caught.value.failure.reason is Reason.TIMEOUT
     await eventually(lambda: slow.provider.stats()["in_flight"] == 0)
@@ -254,7 +264,7 @@ async def test_a_stream_that_only_keeps_alive_is_a_time_out() -> None:
 
     async with serving(keep_alive) as url:
         llm = Llm("openai/x", api_base=url, api_key=KEY, timeout_s=0.3, plan=RetryPlan(attempts=1))
-        with pytest.raises(LlmParked) as caught:
+        with pytest.raises(LlmCallParked) as caught:
             await collect(llm, PROMPT)
         await close_litellm()
     assert "stood still" in caught.value.failure.message

@@ -206,7 +206,7 @@ async def test_without_colours_the_words_and_signs_stay(memory_bus: Bus, monkeyp
     monkeypatch.setenv("NO_COLOR", "1")
     claim = await hold(memory_bus, "demo")
     said = Message.of(AgentMessage(text="hello\n  there"), session="demo")
-    await memory_bus.append(claim, [said], 0)
+    await claim.append(said, after=0)
     async with watch(memory_bus) as view:
         await retry(memory_bus, claim, 2)
         await view.sees("› demo", "◔ rate limited", "2 of 6")

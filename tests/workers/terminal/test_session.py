@@ -13,17 +13,17 @@ from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park, retry
 from tests.workers.terminal.conftest import Watching, watch
-from tidings.bus import AgentMessage, Bus, Claim, LlmRecovered, LlmRetry, Message, State, Unreachable, UserMessage
+from tidings.bus import AgentMessage, Bus, Lease, LlmRecovered, LlmRetry, Message, State, Unreachable, UserMessage
 from tidings.workers.terminal import session as module
 from tidings.workers.terminal.session import SessionScreen
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 
 
-async def say(bus: Bus, claim: Claim, *texts: str, after: int = 0) -> None:
+async def say(bus: Bus, claim: Lease, *texts: str, after: int = 0) -> None:
     """Append what an agent says."""
     events = [Message.of(AgentMessage(text=text), session=claim.session) for text in texts]
-    await bus.append(claim, events, after)
+    await claim.append(*events, after=after)
 
 
 async def open_session(view: Watching) -> None:
@@ -36,7 +36,7 @@ async def test_the_history_and_the_status_stand_apart(bus: Bus) -> None:
     """What is said appears by itself; what the system does changes the lines below, and adds nothing above."""
     claim = await hold(bus, "demo")
     asked = Message.of(UserMessage(text="Why is the sea salt?", by="ann"), session="demo")
-    await bus.append(claim, [asked], 0)
+    await claim.append(asked, after=0)
     async with watch(bus) as view:
         await view.sees("▸ running")
         await open_session(view)

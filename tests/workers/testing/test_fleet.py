@@ -111,10 +111,10 @@ async def test_a_session_is_started_spoken_to_and_seen(tidings_fleet: StartFleet
 async def test_a_long_history_is_returned_whole(tidings_fleet: StartFleet, tidings_bus: Bus) -> None:
     """In order, page by page."""
     fleet = await tidings_fleet(workers=0)
-    claim = await tidings_bus.claim(WorkerRef(name="other"), session="s", create=True)
+    claim = await tidings_bus.worker.claim(WorkerRef(name="other"), session="s", create=True)
     assert claim is not None
     said = [Message.of(AgentMessage(text=str(number)), session="s") for number in range(501)]
-    await tidings_bus.append(claim, said, after=0)
+    await claim.append(*said, after=0)
     assert [event.offset for event in await fleet.history("s")] == list(range(1, 502))
 
 

@@ -22,7 +22,7 @@ def _ahead(bus: Bus) -> timedelta:
 async def test_a_bus_in_memory_is_private() -> None:
     """Two of them share nothing."""
     async with memory_bus() as one, memory_bus() as other:
-        await one.claim(WORKER, session="s", create=True)
+        await one.worker.claim(WORKER, session="s", create=True)
         with pytest.raises(UnknownSession):
             await other.status("s")
 
@@ -43,9 +43,9 @@ async def test_commands_scripts_and_transactions_go_by_the_moved_time() -> None:
         clock.move(10_000.0)
         seconds, _ = await connection.commands.time()
         assert abs(seconds - bus.now().timestamp()) < 30
-        claim = await bus.claim(WORKER, session="s", create=True, lease_s=60)
+        claim = await bus.worker.claim(WORKER, session="s", create=True, lease_s=60)
         assert claim is not None
-        assert timedelta(seconds=30) < claim.lease_until - bus.now() < timedelta(seconds=90)
+        assert timedelta(seconds=30) < claim.until - bus.now() < timedelta(seconds=90)
         snapshot = await bus.snapshot("s")
         assert snapshot is not None
         assert abs(snapshot.now - bus.now()) < timedelta(seconds=30)
@@ -55,7 +55,7 @@ async def test_what_becomes_due_by_a_move_is_taken() -> None:
     """A lease of a minute is due for controllers once the clock was moved beyond it."""
     clock = Clock()
     async with memory_bus(clock) as bus:
-        await bus.claim(WORKER, session="s", create=True, lease_s=60)
+        await bus.worker.claim(WORKER, session="s", create=True, lease_s=60)
         assert (await bus.take_due()).sessions == ()
         clock.move(61.0)
         assert (await bus.take_due()).sessions == ("s",)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Final
 
 from tidings.bus.errors import cause_of
-from tidings.workers.redaction import one_line
+from tidings.bus.redaction import one_line
 
 # As it is imported, not where it lies: in a checkout that is a link.
 _OURS: Final = f"{Path(__file__).absolute().parent.parent}{os.sep}"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tidings.bus.place import Place, described, handle_now, place_now, place_of
 from tidings.workers.agent import as_event
-from tidings.workers.place import Place, described, handle_now, place_now, place_of
 
-HERE = "tests/workers/test_place.py"
+HERE = "tests/bus/test_place.py"
 
 
 def _raised(act: object, *arguments: object) -> BaseException:

@@ -2,7 +2,7 @@
 
 Code that does not yield, such as a computation in an agent, keeps all else on its loop from running, the renewals of its
 leases too. Other workers would take its sessions over, and run into the same code. The thread has a connection of its own. It
-cannot help where code holds Python's lock (a C extension that does not let it go) or the process is stopped: then the thread
+cannot help where code leases Python's lock (a C extension that does not let it go) or the process is stopped: then the thread
 stands still too.
 """
 
@@ -17,14 +17,16 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING
 
-from tidings.bus import AccessDenied, Bus, Claim, Picture, Presence, Reason, Release, State, TidingsError, Trigger, Unreachable
-from tidings.bus.errors import cause_of
-from tidings.bus.lease import ALL_READ
-from tidings.bus.presence import BEAT_S
-from tidings.workers.place import Place, handle_now, place_now
+from tidings.bus.errors import TidingsError, cause_of
+from tidings.bus.place import Place, handle_now, place_now
+from tidings.bus.presence import BEAT_S, Presence
+from tidings.bus.states import State
+
+if TYPE_CHECKING:
+    from tidings.bus.worker.face import WorkerFace
+    from tidings.bus.worker.lease import Lease
 
 log = logging.getLogger("tidings.watchdog")
 
@@ -38,44 +40,8 @@ RELEASE_TIMEOUT_S = 5.0
 """How long the thread tries to release the sessions at the end; after that their leases expire."""
 
 
-class Watched(Protocol):
-    """What is kept: a `Hold`, as this thread sees it. All of it may be used while the loop is blocked.
-
-    Attributes:
-        claim: what was claimed.
-        lost: whether the session is known to be taken away; then its lease is left alone.
-        blocked: set to what the loop was blocked by for longer than a lease, while its work ran.
-    """
-
-    claim: Claim
-    lost: bool
-    blocked: Blocked | None
-
-    @property
-    def picture(self) -> Picture:
-        """What is being done right now."""
-        ...
-
-    @property
-    def nudges(self) -> int:
-        """How often it was resumed while held, as far as its worker knows."""
-        ...
-
-    def renewed(self, asked_at: float) -> None:
-        """Take note that the lease was renewed; called in the thread."""
-        ...
-
-    def lose(self, state: State | None, why: str) -> None:
-        """End the work; called by the loop."""
-        ...
-
-    def complete(self, release: Release) -> Release:
-        """Add to a release what only the hold knows."""
-        ...
-
-
-WORK: ContextVar[Watched | None] = ContextVar("tidings-work", default=None)
-"""The hold whose work is running; everything that the work begins has it in its context."""
+WORK: ContextVar[Lease | None] = ContextVar("tidings-work", default=None)
+"""The lease whose work is running; everything that the work begins has it in its context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +51,12 @@ class Blocked:
     Attributes:
         seconds: for how long.
         place: the line that it is in; None: not known.
-        hold: of the session whose work it is running; None: of none, or not known.
+        lease: of the session whose work it is running; None: of none, or not known.
     """
 
     seconds: float
     place: Place | None
-    hold: Watched | None
+    lease: Lease | None
 
     def __str__(self) -> str:
         where = "step()" if self.place is None else f"{self.place.function}() ({self.place.file}:{self.place.line})"
@@ -98,13 +64,13 @@ class Blocked:
 
 
 class Watchdog:
-    """Keeps the leases of the holds that it watches while the event loop is blocked; a context manager.
+    """Keeps the leases that it watches while the event loop is blocked.
 
-    The thread begins with the first hold and ends with the context. On ``memory://``, which no other thread can connect to, it
+    The thread runs while there are any. On ``memory://``, which no other thread can connect to, it
     only says that the loop is blocked.
 
     Args:
-        bus: where the sessions are.
+        face: where the sessions are.
         renew_s: seconds between renewals.
         lease_s: length of the leases, in seconds.
         limit_s: for how long after the loop last moved it keeps them. Then the session whose work the loop is in gets an error,
@@ -114,21 +80,23 @@ class Watchdog:
 
     def __init__(
         self,
-        bus: Bus,
+        face: WorkerFace,
         renew_s: float,
         lease_s: float,
         limit_s: float = BLOCKED_LIMIT_S,
         give_up: Callable[[], object] | None = None,
     ) -> None:
-        self._bus, self._renew_s, self._limit_s, self._give_up = bus, renew_s, limit_s, give_up
+        self._face, self._renew_s, self._limit_s, self._give_up = face, renew_s, limit_s, give_up
         self._lease_s = lease_s
         self._after_s = min(renew_s, lease_s / 5)
         """How long the loop may be silent before the leases are renewed for it."""
         self._look_s = min(self._after_s, WARN_S, limit_s) / 2
-        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+        self._loop: asyncio.AbstractEventLoop
+        self._loop_thread = 0
+        """The loop and its thread, from the first lease on."""
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
-        self._holds: set[Watched] = set()
+        self._leases: set[Lease] = set()
         self._presences: list[Callable[[], Presence]] = []
         self._attending = threading.Lock()
         """Held while the thread says that a process is there."""
@@ -141,32 +109,32 @@ class Watchdog:
         """For how long it has been in one and the same piece of work."""
         self._places: deque[Place] = deque(maxlen=_LOOKS)
         """Where the loop was, look by look, in that piece of work."""
-        self._told: set[Watched | None] = set()
+        self._told: set[Lease | None] = set()
+        self._taken: set[Lease] = set()
+        """Leases that are known to be lost, while the loop has not heard of it."""
         self._telling = False
         self._away = self._over = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """Have the thread end; returns at once."""
         self._ended.set()
+        self._thread = None
 
-    def watch(self, hold: Watched) -> None:
-        """Keep a hold's lease from now on while the loop is blocked."""
-        self._holds.add(hold)
+    def watch(self, lease: Lease) -> None:
+        """Keep a lease's lease from now on while the loop is blocked."""
+        self._leases.add(lease)
         if self._thread is None:
-            self._looked_at = time.monotonic()
-            self._thread = threading.Thread(target=self._run, name="tidings-watchdog", daemon=True)
+            self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+            self._looked_at, self._ended = time.monotonic(), threading.Event()
+            self._asked = self._answered = 0
+            self._thread = threading.Thread(target=self._run, args=(self._ended,), name="tidings-watchdog", daemon=True)
             self._thread.start()
 
-    def forget(self, hold: Watched) -> None:
-        """Leave a hold's lease alone."""
-        self._holds.discard(hold)
-        self._told.discard(hold)
+    def forget(self, lease: Lease) -> None:
+        """Leave a lease's lease alone."""
+        self._leases.discard(lease)
+        self._told.discard(lease)
+        self._taken.discard(lease)
 
     @contextlib.asynccontextmanager
     async def attend_for(self, describe: Callable[[], Presence]) -> AsyncIterator[None]:
@@ -182,14 +150,14 @@ class Watchdog:
 
     # looking, in the thread
 
-    def _run(self) -> None:
-        while not self._ended.wait(self._look_s):
+    def _run(self, ended: threading.Event) -> None:
+        while not ended.wait(self._look_s):
             try:
                 if self._loop.is_closed():
                     return
                 if not self._look():
                     continue
-                if self._bus.in_memory or self._over:
+                if self._face.in_memory or self._over:
                     continue
                 if self._blocked_s >= self._limit_s:
                     self._over = True
@@ -206,11 +174,11 @@ class Watchdog:
         if not self._loop.is_running():
             return False
         now = time.monotonic()
-        # A look that comes late says nothing of the loop: the process was stopped, or the machine is busy.
+        # A look that comes late says nothing of the loop: the process was stopped, or the machine is facey.
         passed, self._looked_at = min(now - self._looked_at, 2 * self._look_s), now
         if self._answered == self._asked:
             self._moves_again()
-            if self._holds:
+            if self._leases:
                 self._asked += 1
                 self._loop.call_soon_threadsafe(self._answer, self._asked)
             return False
@@ -231,15 +199,15 @@ class Watchdog:
         self._answered = number
 
     def _tell(self) -> None:
-        """Say once for each turn that the loop is blocked; and leave it with the hold, once it is longer than a lease."""
+        """Say once for each turn that the loop is blocked; and leave it with the lease, once it is longer than a lease."""
         if self._blocked_s < min(WARN_S, self._lease_s):
             return
         blocked = self._blocked()
-        if blocked.hold is not None and blocked.seconds >= self._lease_s:
-            blocked.hold.blocked = blocked
-        if blocked.seconds >= WARN_S and not self._telling and blocked.hold not in self._told:
+        if blocked.lease is not None and blocked.seconds >= self._lease_s:
+            blocked.lease.blocked = blocked
+        if blocked.seconds >= WARN_S and not self._telling and blocked.lease not in self._told:
             self._telling = True
-            self._told.add(blocked.hold)
+            self._told.add(blocked.lease)
             log.warning("loop.blocked", extra=_fields(blocked))
 
     def _moves_again(self) -> None:
@@ -252,20 +220,20 @@ class Watchdog:
     def _blocked(self) -> Blocked:
         """Return what the loop is in, as far as it can be known from outside."""
         context = getattr(handle_now(self._loop_thread), "_context", None)
-        hold = context.get(WORK) if context is not None else None
-        holds = tuple(self._holds)
-        if hold not in holds:
+        lease = context.get(WORK) if context is not None else None
+        leases = tuple(self._leases)
+        if lease not in leases:
             # Nobody's work; or that of a session which is over, and has left something running.
-            hold = holds[0] if len(holds) == 1 else None
-        return Blocked(self._blocked_s, self._usual_place(), hold)
+            lease = leases[0] if len(leases) == 1 else None
+        return Blocked(self._blocked_s, self._usual_place(), lease)
 
     def _usual_place(self) -> Place | None:
         """Return the newest line in the function that the loop was in most of the time: it may be on its way out by now."""
         most = Counter((place.file, place.function) for place in self._places).most_common(1)
         return next((place for place in reversed(self._places) if (place.file, place.function) == most[0][0]), None)
 
-    def _held(self) -> list[Watched]:
-        return [hold for hold in tuple(self._holds) if not hold.lost]
+    def _held(self) -> list[Lease]:
+        return [lease for lease in tuple(self._leases) if lease.lost is None and lease not in self._taken]
 
     # renewing in place of the loop
 
@@ -283,8 +251,8 @@ class Watchdog:
     async def _keep(self) -> None:
         while True:
             try:
-                async with self._bus.another() as bus:
-                    await self._renew_again_and_again(bus)
+                async with self._face.another() as face:
+                    await self._renew_again_and_again(face)
             except TidingsError as error:
                 if not self._away:
                     self._away = True
@@ -293,41 +261,33 @@ class Watchdog:
                 log.exception("watchdog.failed")
             await asyncio.sleep(self._after_s)
 
-    async def _renew_again_and_again(self, bus: Bus) -> None:
+    async def _renew_again_and_again(self, face: WorkerFace) -> None:
         said_at = -BEAT_S
         while True:
-            for hold in self._held():
-                await self._renew(bus, hold)
+            await self._renew(face)
             if time.monotonic() - said_at >= BEAT_S:
                 said_at = time.monotonic()
-                await self._attend(bus)
+                await self._attend(face)
             await asyncio.sleep(self._renew_s)
 
-    async def _attend(self, bus: Bus) -> None:
+    async def _attend(self, face: WorkerFace) -> None:
         """Say that the processes are there; what has been begun is ended, also when the loop moves meanwhile."""
         with self._attending:
             for presence in self._described():
-                saying = asyncio.ensure_future(bus.attend(presence))
+                saying = asyncio.ensure_future(face.attend(presence))
                 try:
                     await asyncio.shield(saying)
                 finally:
                     await asyncio.wait({saying}, timeout=RELEASE_TIMEOUT_S)
 
-    async def _renew(self, bus: Bus, hold: Watched) -> None:
-        """Renew a lease as the hold itself would, and leave the answer with it."""
-        asked_at = time.monotonic()
-        try:
-            renewal = await bus.renew(hold.claim, hold.picture, hold.nudges)
-        except (AccessDenied, Unreachable):
-            raise
-        except TidingsError as error:
-            # Of this session alone. The hold finds out when the loop moves; until then the lease runs out.
-            log.warning("watchdog.not_renewed", extra={"session": hold.claim.session, "cause": cause_of(error)})
-            return
-        if renewal.held:
-            hold.renewed(asked_at)
-        else:
-            self._lose(hold, renewal.state, renewal.why)
+    async def _renew(self, face: WorkerFace) -> None:
+        """Renew the leases as their keeper would, and leave the answers with them."""
+        asked_at, leases = time.monotonic(), self._held()
+        for lease, answer in zip(leases, await face.renew(leases), strict=True):
+            if answer.held:
+                lease.renewed(asked_at)
+            else:
+                self._lose(lease, answer.state, answer.why)
 
     def _described(self) -> Iterator[Presence]:
         for describe in tuple(self._presences):
@@ -335,53 +295,48 @@ class Watchdog:
             with contextlib.suppress(RuntimeError):
                 yield describe()
 
-    def _lose(self, hold: Watched, state: State | None, why: str) -> None:
-        """Have a hold end its work as soon as the loop moves; until then its lease is left alone."""
-        hold.lost = True
-        self._loop.call_soon_threadsafe(hold.lose, state, why)
+    def _lose(self, lease: Lease, state: State | None, why: str) -> None:
+        """Have a lease end its work as soon as the loop moves; until then it is left alone."""
+        self._taken.add(lease)
+        self._loop.call_soon_threadsafe(lease.lose, state, why)
 
     # the end
 
     def _end(self) -> None:
         """Let the sessions go: a loop that has not moved for so long will not."""
         blocked, held = self._blocked(), self._held()
-        for hold in held:
+        for lease in held:
             # It is the reason of the end now, and not beside it.
-            hold.blocked = None
+            lease.blocked = None
         log.error("loop.blocked_too_long", extra=_fields(blocked) | {"sessions": len(held)})
         try:
             asyncio.run(self._let_go(held, blocked))
         except (TidingsError, TimeoutError) as error:
             log.warning("watchdog.unreachable", extra={"cause": cause_of(error)})
-        for hold in held:
-            self._lose(hold, None, str(blocked))
+        for lease in held:
+            self._lose(lease, None, str(blocked))
         if self._give_up is not None and self._answered != self._asked:
             self._give_up()
 
-    async def _let_go(self, held: list[Watched], blocked: Blocked) -> None:
-        async with asyncio.timeout(RELEASE_TIMEOUT_S), self._bus.another() as bus:
-            if blocked.hold is not None:
+    async def _let_go(self, held: list[Lease], blocked: Blocked) -> None:
+        async with asyncio.timeout(RELEASE_TIMEOUT_S), self._face.another() as face:
+            if blocked.lease is not None:
                 # Else the one that is to blame would be handed back, and block worker after worker. A lost worker is counted.
-                await asyncio.gather(*(self._release(bus, hold, blocked) for hold in held))
+                await asyncio.gather(*(self._release(face, lease, blocked) for lease in held))
             for presence in self._described():
-                await bus.leave(presence)
+                await face.leave(presence)
 
-    async def _release(self, bus: Bus, hold: Watched, blocked: Blocked) -> None:
-        claim, why = hold.claim, str(blocked)
-        if hold is blocked.hold:
-            release = Release(Trigger.FAIL, read=ALL_READ, reason=Reason.UNKNOWN, why=why)
-        else:
-            release = Release(Trigger.HAND_BACK, read=ALL_READ, why=f"{why}, by another session of its worker")
+    async def _release(self, face: WorkerFace, lease: Lease, blocked: Blocked) -> None:
         try:
-            await bus.release(claim, hold.complete(release))
+            await face.release_blocked(lease, str(blocked), guilty=lease is blocked.lease)
         except TidingsError as error:
-            log.warning("watchdog.not_released", extra={"session": claim.session, "cause": cause_of(error)})
+            log.warning("watchdog.not_released", extra={"session": lease.session, "cause": cause_of(error)})
 
 
 def _fields(blocked: Blocked) -> dict[str, object]:
     """Return what a line of the log says of a blocked loop."""
     return {
-        "session": blocked.hold.claim.session if blocked.hold else None,
+        "session": blocked.lease.session if blocked.lease else None,
         "blocked_s": round(blocked.seconds, 1),
         "place": str(blocked.place) if blocked.place else None,
     }

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.workers import redaction
-from tidings.workers.redaction import environment_secrets, one_line, redact
+from tidings.bus import redaction
+from tidings.bus.redaction import environment_secrets, one_line, redact
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 

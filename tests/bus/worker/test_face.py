@@ -15,15 +15,13 @@ from tests.proxy import Proxy, What
 from tests.waiting import eventually
 from tidings.bus import (
     Bus,
-    Claim,
+    Ending,
+    Lease,
     LeaseLost,
     OutcomeUnknown,
     PayloadTooLarge,
     Picture,
     Reason,
-    Release,
-    Renewal,
-    Seat,
     SessionHeld,
     SessionPause,
     SessionState,
@@ -37,9 +35,10 @@ from tidings.bus import (
 )
 from tidings.bus import messages as m
 from tidings.bus.channels import Names
-from tidings.bus.lease import ALL_READ
 from tidings.bus.publisher import publish_notice
 from tidings.bus.redis.link import Link
+from tidings.bus.worker.face import Answer
+from tidings.bus.worker.lease import ALL_READ
 
 pytestmark = pytest.mark.contract
 
@@ -63,7 +62,7 @@ async def test_the_session_queued_longest_is_claimed_first(bus: Bus, raw: Redis,
     await actors.queue(bus, "a", "b", "c")
     # Time is counted in milliseconds, and these may have been queued in the same one.
     await raw.zadd(names.ready, {"c": 1, "a": 2, "b": 3})
-    claims = [await bus.claim(actors.WORKER) for _ in range(4)]
+    claims = [await bus.worker.claim(actors.WORKER) for _ in range(4)]
     assert [claim and claim.session for claim in claims] == ["c", "a", "b", None]
 
 
@@ -71,20 +70,20 @@ async def test_a_claim_says_all_that_its_holder_needs(bus: Bus) -> None:
     """Token and epoch for its writes, and the lease by the server's clock."""
     before = bus.now()
     await actors.queue(bus, "s")
-    claim = await bus.claim(actors.WORKER, lease_s=5)
+    claim = await bus.worker.claim(actors.WORKER, lease_s=5)
     assert claim is not None
     record = await bus.status("s")
     assert (claim.session, claim.worker, claim.parks, claim.lease_s) == ("s", actors.WORKER, 0, 5)
     assert (claim.token, claim.epoch, claim.version) == (record.token, record.epoch, record.version)
-    assert claim.lease_until == record.lease_until
-    assert timedelta(seconds=4) < claim.lease_until - before < timedelta(seconds=6)
+    assert claim.until == record.lease_until
+    assert timedelta(seconds=4) < claim.until - before < timedelta(seconds=6)
     assert (record.state, record.worker, record.held) == (State.RUNNING, actors.WORKER, True)
 
 
 async def test_twenty_workers_and_one_session(bus: Bus) -> None:
     """One of them gets it, the others get nothing."""
     await actors.queue(bus, "s")
-    claims = await asyncio.gather(*(bus.claim(actors.worker(f"w{index}")) for index in range(20)))
+    claims = await asyncio.gather(*(bus.worker.claim(actors.worker(f"w{index}")) for index in range(20)))
     [claim] = filter(None, claims)
     assert (await bus.status("s")).worker == claim.worker
 
@@ -93,7 +92,7 @@ async def test_as_many_workers_as_sessions(bus: Bus) -> None:
     """Nobody goes empty-handed because others were quicker at the first candidates."""
     sessions = [f"s{index}" for index in range(24)]
     await actors.queue(bus, *sessions)
-    claims = await asyncio.gather(*(bus.claim(actors.worker(f"w{index}")) for index in range(24)))
+    claims = await asyncio.gather(*(bus.worker.claim(actors.worker(f"w{index}")) for index in range(24)))
     assert sorted(claim.session for claim in claims if claim) == sorted(sessions)
 
 
@@ -111,7 +110,7 @@ async def test_a_crowd_does_not_try_the_same_session_all_together(bus: Bus, monk
     monkeypatch.setattr(Link, "run", counted)
 
     async def take() -> list[str]:
-        return [claim.session for _ in range(6) if (claim := await bus.claim(actors.WORKER))]
+        return [claim.session for _ in range(6) if (claim := await bus.worker.claim(actors.WORKER))]
 
     taken = await asyncio.gather(*(take() for _ in range(16)))
     assert sorted(session for some in taken for session in some) == sessions
@@ -121,10 +120,10 @@ async def test_a_crowd_does_not_try_the_same_session_all_together(bus: Bus, monk
 async def test_a_named_session_that_cannot_be_claimed(bus: Bus) -> None:
     """There is none, or it is held."""
     with pytest.raises(UnknownSession):
-        await bus.claim(actors.WORKER, session="s")
+        await bus.worker.claim(actors.WORKER, session="s")
     await actors.hold(bus)
     with pytest.raises(SessionHeld) as caught:
-        await bus.claim(actors.worker("w2"), session="s", create=True)
+        await bus.worker.claim(actors.worker("w2"), session="s", create=True)
     assert (caught.value.session, caught.value.state) == ("s", "running")
 
 
@@ -132,8 +131,8 @@ async def test_a_session_is_made_by_claiming_it(bus: Bus) -> None:
     """For a loop of one's own; a second time it is claimed as it is."""
     first = await actors.hold(bus)
     assert (first.version, first.token) == (1, 1)
-    await bus.append(first, [actors.answer("s")], 0)
-    await bus.release(first, Release(Trigger.HAND_BACK, read=1))
+    await first.append(actors.answer("s"), after=0)
+    await first.release(Ending(Trigger.HAND_BACK, read=1))
     second = await actors.hold(bus)
     assert second.epoch == first.epoch
     assert len(await bus.history("s")) == 1
@@ -157,7 +156,7 @@ async def test_a_claim_is_told_with_its_token(bus: Bus) -> None:
 async def test_a_renewal_carries_the_picture(bus: Bus) -> None:
     """Whoever looks sees what the worker waits for, once a controller has said so."""
     claim = await actors.hold(bus)
-    assert await bus.renew(claim, actors.limited()) == Renewal(held=True, nudge=0)
+    assert await actors.renew(claim, actors.limited()) == Answer(held=True, retry_now=0)
     assert (await bus.status("s")).picture == actors.limited()
     seen = await actors.snapshot(bus)
     await bus.decide(seen, actors.settled(seen, State.RATE_LIMITED))
@@ -169,19 +168,19 @@ async def test_a_renewal_answers_what_is_wanted(bus: Bus) -> None:
     claim = await actors.hold(bus)
     seen = await actors.snapshot(bus)
     await bus.decide(seen, actors.settled(seen, fields={"nudge": "1", "picture": "{}"}))
-    assert await bus.renew(claim, actors.limited(), nudge=0) == Renewal(held=True, nudge=1)
+    assert await actors.renew(claim, actors.limited(), 0) == Answer(held=True, retry_now=1)
     assert (await bus.status("s")).picture == Picture()
-    assert await bus.renew(claim, actors.limited(), nudge=1) == Renewal(held=True, nudge=1)
+    assert await actors.renew(claim, actors.limited(), 1) == Answer(held=True, retry_now=1)
     assert (await bus.status("s")).picture == actors.limited()
     await actors.revoke(bus)
-    assert await bus.renew(claim, Picture()) == Renewal(held=False, state=State.PAUSED, why="it is paused")
+    assert await actors.renew(claim, Picture()) == Answer(held=False, state=State.PAUSED, why="it is paused")
 
 
 async def test_a_renewal_of_what_was_lost(bus: Bus, raw: Redis) -> None:
     """The data is gone, and so is the session."""
     claim = await actors.hold(bus)
     await raw.flushall()
-    assert await bus.renew(claim, Picture()) == Renewal(held=False, state=None, why="it is gone")
+    assert await actors.renew(claim, Picture()) == Answer(held=False, state=None, why="it is gone")
 
 
 @pytest.mark.parametrize(
@@ -198,35 +197,35 @@ async def test_a_lost_lease_says_why(bus: Bus, raw: Redis, names: Names, fields:
     """In the answer to a renewal, and in the error of a write."""
     claim = await actors.hold(bus)
     await raw.hset(names.record("s"), mapping={"token": "9"} | fields)
-    assert (await bus.renew(claim, Picture())).why == why
+    assert (await actors.renew(claim, Picture())).why == why
     with pytest.raises(LeaseLost) as lost:
-        await bus.append(claim, [actors.answer("s")], 0)
+        await claim.append(actors.answer("s"), after=0)
     assert lost.value.why == why
     assert f"no longer held by this worker ({why}): discard the work" in str(lost.value)
 
 
-async def _append(bus: Bus, claim: Claim) -> None:
-    await bus.append(claim, [actors.answer(claim.session)], 0)
+async def _append(bus: Bus, claim: Lease) -> None:
+    await claim.append(actors.answer(claim.session), after=0)
 
 
-async def _release(bus: Bus, claim: Claim) -> None:
-    await bus.release(claim, Release(Trigger.YIELD, read=ALL_READ))
+async def _release(bus: Bus, claim: Lease) -> None:
+    await claim.release(Ending(Trigger.YIELD, read=ALL_READ))
 
 
-async def _publish(bus: Bus, claim: Claim) -> None:
-    await publish_notice(bus._link, actors.retry(claim.session), Seat(claim, 0, actors.limited()))
+async def _publish(bus: Bus, claim: Lease) -> None:
+    await publish_notice(bus._link, actors.retry(claim.session), actors.proof(claim, actors.limited()))
 
 
-async def _append_after_3(bus: Bus, claim: Claim) -> None:
-    await bus.append(claim, [actors.answer("s")], 3)
+async def _append_after_3(bus: Bus, claim: Lease) -> None:
+    await claim.append(actors.answer("s"), after=3)
 
 
-async def _release_after_3(bus: Bus, claim: Claim) -> None:
-    await bus.release(claim, Release(Trigger.YIELD, read=3))
+async def _release_after_3(bus: Bus, claim: Lease) -> None:
+    await claim.release(Ending(Trigger.YIELD, read=3))
 
 
 @pytest.mark.parametrize("write", [_append, _release, _publish])
-async def test_a_stale_worker_writes_nothing(bus: Bus, write: Callable[[Bus, Claim], Awaitable[None]]) -> None:
+async def test_a_stale_worker_writes_nothing(bus: Bus, write: Callable[[Bus, Lease], Awaitable[None]]) -> None:
     """Not after a revoke, and not after another worker has taken over."""
     stale = await actors.hold(bus)
     await actors.revoke(bus, to=State.QUEUED)
@@ -234,7 +233,7 @@ async def test_a_stale_worker_writes_nothing(bus: Bus, write: Callable[[Bus, Cla
     with pytest.raises(LeaseLost):
         await write(bus, stale)
     assert await bus.status("s") == before
-    heir = await bus.claim(actors.worker("w2"))
+    heir = await bus.worker.claim(actors.worker("w2"))
     assert heir is not None
     before = await bus.status("s")
     with pytest.raises(LeaseLost):
@@ -246,11 +245,11 @@ async def test_a_stale_worker_writes_nothing(bus: Bus, write: Callable[[Bus, Cla
 
 @pytest.mark.parametrize("write", [_append_after_3, _release_after_3])
 async def test_nothing_is_added_to_a_log_that_lost_what_was_read(
-    bus: Bus, raw: Redis, names: Names, write: Callable[[Bus, Claim], Awaitable[object]]
+    bus: Bus, raw: Redis, names: Names, write: Callable[[Bus, Lease], Awaitable[object]]
 ) -> None:
     """A server that lost its last writes may have kept the lease: the worker's work rests on what is in no history any more."""
     claim = await actors.hold(bus)
-    await bus.append(claim, [actors.answer("s", id=f"e{number}") for number in (1, 2, 3)], 0)
+    await claim.append(*[actors.answer("s", id=f"e{number}") for number in (1, 2, 3)], after=0)
     kept: Any = await raw.xrange(names.log("events", "s"), count=1)
     await raw.delete(names.log("events", "s"))
     await raw.xadd(names.log("events", "s"), kept[0][1], id=kept[0][0])
@@ -259,7 +258,7 @@ async def test_nothing_is_added_to_a_log_that_lost_what_was_read(
     with pytest.raises(LeaseLost):
         await write(bus, claim)
     assert await bus.status("s") == before
-    assert (await bus.release(claim, Release(Trigger.HAND_BACK, read=ALL_READ))).state is State.QUEUED
+    assert await claim.release(Ending(Trigger.HAND_BACK, read=ALL_READ)) is State.QUEUED
 
 
 # appending
@@ -268,21 +267,21 @@ async def test_nothing_is_added_to_a_log_that_lost_what_was_read(
 async def test_a_step_is_appended_in_order(bus: Bus) -> None:
     """The answer is the events as they stand in the history."""
     claim = await actors.hold(bus)
-    first = await bus.append(claim, [actors.answer("s", "1"), actors.answer("s", "2")], 0)
-    second = await bus.append(claim, [actors.answer("s", "3")], 2)
+    first = await claim.append(actors.answer("s", "1"), actors.answer("s", "2"), after=0)
+    second = await claim.append(actors.answer("s", "3"), after=2)
     assert [event.offset for event in (*first, *second)] == [1, 2, 3]
     assert await bus.history("s") == (*first, *second)
-    assert await bus.append(claim, [], 3) == ()
+    assert await claim.append(after=3) == ()
 
 
 async def test_the_same_events_are_stored_once(bus: Bus) -> None:
     """Also with a user message in between, which is no conflict, whenever the next step is appended."""
     claim = await actors.hold(bus)
     step = [actors.answer("s", "1"), actors.answer("s", "2")]
-    stored = await bus.append(claim, step, 0)
+    stored = await claim.append(*step, after=0)
     await say(bus)
-    assert await bus.append(claim, step, 0) == stored
-    later = await bus.append(claim, [actors.answer("s", "4")], 2)
+    assert await claim.append(*step, after=0) == stored
+    later = await claim.append(actors.answer("s", "4"), after=2)
     assert [event.offset for event in await bus.history("s")] == [1, 2, 3, 4]
     assert later[0].offset == 4
 
@@ -291,7 +290,7 @@ async def test_all_of_a_step_or_nothing(bus: Bus) -> None:
     """One event that is too large, and none of them is stored."""
     claim = await actors.hold(bus)
     with pytest.raises(PayloadTooLarge):
-        await bus.append(claim, [actors.answer("s"), actors.answer("s", "x" * m.PAYLOAD_LIMIT)], 0)
+        await claim.append(actors.answer("s"), actors.answer("s", "x" * m.PAYLOAD_LIMIT), after=0)
     assert await bus.history("s") == ()
 
 
@@ -299,11 +298,11 @@ async def test_only_events_of_that_session_enter_its_history(bus: Bus) -> None:
     """A notice is a type error; another session's event, or one id twice, a value error."""
     claim = await actors.hold(bus)
     with pytest.raises(TypeError, match="LlmRetry"):
-        await bus.append(claim, [actors.answer("s"), actors.retry("s")], 0)  # type: ignore[list-item]
+        await claim.append(actors.answer("s"), actors.retry("s"), after=0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'other'"):
-        await bus.append(claim, [actors.answer("s"), actors.answer("other")], 0)
+        await claim.append(actors.answer("s"), actors.answer("other"), after=0)
     with pytest.raises(ValueError, match="same id"):
-        await bus.append(claim, [actors.answer("s", id="x"), actors.answer("s", id="x")], 0)
+        await claim.append(actors.answer("s", id="x"), actors.answer("s", id="x"), after=0)
     assert await bus.history("s") == ()
 
 
@@ -312,7 +311,7 @@ async def test_an_append_that_met_a_broken_connection_is_stored_once(lossy: Bus,
     """It is tried again under the same ids."""
     claim = await actors.hold(lossy)
     proxy.lose_script(what, "append", times=3)
-    stored = await lossy.append(claim, [actors.answer("s", "1"), actors.answer("s", "2")], 0)
+    stored = await claim.append(actors.answer("s", "1"), actors.answer("s", "2"), after=0)
     assert proxy.lost == 3
     assert await lossy.history("s") == stored
 
@@ -323,10 +322,10 @@ async def test_an_append_whose_fate_is_unknown_can_be_sent_again(lossy: Bus, pro
     step = [actors.answer("s", id="one"), actors.answer("s", id="two")]
     proxy.lose_script("reply", "append", times=100)
     with pytest.raises(OutcomeUnknown) as caught:
-        await lossy.append(claim, step, 0, patience_s=0.1)
+        await claim.append(*step, after=0, patience_s=0.1)
     assert caught.value.ids == ("one", "two")
     proxy.lose_script("reply", "append", times=0)
-    await lossy.append(claim, step, 0)
+    await claim.append(*step, after=0)
     assert await history(lossy) == ["one", "two"]
 
 
@@ -335,9 +334,9 @@ async def test_an_append_waits_for_the_server(make_server: MakeServer) -> None:
     server = make_server(appendonly=True)
     async with Bus.connect(server.url) as bus:
         claim = await actors.hold(bus)
-        await bus.append(claim, [actors.answer("s", id="one")], 0)
+        await claim.append(actors.answer("s", id="one"), after=0)
         server.stop()
-        appending = asyncio.create_task(bus.append(claim, [actors.answer("s", id="two")], 1))
+        appending = asyncio.create_task(claim.append(actors.answer("s", id="two"), after=1))
         with pytest.raises(Unreachable):
             await bus.status("s")
         server.start()
@@ -361,12 +360,13 @@ async def test_an_append_waits_for_the_server(make_server: MakeServer) -> None:
 async def test_each_way_of_letting_go(bus: Bus, trigger: Trigger, state: State, pending: bool) -> None:
     """The state that follows, without a worker; what was interrupted is known as such."""
     claim = await actors.hold(bus)
-    released = await bus.release(claim, Release(trigger, read=0, why="because", parks=2))
+    claim.parks = 2
+    released = await claim.release(Ending(trigger, read=0, why="because", parks=2))
     record = await bus.status("s")
-    assert (released.state, released.version) == (state, record.version)
+    assert (released, claim.version) == (state, record.version)
     assert (record.state, record.held, record.pending, record.why, record.parks) == (state, False, pending, "because", 2)
     assert [found.session async for found in bus.sessions(state)] == ["s"]
-    assert (await bus.claim(actors.WORKER) is not None) == (state is State.QUEUED)
+    assert (await bus.worker.claim(actors.WORKER) is not None) == (state is State.QUEUED)
 
 
 @pytest.mark.parametrize("trigger", sorted(set(Trigger) - {"yield", "finish", "fail", "park", "outage", "hand_back"}))
@@ -374,15 +374,15 @@ async def test_nothing_else_lets_go(bus: Bus, trigger: Trigger) -> None:
     """A worker cannot pause, stop or nudge itself out of a session."""
     claim = await actors.hold(bus)
     with pytest.raises(ValueError, match="not a way to release"):
-        await bus.release(claim, Release(trigger, read=0))
-    assert (await bus.renew(claim, Picture())).held
+        await claim.release(Ending(trigger, read=0))
+    assert (await actors.renew(claim, Picture())).held
 
 
 async def test_a_release_tells_its_notices_before_the_state(bus: Bus) -> None:
     """The worker's own, that it left, then the new state with what is known of it."""
     claim = await actors.hold(bus)
     resume_at = bus.now() + timedelta(seconds=60)
-    release = Release(
+    release = Ending(
         Trigger.PARK,
         read=0,
         resume_at=resume_at,
@@ -392,7 +392,7 @@ async def test_a_release_tells_its_notices_before_the_state(bus: Bus) -> None:
     )
     async with bus.follow("s") as notices:
         await anext(notices)
-        await bus.release(claim, release)
+        await claim.release(release)
         told = [await anext(notices) for _ in range(3)]
     assert carries(told[0], m.LlmRetry)
     assert carries(told[1], m.WorkerReleased)
@@ -413,10 +413,10 @@ async def test_a_release_publishes_notices_of_its_session_only(bus: Bus) -> None
     """Anything else is a mistake, and nothing is written."""
     claim = await actors.hold(bus)
     with pytest.raises(TypeError):
-        await bus.release(claim, Release(Trigger.YIELD, read=0, notices=(actors.answer("s"),)))  # type: ignore[arg-type]
+        await claim.release(Ending(Trigger.YIELD, read=0, notices=(actors.answer("s"),)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'other'"):
-        await bus.release(claim, Release(Trigger.YIELD, read=0, notices=(actors.retry("other"),)))
-    assert (await bus.renew(claim, Picture())).held
+        await claim.release(Ending(Trigger.YIELD, read=0, notices=(actors.retry("other"),)))
+    assert (await actors.renew(claim, Picture())).held
 
 
 @pytest.mark.parametrize("trigger", [Trigger.YIELD, Trigger.FINISH, Trigger.FAIL])
@@ -424,30 +424,30 @@ async def test_what_is_said_in_the_closing_moment_is_answered(bus: Bus, trigger:
     """The session is queued again, and says why."""
     claim = await actors.hold(bus)
     await say(bus)
-    released = await bus.release(claim, Release(trigger, read=0, reason=Reason.UNKNOWN, why="the turn is over"))
+    released = await claim.release(Ending(trigger, read=0, reason=Reason.UNKNOWN, why="the turn is over"))
     record = await bus.status("s")
-    assert (released.state, record.state, record.pending, record.reason) == (State.QUEUED, State.QUEUED, True, None)
+    assert (released, record.state, record.pending, record.reason) == (State.QUEUED, State.QUEUED, True, None)
     assert "spoke" in record.why
     assert carries(record.last, SessionState)
     assert (record.last.data.to, record.last.data.why) == (State.QUEUED, record.why)
-    again = await bus.claim(actors.WORKER)
+    again = await bus.worker.claim(actors.WORKER)
     assert again is not None
-    assert (await bus.release(again, Release(trigger, read=1))).state is not State.QUEUED
+    assert await again.release(Ending(trigger, read=1)) is not State.QUEUED
 
 
 async def test_who_has_read_all_is_not_asked_again(bus: Bus) -> None:
     """A worker that fails on a message says so, else it would get it for ever."""
     claim = await actors.hold(bus)
     await say(bus)
-    assert (await bus.release(claim, Release(Trigger.FAIL, read=ALL_READ))).state is State.ERROR
+    assert await claim.release(Ending(Trigger.FAIL, read=ALL_READ)) is State.ERROR
 
 
 async def test_a_parked_session_is_due_at_its_time(bus: Bus, raw: Redis, names: Names) -> None:
     """Not before; its wait can be seen meanwhile."""
     claim = await actors.hold(bus)
     resume_at = bus.now() + timedelta(seconds=600)
-    await bus.release(
-        claim, Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}, reason=Reason.RATE_LIMIT)
+    await claim.release(
+        Ending(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}, reason=Reason.RATE_LIMIT)
     )
     record = await bus.status("s")
     assert (record.parked, record.wait, record.reason) == (True, actors.LIMITED, Reason.RATE_LIMIT)
@@ -465,7 +465,7 @@ async def test_a_park_outlives_the_server(make_server: MakeServer) -> None:
     async with Bus.connect(server.url) as bus:
         claim = await actors.hold(bus)
         resume_at = bus.now() + timedelta(seconds=0.2)
-        await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))
+        await claim.release(Ending(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))
         before = await bus.status("s")
         server.kill()
         server.start()
@@ -484,7 +484,7 @@ async def test_a_pause_that_waits_is_decided_at_once(bus: Bus) -> None:
     asking = asyncio.create_task(bus.send("s", SessionPause()))
     await actors.waiting(bus)
     await bus.take_due(visibility_s=60)
-    await bus.release(claim, Release(Trigger.PARK, read=0, resume_at=bus.now() + timedelta(hours=1)))
+    await claim.release(Ending(Trigger.PARK, read=0, resume_at=bus.now() + timedelta(hours=1)))
     assert (await bus.take_due()).sessions == ("s",)
     seen = await actors.snapshot(bus)
     await bus.decide(seen, actors.settled(seen, State.PAUSED))
@@ -497,21 +497,21 @@ async def test_a_release_and_a_renewal_over_a_broken_connection_happen_once(loss
     """A renewal can be repeated; a release that is repeated finds that it has happened."""
     claim = await actors.hold(lossy)
     proxy.lose_script(what, "renew")
-    assert (await lossy.renew(claim, actors.limited())).held
+    assert (await actors.renew(claim, actors.limited())).held
     record = await lossy.status("s")
     assert (record.touched, record.picture) == (1, actors.limited())
     proxy.lose_script(what, "release")
-    released = await lossy.release(claim, Release(Trigger.YIELD, read=0))
+    released = await claim.release(Ending(Trigger.YIELD, read=0))
     after = await lossy.status("s")
     assert proxy.lost == 2
-    assert (released.state, released.version) == (State.AWAITING_INPUT, 2)
+    assert (released, claim.version) == (State.AWAITING_INPUT, 2)
     assert (after.version, after.token, after.status) == (2, claim.token + 1, record.status + 2)
 
 
-async def again(bus: Bus, who: WorkerRef) -> Claim:
-    """Claim the session when the server is there again."""
+async def again(bus: Bus, who: WorkerRef) -> Lease:
+    """Lease the session when the server is there again."""
 
-    async def claim() -> Claim | None:
+    async def claim() -> Lease | None:
         """The session is claimed."""
         try:
             return await actors.hold(bus, who=who)
@@ -534,16 +534,16 @@ async def test_a_token_that_a_server_gives_twice_serves_one_worker(make_server: 
         server.start()
         second = await again(bus, actors.worker("w2"))
         assert (second.token, second.epoch) == (first.token, first.epoch)
-        assert not (await bus.renew(first, Picture())).held
+        assert not (await actors.renew(first, Picture())).held
         for refused in (
-            bus.append(first, [actors.answer("s", "of the first")], 0),
-            publish_notice(bus._link, actors.retry("s"), Seat(first)),
-            bus.release(first, actors.finished()),
+            first.append(actors.answer("s", "of the first"), after=0),
+            publish_notice(bus._link, actors.retry("s"), actors.proof(first)),
+            first.release(actors.finished()),
         ):
             with pytest.raises(LeaseLost):
                 await refused
-        assert (await bus.renew(second, Picture())).held
-        await bus.append(second, [actors.answer("s", "of the second")], 0)
+        assert (await actors.renew(second, Picture())).held
+        await second.append(actors.answer("s", "of the second"), after=0)
         assert [event.data.text for event in await bus.history("s") if isinstance(event.data, m.AgentMessage)] == [
             "of the second"
         ]
@@ -557,10 +557,10 @@ async def test_a_worker_from_before_everything_was_lost_steers_no_other_session(
         server.flush()
         second = await actors.hold(bus, who=actors.worker("w2"))
         assert second.token == first.token
-        renewal = await bus.renew(first, actors.limited())
+        renewal = await actors.renew(first, actors.limited())
         assert (renewal.held, renewal.state) == (False, None)
         with pytest.raises(LeaseLost):
-            await bus.release(first, actors.finished())
+            await first.release(actors.finished())
         record = await bus.status("s")
         assert (record.worker, record.picture) == (second.worker, Picture())
 
@@ -572,11 +572,11 @@ async def test_a_server_that_is_gone_is_told(make_server: MakeServer) -> None:
         claim = await actors.hold(bus)
         server.stop()
         with pytest.raises(Unreachable):
-            await bus.claim(actors.WORKER)
+            await bus.worker.claim(actors.WORKER)
         with pytest.raises(Unreachable):
-            await bus.renew(claim, Picture())
+            await actors.renew(claim, Picture())
         with pytest.raises(Unreachable):
-            await bus.release(claim, Release(Trigger.YIELD, read=0))
+            await claim.release(Ending(Trigger.YIELD, read=0))
 
 
 # what a script adds to a notice
