@@ -7,7 +7,7 @@ Start with ``Bus.connect``. Three planes: a ``Notice`` says what the system is d
 from tidings.bus.archive import Archive, Header, read_archives, read_lines
 from tidings.bus.bus import Bus
 from tidings.bus.channels import Channel
-from tidings.bus.decisions import Decision, Due, Snapshot
+from tidings.bus.controller import Decision, Due, Snapshot
 from tidings.bus.errors import (
     AccessDenied,
     BadAddress,

@@ -10,14 +10,13 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 from weakref import WeakSet
 
-from tidings.bus.archive import Archive
+from tidings.bus.admin import AdminFace
 from tidings.bus.channels import Channel, Names
-from tidings.bus.children import forget_children, read_children
-from tidings.bus.decisions import Decision, Decisions, Due, Snapshot
+from tidings.bus.children import read_children
+from tidings.bus.controller import ControllerFace
 from tidings.bus.errors import SessionDeleted, TidingsError
-from tidings.bus.inspection import Inspection, Queues, Server
 from tidings.bus.listener import Listener, Sink
-from tidings.bus.logs import PAGE, Logs, Page, Unreadable
+from tidings.bus.logs import PAGE, Logs, Page
 from tidings.bus.messages import (
     PAYLOAD_LIMIT,
     Body,
@@ -40,16 +39,13 @@ from tidings.bus.messages import (
     check_session,
     kind_of,
 )
-from tidings.bus.presence import Attendant, Presence, Roll
 from tidings.bus.publisher import publish_notice
 from tidings.bus.records import Record
 from tidings.bus.redis.connection import open_connection
 from tidings.bus.redis.link import Clock, Link
-from tidings.bus.roles import Role
 from tidings.bus.states import State
 from tidings.bus.steering import Steering
 from tidings.bus.subscription import BUFFER, REREAD_S, Subscription
-from tidings.bus.transfer import Restored, Transfer
 from tidings.bus.worker.face import WorkerFace
 
 B = TypeVar("B", bound=Body)
@@ -63,17 +59,19 @@ _CLOCK_S = 30.0
 class Bus:
     """Publish, subscribe, read and steer sessions on one Redis.
 
-    Use ``Bus.connect``. What each call promises is in its docstring; the methods grouped below are for everybody, for workers and
-    for controllers.
+    Use ``Bus.connect``. What each call promises is in its docstring. Its own methods are for people and programs; ``worker``,
+    ``controller`` and ``admin`` have those of workers, of controllers, and of those who look after an installation.
     """
 
     def __init__(self, link: Link, listener: Listener) -> None:
         self._link, self._listener = link, listener
         self._logs = Logs(link)
-        self._decisions, self._steering = Decisions(link), Steering(link, listener)
-        self._roll, self._inspection = Roll(link), Inspection(link)
-        self._transfer = Transfer(link)
-        self.worker = WorkerFace(link, listener, self._roll, self._logs, self._another_face)
+        self._steering = Steering(link, listener)
+        self.admin = AdminFace(link, self._logs)
+        """For those who look after an installation: processes, queues, the server, exports."""
+        self.controller = ControllerFace(link, listener)
+        """What controllers do: take what is due, read it, decide it."""
+        self.worker = WorkerFace(link, listener, self.admin, self._logs, self._another_face)
         """What workers do: claim sessions and hold them."""
         self._closing = asyncio.Event()
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
@@ -194,8 +192,6 @@ class Bus:
     def at(self, monotonic: float) -> datetime:
         """Return the server's time at a moment of our monotonic clock."""
         return self._link.clock.at(monotonic)
-
-    # for everybody
 
     async def publish(
         self, session: str, notice: N, *, id: str = "", source: str = "", traceparent: str | None = None
@@ -360,34 +356,10 @@ class Bus:
         found = await self._logs.records(sessions) if sessions else []
         return [record for record in found if record and record.state and state in (None, record.state)]
 
-    async def unreadable(self) -> AsyncIterator[Unreadable]:
-        """Yield the sessions whose records cannot be read, in no order; it reads every record there is.
-
-        Raises:
-            Unreachable: the server does not answer.
-        """
-        batch: list[str] = []
-        async for session in self._logs.names():
-            batch.append(session)
-            if len(batch) == PAGE:
-                for one in await self._logs.unreadable(batch):
-                    yield one
-                batch = []
-        for one in await self._logs.unreadable(batch) if batch else []:
-            yield one
-
     @property
     def skipped(self) -> int:
         """How many stored messages this process could not read and left out so far."""
         return self._logs.skipped + self._steering.dropped
-
-    def export(self, session: str) -> AsyncIterator[bytes]:
-        """Yield the lines of an export of a session; see ``Transfer.export``."""
-        return self._transfer.export(check_session(session))
-
-    async def restore(self, archive: Archive, session: str | None = None) -> Restored:
-        """Make a session out of an export, whole or not at all; see ``Transfer.restore``."""
-        return await self._transfer.restore(archive, session)
 
     async def start(
         self, session: str, text: str | None = None, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
@@ -493,39 +465,6 @@ class Bus:
         """Return what is known of the children of a session, by name; see ``read_children``."""
         return await read_children(self._link, check_session(session))
 
-    # for those who look after an installation
-
-    async def roll(self) -> tuple[Attendant, ...]:
-        """Return which workers and controllers there are; see ``Roll.call``."""
-        return await self._roll.call()
-
-    @property
-    def left_out(self) -> int:
-        """How many entries of the list of processes were left out when it was read last; see ``Roll``."""
-        return self._roll.left_out
-
-    async def inspect(self) -> Server:
-        """Return what the server is like; see ``Inspection.server``."""
-        return await self._inspection.server()
-
-    async def queues(self) -> Queues:
-        """Return how many sessions wait for a worker and for a controller, and which has waited longest."""
-        return await self._inspection.queues()
-
-    async def denied(self, role: Role) -> tuple[str, ...]:
-        """Return what of the work of a role our user may not do on the server; see ``Inspection.denied``."""
-        return await self._inspection.denied(role)
-
-    # for processes
-
-    async def attend(self, presence: Presence) -> None:
-        """Say that a process is there; see ``Roll.attend``."""
-        await self._roll.attend(presence)
-
-    async def leave(self, presence: Presence) -> None:
-        """Say that a process ends; see ``Roll.leave``."""
-        await self._roll.leave(presence)
-
     async def on_status(self, session: str, sink: Sink) -> None:
         """Have a sink told of everything on one session's status channel; a wake-up, not a promise."""
         await self.worker.listen(session, sink)
@@ -533,37 +472,3 @@ class Bus:
     async def forget(self, sink: Sink) -> None:
         """Tell a sink nothing more."""
         await self._listener.forget(sink)
-
-    # for controllers
-
-    async def on_change(self, sink: Sink) -> None:
-        """Have a sink told of every notice and command of every session; a wake-up: ``take_due`` is the promise."""
-        await self._listener.listen_planes(frozenset({"status", "commands"}), sink)
-
-    async def take_due(self, limit: int = 100, visibility_s: float = 5.0) -> Due:
-        """Take the sessions that want a controller now; see ``Decisions.take_due``."""
-        return await self._decisions.take_due(limit, visibility_s)
-
-    async def snapshot(self, session: str) -> Snapshot | None:
-        """Read all that a decision may rest on; see ``Decisions.snapshot``."""
-        return await self._decisions.snapshot(session)
-
-    async def decide(self, snapshot: Snapshot, decision: Decision) -> int:
-        """Write a decision, all of it or nothing; see ``Decisions.decide``."""
-        return await self._decisions.decide(snapshot, decision)
-
-    async def salvage(self, session: str) -> Snapshot | None:
-        """Read what can be read of a session whose record cannot be read as a whole; see ``Decisions.salvage``."""
-        return await self._decisions.salvage(session)
-
-    async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
-        """Have a session that cannot be decided come up again only after a while; see ``Decisions.set_aside``."""
-        await self._decisions.set_aside(session, for_s, touched)
-
-    async def forget_children(self, session: str) -> None:
-        """Forget the children of a session that was deleted, when all of them are over."""
-        await forget_children(self._link, session)
-
-    async def forget_due(self, session: str) -> None:
-        """Take a session that does not exist out of ``due``; one that was started meanwhile stays."""
-        await self._decisions.forget_due(session)

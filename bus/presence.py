@@ -120,7 +120,7 @@ class Roll:
         args: list[Argument] = [presence.member, what, int(KEEP_S * 1000)]
         await self._link.run_again("attend", [names.seen, names.presences], args)
 
-    async def call(self) -> tuple[Attendant, ...]:
+    async def processes(self) -> tuple[Attendant, ...]:
         """Return who was there within the last day, by role and name: at most `CALLED` processes, those heard of last.
 
         What cannot be read, or would take the whole beyond `CALLED_BYTES`, is left out and counted in ``left_out``.

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from tidings.bus.decisions import OUTCOME_S
+from tidings.bus.controller import OUTCOME_S
 from tidings.bus.errors import (
     CommandExpired,
     CommandRefused,

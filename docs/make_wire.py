@@ -23,7 +23,7 @@ from docs import blocks
 from docs.wire_examples import CURSOR, EXAMPLES, GAP, OUTCOMES, on_the_wire
 from tidings.bus import messages as m
 from tidings.bus.channels import PLANES, Names
-from tidings.bus.decisions import OUTCOME_S
+from tidings.bus.controller import OUTCOME_S
 from tidings.bus.presence import KEEP_S
 from tidings.bus.publisher import RING, RING_S
 from tidings.bus.records import Record

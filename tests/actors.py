@@ -124,7 +124,7 @@ async def queue(bus: Bus, *sessions: str) -> None:
 
 async def snapshot(bus: Bus, session: str = "s") -> Snapshot:
     """Read a session that must be there."""
-    found = await bus.snapshot(session)
+    found = await bus.controller.snapshot(session)
     assert found is not None
     return found
 
@@ -134,7 +134,7 @@ async def waiting(bus: Bus, session: str = "s", count: int = 1) -> Snapshot:
 
     async def enough() -> Snapshot | None:
         """The commands wait."""
-        found = await bus.snapshot(session)
+        found = await bus.controller.snapshot(session)
         return found if found is not None and len(found.commands) >= count else None
 
     found = await eventually(enough)
@@ -175,7 +175,7 @@ async def revoke(bus: Bus, session: str = "s", to: State = State.PAUSED) -> None
     """Take a session from its worker, as a controller does that obeys a person."""
     seen = await snapshot(bus, session)
     fields = {"worker": "", "lease_until": "", "picture": "{}"}
-    await bus.decide(seen, settled(seen, to, fields, revoke=True))
+    await bus.controller.decide(seen, settled(seen, to, fields, revoke=True))
 
 
 def finished() -> Ending:

@@ -36,8 +36,8 @@ BUS_LAYERS = (
     ("logs", "listener", "presence", "inspection", "children"),
     ("publisher", "subscription"),
     ("worker",),
-    ("decisions", "transfer"),
-    ("steering",),
+    ("controller", "transfer"),
+    ("admin", "steering"),
     ("bus",),
 )
 WORKERS_LAYERS = (

@@ -60,7 +60,7 @@ class Attendance:
         while not self._ended.is_set():
             self._changed.clear()
             try:
-                await self._bus.attend(self._describe())
+                await self._bus.admin.attend(self._describe())
             except TidingsError as error:
                 self._tell_once(error)
             except Exception:
@@ -80,7 +80,7 @@ class Attendance:
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(LEAVE_S):
-                await self._bus.leave(self._describe())
+                await self._bus.admin.leave(self._describe())
         except (TidingsError, TimeoutError) as error:
             log.info("attendance.not_left", extra={"cause": cause_of(error)})
         except Exception:

@@ -106,7 +106,9 @@ async def test_a_step_that_blocks_for_longer_than_a_lease_runs_once_and_one_that
         assert [len(fleet.of(name, WorkerLost)) for name in ("s", "waits", "t")] == [0, 0, 0]
         assert [len(fleet.of(name, WorkerClaimed)) for name in ("s", "t")] == [1, 1]
         assert workers.steps == ["blocks", "passes", "never_ends"]
-        assert await fleet.bus.roll() == tuple(one for one in await fleet.bus.roll() if one.presence.role != "worker")
+        assert await fleet.bus.admin.processes() == tuple(
+            one for one in await fleet.bus.admin.processes() if one.presence.role != "worker"
+        )
 
 
 @pytest.mark.full

@@ -280,7 +280,7 @@ async def test_nothing_is_started_under_a_parent_that_is_not_there(redis_url: st
 
 async def _until_nothing_is_due(fleet: Fleet) -> None:
     async def quiet() -> bool:
-        return (await fleet.bus.queues()).due.length == 0
+        return (await fleet.bus.admin.queues()).due.length == 0
 
     await eventually(quiet, PATIENCE_S, "no controller is needed any more")
 
@@ -352,7 +352,7 @@ async def test_a_report_is_made_once_whatever_becomes_of_the_controller(redis_ur
     async with Fleet(redis_url, controllers=0, agent=Team) as fleet:
         lost = await fleet.add_controller()
         reached = asyncio.Event()
-        decide, submit = lost.bus.decide, lost.bus.submit
+        decide, submit = lost.bus.controller.decide, lost.bus.submit
 
         async def hang() -> None:
             reached.set()
@@ -368,7 +368,7 @@ async def test_a_report_is_made_once_whatever_becomes_of_the_controller(redis_ur
                 await hang()
             return await decide(snapshot, decision)
 
-        lost.bus.submit, lost.bus.decide = submitting, deciding
+        lost.bus.submit, lost.bus.controller.decide = submitting, deciding
         await fleet.start("p", "one")
         async with asyncio.timeout(PATIENCE_S):
             await reached.wait()
@@ -442,7 +442,7 @@ async def test_no_child_outlives_a_parent_that_is_stopped_meanwhile(redis_url: s
         assert records is not None
         assert {record.session for record in records if record.parent is None} == set(parents)
         assert len(records) > len(parents)
-        assert (await fleet.bus.queues()).ready.length == 0
+        assert (await fleet.bus.admin.queues()).ready.length == 0
 
 
 # what the model reads

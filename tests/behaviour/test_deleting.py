@@ -97,7 +97,7 @@ async def test_nothing_is_written_to_what_was_deleted(redis_url: str) -> None:
     async with Fleet(redis_url, workers=0) as fleet:
         bus = fleet.bus
         claim = await actors.hold(bus)
-        [archive] = read_archives([line async for line in bus.export("s")])
+        [archive] = read_archives([line async for line in bus.admin.export("s")])
         await delete(fleet)
         with pytest.raises(LeaseLost):
             await claim.append(actors.answer("s"), after=0)
@@ -108,7 +108,7 @@ async def test_nothing_is_written_to_what_was_deleted(redis_url: str) -> None:
             fleet.send(Message.of(SessionStart(), session="s")),
             fleet.send(Message.of(SessionStop(), session="s")),
             bus.history("s"),
-            bus.restore(archive),
+            bus.admin.restore(archive),
         ):
             with pytest.raises(SessionDeleted, match="another name"):
                 await refused

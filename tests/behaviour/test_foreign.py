@@ -74,7 +74,7 @@ async def test_nothing_is_half_written(redis_url: str, entry: str) -> None:
             with pytest.raises(SpoiledLog, match="tidings delete s"):
                 await claim.append(actors.answer("s"), actors.answer("s"), after=3)
             with pytest.raises(SpoiledLog):
-                await bus.decide(seen, said)
+                await bus.controller.decide(seen, said)
         assert await everything(client) == before
 
 
@@ -86,8 +86,8 @@ async def test_the_history_goes_on_under_another_name(redis_url: str) -> None:
         with pytest.raises(SpoiledLog):
             await claim.append(actors.answer("s"), after=3)
         assert (await bus.status("s")).events == 3
-        [archive] = list(read_archives([line async for line in bus.export("s")]))
-        await bus.restore(archive, "t")
+        [archive] = list(read_archives([line async for line in bus.admin.export("s")]))
+        await bus.admin.restore(archive, "t")
         assert [event.offset for event in await bus.history("t")] == [1, 2, 3]
 
 
@@ -105,7 +105,7 @@ async def test_foreign_status_is_in_nobodys_way(redis_url: str, entry: str) -> N
         await spoil(client, "status", "*")
         claim = await actors.hold(bus)
         await spoil(client, "status", "*")
-        await bus.decide(await actors.snapshot(bus), Decision(notices=(actors.retry("s"),)))
+        await bus.controller.decide(await actors.snapshot(bus), Decision(notices=(actors.retry("s"),)))
         assert (await bus.status("s")).state is State.RUNNING
         page = await bus.page("status.s")
         assert [offset for offset, _ in page.entries] == [page.end]
@@ -136,9 +136,9 @@ async def test_what_was_said_is_refused_and_the_rest_is_done(
             assert "session.say" not in caught.value.legal
         assert (await fleet.send(Message.of(SessionPause(), session="s"))).state is State.PAUSED
         assert controller.presence().unreadable == 1
-        [found] = [one async for one in fleet.bus.unreadable()]
+        [found] = [one async for one in fleet.bus.admin.unreadable()]
         assert (found.session, found.other_schema, found.spoiled) == ("s", False, True)
-        lines = [json.loads(line) async for line in fleet.bus.export("s")]
+        lines = [json.loads(line) async for line in fleet.bus.admin.export("s")]
         assert len(lines) == 4
         assert controller.failed == 0
         assert claim.token
@@ -186,7 +186,7 @@ async def test_a_command_that_waits_survives_a_foreign_one(redis_url: str) -> No
         await actors.submit(bus, second)
         seen = await actors.snapshot(bus)
         assert [(command.id, command.offset) for command in seen.commands] == [(first.id, 1), (second.id, 2)]
-        await bus.decide(seen, actors.settled(seen))
+        await bus.controller.decide(seen, actors.settled(seen))
         assert (await actors.snapshot(bus)).record.handled == 2
 
 

@@ -56,8 +56,8 @@ async def test_what_is_held_is_kept_and_put_down_and_nothing_begins(server: Runn
     before = await actors.snapshot(bus)
     fill(server)
     assert (await actors.renew(claim, actors.limited())).held
-    await bus.attend(Presence(role=Role.WORKER, name="w", host="here", pid=1))
-    assert len(await bus.roll()) == 1
+    await bus.admin.attend(Presence(role=Role.WORKER, name="w", host="here", pid=1))
+    assert len(await bus.admin.processes()) == 1
     for refused in (
         bus.worker.claim(WorkerRef(name="w2")),
         claim.append(actors.answer("s"), after=0, patience_s=0.1),

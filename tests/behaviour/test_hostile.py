@@ -168,11 +168,11 @@ async def read_everything(bus: Bus) -> set[str]:
         lambda: bus.page("status.bad"),
         lambda: bus.page("commands.bad", 1),
         lambda: bus.children("bad"),
-        lambda: bus.snapshot("bad"),
-        lambda: bus.salvage("bad"),
-        lambda: bus.queues(),
-        lambda: bus.inspect(),
-        lambda: bus.take_due(),
+        lambda: bus.controller.snapshot("bad"),
+        lambda: bus.controller.salvage("bad"),
+        lambda: bus.admin.queues(),
+        lambda: bus.admin.server(),
+        lambda: bus.controller.due(),
         lambda: bus.worker.claim(actors.WORKER, lease_s=60),
         lambda: bus.worker.claim(actors.WORKER, session="bad"),
         lambda: bus.submit("bad", SessionPause()),
@@ -185,10 +185,10 @@ async def read_everything(bus: Bus) -> set[str]:
         record = await bus.status("bad")
         FamilyView.with_children(record, await bus.children("bad")).line()
     async with ours_alone():
-        lines = [line async for line in bus.export("bad")]
+        lines = [line async for line in bus.admin.export("bad")]
         assert len(lines) < 2000
         list(read_archives(lines))
-    for one in await bus.roll():
+    for one in await bus.admin.processes():
         ProcessView.of(one).line()
     for channel in ("status.bad", "events.bad", "commands.bad", "status.*"):
         await follow(bus, channel)
@@ -219,7 +219,7 @@ async def look(url: str, spoil: Callable[[Spoiler], Coroutine[Any, Any, None]]) 
         assert "good" in await read_everything(bus)
         findings = await examined(bus, Settings(), list(Role))
         # What is neither told nor refused can be read.
-        named = {one.session async for one in bus.unreadable()}
+        named = {one.session async for one in bus.admin.unreadable()}
         try:
             await bus.status("bad")
         except (SchemaMismatch, UnknownSession):
@@ -294,9 +294,9 @@ async def test_a_session_that_cannot_be_read_is_named(redis_url: str, field: str
         await client.hset(NAMES.record("bad"), field, value)
         with pytest.raises(UnreadableRecord, match=f"{field}: not a"):
             await bus.status("bad")
-        [found] = [one async for one in bus.unreadable()]
+        [found] = [one async for one in bus.admin.unreadable()]
         assert (found.session, found.cause.partition(":")[0]) == ("bad", field)
-        [archive] = read_archives([line async for line in bus.export("bad")])
+        [archive] = read_archives([line async for line in bus.admin.export("bad")])
         assert len(archive.events) == 2
 
 
@@ -316,10 +316,10 @@ async def swap_back(client: Any, key: str) -> None:
 
 READ = {
     "ready": lambda bus: bus.worker.claim(actors.WORKER),
-    "due": lambda bus: bus.take_due(),
+    "due": lambda bus: bus.controller.due(),
     "sessions": lambda bus: anext(aiter(bus.sessions())),
-    "seen": lambda bus: bus.roll(),
-    "presences": lambda bus: bus.roll(),
+    "seen": lambda bus: bus.admin.processes(),
+    "presences": lambda bus: bus.admin.processes(),
 }
 
 
@@ -395,7 +395,7 @@ async def test_a_key_of_one_session_harms_no_other(redis_url: str, what: str) ->
         with pytest.raises(UnreadableRecord, match=rf"the key {re.escape(key)} is a string and not a"):
             await read
         if what in ("record", "events"):
-            [found] = [one async for one in bus.unreadable()]
+            [found] = [one async for one in bus.admin.unreadable()]
             assert (found.session, key in found.cause) == ("bad", True)
         async with bus.follow() as notices:
             await fleet.start("good")
@@ -434,11 +434,11 @@ async def test_false_presences_are_bounded(redis_url: str) -> None:
         said = large | wrong | small
         await client.hset(NAMES.presences, mapping=said)
         await client.zadd(NAMES.seen, dict.fromkeys(said, now - 1000) | {"worker/m1": now + 10**9})
-        await bus.attend(Presence(role=Role.CONTROLLER, name="c1"))
-        roll = await bus.roll()
+        await bus.admin.attend(Presence(role=Role.CONTROLLER, name="c1"))
+        roll = await bus.admin.processes()
         assert sum(len(one.presence.model_dump_json()) for one in roll) <= CALLED_BYTES
         assert len(roll) <= CALLED
-        assert bus.left_out > 0
+        assert bus.admin.left_out > 0
         assert [one.live for one in roll if one.presence.name in ("c1", "m1")] == [True, False]
         checks = [one.check for one in await examined(bus, Settings(), [Role.VIEWER])]
         assert "processes" in checks

@@ -58,7 +58,7 @@ async def test_a_record_that_cannot_be_read_is_set_aside(
         await eventually(aside, PATIENCE_S, "it is set aside")
         await fleet.start("good")
         await fleet.until("good", State.AWAITING_INPUT)
-        [found] = [one async for one in fleet.bus.unreadable()]
+        [found] = [one async for one in fleet.bus.admin.unreadable()]
         assert (found.session, found.other_schema) == ("bad", False)
         assert controller.failed == 0
     assert [record.getMessage() for record in caplog.records].count("controller.set_aside") == 1
@@ -78,7 +78,7 @@ async def test_it_can_be_deleted_and_nothing_else(redis_url: str, poison: dict[s
         assert outcome.state is State.DELETED
         record = await fleet.bus.status("bad")
         assert (record.state, record.why) == (State.DELETED, "deleted by ann")
-        assert [one async for one in fleet.bus.unreadable()] == []
+        assert [one async for one in fleet.bus.admin.unreadable()] == []
         await eventually(lambda: fleet.controllers[0].part.presence().unreadable == 0, PATIENCE_S)
 
 
@@ -104,7 +104,7 @@ async def test_a_queued_session_that_cannot_be_claimed_stops_no_worker(redis_url
         await fleet.start("good")
         await fleet.until("good", State.AWAITING_INPUT)
         await eventually(lambda: fleet.controllers[0].part.presence().unreadable == 1, PATIENCE_S)
-        assert (await fleet.bus.queues()).ready.length == 0
+        assert (await fleet.bus.admin.queues()).ready.length == 0
 
 
 async def test_events_that_cannot_be_read_are_counted(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:

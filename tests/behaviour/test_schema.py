@@ -46,9 +46,9 @@ async def test_nothing_of_a_record_of_another_schema_is_touched(redis_url: str, 
             claim.release(Ending(Trigger.YIELD, read=0)),
             actors.publish(bus, actors.retry("s")),
             bus.worker.claim(actors.WORKER, session="s"),
-            bus.decide(seen, Decision()),
-            bus.snapshot("s"),
-            bus.salvage("s"),
+            bus.controller.decide(seen, Decision()),
+            bus.controller.snapshot("s"),
+            bus.controller.salvage("s"),
             bus.status("s"),
         ):
             with pytest.raises(SchemaMismatch, match=f"with schema {schema} .* `tidings export s` with that version"):
@@ -85,5 +85,5 @@ async def test_controllers_leave_sessions_of_another_schema_alone(redis_url: str
         assert await client.hgetall(NAMES.record("n")) == before
         assert await client.zscore(NAMES.due, "n") is not None
         assert controller.failed == 0
-        [found] = [one async for one in fleet.bus.unreadable()]
+        [found] = [one async for one in fleet.bus.admin.unreadable()]
         assert (found.session, found.other_schema) == ("n", True)

@@ -180,7 +180,7 @@ async def test_workers_are_woken_when_a_session_is_queued(bus: Bus) -> None:
 async def test_controllers_are_woken_by_notices_and_commands(bus: Bus) -> None:
     """Of every session; not by events."""
     ear = Ear()
-    await bus.on_change(ear)
+    await bus.controller.on_change(ear)
     await eventually(lambda: ear.acks)
     claim = await actors.hold(bus)
     await claim.append(actors.answer("s"), after=0)
@@ -209,15 +209,15 @@ async def test_two_prefixes_see_nothing_of_each_other(redis_url: str, ours: str,
     """Not a session, not a message, not a wake-up, also where one prefix looks like a channel of the other."""
     async with Bus.connect(redis_url, prefix=ours) as one, Bus.connect(redis_url, prefix=theirs) as two:
         ears = {"change": Ear(), "ready": Ear()}
-        await one.on_change(ears["change"])
+        await one.controller.on_change(ears["change"])
         await one.worker.on_ready(ears["ready"])
         await eventually(lambda: all(ear.acks for ear in ears.values()))
         async with one.follow() as notices:
             await actors.queue(two, "s")
             seen = await actors.snapshot(two)
-            await two.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
+            await two.controller.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
             assert await one.worker.claim(actors.WORKER) is None
-            assert (await one.take_due()).sessions == ()
+            assert (await one.controller.due()).sessions == ()
             assert [record async for record in one.sessions()] == []
             with pytest.raises(UnknownSession):
                 await one.history("s")

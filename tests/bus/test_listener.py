@@ -206,7 +206,7 @@ async def test_one_connection_and_one_pattern(real_url: str, server: RunningServ
         ears = [Ear() for _ in range(30)]
         for index, ear in enumerate(ears):
             await bus.on_status(f"s{index}", ear)
-            await bus.on_change(ear)
+            await bus.controller.on_change(ear)
         async with bus.follow(), bus.follow(), bus.follow("s1", Event), bus.follow("s1", Event):
             await eventually(lambda: all(ear.acks >= 2 for ear in ears))
             assert len(server.command("CLIENT", "LIST", "TYPE", "pubsub").splitlines()) == 1
@@ -219,9 +219,9 @@ async def test_the_pattern_follows_what_is_wanted(real_url: str, server: Running
     async with Bus.connect(real_url) as bus:
         narrow, wide = Ear(), Ear()
         async with bus.follow():
-            await bus.on_change(wide)
+            await bus.controller.on_change(wide)
             await eventually(lambda: wide.acks and numpat(server) == 1)
-            await bus.on_change(narrow)
+            await bus.controller.on_change(narrow)
             assert narrow.acks == 1
             await bus.on_status("s", wide)
             await eventually(lambda: channels(server) == {"status.s"})

@@ -23,8 +23,8 @@ async def _age(raw: Redis, names: Names, member: str, seconds: float) -> None:
 
 async def test_who_attends_is_on_the_roll(bus: Bus) -> None:
     """What a process says of itself is what others read, with the server's time."""
-    await bus.attend(WORKER)
-    (one,) = await bus.roll()
+    await bus.admin.attend(WORKER)
+    (one,) = await bus.admin.processes()
     assert one.presence == WORKER
     assert one.live
     assert abs((bus.now() - one.seen_at).total_seconds()) < LIVE_S
@@ -32,10 +32,10 @@ async def test_who_attends_is_on_the_roll(bus: Bus) -> None:
 
 async def test_the_last_word_counts(bus: Bus) -> None:
     """A process is on the roll once, however often it speaks; the same name in another role is somebody else."""
-    await bus.attend(WORKER)
-    await bus.attend(WORKER.model_copy(update={"sessions": (), "draining": True}))
-    await bus.attend(Presence(role=Role.CONTROLLER, name="w1"))
-    assert [(one.presence.role, one.presence.draining) for one in await bus.roll()] == [
+    await bus.admin.attend(WORKER)
+    await bus.admin.attend(WORKER.model_copy(update={"sessions": (), "draining": True}))
+    await bus.admin.attend(Presence(role=Role.CONTROLLER, name="w1"))
+    assert [(one.presence.role, one.presence.draining) for one in await bus.admin.processes()] == [
         (Role.CONTROLLER, False),
         (Role.WORKER, True),
     ]
@@ -43,49 +43,49 @@ async def test_the_last_word_counts(bus: Bus) -> None:
 
 async def test_who_leaves_is_gone_at_once(bus: Bus, raw: Redis, names: Names) -> None:
     """Nothing of a process that ended stays in Redis; leaving twice is no error."""
-    await bus.attend(WORKER)
-    await bus.leave(WORKER)
-    await bus.leave(WORKER)
-    assert await bus.roll() == ()
+    await bus.admin.attend(WORKER)
+    await bus.admin.leave(WORKER)
+    await bus.admin.leave(WORKER)
+    assert await bus.admin.processes() == ()
     assert not await raw.exists(names.seen, names.presences)
 
 
 async def test_a_silent_process_stays_for_a_day(bus: Bus, raw: Redis, names: Names) -> None:
     """It is shown as silent, until the next word of anybody finds it too old."""
-    await bus.attend(WORKER)
+    await bus.admin.attend(WORKER)
     await _age(raw, names, WORKER.member, LIVE_S + 1)
-    (one,) = await bus.roll()
+    (one,) = await bus.admin.processes()
     assert not one.live
     await _age(raw, names, WORKER.member, KEEP_S + 1)
-    await bus.attend(Presence(role=Role.CONTROLLER, name="c1"))
-    assert [one.presence.name for one in await bus.roll()] == ["c1"]
+    await bus.admin.attend(Presence(role=Role.CONTROLLER, name="c1"))
+    assert [one.presence.name for one in await bus.admin.processes()] == ["c1"]
     assert await raw.hkeys(names.presences) == [b"controller/c1"]
 
 
 async def test_what_cannot_be_read_is_left_out(bus: Bus, raw: Redis, names: Names) -> None:
     """A process of a later version, or garbage, does not hide the others."""
-    await bus.attend(WORKER)
+    await bus.admin.attend(WORKER)
     for member, said in {"worker/a": b"{", "worker/b": b'{"role":"gardener","name":"b"}', "worker/c": b"\xff"}.items():
         await raw.zadd(names.seen, {member: 1})
         await raw.hset(names.presences, member, said)
     await raw.zadd(names.seen, {"worker/no-word": 1, "worker/far": 1e300})
     await raw.hset(names.presences, "worker/far", WORKER.model_dump_json())
-    assert [one.presence for one in await bus.roll()] == [WORKER]
+    assert [one.presence for one in await bus.admin.processes()] == [WORKER]
 
 
 async def test_a_field_of_a_later_version_is_no_harm(bus: Bus, raw: Redis, names: Names) -> None:
     """Older readers stand newer writers."""
-    await bus.attend(WORKER)
+    await bus.admin.attend(WORKER)
     await raw.hset(names.presences, WORKER.member, WORKER.model_dump_json()[:-1] + ',"shoe_size":46}')
-    assert [one.presence for one in await bus.roll()] == [WORKER]
+    assert [one.presence for one in await bus.admin.processes()] == [WORKER]
 
 
 async def test_installations_do_not_see_each_other(redis_url: str) -> None:
     """The roll has the prefix of its installation."""
     async with Bus.connect(redis_url, prefix="a.") as one, Bus.connect(redis_url, prefix="b.") as other:
-        await one.attend(WORKER)
-        assert len(await one.roll()) == 1
-        assert await other.roll() == ()
+        await one.admin.attend(WORKER)
+        assert len(await one.admin.processes()) == 1
+        assert await other.admin.processes() == ()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

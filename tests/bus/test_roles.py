@@ -78,7 +78,7 @@ async def test_each_role_may_do_what_it_needs_and_no_other_role_may(open_as: Ope
     others = {Role.PERSON: {Role.VIEWER}, Role.GATEWAY: {Role.PERSON, Role.VIEWER}}
     for role in Role:
         async with open_as(role) as bus:
-            able = {other for other in Role if not await bus.denied(other)}
+            able = {other for other in Role if not await bus.admin.denied(other)}
             assert able == {role} | others.get(role, set())
 
 
@@ -104,15 +104,15 @@ async def test_a_fleet_works_with_the_least_rights(open_as: Open, monkeypatch: p
             await eventually(lambda: _is(viewer, "demo", State.AWAITING_INPUT, events=4), message="it is answered again")
             await person.send("demo", SessionPause(by="ann"), 20, key="lunch")
             assert (await viewer.status("demo")).state is State.PAUSED
-            roll = await viewer.roll()
+            roll = await viewer.admin.processes()
             assert [one.presence.name for one in roll] == ["c1", "w1"]
             assert [record.session async for record in viewer.sessions()] == ["demo"]
-            assert (await person.queues()).ready.length == 0
-            [archive] = read_archives([line async for line in viewer.export("demo")])
+            assert (await person.admin.queues()).ready.length == 0
+            [archive] = read_archives([line async for line in viewer.admin.export("demo")])
             for other in (w, person, viewer):
                 with pytest.raises(AccessDenied):
-                    await other.restore(archive, "copy")
-            assert (await c.restore(archive, "copy")).events == 4
+                    await other.admin.restore(archive, "copy")
+            assert (await c.admin.restore(archive, "copy")).events == 4
             await person.send("demo", SessionDelete(by="ann"), 20)
             assert (await viewer.status("demo")).state is State.DELETED
 
@@ -157,7 +157,7 @@ async def test_a_viewer_changes_nothing(open_as: Open) -> None:
         with pytest.raises(AccessDenied):
             await bus.worker.claim(WorkerRef(name="eve"), session="x", create=True)
         with pytest.raises(AccessDenied):
-            await bus.attend(Presence(role=Role.WORKER, name="eve"))
+            await bus.admin.attend(Presence(role=Role.WORKER, name="eve"))
         client = bus._link.connection.commands
         for words in (
             ("SET", "x", "1"),
@@ -181,7 +181,7 @@ async def test_a_worker_hears_no_outcomes_and_a_person_writes_no_history(open_as
         with pytest.raises(AccessDenied):
             await person.worker.append(claim, [forged], 0, 0.0)
         with pytest.raises(AccessDenied):
-            await person.take_due()
+            await person.controller.due()
         await claim.release(Ending(Trigger.YIELD, read=0))
 
 

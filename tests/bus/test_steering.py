@@ -50,7 +50,7 @@ async def decide_all(bus: Bus) -> None:
             actors.spoken("s", command.data.text, id=command.id) for command in fresh if isinstance(command.data, SessionSay)
         )
         try:
-            await bus.decide(seen, actors.settled(seen, messages=messages))
+            await bus.controller.decide(seen, actors.settled(seen, messages=messages))
         except StaleDecision:
             continue
         return
@@ -62,7 +62,7 @@ async def test_the_outcome_comes_to_the_asker(bus: Bus) -> None:
     asking = asyncio.create_task(bus.send("s", SessionResume(), id="c1"))
     seen = await actors.waiting(bus)
     outcomes = actors.outcomes(seen, state=State.RUNNING, version=5)
-    await bus.decide(seen, Decision(handled=1, outcomes=outcomes))
+    await bus.controller.decide(seen, Decision(handled=1, outcomes=outcomes))
     assert await asking == Outcome(command_id="c1", session="s", result=Result.APPLIED, state=State.RUNNING, version=5)
 
 

@@ -235,7 +235,7 @@ async def test_a_late_subscriber_sees_the_wait_at_once(bus: Bus) -> None:
     wait = actors.LIMITED.model_copy(update={"retry_at": bus.now() + timedelta(seconds=3)})
     await actors.renew(claim, Picture(model="m", waits={"agent": wait}))
     seen = await actors.snapshot(bus)
-    await bus.decide(seen, actors.settled(seen, State.RATE_LIMITED))
+    await bus.controller.decide(seen, actors.settled(seen, State.RATE_LIMITED))
     for channel in ("s", "*"):
         async with bus.follow(channel) as notices:
             [picture] = await take(notices, 1)
@@ -669,5 +669,5 @@ async def test_parking_and_letting_go_are_seen(bus: Bus) -> None:
         resume_at = bus.now() + timedelta(minutes=5)
         await claim.release(Ending(Trigger.PARK, read=0, resume_at=resume_at, waits={"agent": actors.LIMITED}))
         seen = await actors.snapshot(bus)
-        await bus.decide(seen, actors.settled(seen, State.QUEUED, {"resume_at": ""}))
+        await bus.controller.decide(seen, actors.settled(seen, State.QUEUED, {"resume_at": ""}))
         assert states(await take(notices, 5)) == [("s", State.RUNNING), ("s", State.RATE_LIMITED), ("s", State.QUEUED)]

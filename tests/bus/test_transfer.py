@@ -37,7 +37,7 @@ from tidings.bus.records import SCHEMA
 
 async def exported(bus: Bus, session: str = "s") -> Archive:
     """Return the export of a session, read back."""
-    [archive] = read_archives([line async for line in bus.export(session)])
+    [archive] = read_archives([line async for line in bus.admin.export(session)])
     return archive
 
 
@@ -51,14 +51,14 @@ async def filled(bus: Bus, count: int, session: str = "s") -> Lease:
 async def delete(bus: Bus, session: str = "s") -> None:
     """Delete a session, as a controller does."""
     seen = await actors.snapshot(bus, session)
-    await bus.decide(seen, actors.settled(seen, State.DELETED, revoke=True))
+    await bus.controller.decide(seen, actors.settled(seen, State.DELETED, revoke=True))
 
 
 async def test_an_export_is_the_log_byte_for_byte(bus: Bus, raw: Redis, names: Names) -> None:
     """Over several pages, in order, under a header that says what there was."""
     count = PAGE + 3
     await filled(bus, count)
-    first, *rest = [line async for line in bus.export("s")]
+    first, *rest = [line async for line in bus.admin.export("s")]
     assert b'"type":"tidings.export"' in first
     entries: Any = await raw.xrange(names.log("events", "s"))
     assert rest == [entry[1][b"m"] for entry in entries]
@@ -70,7 +70,7 @@ async def test_a_session_comes_back_as_it_was(bus: Bus) -> None:
     claim = await filled(bus, 3)
     await claim.release(Ending(Trigger.YIELD, read=3, why="the turn is over"))
     archive = await exported(bus)
-    restored = await bus.restore(archive, "copy")
+    restored = await bus.admin.restore(archive, "copy")
     assert (restored.session, restored.state, restored.events, restored.left_out) == ("copy", State.AWAITING_INPUT, 3, 0)
     old, new = await bus.history("s"), await bus.history("copy")
     assert [(event.offset, event.id, event.data) for event in new] == [(event.offset, event.id, event.data) for event in old]
@@ -97,7 +97,7 @@ async def test_what_rested_rests_and_the_rest_is_paused(bus: Bus, trigger: Trigg
     claim = await filled(bus, 1)
     if trigger is not None:
         await claim.release(Ending(trigger, read=1))
-    await bus.restore(await exported(bus), "copy")
+    await bus.admin.restore(await exported(bus), "copy")
     record = await bus.status("copy")
     assert (record.state, record.pending, record.held) == (state, pending, False)
     if state is State.PAUSED:
@@ -112,13 +112,13 @@ async def test_a_name_that_is_taken_is_not_written_over(bus: Bus) -> None:
     archive = await exported(bus)
     before = await bus.status("s")
     with pytest.raises(SessionExists, match="another name"):
-        await bus.restore(archive)
+        await bus.admin.restore(archive)
     assert await bus.status("s") == before
     await delete(bus)
     with pytest.raises(SessionDeleted):
-        await bus.restore(archive)
+        await bus.admin.restore(archive)
     with pytest.raises(InvalidName):
-        await bus.restore(archive, "no name")
+        await bus.admin.restore(archive, "no name")
 
 
 async def test_a_restored_session_is_listed_and_told(bus: Bus) -> None:
@@ -126,7 +126,7 @@ async def test_a_restored_session_is_listed_and_told(bus: Bus) -> None:
     await filled(bus, 2)
     archive = await exported(bus)
     async with bus.follow("copy", Event) as events, bus.follow("copy") as notices:
-        await bus.restore(archive, "copy")
+        await bus.admin.restore(archive, "copy")
         assert offsets(await take(events, 2)) == [1, 2]
         [told] = await take(notices, 1)
     assert carries(told, SessionState)
@@ -139,7 +139,7 @@ async def test_a_place_left_out_is_a_hole_that_readers_are_told_of(bus: Bus, raw
     await raw.xadd(names.log("events", "s"), {"id": "x", "m": b"\xffrubbish"}, id="2-0")
     await raw.hset(names.record("s"), "events", 2)
     await claim.append(actors.answer("s"), after=2)
-    restored = await bus.restore(await exported(bus), "copy")
+    restored = await bus.admin.restore(await exported(bus), "copy")
     assert (restored.events, restored.left_out) == (3, 1)
     async with bus.follow("copy", Event) as events:
         assert offsets(await take(events, 3)) == [1, ("trimmed", 2, 2), 3]
@@ -151,7 +151,7 @@ async def test_a_record_that_cannot_be_read_is_exported(bus: Bus, raw: Redis, na
     await raw.hset(names.record("s"), mapping={"events": "many", "state": "dreaming"})
     archive = await exported(bus)
     assert (archive.header.state, len(archive.events)) == (None, PAGE + 1)
-    await bus.restore(archive, "copy")
+    await bus.admin.restore(archive, "copy")
     record = await bus.status("copy")
     assert (record.state, "could not be read" in record.why) == (State.PAUSED, True)
 
@@ -161,23 +161,23 @@ async def test_what_is_not_there_cannot_be_exported(bus: Bus, raw: Redis, names:
     await raw.hset(names.record("begun"), "epoch", "e")
     for session in ("nobody", "begun"):
         with pytest.raises(UnknownSession):
-            await anext(bus.export(session))
+            await anext(bus.admin.export(session))
     await filled(bus, 1)
     await delete(bus)
     with pytest.raises(SessionDeleted):
-        await anext(bus.export("s"))
+        await anext(bus.admin.export("s"))
 
 
 async def test_a_session_that_ends_while_it_is_exported_is_an_error(bus: Bus, raw: Redis, names: Names) -> None:
     """Half a history is not an export."""
     await filled(bus, PAGE + 1)
-    reader = bus.export("s")
+    reader = bus.admin.export("s")
     for _ in range(PAGE + 1):
         await anext(reader)
     await raw.hset(names.record("s"), "epoch", "another")
     with pytest.raises(BadArchive, match="lost while"):
         await anext(reader)
-    reader = bus.export("s")
+    reader = bus.admin.export("s")
     for _ in range(PAGE + 1):
         await anext(reader)
     await delete(bus)
@@ -195,10 +195,10 @@ async def test_what_is_too_large_is_refused_before_anything_is_written(
         with monkeypatch.context() as limits:
             limits.setattr(archives, name, 2)
             with pytest.raises(BadArchive, match="keep the file"):
-                await bus.restore(archive, "copy")
+                await bus.admin.restore(archive, "copy")
     async with Bus.connect(redis_url, payload_limit=20) as narrow:
         with pytest.raises(PayloadTooLarge):
-            await narrow.restore(archive, "copy")
+            await narrow.admin.restore(archive, "copy")
     with pytest.raises(UnknownSession):
         await bus.status("copy")
 
@@ -209,7 +209,7 @@ async def test_a_restore_over_a_broken_connection_happens_once(lossy: Bus, proxy
     await filled(lossy, 2)
     archive = await exported(lossy)
     proxy.lose_script(what, "restore")
-    assert (await lossy.restore(archive, "copy")).events == 2
+    assert (await lossy.admin.restore(archive, "copy")).events == 2
     assert len(await lossy.history("copy")) == 2
 
 
@@ -219,7 +219,7 @@ async def test_thousands_of_events_go_out_and_in(bus: Bus, count: int) -> None:
     claim = await actors.hold(bus)
     for start in range(0, count, 1000):
         await claim.append(*[actors.answer("s", str(start + number)) for number in range(1000)], after=start)
-    assert (await bus.restore(await exported(bus), "copy")).events == count
+    assert (await bus.admin.restore(await exported(bus), "copy")).events == count
     async with bus.follow("copy", Event, count - 1) as events:
         [last] = await take(events, 1)
     assert not isinstance(last, Gap)

@@ -84,7 +84,7 @@ async def test_the_strip_says_who_is_alive(house: House, screens: Screens) -> No
     await expect(tiles.nth(1).locator(".figure")).to_have_text("1")
     await page.get_by_text("Workers and controllers by name").click()
     await expect(page.locator(".processes tbody tr")).to_have_count(2)
-    await house.fleet.bus.attend(Presence(role=Role.WORKER, name="new", concurrency=3, starting=True))
+    await house.fleet.bus.admin.attend(Presence(role=Role.WORKER, name="new", concurrency=3, starting=True))
     await expect(tiles.nth(0)).to_contain_text("of 4 slots busy, 1 starting")
     await expect(page.locator(".processes tr", has_text="new")).to_contain_text("starting")
     house.fleet.script("429:retry-after=0.1", "500:retry-after=0.1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,11 +27,11 @@ async def test_it_is_on_the_roll_while_it_is_entered(bus: Bus) -> None:
     async with Attendance(bus, lambda: ME.model_copy(update={"concurrency": next(said)}), beat_s=0.01):
 
         async def again() -> bool:
-            roll = await bus.roll()
+            roll = await bus.admin.processes()
             return bool(roll) and roll[0].presence.concurrency >= 2
 
         await eventually(again, message="it speaks again and again")
-    assert await bus.roll() == ()
+    assert await bus.admin.processes() == ()
 
 
 async def test_a_change_is_said_at_once(bus: Bus) -> None:
@@ -37,7 +39,7 @@ async def test_a_change_is_said_at_once(bus: Bus) -> None:
     said = iter(range(1000))
 
     async def heard(count: int) -> bool:
-        return [one.presence.concurrency for one in await bus.roll()] == [count]
+        return [one.presence.concurrency for one in await bus.admin.processes()] == [count]
 
     async with Attendance(bus, lambda: ME.model_copy(update={"concurrency": next(said)}), beat_s=3600) as attendance:
         await eventually(lambda: heard(0))
@@ -49,12 +51,12 @@ async def test_it_outlasts_a_server_that_is_away(make_server: MakeServer) -> Non
     """Entering and working are not held up; when the server is back so is the process."""
     server = make_server()
     async with Bus.connect(server.url) as bus, Attendance(bus, lambda: ME, beat_s=0.01):
-        await eventually(bus.roll, message="it is there")
+        await eventually(bus.admin.processes, message="it is there")
         server.kill()
         with pytest.raises(Unreachable):
-            await bus.roll()
+            await bus.admin.processes()
         await asyncio.to_thread(server.start)
-        await eventually(bus.roll, message="it is there again")
+        await eventually(bus.admin.processes, message="it is there again")
         server.kill()
         # Left without a server: bounded, and no error.
 
@@ -64,7 +66,7 @@ async def test_it_leaves_a_frozen_server_behind_in_time(make_server: MakeServer)
     server = make_server()
     async with Bus.connect(server.url) as bus:
         async with Attendance(bus, lambda: ME, beat_s=0.01):
-            await eventually(bus.roll, message="it is there")
+            await eventually(bus.admin.processes, message="it is there")
             server.freeze()
         server.thaw()
 
@@ -82,9 +84,10 @@ async def test_a_missing_right_is_told_once(caplog: pytest.LogCaptureFixture) ->
         async def leave(self, presence: Presence) -> None:
             raise AccessDenied("no right to EVALSHA")
 
-    bus = Refusing()
-    async with Attendance(bus, lambda: ME, beat_s=0.001):  # type: ignore[arg-type]  # all of the bus that it uses
-        await eventually(lambda: bus.tries > 5)
+    admin = Refusing()
+    bus: Any = SimpleNamespace(admin=admin)
+    async with Attendance(bus, lambda: ME, beat_s=0.001):
+        await eventually(lambda: admin.tries > 5)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["attendance.denied"]
 
 
@@ -107,11 +110,11 @@ async def test_workers_and_controllers_attend(bus: Bus, monkeypatch: pytest.Monk
     tasks = [asyncio.create_task(worker.run()), asyncio.create_task(controller.run())]
 
     async def both() -> bool:
-        roll = await bus.roll()
+        roll = await bus.admin.processes()
         return len(roll) == 2 and not any(one.presence.starting for one in roll)
 
     await eventually(both, message="both are on the roll")
-    one, other = (attendant.presence for attendant in await bus.roll())
+    one, other = (attendant.presence for attendant in await bus.admin.processes())
     assert (one.role, one.name, one.concurrency, one.model) == (Role.CONTROLLER, "c1", 0, None)
     assert (other.role, other.name, other.concurrency, other.model) == (Role.WORKER, "w1", 3, "openai/x")
     assert other.host == one.host != ""
@@ -119,4 +122,4 @@ async def test_workers_and_controllers_attend(bus: Bus, monkeypatch: pytest.Monk
     worker.drain()
     controller.stop()
     await asyncio.gather(*tasks)
-    assert await bus.roll() == ()
+    assert await bus.admin.processes() == ()

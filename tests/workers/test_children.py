@@ -34,7 +34,7 @@ async def held(**options: Any) -> AsyncIterator[tuple[Bus, Lease, Children]]:
 
 
 async def _asked_for(bus: Bus, session: str) -> list[str]:
-    snapshot = await bus.snapshot(session)
+    snapshot = await bus.controller.snapshot(session)
     return [command.id for command in snapshot.commands] if snapshot else []
 
 

@@ -144,7 +144,7 @@ async def test_a_turn_that_leaves_children_at_work_says_so(names: Sequence[str],
         for event in (await history_of(run))[1:]:
             assert isinstance(event.data, ChildStart)
             assert event.data.child is not None
-            snapshot = await run._children._bus.snapshot(event.data.child)
+            snapshot = await run._children._bus.controller.snapshot(event.data.child)
             assert snapshot is not None
             assert [command.id for command in snapshot.commands] == [f"{event.id}.start"]
 
@@ -174,7 +174,7 @@ async def test_children_that_another_run_wrote_down_are_asked_for() -> None:
         event = Message.of(ChildStart(name="a", text="go", child="c"), id="e1", session="s")
         await run._lease.append(event, after=1)
         assert (await run.turn()).awaits == 1
-        assert await run._children._bus.snapshot("c") is not None
+        assert await run._children._bus.controller.snapshot("c") is not None
 
 
 async def test_a_long_history_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:

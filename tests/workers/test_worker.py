@@ -92,7 +92,9 @@ async def test_it_is_there_while_it_starts(fleet: Fleet, monkeypatch: pytest.Mon
     monkeypatch.setattr("tidings.workers.worker.load_litellm", lambda: loaded.wait(PATIENCE_S))
 
     async def starting() -> list[bool]:
-        return [one.presence.starting for one in await fleet.bus.roll() if one.live and one.presence.role is Role.WORKER]
+        return [
+            one.presence.starting for one in await fleet.bus.admin.processes() if one.live and one.presence.role is Role.WORKER
+        ]
 
     async def says(expected: bool) -> bool:
         return await starting() == [expected]

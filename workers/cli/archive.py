@@ -62,7 +62,7 @@ def export(settings: Settings, choice: Choice, to: str) -> int:
             async for session in choice.sessions(bus):
                 lines = -1
                 try:
-                    async for line in bus.export(session):
+                    async for line in bus.admin.export(session):
                         write(line)
                         lines += 1
                 except UnknownSession:
@@ -142,7 +142,7 @@ async def _restore_all(bus: Bus, archives: Iterator[Archive], name: str | None, 
     code = Exit.DONE
     for archive in archives:
         try:
-            _tell(await bus.restore(archive, name), as_json)
+            _tell(await bus.admin.restore(archive, name), as_json)
         except (SessionExists, SessionDeleted) as error:
             complain(f"{error} (tidings import FILE --only {archive.header.session} --as NAME)")
             code = Exit.REFUSED

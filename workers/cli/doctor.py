@@ -82,25 +82,25 @@ async def examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Find
     untried: list[Role] = []
     for role in roles:
         try:
-            denied[role] = await bus.denied(role)
+            denied[role] = await bus.admin.denied(role)
         except AccessDenied:
             untried.append(role)
     unexpected = _Unexpected()
     try:
-        server = await bus.inspect()
-        roll = await unexpected.or_else((), bus.roll(), "controllers", "workers", "versions", "undecided", "messages")
-        queues = await unexpected.or_else(Queues(Queue(0), Queue(0)), bus.queues(), "ready", "due")
+        server = await bus.admin.server()
+        roll = await unexpected.or_else((), bus.admin.processes(), "controllers", "workers", "versions", "undecided", "messages")
+        queues = await unexpected.or_else(Queues(Queue(0), Queue(0)), bus.admin.queues(), "ready", "due")
         unreadable = await unexpected.or_else([], _unreadable(bus), "records", "undecided")
     except AccessDenied as error:
         advice = "give the user the rights of its role, at least those of a viewer (docs/operations.md)"
         return [Finding("rights", Level.PROBLEM, str(error), advice)]
     facts = Facts(bus.now(), server, roll, queues, settings.lease_s, installed_version(), denied, untried, unreadable)
     judged = [finding for finding in examine(facts) if finding.check not in unexpected.unknown]
-    return judged + unexpected.findings + _left_out(bus.left_out)
+    return judged + unexpected.findings + _left_out(bus.admin.left_out)
 
 
 async def _unreadable(bus: Bus) -> list[Unreadable]:
-    return [one async for one in bus.unreadable()]
+    return [one async for one in bus.admin.unreadable()]
 
 
 class _Unexpected:

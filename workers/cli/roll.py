@@ -63,14 +63,14 @@ def list_processes(settings: Settings, *, as_json: bool) -> int:
     """Print the workers, controllers and gateways of the last day; returns the exit code."""
 
     async def act(bus: Bus) -> int:
-        roll = await bus.roll()
+        roll = await bus.admin.processes()
         if as_json:
             for one in roll:
                 print_json(ProcessView.of(one).line())
         else:
             _print(roll, bus.now())
-        if bus.left_out:
-            complain(f"{bus.left_out} of the list cannot be read, or are too much: ask tidings doctor")
+        if bus.admin.left_out:
+            complain(f"{bus.admin.left_out} of the list cannot be read, or are too much: ask tidings doctor")
         return Exit.DONE
 
     return on_bus(settings, act)
@@ -118,7 +118,7 @@ def check_health(settings: Settings, role: str, name: str | None, *, as_json: bo
 async def _check(bus: Bus, role: Role, name: str | None, *, as_json: bool) -> int:
     host = socket.gethostname()
     wanted = f"named {name}" if name else f"on {host}"
-    those = [one for one in await bus.roll() if one.presence.role is role]
+    those = [one for one in await bus.admin.processes() if one.presence.role is role]
     those = [one for one in those if (one.presence.name == name if name else one.presence.host == host)]
     live = [one for one in those if one.live and not one.presence.starting]
     if not live and any(one.live for one in those):

@@ -56,16 +56,16 @@ class Aside:
         """
         self.note(session, error.cause)
         if isinstance(error, SchemaMismatch):
-            await self._bus.set_aside(session, OTHER_SCHEMA_S)
+            await self._bus.controller.set_aside(session, OTHER_SCHEMA_S)
             return None
         try:
-            snapshot = await self._bus.salvage(session)
+            snapshot = await self._bus.controller.salvage(session)
         except UnreadableRecord:
             # A key of the session holds another type of value: there are not even commands to answer.
-            await self._bus.set_aside(session, ASIDE_S)
+            await self._bus.controller.set_aside(session, ASIDE_S)
             return None
         if snapshot is not None and snapshot.basis is not None and not snapshot.commands:
-            await self._bus.set_aside(session, ASIDE_S, snapshot.basis[2])
+            await self._bus.controller.set_aside(session, ASIDE_S, snapshot.basis[2])
             return None
         return snapshot
 
@@ -76,7 +76,7 @@ class Aside:
             Unreachable: the server does not answer.
         """
         self.note(session, cause, lasting=True)
-        await self._bus.set_aside(session, ASIDE_S, touched)
+        await self._bus.controller.set_aside(session, ASIDE_S, touched)
 
     def note(self, session: str, cause: str, *, lasting: bool = False) -> None:
         """Count a session, and tell of it the first time.

@@ -117,7 +117,7 @@ class Controller:
         self._hold_off()
         self._started_at = self._bus.now()
         async with Attendance(self._bus, self.presence):
-            await self._bus.on_change(self._wake)
+            await self._bus.controller.on_change(self._wake)
             try:
                 await self._decide_all()
             finally:
@@ -164,7 +164,7 @@ class Controller:
         """Take what is due and decide it; sleep when nothing is."""
         self._wake.event.clear()
         asked_at = asyncio.get_running_loop().time()
-        due = await self._bus.take_due(BATCH, self._visibility_s)
+        due = await self._bus.controller.due(BATCH, self._visibility_s)
         self._notice_absence(asked_at)
         if not due.sessions:
             await self._pause(self._poll_s)
@@ -210,7 +210,7 @@ class Controller:
         alone = False
         for _ in range(TRIES):
             try:
-                snapshot = await self._bus.snapshot(session)
+                snapshot = await self._bus.controller.snapshot(session)
             except UnreadableRecord as error:
                 snapshot = await self._aside.look(session, error)
                 if snapshot is None:
@@ -218,12 +218,12 @@ class Controller:
             else:
                 self._aside.readable(session)
             if snapshot is None:
-                await self._bus.forget_due(session)
+                await self._bus.controller.forget_due(session)
                 return
             snapshot = _narrowed(snapshot, alone=alone)
             try:
                 decision = await self._errands.run(snapshot, decide(snapshot, self._rules(snapshot)))
-                await self._bus.decide(snapshot, decision)
+                await self._bus.controller.decide(snapshot, decision)
             except SchemaMismatch as error:
                 await self._aside.look(session, error)
                 return
@@ -259,7 +259,7 @@ class Controller:
             return
         self._aside.note(session, error.cause, lasting=True)
         refused = refuse_all(snapshot, str(error), mute=True)
-        await self._bus.decide(snapshot, await self._errands.run(snapshot, refused))
+        await self._bus.controller.decide(snapshot, await self._errands.run(snapshot, refused))
 
     def _log(self, snapshot: Snapshot, decision: Decision) -> None:
         self.decided += 1
@@ -298,18 +298,18 @@ class Controller:
         Where none waits it is set aside: whatever the cause, no session is tried again and again without an end.
         """
         try:
-            snapshot = await self._bus.snapshot(session)
+            snapshot = await self._bus.controller.snapshot(session)
             if snapshot is None:
                 return
             if snapshot.record.failures + 1 < TRIES:
-                await self._bus.decide(snapshot, self._once_more(snapshot, self._poll_s))
+                await self._bus.controller.decide(snapshot, self._once_more(snapshot, self._poll_s))
             elif not snapshot.commands:
                 self._aside.note(session, "it could not be decided", lasting=True)
-                await self._bus.decide(snapshot, self._once_more(snapshot, ASIDE_S))
+                await self._bus.controller.decide(snapshot, self._once_more(snapshot, ASIDE_S))
             else:
                 snapshot = _narrowed(snapshot)
                 refused = refuse_all(snapshot, "internal: see the controllers' logs")
-                await self._bus.decide(snapshot, await self._errands.run(snapshot, refused))
+                await self._bus.controller.decide(snapshot, await self._errands.run(snapshot, refused))
         except UnreadableRecord as error:
             await self._aside.look(session, error)
         except (StaleDecision, Unreachable) as error:

@@ -70,7 +70,7 @@ class Errands:
             if not await self._stop_children(snapshot):
                 decision = replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
             elif record.state is State.DELETED:
-                await self._bus.forget_children(record.session)
+                await self._bus.controller.forget_children(record.session)
         return decision
 
     async def _tell_of_refused_starts(self, snapshot: Snapshot, decision: Decision) -> None:

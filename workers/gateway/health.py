@@ -81,7 +81,7 @@ class Readiness:
 
     async def _look(self) -> Json:
         try:
-            roll = await self._hub.bus.roll()
+            roll = await self._hub.bus.admin.processes()
         except TidingsError:
             return {"redis": False, "controller": False}
         else:

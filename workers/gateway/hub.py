@@ -70,7 +70,7 @@ class Hub:
             AccessDenied: the user may not do that.
         """
         # Asked first: a subscription waits for a server that is away, and this says so.
-        self.roll = await self.bus.roll()
+        self.roll = await self.bus.admin.processes()
         ready = asyncio.get_running_loop().create_future()
         reader = asyncio.create_task(self._follow(ready), name="tidings-gateway-notices")
         self._tasks = [reader]
@@ -224,7 +224,7 @@ class Hub:
         while True:
             await asyncio.sleep(FLEET_S)
             try:
-                self.roll = await self.bus.roll()
+                self.roll = await self.bus.admin.processes()
             except TidingsError:
                 # What was last known stays; the sign of life says that the connection is lost.
                 continue

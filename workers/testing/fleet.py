@@ -98,7 +98,7 @@ class Fleet:
 
     async def __aenter__(self) -> Self:
         try:
-            await self.bus.on_change(self._heard)
+            await self.bus.controller.on_change(self._heard)
             async with asyncio.timeout(self._timeout_s):
                 await self._heard.ready.wait()
             await self._crew.start()
@@ -338,13 +338,13 @@ class Fleet:
         rules = Rules(f"controller/{self._by}", reap=True, loss_limit=self.settings.loss_limit)
 
         async def lost() -> bool:
-            seen = await self.bus.snapshot(session)
+            seen = await self.bus.controller.snapshot(session)
             # What people asked for is decided first, at the time that it is.
             if seen is None or not seen.record.held or seen.record.lease_until is None or seen.commands:
                 return False
             late = replace(seen, now=max(seen.now, seen.record.lease_until))
             try:
-                await self.bus.decide(seen, decide(late, rules))
+                await self.bus.controller.decide(seen, decide(late, rules))
             except StaleDecision:
                 return False
             return True

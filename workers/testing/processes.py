@@ -124,7 +124,9 @@ class Processes:
     async def _all_at_work(self) -> None:
         """Wait until each has said on the bus that it works."""
         deadline = asyncio.get_running_loop().time() + START_S
-        while missing := set(self._members) - {one.presence.name for one in await self._bus.roll() if not one.presence.starting}:
+        while missing := set(self._members) - {
+            one.presence.name for one in await self._bus.admin.processes() if not one.presence.starting
+        }:
             self.check()
             if asyncio.get_running_loop().time() > deadline:
                 name = min(missing)

@@ -254,9 +254,9 @@ async def test_a_cancellation_is_never_swallowed(bus: Bus, reading: bool) -> Non
     async def go_on() -> None:
         while True:
             if reading:
-                assert await bus.snapshot("nobody") is None
+                assert await bus.controller.snapshot("nobody") is None
             else:
-                await bus.take_due()
+                await bus.controller.due()
 
     await bus.worker.claim(WorkerRef(name="w"))
     for turns in range(60):

@@ -253,14 +253,14 @@ async def test_a_session_lives_on_a_node_of_a_cluster(make_server: MakeServer) -
         await claim.append(actors.answer("s"), after=0)
         await actors.renew(claim, actors.limited())
         await actors.publish(bus, actors.retry("s"))
-        await bus.take_due()
-        await bus.forget_due("nobody")
+        await bus.controller.due()
+        await bus.controller.forget_due("nobody")
         await actors.revoke(bus)
         assert (await bus.status("s")).state is State.PAUSED
         await bus.submit("c", SessionStart(parent="s", name="helper"))
-        snapshot = await bus.snapshot("c")
+        snapshot = await bus.controller.snapshot("c")
         assert snapshot is not None
-        await bus.decide(snapshot, decide(snapshot, Rules()))
+        await bus.controller.decide(snapshot, decide(snapshot, Rules()))
         assert [child.child for child in await bus.children("s")] == ["c"]
 
 

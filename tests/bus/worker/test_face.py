@@ -51,7 +51,7 @@ async def history(bus: Bus, session: str = "s") -> list[str]:
 async def say(bus: Bus, text: str = "more", session: str = "s") -> None:
     """Have a user message appended, as a controller does."""
     seen = await actors.snapshot(bus, session)
-    await bus.decide(seen, actors.settled(seen, messages=(actors.spoken(session, text),)))
+    await bus.controller.decide(seen, actors.settled(seen, messages=(actors.spoken(session, text),)))
 
 
 # claiming
@@ -159,7 +159,7 @@ async def test_a_renewal_carries_the_picture(bus: Bus) -> None:
     assert await actors.renew(claim, actors.limited()) == Answer(held=True, retry_now=0)
     assert (await bus.status("s")).picture == actors.limited()
     seen = await actors.snapshot(bus)
-    await bus.decide(seen, actors.settled(seen, State.RATE_LIMITED))
+    await bus.controller.decide(seen, actors.settled(seen, State.RATE_LIMITED))
     assert (await bus.status("s")).wait == actors.LIMITED
 
 
@@ -167,7 +167,7 @@ async def test_a_renewal_answers_what_is_wanted(bus: Bus) -> None:
     """A nudge, by its number; a session that was taken away, by its state; one that is gone, by nothing."""
     claim = await actors.hold(bus)
     seen = await actors.snapshot(bus)
-    await bus.decide(seen, actors.settled(seen, fields={"nudge": "1", "picture": "{}"}))
+    await bus.controller.decide(seen, actors.settled(seen, fields={"nudge": "1", "picture": "{}"}))
     assert await actors.renew(claim, actors.limited(), 0) == Answer(held=True, retry_now=1)
     assert (await bus.status("s")).picture == Picture()
     assert await actors.renew(claim, actors.limited(), 1) == Answer(held=True, retry_now=1)
@@ -454,9 +454,9 @@ async def test_a_parked_session_is_due_at_its_time(bus: Bus, raw: Redis, names: 
     assert record.resume_at is not None
     assert abs(record.resume_at - resume_at) < timedelta(milliseconds=1)
     assert await raw.zscore(names.due, "s") == round(resume_at.timestamp() * 1000)
-    assert (await bus.take_due()).sessions == ()
+    assert (await bus.controller.due()).sessions == ()
     await raw.zadd(names.due, {"s": 1})
-    assert (await bus.take_due()).sessions == ("s",)
+    assert (await bus.controller.due()).sessions == ("s",)
 
 
 async def test_a_park_outlives_the_server(make_server: MakeServer) -> None:
@@ -475,7 +475,7 @@ async def test_a_park_outlives_the_server(make_server: MakeServer) -> None:
 
 async def _due(bus: Bus) -> bool:
     """The session is due."""
-    return "s" in (await bus.take_due()).sessions
+    return "s" in (await bus.controller.due()).sessions
 
 
 async def test_a_pause_that_waits_is_decided_at_once(bus: Bus) -> None:
@@ -483,11 +483,11 @@ async def test_a_pause_that_waits_is_decided_at_once(bus: Bus) -> None:
     claim = await actors.hold(bus)
     asking = asyncio.create_task(bus.send("s", SessionPause()))
     await actors.waiting(bus)
-    await bus.take_due(visibility_s=60)
+    await bus.controller.due(visibility_s=60)
     await claim.release(Ending(Trigger.PARK, read=0, resume_at=bus.now() + timedelta(hours=1)))
-    assert (await bus.take_due()).sessions == ("s",)
+    assert (await bus.controller.due()).sessions == ("s",)
     seen = await actors.snapshot(bus)
-    await bus.decide(seen, actors.settled(seen, State.PAUSED))
+    await bus.controller.decide(seen, actors.settled(seen, State.PAUSED))
     assert (await asking).command_id == seen.commands[0].id
     assert (await bus.status("s")).state is State.PAUSED
 

@@ -65,17 +65,17 @@ def retry(llm: str = "agent", attempt: int = 1) -> LlmRetry:
 
 async def take_away(bus: Bus, to: State = State.PAUSED, session: str = "s") -> None:
     """Take the session from its worker, as a controller does."""
-    snapshot = await bus.snapshot(session)
+    snapshot = await bus.controller.snapshot(session)
     assert snapshot is not None
     notice = Message.of(SessionState(to=to, version=0), session=session)
-    await bus.decide(snapshot, Decision(to=to, revoke=True, fields={"worker": "", "lease_until": ""}, state=notice))
+    await bus.controller.decide(snapshot, Decision(to=to, revoke=True, fields={"worker": "", "lease_until": ""}, state=notice))
 
 
 async def nudge(bus: Bus, times: int) -> None:
     """Resume a session that a worker holds, as a controller does."""
-    snapshot = await bus.snapshot("s")
+    snapshot = await bus.controller.snapshot("s")
     assert snapshot is not None
-    await bus.decide(snapshot, Decision(fields={"nudge": str(times), "picture": "{}"}))
+    await bus.controller.decide(snapshot, Decision(fields={"nudge": str(times), "picture": "{}"}))
 
 
 def kept(bus: Bus, lease: Lease, renew_s: float) -> Lease:
@@ -372,9 +372,9 @@ async def test_what_append_returned_is_history(memory: Bus, monkeypatch: pytest.
         first = await lease.append(UserMessage(text="one"), AgentMessage(text="two"))
         assert list(await lease.history()) == list(first)
         assert (pages, lease.read) == ([2], 2)
-        snapshot = await memory.snapshot("s")
+        snapshot = await memory.controller.snapshot("s")
         assert snapshot is not None
-        await memory.decide(snapshot, Decision(messages=(Message.of(UserMessage(text="three"), session="s"),)))
+        await memory.controller.decide(snapshot, Decision(messages=(Message.of(UserMessage(text="three"), session="s"),)))
         await lease.append(AgentMessage(text="four"))
         assert [getattr(event.data, "text", "") for event in await lease.history()] == ["one", "two", "three", "four"]
         assert lease.read == 4

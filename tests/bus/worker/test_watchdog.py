@@ -18,6 +18,7 @@ import pytest
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     AgentMessage,
+    Attendant,
     Bus,
     Decision,
     Ending,
@@ -103,13 +104,18 @@ def status(url: str, session: str = "s") -> Record:
     return record
 
 
+async def processes(bus: Bus) -> tuple[Attendant, ...]:
+    """Ask which processes there are."""
+    return await bus.admin.processes()
+
+
 async def pause(bus: Bus) -> None:
     """Take the session from its worker, as a controller does."""
-    snapshot = await bus.snapshot("s")
+    snapshot = await bus.controller.snapshot("s")
     assert snapshot is not None
     fields = {"worker": "", "lease_until": "", "by": "ann"}
     notice = Message.of(SessionState(to=State.PAUSED, version=0), session="s")
-    await bus.decide(snapshot, Decision(to=State.PAUSED, revoke=True, fields=fields, state=notice))
+    await bus.controller.decide(snapshot, Decision(to=State.PAUSED, revoke=True, fields=fields, state=notice))
 
 
 def kept_for(url: str, claim: Lease, seconds: float) -> Callable[[], bool]:
@@ -212,7 +218,9 @@ async def test_it_says_that_the_process_is_there(real_url: str) -> None:
         async with keeper.watchdog.attend_for(lambda: presence), await held(bus, keeper):
 
             async def work() -> None:
-                block_until(lambda: [one.presence.name for one in elsewhere(real_url, Bus.roll)] == ["w1"])
+                block_until(
+                    lambda: [one.presence.name for one in elsewhere(real_url, lambda bus: bus.admin.processes())] == ["w1"]
+                )
 
             await work()
 
@@ -238,7 +246,7 @@ async def test_nothing_of_a_process_is_said_after_its_farewell(real_url: str, mo
                 block_until(begun.is_set)
 
             await work()
-        await bus.leave(presence)
+        await bus.admin.leave(presence)
 
     async with Bus.connect(real_url) as bus:
         ending = asyncio.create_task(process(bus))
@@ -246,7 +254,7 @@ async def test_nothing_of_a_process_is_said_after_its_farewell(real_url: str, mo
         assert not done
         gate.set()
         await ending
-        assert await bus.roll() == ()
+        assert await bus.admin.processes() == ()
 
 
 # the end

@@ -16,6 +16,7 @@ from tests import actors
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold
 from tidings.bus import Bus, SessionDeleted, State
+from tidings.bus.admin import AdminFace
 
 
 async def with_events(bus: Bus, session: str, count: int) -> None:
@@ -113,7 +114,7 @@ async def test_what_is_deleted_meanwhile_is_left_out(server_bus: Bus, tidings: T
         yield b""  # it is a generator
 
     await bring(server_bus, "a", State.FINISHED)
-    monkeypatch.setattr(Bus, "export", gone)
+    monkeypatch.setattr(AdminFace, "export", gone)
     assert (await tidings("export", "--older-than", "0s")).code == 0
     assert (await tidings("export", "a")).code == 3
 

@@ -30,8 +30,8 @@ async def _levels(tidings: Tidings, *arguments: str) -> tuple[int, dict[str, str
 
 async def _people(url: str) -> None:
     async with Bus.connect(url) as bus:
-        await bus.attend(Presence(role=Role.WORKER, name="w1", concurrency=1))
-        await bus.attend(Presence(role=Role.CONTROLLER, name="c1"))
+        await bus.admin.attend(Presence(role=Role.WORKER, name="w1", concurrency=1))
+        await bus.admin.attend(Presence(role=Role.CONTROLLER, name="c1"))
 
 
 async def test_all_is_well(tidings: Tidings, make_server: MakeServer) -> None:

@@ -85,7 +85,7 @@ async def test_it_prints_a_link_and_ends_when_told(server_bus: Bus, spawn_tiding
     assert "gateway.ended" in log
     assert "Traceback" not in log
     assert token not in log
-    assert [one.presence.name for one in await server_bus.roll()] == []
+    assert [one.presence.name for one in await server_bus.admin.processes()] == []
 
 
 @pytest.mark.process

@@ -86,10 +86,10 @@ async def _say(bus: Bus, text: str) -> None:
     """Have a controller's decision append a user message, as a command would."""
     from tidings.bus import Decision
 
-    snapshot = await bus.snapshot("demo")
+    snapshot = await bus.controller.snapshot("demo")
     assert snapshot is not None
     message = Message.of(UserMessage(text=text), session="demo")
-    await bus.decide(snapshot, Decision(messages=(message,)))
+    await bus.controller.decide(snapshot, Decision(messages=(message,)))
 
 
 async def test_people_read_a_conversation(server_bus: Bus, tidings: Tidings) -> None:

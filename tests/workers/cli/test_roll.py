@@ -15,16 +15,16 @@ WORKER = Presence(role=Role.WORKER, name="w1", host=HERE, pid=7, version="1.2", 
 
 async def _silence(bus: Bus, presence: Presence) -> None:
     """Make it as if it had not been heard of for a minute."""
-    await bus.attend(presence)
+    await bus.admin.attend(presence)
     seconds = bus.now().timestamp() - 60
     await bus._link.connection.commands.zadd(Names().seen, {presence.member: seconds * 1000})
 
 
 async def test_processes_are_listed(tidings: Tidings, server_bus: Bus) -> None:
     """One line each, with a word for whether it lives, and nothing that a terminal obeys."""
-    await server_bus.attend(WORKER)
-    await server_bus.attend(Presence(role=Role.CONTROLLER, name="c\x1b[31m1", draining=True))
-    await server_bus.attend(Presence(role=Role.WORKER, name="w0", starting=True))
+    await server_bus.admin.attend(WORKER)
+    await server_bus.admin.attend(Presence(role=Role.CONTROLLER, name="c\x1b[31m1", draining=True))
+    await server_bus.admin.attend(Presence(role=Role.WORKER, name="w0", starting=True))
     await _silence(server_bus, Presence(role=Role.WORKER, name="w2"))
     done = await tidings("workers")
     assert done.code == 0
@@ -36,7 +36,7 @@ async def test_processes_are_listed(tidings: Tidings, server_bus: Bus) -> None:
 
 async def test_processes_as_json(tidings: Tidings, server_bus: Bus) -> None:
     """Stable fields, null where there is nothing."""
-    await server_bus.attend(WORKER)
+    await server_bus.admin.attend(WORKER)
     (line,) = (await tidings("workers", "--json")).stdout.splitlines()
     told = json.loads(line)
     assert told.pop("seen_at")
@@ -60,12 +60,12 @@ async def test_processes_as_json(tidings: Tidings, server_bus: Bus) -> None:
 
 async def test_health_is_of_this_machine(tidings: Tidings, server_bus: Bus) -> None:
     """A worker elsewhere, or a controller here, does not make the worker here healthy."""
-    await server_bus.attend(WORKER.model_copy(update={"host": "elsewhere"}))
-    await server_bus.attend(Presence(role=Role.CONTROLLER, name="c1", host=HERE))
+    await server_bus.admin.attend(WORKER.model_copy(update={"host": "elsewhere"}))
+    await server_bus.admin.attend(Presence(role=Role.CONTROLLER, name="c1", host=HERE))
     done = await tidings("health", "worker")
     assert (done.code, done.stdout) == (1, "")
     assert f"no worker on {HERE} is alive" in done.stderr
-    await server_bus.attend(WORKER)
+    await server_bus.admin.attend(WORKER)
     done = await tidings("health", "worker")
     assert (done.code, done.stdout.strip()) == (0, f"1 worker on {HERE} alive")
     assert json.loads((await tidings("health", "worker", "--json")).stdout)["name"] == "w1"
@@ -73,7 +73,7 @@ async def test_health_is_of_this_machine(tidings: Tidings, server_bus: Bus) -> N
 
 async def test_a_worker_that_is_starting_is_not_healthy_yet(tidings: Tidings, server_bus: Bus) -> None:
     """It is there, and claims nothing."""
-    await server_bus.attend(WORKER.model_copy(update={"starting": True}))
+    await server_bus.admin.attend(WORKER.model_copy(update={"starting": True}))
     done = await tidings("health", "worker")
     assert (done.code, done.stdout) == (1, "")
     assert "works yet: it is starting" in done.stderr

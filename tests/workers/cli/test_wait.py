@@ -134,11 +134,11 @@ async def test_a_session_that_is_paused_meanwhile_is_3(bus: Bus) -> None:
     waiting_ = Waiting(bus, "demo", ENDS)
     task = asyncio.create_task(waiting_.run(30))
     await eventually(lambda: waiting_.record is not None)
-    snapshot = await bus.snapshot("demo")
+    snapshot = await bus.controller.snapshot("demo")
     assert snapshot is not None
     state = Message.of(SessionState(to=State.PAUSED, version=0), session="demo")
     fields = {"paused_by": "ann", "worker": ""}
-    await bus.decide(snapshot, Decision(to=State.PAUSED, revoke=True, fields=fields, state=state))
+    await bus.controller.decide(snapshot, Decision(to=State.PAUSED, revoke=True, fields=fields, state=state))
     verdict = await task
     assert (verdict.code, "paused by ann" in verdict.text) == (3, True)
 

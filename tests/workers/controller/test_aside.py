@@ -67,14 +67,14 @@ async def test_what_another_version_wrote_comes_up_soon(memory: Bus, redis: Any)
 async def test_what_was_asked_meanwhile_is_not_set_aside(memory: Bus, redis: Any) -> None:
     """It is looked at again at once, so that the command has its outcome."""
     await redis.hset(memory._link.names.record("s"), "touched", 8)
-    await memory.set_aside("s", 60.0, b"7")
+    await memory.controller.set_aside("s", 60.0, b"7")
     assert await due_in(memory, redis) <= 0
 
 
 async def test_what_is_not_due_any_more_stays_so(memory: Bus, redis: Any) -> None:
     """Another controller has decided it: nothing is put back."""
     await redis.zrem(memory._link.names.due, "s")
-    await memory.set_aside("s", 60.0)
+    await memory.controller.set_aside("s", 60.0)
     assert await redis.zscore(memory._link.names.due, "s") is None
 
 
@@ -82,7 +82,7 @@ async def test_a_record_of_another_kind_is_set_aside_too(memory: Bus, redis: Any
     """Whatever somebody wrote under its name."""
     await redis.set(memory._link.names.record("x"), "text")
     await redis.zadd(memory._link.names.due, {"x": 1})
-    await memory.set_aside("x", 60.0)
+    await memory.controller.set_aside("x", 60.0)
     assert await redis.zscore(memory._link.names.due, "x") > 10**12
 
 

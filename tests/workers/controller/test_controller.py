@@ -161,7 +161,7 @@ async def test_a_command_that_cannot_be_handled_takes_no_other_with_it(caplog: p
             await start(memory)
 
         async def waiting() -> int:
-            found = await memory.snapshot("s")
+            found = await memory.controller.snapshot("s")
             return len(found.commands) if found else 0
 
         sent: list[asyncio.Task[Outcome]] = []
@@ -241,7 +241,7 @@ async def test_what_can_neither_be_decided_nor_noted_is_set_aside(
     async def broken(*_: object) -> int:
         raise RuntimeError("no decision can be written")
 
-    monkeypatch.setattr(memory, "decide", broken)
+    monkeypatch.setattr(memory.controller, "decide", broken)
     async with controlled(memory) as controller:
         await redis.zadd(memory._link.names.due, {"s": 1})
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
@@ -287,21 +287,21 @@ async def test_a_session_that_vanishes_while_it_fails_is_left(memory: Bus, monke
     """There is nothing to note it in."""
     controller = Controller(memory, QUICK, "c1")
     await controller._note_failure("nobody")
-    assert await memory.snapshot("nobody") is None
+    assert await memory.controller.snapshot("nobody") is None
 
 
 async def test_a_stale_decision_is_made_anew(
     memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And so is one whose answer was lost; when it never succeeds, the session comes up again later."""
-    write, trouble = memory.decide, [StaleDecision("s"), Unreachable("gone"), StaleDecision("s")]
+    write, trouble = memory.controller.decide, [StaleDecision("s"), Unreachable("gone"), StaleDecision("s")]
 
     async def shaky(*args: Any) -> int:
         if trouble:
             raise trouble.pop()
         return await write(*args)
 
-    monkeypatch.setattr(memory, "decide", shaky)
+    monkeypatch.setattr(memory.controller, "decide", shaky)
     async with controlled(memory) as controller:
         await start(memory)
         assert (trouble, messages(caplog)) == ([], [])
@@ -314,7 +314,7 @@ async def test_an_absence_of_the_server_is_outlasted(
     memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is told once, wherever it was noticed."""
-    write, take, away = memory.decide, memory.take_due, [True]
+    write, take, away = memory.controller.decide, memory.controller.due, [True]
 
     async def gone(*_: object) -> Any:
         raise Unreachable("gone")
@@ -322,14 +322,14 @@ async def test_an_absence_of_the_server_is_outlasted(
     async def no_take(*args: Any) -> Any:
         return await (gone() if away else take(*args))
 
-    monkeypatch.setattr(memory, "decide", gone)
+    monkeypatch.setattr(memory.controller, "decide", gone)
     async with controlled(memory):
         asking = asyncio.create_task(start(memory))
         await eventually(lambda: "controller.unreachable" in messages(caplog), PATIENCE_S)
-        monkeypatch.setattr(memory, "decide", write)
+        monkeypatch.setattr(memory.controller, "decide", write)
         await asking
         told = len(messages(caplog))
-        monkeypatch.setattr(memory, "take_due", no_take)
+        monkeypatch.setattr(memory.controller, "due", no_take)
         await eventually(lambda: len(messages(caplog)) > told, PATIENCE_S)
         away.clear()
     assert set(messages(caplog)) == {"controller.unreachable"}
@@ -410,7 +410,7 @@ async def test_a_command_without_a_controller_is_never_applied(bus: Bus) -> None
     async with controlled(bus):
 
         async def settled() -> bool:
-            found = await bus.snapshot("s")
+            found = await bus.controller.snapshot("s")
             return found is not None and found.record.state is None and found.commands == ()
 
         await eventually(settled, PATIENCE_S)

@@ -73,16 +73,16 @@ async def family(*said: str, cut: str | None = None) -> AsyncIterator[tuple[Bus,
         events: Sequence[Message[Event]] = [Message.of(AgentMessage(text=text, cut=cut), session="c") for text in said]
         await claim.append(*events, after=1)
         await claim.release(Ending(Trigger.YIELD, read=ALL_READ, why="the turn is over"))
-        snapshot = await bus.snapshot("c")
+        snapshot = await bus.controller.snapshot("c")
         assert snapshot is not None
         yield bus, Sent(bus), snapshot
 
 
 async def _start(bus: Bus, command: Message[SessionStart]) -> None:
     await actors.submit(bus, command)
-    snapshot = await bus.snapshot(command.session)
+    snapshot = await bus.controller.snapshot(command.session)
     assert snapshot is not None
-    await bus.decide(snapshot, decide(snapshot, RULES))
+    await bus.controller.decide(snapshot, decide(snapshot, RULES))
 
 
 def _errands(sent: Sent) -> Errands:
@@ -179,10 +179,10 @@ async def test_the_children_of_what_is_over_are_stopped_until_they_are() -> None
     """It stays due; a child that is over is left alone."""
     async with family("one") as (bus, sent, _):
         await bus.submit("p", SessionStop())
-        snapshot = await bus.snapshot("p")
+        snapshot = await bus.controller.snapshot("p")
         assert snapshot is not None
-        await bus.decide(snapshot, decide(snapshot, RULES))
-        over = await bus.snapshot("p")
+        await bus.controller.decide(snapshot, decide(snapshot, RULES))
+        over = await bus.controller.snapshot("p")
         assert over is not None
         decision = await _errands(sent).run(over, decide(over, RULES))
         assert decision.due is not None
@@ -190,9 +190,9 @@ async def test_the_children_of_what_is_over_are_stopped_until_they_are() -> None
         assert isinstance(stop.data, SessionStop)
         assert (stop.session, stop.data.why) == ("c", "its parent is stopped")
         await actors.submit(bus, stop)
-        stopped = await bus.snapshot("c")
+        stopped = await bus.controller.snapshot("c")
         assert stopped is not None
-        await bus.decide(stopped, decide(stopped, RULES))
+        await bus.controller.decide(stopped, decide(stopped, RULES))
         again = await _errands(sent).run(over, decide(over, RULES))
         assert again.due is None
         assert len(sent.commands) == 1
@@ -237,9 +237,9 @@ async def test_a_report_of_a_very_long_answer_can_be_sent_and_stored() -> None:
     """Cut to what a message takes, on its way to the parent and in its history."""
     async with family("ü" * 130_500) as (bus, _, snapshot):
         await Errands(bus, "controller/c1").run(snapshot, decide(snapshot, RULES))
-        parent = await bus.snapshot("p")
+        parent = await bus.controller.snapshot("p")
         assert parent is not None
-        await bus.decide(parent, decide(parent, RULES))
+        await bus.controller.decide(parent, decide(parent, RULES))
         (result,) = await bus.history("p")
         text = getattr(result.data, "text", "")
         assert text.endswith("(cut: it was too long for a report)")

@@ -18,11 +18,11 @@ async def test_it_says_that_it_is_there_and_that_it_ends(bus: Bus) -> None:
     async with Gateway(bus, options(), "g1"):
 
         async def there() -> bool:
-            found = [(one.presence.role, one.presence.name, one.live) for one in await bus.roll()]
+            found = [(one.presence.role, one.presence.name, one.live) for one in await bus.admin.processes()]
             return found == [(Role.GATEWAY, "g1", True)]
 
         await eventually(there)
-    assert await bus.roll() == ()
+    assert await bus.admin.processes() == ()
 
 
 async def test_it_is_entered_once() -> None:

@@ -52,7 +52,7 @@ async def test_redis_is_asked_once_for_all_who_ask_in_a_second(monkeypatch: pyte
             await answered.wait()
             return ()
 
-        monkeypatch.setattr(bus, "roll", roll)
+        monkeypatch.setattr(bus.admin, "processes", roll)
         readiness = Readiness(gateway.hub, lambda: now[0])
         first, *others = [asyncio.create_task(readiness.found()) for _ in range(5)]
         await eventually(lambda: asked[0] == 1)

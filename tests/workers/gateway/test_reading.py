@@ -80,7 +80,7 @@ async def test_the_fleet_and_who_asks(bus: Bus) -> None:
         fleet = await eventually(with_gateway)
         assert (fleet.by_state, fleet.sessions) == ({State.AWAITING_INPUT: 1}, 1)
         assert fleet.gateways[0].name == "g1"
-    assert [one.presence.name for one in await bus.roll()] == []
+    assert [one.presence.name for one in await bus.admin.processes()] == []
 
 
 @pytest.mark.parametrize(

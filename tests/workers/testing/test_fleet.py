@@ -337,7 +337,7 @@ async def test_losing_a_worker_is_decided_anew_when_something_came_between(
     fleet = await tidings_fleet(gate)
     await fleet.start("s", "hello")
     await gate.inside.wait()
-    decide, tries = tidings_bus.decide, list[Snapshot]()
+    decide, tries = tidings_bus.controller.decide, list[Snapshot]()
 
     async def stale_once(snapshot: Snapshot, decision: Decision) -> int:
         tries.append(snapshot)
@@ -345,7 +345,7 @@ async def test_losing_a_worker_is_decided_anew_when_something_came_between(
             raise StaleDecision("s")
         return await decide(snapshot, decision)
 
-    monkeypatch.setattr(tidings_bus, "decide", stale_once)
+    monkeypatch.setattr(tidings_bus.controller, "decide", stale_once)
     await fleet.lose_worker("s")
     gate.open.set()
     await fleet.idle()
@@ -486,7 +486,7 @@ async def test_a_fleet_that_cannot_listen_is_not_begun(
     async def deaf(sink: object) -> None:
         pass
 
-    monkeypatch.setattr(tidings_bus, "on_change", deaf)
+    monkeypatch.setattr(tidings_bus.controller, "on_change", deaf)
     with pytest.raises(TimeoutError):
         async with Fleet(tidings_bus, tidings_provider, timeout_s=0.05):
             pass

@@ -46,7 +46,7 @@ async def test_commands_scripts_and_transactions_go_by_the_moved_time() -> None:
         claim = await bus.worker.claim(WORKER, session="s", create=True, lease_s=60)
         assert claim is not None
         assert timedelta(seconds=30) < claim.until - bus.now() < timedelta(seconds=90)
-        snapshot = await bus.snapshot("s")
+        snapshot = await bus.controller.snapshot("s")
         assert snapshot is not None
         assert abs(snapshot.now - bus.now()) < timedelta(seconds=30)
 
@@ -56,9 +56,9 @@ async def test_what_becomes_due_by_a_move_is_taken() -> None:
     clock = Clock()
     async with memory_bus(clock) as bus:
         await bus.worker.claim(WORKER, session="s", create=True, lease_s=60)
-        assert (await bus.take_due()).sessions == ()
+        assert (await bus.controller.due()).sessions == ()
         clock.move(61.0)
-        assert (await bus.take_due()).sessions == ("s",)
+        assert (await bus.controller.due()).sessions == ("s",)
 
 
 async def test_the_time_of_other_servers_stays_as_it_is() -> None:

@@ -31,7 +31,7 @@ from tidings.bus import (
     Unreachable,
     carries,
 )
-from tidings.bus import decisions as module
+from tidings.bus import controller as module
 from tidings.bus.channels import Names
 
 
@@ -49,10 +49,10 @@ async def give_up(asking: asyncio.Task[Outcome]) -> None:
 async def test_what_is_taken_from_its_worker_enters_its_state_anew(bus: Bus, raw: Redis, names: Names) -> None:
     """Also where the state is called as before: it is parked now for what the worker waited for."""
     await actors.hold(bus)
-    await bus.decide(await actors.snapshot(bus), actors.settled(await actors.snapshot(bus), State.RATE_LIMITED))
+    await bus.controller.decide(await actors.snapshot(bus), actors.settled(await actors.snapshot(bus), State.RATE_LIMITED))
     await raw.hset(names.record("s"), "since", "1000")
     seen = await actors.snapshot(bus)
-    await bus.decide(seen, actors.settled(seen, State.RATE_LIMITED))
+    await bus.controller.decide(seen, actors.settled(seen, State.RATE_LIMITED))
     assert await raw.hget(names.record("s"), "since") == b"1000"
     await actors.revoke(bus, to=State.RATE_LIMITED)
     assert await raw.hget(names.record("s"), "since") != b"1000"
@@ -65,15 +65,15 @@ async def test_a_session_taken_is_hidden_for_a_while(bus: Bus, raw: Redis, names
     """If nobody decides it, it comes up again for another controller."""
     await actors.hold(bus)
     await actors.publish(bus, actors.retry("s"))
-    taken = await bus.take_due(visibility_s=600)
+    taken = await bus.controller.due(visibility_s=600)
     assert taken.sessions == ("s",)
     assert abs(taken.now - bus.now()) < timedelta(seconds=10)
-    assert (await bus.take_due()).sessions == ()
+    assert (await bus.controller.due()).sessions == ()
     score = await raw.zscore(names.due, "s")
     assert score == round(taken.now.timestamp() * 1000) + 600_000
     await raw.zadd(names.due, {"s": score - 600_000})
-    assert (await bus.take_due(visibility_s=0)).sessions == ("s",)
-    assert (await bus.take_due()).sessions == ("s",)
+    assert (await bus.controller.due(visibility_s=0)).sessions == ("s",)
+    assert (await bus.controller.due()).sessions == ("s",)
 
 
 async def test_no_more_are_taken_than_asked_for(bus: Bus) -> None:
@@ -81,8 +81,8 @@ async def test_no_more_are_taken_than_asked_for(bus: Bus) -> None:
     for session in ("a", "b", "c"):
         await actors.hold(bus, session)
         await actors.publish(bus, actors.retry(session))
-    first = await bus.take_due(limit=2)
-    second = await bus.take_due(limit=2)
+    first = await bus.controller.due(limit=2)
+    second = await bus.controller.due(limit=2)
     assert (len(first.sessions), len(second.sessions)) == (2, 1)
     assert {*first.sessions, *second.sessions} == {"a", "b", "c"}
 
@@ -90,13 +90,13 @@ async def test_no_more_are_taken_than_asked_for(bus: Bus) -> None:
 async def test_a_session_without_a_record_is_forgotten(bus: Bus, raw: Redis, names: Names) -> None:
     """It has no snapshot; one that exists is not forgotten."""
     await raw.zadd(names.due, {"gone": 1})
-    assert await bus.snapshot("gone") is None
-    await bus.forget_due("gone")
-    assert (await bus.take_due()).sessions == ()
+    assert await bus.controller.snapshot("gone") is None
+    await bus.controller.forget_due("gone")
+    assert (await bus.controller.due()).sessions == ()
     await actors.hold(bus)
     await actors.publish(bus, actors.retry("s"))
-    await bus.forget_due("s")
-    assert (await bus.take_due()).sessions == ("s",)
+    await bus.controller.forget_due("s")
+    assert (await bus.controller.due()).sessions == ("s",)
 
 
 # reading
@@ -124,7 +124,7 @@ async def test_what_is_left_for_another_reading_is_told(bus: Bus, monkeypatch: p
     seen = await actors.waiting(bus, count=2)
     await eventually(lambda: _commands(bus, 3))
     assert (await actors.snapshot(bus)).more
-    await bus.decide(seen, actors.settled(seen))
+    await bus.controller.decide(seen, actors.settled(seen))
     rest = await actors.snapshot(bus)
     assert ([command.offset for command in rest.commands], rest.more) == ([3], False)
     for each in asking:
@@ -152,7 +152,7 @@ async def test_a_command_that_cannot_be_read_can_be_refused(
     assert isinstance(command.data, UnknownCommand)
     assert (command.id, command.offset, command.session) == (known_as, 1, "s")
     refusal = Decision(handled=1, outcomes=actors.outcomes(seen, Result.REFUSED, reason="cannot be read"))
-    await bus.decide(seen, refusal)
+    await bus.controller.decide(seen, refusal)
     assert b'"refused"' in (await raw.get(names.outcome("s", known_as)) or b"")
     assert (await actors.snapshot(bus)).commands == ()
 
@@ -171,7 +171,7 @@ async def test_a_record_that_cannot_be_read_is_told(bus: Bus, raw: Redis, names:
     await actors.hold(bus)
     await raw.hset(names.record("s"), "version", "many")
     with pytest.raises(InvalidMessage, match="version"):
-        await bus.snapshot("s")
+        await bus.controller.snapshot("s")
 
 
 # deciding
@@ -185,7 +185,7 @@ async def test_a_start_makes_a_session(bus: Bus) -> None:
     with pytest.raises(UnknownSession):
         await bus.status("s")
     message = actors.spoken("s", "hi")
-    assert await bus.decide(seen, actors.settled(seen, State.QUEUED, messages=(message,))) == 1
+    assert await bus.controller.decide(seen, actors.settled(seen, State.QUEUED, messages=(message,))) == 1
     assert (await asking).result is Result.APPLIED
     record = await bus.status("s")
     assert (record.state, record.version, record.handled, record.said) == (State.QUEUED, 1, 1, 1)
@@ -201,7 +201,7 @@ async def test_a_decision_is_told_with_what_only_the_server_knows(bus: Bus) -> N
     decision = Decision(to=State.PAUSED, state=Message.of(wrong, session="s"), notices=(actors.retry("s", id="first"),))
     async with bus.follow("s") as notices:
         await anext(notices)
-        await bus.decide(seen, decision)
+        await bus.controller.decide(seen, decision)
         told = [await anext(notices), await anext(notices)]
     assert getattr(told[0], "id", None) == "first"
     assert carries(told[1], SessionState)
@@ -213,9 +213,9 @@ async def test_a_notice_of_a_state_comes_with_the_state(bus: Bus) -> None:
     await actors.hold(bus)
     seen = await actors.snapshot(bus)
     with pytest.raises(ValueError, match="has that state"):
-        await bus.decide(seen, Decision(state=actors.moved("s", State.PAUSED)))
+        await bus.controller.decide(seen, Decision(state=actors.moved("s", State.PAUSED)))
     assert await bus.status("s") == seen.record
-    await bus.decide(seen, Decision(to=State.RETRYING))
+    await bus.controller.decide(seen, Decision(to=State.RETRYING))
     quiet = await bus.status("s")
     assert (quiet.state, quiet.version, quiet.status) == (State.RETRYING, seen.record.version + 1, seen.record.status)
 
@@ -226,7 +226,7 @@ async def test_a_session_that_moved_is_not_decided(bus: Bus) -> None:
     seen = await actors.snapshot(bus)
     await bus.worker.claim(actors.WORKER)
     with pytest.raises(StaleDecision):
-        await bus.decide(seen, actors.settled(seen, State.PAUSED))
+        await bus.controller.decide(seen, actors.settled(seen, State.PAUSED))
     assert (await bus.status("s")).state is State.RUNNING
 
 
@@ -236,7 +236,7 @@ async def test_one_of_many_controllers_decides(bus: Bus) -> None:
     asking = ask(bus)
     seen = await actors.waiting(bus)
     decision = actors.settled(seen, messages=(actors.spoken("s", id="said"),))
-    results = await asyncio.gather(*(bus.decide(seen, decision) for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(*(bus.controller.decide(seen, decision) for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(result, StaleDecision) for result in results) == 19
     assert [event.id for event in await bus.history("s")] == ["said"]
     await asking
@@ -250,11 +250,11 @@ async def test_a_command_withdrawn_meanwhile_is_not_applied(bus: Bus) -> None:
     with pytest.raises(TimeoutError):
         await asking
     with pytest.raises(StaleDecision):
-        await bus.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
+        await bus.controller.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
     assert await bus.history("s") == ()
     again = await actors.snapshot(bus)
     assert again.settled == {"c1"}
-    await bus.decide(again, actors.settled(again))
+    await bus.controller.decide(again, actors.settled(again))
     assert (await actors.snapshot(bus)).commands == ()
 
 
@@ -266,7 +266,7 @@ async def test_a_command_whose_time_is_over_is_not_applied(bus: Bus) -> None:
     [(outcome, _)] = actors.outcomes(seen)
     over = seen.now - timedelta(milliseconds=5)
     with pytest.raises(StaleDecision):
-        await bus.decide(seen, Decision(handled=1, outcomes=((outcome, over),), messages=(actors.spoken("s"),)))
+        await bus.controller.decide(seen, Decision(handled=1, outcomes=((outcome, over),), messages=(actors.spoken("s"),)))
     assert await bus.history("s") == ()
     await give_up(asking)
 
@@ -277,11 +277,11 @@ async def test_what_comes_while_deciding_is_looked_at_at_once(bus: Bus) -> None:
     seen = await actors.snapshot(bus)
     later = seen.now + timedelta(hours=1)
     await actors.publish(bus, actors.retry("s"))
-    await bus.take_due(visibility_s=600)
-    await bus.decide(seen, Decision(due=later))
-    assert (await bus.take_due(visibility_s=600)).sessions == ("s",)
-    await bus.decide(await actors.snapshot(bus), Decision(due=later))
-    assert (await bus.take_due()).sessions == ()
+    await bus.controller.due(visibility_s=600)
+    await bus.controller.decide(seen, Decision(due=later))
+    assert (await bus.controller.due(visibility_s=600)).sessions == ("s",)
+    await bus.controller.decide(await actors.snapshot(bus), Decision(due=later))
+    assert (await bus.controller.due()).sessions == ()
 
 
 async def test_a_command_is_handled_once_and_leaves_the_log(bus: Bus) -> None:
@@ -289,13 +289,13 @@ async def test_a_command_is_handled_once_and_leaves_the_log(bus: Bus) -> None:
     await actors.hold(bus)
     asking = ask(bus)
     seen = await actors.waiting(bus)
-    await bus.decide(seen, actors.settled(seen, messages=(actors.spoken("s", id="said"),)))
+    await bus.controller.decide(seen, actors.settled(seen, messages=(actors.spoken("s", id="said"),)))
     await asking
     with pytest.raises(StaleDecision):
-        await bus.decide(seen, actors.settled(seen, messages=(actors.spoken("s", id="said"),)))
+        await bus.controller.decide(seen, actors.settled(seen, messages=(actors.spoken("s", id="said"),)))
     after = await actors.snapshot(bus)
     assert (after.commands, after.record.handled) == ((), 1)
-    await bus.decide(after, Decision())
+    await bus.controller.decide(after, Decision())
     assert (await bus.status("s")).handled == 1
     assert [event.id for event in await bus.history("s")] == ["said"]
 
@@ -304,7 +304,7 @@ async def test_messages_are_appended_in_order(bus: Bus) -> None:
     """And the newest is known to the release that must not overlook it."""
     claim = await actors.hold(bus)
     seen = await actors.snapshot(bus)
-    await bus.decide(seen, Decision(messages=(actors.spoken("s", "1"), actors.spoken("s", "2"))))
+    await bus.controller.decide(seen, Decision(messages=(actors.spoken("s", "1"), actors.spoken("s", "2"))))
     assert [event.offset for event in await bus.history("s")] == [1, 2]
     assert (await bus.status("s")).said == 2
     assert await claim.release(Ending(Trigger.YIELD, read=1)) is State.QUEUED
@@ -316,7 +316,7 @@ async def test_a_refusal_says_what_would_be_legal(bus: Bus) -> None:
     asking = ask(bus)
     seen = await actors.waiting(bus)
     refusal = actors.outcomes(seen, Result.REFUSED, reason="not now", state=State.RUNNING, legal=("session.stop",))
-    await bus.decide(seen, Decision(handled=1, outcomes=refusal))
+    await bus.controller.decide(seen, Decision(handled=1, outcomes=refusal))
     with pytest.raises(CommandRefused, match="not now") as caught:
         await asking
     assert (caught.value.command_id, caught.value.state, caught.value.legal) == ("c1", "running", ("session.stop",))
@@ -335,7 +335,7 @@ async def test_data_that_was_lost_and_begun_anew_is_not_decided(bus: Bus, raw: R
     await raw.flushall()
     second = await start()
     with pytest.raises(StaleDecision):
-        await bus.decide(seen, actors.settled(seen, State.QUEUED))
+        await bus.controller.decide(seen, actors.settled(seen, State.QUEUED))
     assert len((await actors.snapshot(bus)).commands) == 1
     await give_up(first)
     await give_up(second)
@@ -346,7 +346,7 @@ async def test_revoking_takes_the_session_from_its_worker(bus: Bus) -> None:
     claim = await actors.hold(bus)
     asking = asyncio.create_task(bus.send("s", SessionPause()))
     seen = await actors.waiting(bus)
-    await bus.decide(seen, actors.settled(seen, State.PAUSED, {"worker": "", "paused_by": "me"}, revoke=True))
+    await bus.controller.decide(seen, actors.settled(seen, State.PAUSED, {"worker": "", "paused_by": "me"}, revoke=True))
     await asking
     record = await bus.status("s")
     assert (record.state, record.held, record.paused_by) == (State.PAUSED, False, "me")
@@ -362,13 +362,13 @@ async def test_a_decision_over_a_broken_connection_happens_once(lossy: Bus, prox
     decision = actors.settled(seen, messages=(actors.spoken("s"),))
     proxy.lose_script("reply" if what == "reply" else "request", "decide")
     with pytest.raises(Unreachable):
-        await lossy.decide(seen, decision)
+        await lossy.controller.decide(seen, decision)
     again = await actors.snapshot(lossy)
     if what == "reply":
         assert again.commands == ()
         with pytest.raises(StaleDecision):
-            await lossy.decide(seen, decision)
+            await lossy.controller.decide(seen, decision)
     else:
-        await lossy.decide(again, decision)
+        await lossy.controller.decide(again, decision)
     assert (await asking).result is Result.APPLIED
     assert len(await lossy.history("s")) == 1

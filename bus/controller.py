@@ -1,4 +1,4 @@
-"""What a controller does: take the sessions that are due, read each, and write what it decided in one step."""
+"""The side of the controllers: take the sessions that are due, read each, and write what it decided in one step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tidings.bus.children import forget_children
 from tidings.bus.errors import InvalidMessage, SchemaMismatch, StaleDecision, UnreadableRecord
+from tidings.bus.listener import Listener, Sink
 from tidings.bus.messages import (
     ChildState,
     Command,
@@ -29,7 +31,7 @@ from tidings.bus.records import Record, check_fit, count_of, instant, millisecon
 from tidings.bus.redis.link import Argument, Link
 from tidings.bus.states import State
 
-log = logging.getLogger("tidings.decisions")
+log = logging.getLogger("tidings.controller")
 
 OUTCOME_S = 24 * 3600.0
 """Life of an outcome: an asker that sends the same command again within a day gets the first answer."""
@@ -101,13 +103,25 @@ class Decision:
     child: Message[ChildState] | None = None
 
 
-class Decisions:
-    """Reads and writes on behalf of controllers."""
+class ControllerFace:
+    """``bus.controller``: takes what is due, reads it, and writes what was decided."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, link: Link, listener: Listener) -> None:
+        self._link, self._listener = link, listener
 
-    async def take_due(self, limit: int = 100, visibility_s: float = 5.0) -> Due:
+    async def on_change(self, sink: Sink) -> None:
+        """Have a sink told of every notice and command of every session; a wake-up: ``due`` is the promise."""
+        await self._listener.listen_planes(frozenset({"status", "commands"}), sink)
+
+    async def forget(self, sink: Sink) -> None:
+        """Tell a sink nothing more."""
+        await self._listener.forget(sink)
+
+    async def forget_children(self, session: str) -> None:
+        """Forget the children of a session that was deleted, when all of them are over."""
+        await forget_children(self._link, session)
+
+    async def due(self, limit: int = 100, visibility_s: float = 5.0) -> Due:
         """Take the sessions that want a controller now.
 
         Each comes up again after ``visibility_s`` unless a decision sets another time: a controller that dies is followed by
