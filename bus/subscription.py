@@ -234,6 +234,9 @@ class Subscription(Generic[T]):
             await self._pause(min(1.0, self._reread_s))
         except Unreachable:
             await self._pause(min(1.0, self._reread_s))
+        except Closed:
+            # With the bus, while something was read; the iteration ends.
+            await self.aclose()
 
     async def _pause(self, seconds: float) -> None:
         """Wait for something to happen; after silence look at the log."""

@@ -43,6 +43,7 @@ class Connection:
         errors: The context to send commands in: ``with connection.errors: await connection.commands.ping()``;
             see `Failures`.
         memory: Whether the server is only in this process's memory.
+        closed: Whether it was closed; a command that is sent after that would open a connection that is never closed.
     """
 
     def __init__(self, address: Address, commands: redis.Redis, subscriber: redis.Redis, resources: AsyncExitStack) -> None:
@@ -51,6 +52,7 @@ class Connection:
         self.commands = commands
         self.errors = Failures(address, greeted=True)
         self.memory = address.scheme == "memory"
+        self.closed = False
         self._subscriber = subscriber
         self._resources = resources
 
@@ -87,6 +89,7 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close both clients and end the embedded server, if there is one. Does nothing the second time."""
+        self.closed = True
         await self._resources.aclose()
 
 
@@ -153,6 +156,12 @@ async def _disconnect(client: redis.Redis, *, in_use: bool) -> None:
 
 
 async def _close(client: redis.Redis) -> None:
+    closing = asyncio.ensure_future(client.aclose())
     # A server that is gone cannot be taken leave of; its connections are closed all the same.
     with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
-        await client.aclose()
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            # Cut short, it would leave some of them open.
+            await asyncio.wait({closing})
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from tidings.bus.channels import Names
 from tidings.bus.errors import (
     TAKE_AWAY,
+    Closed,
     NotPrimary,
     ServerFull,
     TidingsError,
@@ -215,6 +217,10 @@ class Link:
 
         After a failover behind one address the connections that stand still lead to the server that was the primary before.
         """
+        if self.connection.closed:
+            if inspect.iscoroutine(call):
+                call.close()
+            raise Closed("the bus was closed")
         try:
             with self.connection.errors:
                 return await heeding(call)

@@ -78,9 +78,11 @@ class Keeper:
         """End the renewals; a lease that is entered later begins them anew. Idempotent."""
         self.watchdog.stop()
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        ending = [*self._leases.values(), *([] if task is None else [task])]
+        for one in ending:
+            one.cancel()
+        if ending:
+            await asyncio.gather(*ending, return_exceptions=True)
 
     def poke(self, lease: Lease) -> None:
         """Renew a lease at once: the answer says what is wanted of its worker."""

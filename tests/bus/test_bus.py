@@ -5,6 +5,7 @@ import gc
 import time
 from datetime import timedelta
 from types import ModuleType
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -19,6 +20,7 @@ from tidings.bus import (
     Ending,
     Event,
     InvalidName,
+    LlmRecovered,
     Notice,
     PayloadTooLarge,
     SessionPause,
@@ -295,6 +297,17 @@ async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
         await bus.worker.on_ready(Ear())
     with pytest.raises(Closed):
         await bus.follow("*", Notice).__aenter__()
+
+
+async def test_a_bus_that_was_closed_asks_the_server_nothing(redis_url: str) -> None:
+    """A command that is sent then, or again because the close cut it short, would open a connection that is never closed."""
+    async with Bus.connect(redis_url) as bus:
+        await actors.hold(bus)
+    pool: Any = bus._link.connection.commands.connection_pool
+    for call in (bus.status("s"), bus.history("s"), bus.publish("s", LlmRecovered(attempt=2)), bus._link.measure_clock()):
+        with pytest.raises(Closed):
+            await call
+    assert not any(connection.is_connected for connection in pool._available_connections)
 
 
 async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
