@@ -1,4 +1,4 @@
-"""The runner: puts up what the demo needs, plays the script where people see it, collects the evidence, takes everything down."""
+"""The runner: starts what the demo needs, plays the script where people see it, collects the evidence, ends everything."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Demo:
         out: where people read.
         as_json: tell the steps on stderr, and nothing else.
         live: show a view over the whole screen, otherwise lines.
-        alone: do not wait for a person, who needs a live view to do anything.
+        alone: do not wait for a person, as a person needs a live view to act.
         pace: how much time there is; what fits, if not given.
 
     Attributes:
@@ -265,7 +265,7 @@ class Demo:
 
 
 def _commentary() -> Commentary:
-    # Imported here: who reads lines does not need a whole screen.
+    # Imported here: output as lines does not need textual.
     from tidings.workers.terminal import Commentary
 
     return Commentary(hang=_HANG)

@@ -73,7 +73,7 @@ class Script:
         """Play it from the beginning to the end.
 
         Raises:
-            NotInTime: a step did not come about; the text says which, and where each session stands.
+            NotInTime: a step did not happen in time; the text says which, and where each session stands.
             ProcessLost: a process ended by itself.
             TidingsError: the bus failed.
         """

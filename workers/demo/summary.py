@@ -44,7 +44,7 @@ class Evidence:
         histories: the events of every session.
         states: the state of every session at the end.
         said: what the demo said in its sessions, in order.
-        killed: the worker that was killed; '': it did not come to that.
+        killed: the worker that was killed; '': none was.
     """
 
     requests: Sequence[RequestRecord] = ()
@@ -66,7 +66,7 @@ class Summary(BaseModel):
         retries_told: failures told with a wait before the next attempt.
         parked: times that a session was parked.
         resumed: times that a parked one was resumed by a person or the demo.
-        taken_over: times that another worker took a session up whose own was lost.
+        taken_over: times that another worker took a session over from one that was lost.
         answers: answers in the histories of these sessions.
         history_complete: whether every history is without holes and doubles and has its answers.
         notices_in_prompts: traces of notices in the prompts that the provider received.
@@ -174,8 +174,8 @@ def _taken_over(notices: Sequence[Message[Notice]], worker: str | None = None) -
 def _untold(evidence: Evidence) -> Iterator[str]:
     """Compare the failures that the provider answered with those that were told: each once.
 
-    A turn that was cut (its worker killed, or its session taken away by a pause) may have been answered and not have come to
-    telling it: at most one failure for each such turn. A call that hung had no answer, so there is nothing to tell.
+    A turn that was cut (its worker killed, or its session taken away by a pause) may have been answered without
+    a notice of it: at most one failure for each such turn. A call that hung had no answer, so there is nothing to tell.
     """
     notices = [notice for told in evidence.notices.values() for notice in told]
     failed = sum(request.status is not None and request.status >= 400 for request in evidence.requests)

@@ -31,7 +31,7 @@ class ChatEndpoint:
     """Handles chat completions.
 
     The order of the checks is a promise: key, body, model, then the script, then the limits. A scripted
-    failure so hits the call it is aimed at whatever the limits say, and takes nothing from them.
+    failure so hits the call it is aimed at even where a limit is used up, and takes nothing from the limits.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ChatEndpoint:
         self._sleep = sleep
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one call; whatever happens to it is in the journal before the client can see it."""
+        """Answer one call; each step is in the journal before the client can see it."""
         key = bearer(request.headers.get("Authorization"))
         with self._journal.open(mask(key), self._clock()) as entry:
             try:

@@ -1,4 +1,4 @@
-"""Who may call: known keys, and one meter for each key and model."""
+"""Admission of calls: known keys, and one meter for each key and model."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The server: starts and ends, and shows what the provider saw.
 
-Beside `POST /v1/chat/completions` and `GET /v1/models` it has, for whoever reaches it, without a key:
+Beside `POST /v1/chat/completions` and `GET /v1/models` it has, for every client that reaches it, without a key:
 
     GET /healthz            {"status": "ok"} once it listens
     GET /stats              what `Provider.stats` returns

@@ -73,7 +73,7 @@ class Completion:
         return self._frame("chat.completion", [choice]) | {"usage": self._usage()}
 
     def opening(self) -> Json:
-        """Return the first chunk: who speaks, no text yet."""
+        """Return the first chunk: the role, no text yet."""
         return self._chunk({"role": "assistant", "content": None if self.reply.tool_calls else ""})
 
     def content(self) -> Iterator[tuple[str, Json]]:

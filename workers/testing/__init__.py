@@ -8,7 +8,7 @@
         assert [retry.data.attempt for retry in fleet.told(LlmRetry)] == [1]
 
 The fixtures are a pytest plugin (`tidings.workers.testing.plugin`) that is there once Tidings is installed with the extra
-``testing``; the names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
+``testing``; the names below are what they are made of, for other frameworks. docs/testing.md describes all of it.
 
 What it does not promise: durability; Redis' own expiry, and what a request takes, pass in real time, and in other processes all.
 """
@@ -41,7 +41,7 @@ _MODULES = {
 }
 
 
-# Lazily: pytest imports this package at the start of every run of everybody who has Tidings installed.
+# Lazily: pytest imports this package at the start of every run where Tidings is installed.
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

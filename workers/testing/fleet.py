@@ -41,7 +41,7 @@ from tidings.workers.testing.report import NotInTime, at_rest, children_begun
 T = TypeVar("T")
 
 BY = "test"
-"""Who the commands of a fleet are from."""
+"""The sender of a fleet's commands."""
 
 _PAGE = 500
 
@@ -59,7 +59,7 @@ class Fleet:
         clock: moves the time of that bus and of the waits; None: both pass in real time.
         workers: how many work in this process, beside one controller.
         crew: `Processes` that work in place of these; the agent must then be a class that they can import.
-        by: who the commands are from.
+        by: sender of the commands.
         timeout_s: how long each wait may last.
         settings: fields of `Settings`, over `QUICK` (`testing.crew`) or `APART` (`testing.processes`).
 
@@ -220,12 +220,12 @@ class Fleet:
         return found
 
     async def idle(self, timeout_s: float | None = None) -> None:
-        """Wait until nobody has anything to do: all sessions await a person, or are paused, in error, stopped or finished.
+        """Wait until there is nothing left to do: all sessions await a person, or are paused, in error, stopped or finished.
 
         Waits are skipped: when nothing else is left to do, the clock is moved to the end of the next one.
 
         Raises:
-            NotInTime: there still was something to do.
+            NotInTime: there was still something to do.
         """
         __tracebackhide__ = True
 

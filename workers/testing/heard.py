@@ -16,7 +16,7 @@ N = TypeVar("N", bound=Notice)
 class Heard:
     """Listens to the status of all sessions from the moment of ``ready`` on; nothing is replayed and nothing left out.
 
-    It is a `bus.Sink` for ``Bus.on_change``: a subscription would begin with pictures, which nobody has told.
+    It is a `bus.Sink` for ``Bus.on_change``: a subscription would begin with snapshots, which were not published.
 
     Attributes:
         ready: set once the server has confirmed the subscription.

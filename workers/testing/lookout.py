@@ -103,7 +103,7 @@ class Lookout:
         wait = record.wait
         if wait is None or record.state is not wait.state:
             return None
-        # A wait that is over stays in the picture until its attempt has ended; so somebody must sleep as long as well.
+        # A wait that is over stays in the picture until its attempt has ended; a wait of its length must be under way as well.
         told = [other.wait_s for other in record.picture.waits.values()]
         for sleeper in self._clock.sleepers(record.session):
             if any(math.isclose(sleeper.seconds, length) for length in told):

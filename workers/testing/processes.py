@@ -50,7 +50,7 @@ async def start_tidings(*arguments: str, env: Mapping[str, str]) -> Process:
 
 @functools.cache
 def _tie() -> int:
-    """Return the end of a pipe for those who are to end with us; the other end stays with us, open, until we have ended."""
+    """Return the read end of a pipe for child processes that are to end with us; we hold the write end open until we end."""
     return os.pipe()[0]
 
 
