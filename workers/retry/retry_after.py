@@ -4,7 +4,7 @@ Providers say it in many ways. From the most to the least explicit:
 
 1. the header `retry-after-ms` or `x-ms-retry-after-ms`, in milliseconds;
 2. the header `retry-after`: seconds, whole or not, or an HTTP date (RFC 9110, section 10.2.3);
-3. a field of the body whose name speaks of it, wherever it stands (`fields`): `retryDelay` (`google.rpc.RetryInfo`),
+3. a field of the body with a name that says so, at any depth (`fields`): `retryDelay` (`google.rpc.RetryInfo`),
    `resets_in_seconds` and `resets_at`, `retry_after`, `quotaResetTimeStamp`, Hugging Face's `estimated_time`;
 4. the text (`prose`): "Please try again in 1m30s", "resets at 2026-12-01 10:00 UTC";
 5. the times at which the allowances are full again, in headers (`allowances`).
@@ -65,8 +65,8 @@ def retry_after(
             day it does: the allowance of the minute, which is full again in a moment, stands beside it.
 
     Returns:
-        Seconds, finite, from 0 to `LONGEST_HINT_S`; None if the answer does not say. It never raises,
-        whatever the answer holds.
+        Seconds, finite, from 0 to `LONGEST_HINT_S`; None if the answer does not say. It raises for
+        no answer.
     """
     known = lower_headers(headers)
     since = _http_date(known.get("date", "")) or now
