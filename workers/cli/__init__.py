@@ -1,7 +1,7 @@
 """The command line: `tidings`. Here it is put together; each command is a module of its own.
 
-Exit codes: 0 done, 1 cannot reach the server or broke inside, 2 usage, 3 refused or will not come, 4 nobody
-answered in time, 5 blocked (`tidings.workers.cli.exits`).
+Exit codes: 0 done, 1 cannot reach the server or broke inside, 2 usage, 3 refused or will not come, 4 no answer
+in time, 5 blocked (`tidings.workers.cli.exits`).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def diagnose(settings: Settings, *, roles: Sequence[str] = (), model_call: bool 
     """Look at everything and print what was found; returns the exit code.
 
     Args:
-        roles: whose rights to try; none: everybody's.
+        roles: the roles to try the rights of; none: all.
         model_call: whether to ask the model for one token.
 
     Raises:
@@ -150,7 +150,7 @@ async def _hears(bus: Bus) -> Finding:
             await bus.on_status("doctor", heard)
             await heard.event.wait()
     except TimeoutError:
-        found = f"the server did not confirm a subscription within {_HEARD_S:g} s: nobody can watch"
+        found = f"the server did not confirm a subscription within {_HEARD_S:g} s: watching is not possible"
         advice = "give the user SUBSCRIBE on the channels of its role; a proxy in between must pass Pub/Sub on"
         return Finding("subscribe", Level.PROBLEM, found, advice)
     finally:

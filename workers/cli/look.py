@@ -135,7 +135,7 @@ def parse_states(text: str, *, deleted: bool = True) -> frozenset[State]:
     """Read a list of states, as in ``finished,awaiting_input``.
 
     Args:
-        deleted: whether that may be one of them; nobody finds a deleted session by its state.
+        deleted: whether that may be one of them; a deleted session is not found by its state.
 
     Raises:
         UsageProblem: one of them is no state, or there is none.

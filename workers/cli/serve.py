@@ -122,7 +122,7 @@ async def until_told(running: Coroutine[Any, Any, None], finish: Callable[[], No
             task.cancel()
 
     def note(number: int, _: object) -> None:
-        # Python calls this between two lines of whatever it is at.
+        # Python calls this between two lines of the code that it runs.
         sent.append(time.monotonic())
         if sent[-1] - sent[min(len(told), len(sent) - 1)] >= UNHEARD_S:
             end_at_once(128 + number)

@@ -116,7 +116,7 @@ async def _served(bus: Bus, settings: Settings) -> AsyncIterator[ServedGateway]:
 def welcome(bus: Bus, served: ServedGateway, settings: Settings, workers: int, data: Path | None) -> list[str]:
     """Return what a person needs to go on, in lines."""
     own = settings.redis_url.get_secret_value().startswith("embedded:")
-    # The address of a server that was given may hold its password, and who gave it knows it.
+    # The address of a server that was given may hold its password, and the person that gave it knows it.
     other = f" --redis {shlex.quote(bus.url)}" if own else ""
     options = served.gateway.options
     lines = [
