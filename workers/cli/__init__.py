@@ -18,7 +18,7 @@ import typer
 
 from tidings.workers.cli.commands import add_commands
 from tidings.workers.cli.exits import Exit, guarded
-from tidings.workers.cli.options import CONTEXT, LOGGING, give_signature, setting_option
+from tidings.workers.cli.flags import CONTEXT, LOGGING, give_signature, setting_option
 from tidings.workers.cli.services import add_services
 
 __all__ = ["app", "main"]

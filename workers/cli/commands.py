@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from tidings.workers.cli.exits import UsageProblem
-from tidings.workers.cli.options import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
+from tidings.workers.cli.exits import BadUsage
+from tidings.workers.cli.flags import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
 from tidings.workers.settings import Settings
 
 STEER = "Steer a session, and wait for the outcome"
@@ -87,7 +87,7 @@ def say(
     from tidings.workers.cli.steer import steer
 
     if (text is None) == (message is None):
-        raise UsageProblem("say one thing: tidings say SESSION TEXT, or tidings say SESSION --message TEXT")
+        raise BadUsage("say one thing: tidings say SESSION TEXT, or tidings say SESSION --message TEXT")
     said = message if text is None else text
     return steer(settings, "session.say", session, text=said, by=by, why=why, as_json=as_json)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tidings.bus import Bus
 from tidings.workers.cli.choice import Choice
 from tidings.workers.cli.connection import on_bus
-from tidings.workers.cli.exits import Exit, UsageProblem
+from tidings.workers.cli.exits import BadUsage, Exit
 from tidings.workers.cli.steer import make_command, send, this_user
 from tidings.workers.settings import Settings
 
@@ -32,10 +32,10 @@ def delete(
         yes: a person has agreed already.
 
     Raises:
-        UsageProblem: there is no person to ask whether to delete what was not named.
+        BadUsage: there is no person to ask whether to delete what was not named.
     """
     if not (choice.names or yes or sys.stdin.isatty()):
-        raise UsageProblem("there is no terminal here to ask whether to delete what is found: add --yes")
+        raise BadUsage("there is no terminal here to ask whether to delete what is found: add --yes")
     who = by or this_user()
 
     async def act(bus: Bus) -> int:

@@ -39,7 +39,7 @@ class Exit(IntEnum):
     """The reader of the output has gone; the code that shells give for it."""
 
 
-class Problem(Exception):
+class CommandFailed(Exception):
     """A command cannot do what it was asked for; the text says why and what to do, in one line.
 
     Attributes:
@@ -51,7 +51,7 @@ class Problem(Exception):
         self.code = code
 
 
-class UsageProblem(Problem):
+class BadUsage(CommandFailed):
     """The command was not asked for as it can be had; the text says what to write."""
 
     def __init__(self, text: str) -> None:
@@ -70,7 +70,7 @@ def guarded(call: Callable[[], int]) -> int:
         return Exit.BROKEN_PIPE
     except typer.Exit:
         raise
-    except Problem as problem:
+    except CommandFailed as problem:
         complain(str(problem))
         return problem.code
     except BadSetting as problem:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidings.workers.provider import Fault, Limit, ProviderSettings
-from tidings.workers.provider.answers import compose
+from tidings.workers.provider.completions import compose
 
 SESSIONS = ("athens", "berlin", "cairo", "delhi", "essen", "florence", "geneva", "hanoi")
 CONTROLLERS, WORKERS = 2, 3

@@ -120,7 +120,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Admission:
     """What the limits say to one call.
 
     Attributes:
@@ -154,7 +154,7 @@ class Meter:
             allowances["tokens"] = _allowance(limit, limit.tokens_per_minute, None, now)
         return cls(limit, allowances)
 
-    def admit(self, tokens: int, now: float) -> tuple[Meter, Decision]:
+    def admit(self, tokens: int, now: float) -> tuple[Meter, Admission]:
         """Decide on one call.
 
         Args:
@@ -167,10 +167,10 @@ class Meter:
         admitted = short_of is None or waits[short_of] <= TICK_S
         meter = self._charge(costs, now) if admitted or self.limit.refused_count else self
         if admitted or short_of is None:
-            return meter, Decision(True, 0.0, None, meter.standings(now))
+            return meter, Admission(True, 0.0, None, meter.standings(now))
         wait_s = max(allowance.wait_s(costs[name], now) for name, allowance in meter.allowances.items())
         told = None if math.isinf(wait_s) else wait_s
-        return meter, Decision(False, told, short_of, meter.standings(now))
+        return meter, Admission(False, told, short_of, meter.standings(now))
 
     def standings(self, now: float) -> dict[Resource, Standing]:
         """Return where each limited resource stands at `now`."""

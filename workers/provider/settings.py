@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tidings.workers.provider.api_keys import mask
 from tidings.workers.provider.faults import Fault, explain
 from tidings.workers.provider.headers import RetryAfterStyle
-from tidings.workers.provider.keys import mask
 from tidings.workers.provider.limits import Limit
 
 ECHO = "echo"

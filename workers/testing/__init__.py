@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tidings.workers.testing.clock import Clock
     from tidings.workers.testing.fixtures import StartFleet
     from tidings.workers.testing.fleet import Fleet
-    from tidings.workers.testing.memory import memory_bus
+    from tidings.workers.testing.in_memory import memory_bus
     from tidings.workers.testing.processes import Processes, ProcessLost
     from tidings.workers.testing.replies import reply
     from tidings.workers.testing.report import NotInTime
@@ -36,7 +36,7 @@ _MODULES = {
     "ProcessLost": "tidings.workers.testing.processes",
     "Processes": "tidings.workers.testing.processes",
     "StartFleet": "tidings.workers.testing.fixtures",
-    "memory_bus": "tidings.workers.testing.memory",
+    "memory_bus": "tidings.workers.testing.in_memory",
     "reply": "tidings.workers.testing.replies",
 }
 

@@ -13,7 +13,7 @@ from tidings.workers.board import states_told
 N = TypeVar("N", bound=Notice)
 
 
-class Heard:
+class NoticeRecorder:
     """Listens to the status of all sessions from the moment of ``ready`` on; nothing is replayed and nothing left out.
 
     It is a `bus.Sink` for ``Bus.on_change``: a subscription would begin with snapshots, which were not published.
