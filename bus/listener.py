@@ -120,7 +120,7 @@ class Listener:
             self._task = asyncio.create_task(self._run(), name="tidings-listener")
 
     async def _confirm(self, name: str, sink: Sink) -> None:
-        """Tell the sink at once where the server has confirmed that already; else ask it, and its answer tells the sink."""
+        """Tell the sink at once where the server has confirmed that already; else ask it, and its answer does."""
         if name in self._acked:
             _tell(sink.acknowledged)
         await self._follow()

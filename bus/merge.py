@@ -1,8 +1,8 @@
 """How retained and live messages become one sequence. Pure: no Redis, no clock, no task.
 
-One ``Track`` follows one channel. Live messages arrive as Pub/Sub gives them: some missing, some twice, some before the replay
-that contains them. Any other offset than the next one makes the track ask to be read from the log, and a page from the log
-puts it right.
+One ``Track`` follows one channel. Live messages arrive as Pub/Sub gives them: some missing, some twice, some before the
+replay that contains them. Any other offset than the next one makes the track ask to be read from the log, and a page from
+the log puts it right.
 """
 
 from __future__ import annotations

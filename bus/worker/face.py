@@ -263,7 +263,7 @@ class WorkerFace:
             await self.forget(wake)
 
     async def on_ready(self, sink: Sink) -> None:
-        """Have a sink told whenever a session wants a worker; a wake-up, not a promise: look at ``claim`` now and then too."""
+        """Have a sink told whenever a session wants a worker; a wake-up, not a promise: call ``claim`` now and then too."""
         await self._listener.listen(self._link.names.wake, sink)
 
     async def listen(self, session: str, sink: Sink) -> None:
