@@ -46,7 +46,7 @@ Contestants = Callable[[str, Load], AbstractAsyncContextManager[Mapping[str, Run
 
 @dataclass(frozen=True)
 class Case:
-    """One question, with those who answer it.
+    """One question, with the subjects that answer it.
 
     Attributes:
         name: short, for the command line.

@@ -1,7 +1,7 @@
 """Claiming: a queued session taken by a worker, beside ZPOPMIN and HSET by hand.
 
 Ours is a look at the queue and one script for the session, which writes a lease, a fencing token, the new state and two notices
-to those who watch. By hand, it is a pop and a note of who popped; a worker that dies after the pop keeps the session for ever.
+to the watchers. By hand, it is a pop and a note of who popped; a worker that dies after the pop keeps the session for ever.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a claim to the model: a session granted to a worker, its first request arrived at the provider.
 
-What stands beside it, and why, is said in `first_request.py`, of whose way this is the second half: there the clock starts with
+`first_request.py` says what it is compared with, and why. This is the second half of that way: there the clock starts with
 the command, here when the worker has its claim, or the loop what it popped. In between ours keeps the lease, reads the history,
 tells that the run began, and calls litellm; by hand it is the call alone. Of many at a time the clock starts with the first
 claim, so the claims of the others are within.

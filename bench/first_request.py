@@ -189,7 +189,7 @@ def _measured(
     """Time from beginning so many at once until the last of their requests has arrived, as often as the load says.
 
     Args:
-        claims: when each was claimed; filled by whoever claims.
+        claims: when each was claimed; filled by the subject that claims.
     """
     provider, load = timed.provider, timed.load
 

@@ -27,7 +27,7 @@ class Reading:
 
     Attributes:
         memory: bytes of its own memory, resident or swapped out; files that it maps, such as libraries, do not count, because the
-            kernel lets go of them and takes them in as it likes.
+            kernel drops and loads them as it likes.
         blocks: blocks that Python's allocator has given out: what objects really need, to the last one.
         tasks: asyncio tasks.
         threads: threads.

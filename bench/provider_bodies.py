@@ -1,4 +1,4 @@
-"""How long a provider's error holds the event loop of a worker, whatever the size of its body: 1 kB to 10 MB, on each route.
+"""How long a provider's error holds the event loop of a worker, for bodies of 1 kB to 10 MB, on each route.
 
     python -m bench.provider_bodies [--rounds N] [--json]
 
@@ -103,7 +103,7 @@ async def _tick(gaps: list[float]) -> None:
 
 
 def ours_ms(size: int, rounds: int) -> float:
-    """Return the CPU time of what we do with an error whose text has this size."""
+    """Return the CPU time that we spend on an error with a text of this size."""
     text, spent = body(size).decode(), []
     secrets = known_secrets({"api_key": KEY})
     for _ in range(rounds + 1):

@@ -83,7 +83,7 @@ async def subject(role: str, environment: Mapping[str, str]) -> AsyncIterator[Su
     Raises:
         SubjectLost: it does not start.
     """
-    # Not a pipe: whoever does not empty one in time stops the process that writes.
+    # Not a pipe: a pipe that is not read in time stops the process that writes.
     with TemporaryFile() as log:
         command = (sys.executable, "-P", "-m", "bench.observed", role, "--name", role)
         process = await asyncio.create_subprocess_exec(

@@ -1,8 +1,8 @@
 """How things are compared: in turns, and by the median of the ratios. Pure but for the clock.
 
 A machine is quicker in one second than in the next, so a figure alone says little. Here those compared run one after the other in
-every round, the order turns round with each round, and the ratio is taken within the round. The median of these ratios is what
-stays when the machine changes its mind.
+every round, the order turns round with each round, and the ratio is taken within the round. The median of these ratios is
+stable when the machine's speed changes.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ async def take_turns(
     timings: dict[str, list[Timing]] = {name: [] for name in contestants}
     for number in range(rounds):
         for name in _in_turn(list(contestants), number):
-            # What the one before left behind is not collected at this one's expense.
+            # So that the garbage of the contestant before does not count against this one.
             gc.collect()
             timings[name].append(await contestants[name]())
         if clock() >= end:
@@ -98,7 +98,7 @@ async def take_turns(
 
 
 def _in_turn(names: list[str], number: int) -> list[str]:
-    """Return the order of a round: whoever was first is last in the next one."""
+    """Return the order of a round: the subject that was first is last in the next one."""
     return names if number % 2 == 0 else names[::-1]
 
 

@@ -39,7 +39,7 @@ class Header(Data):
         reason: reason of a wait or failure.
         why: one line for a person.
         since: when it entered the state.
-        paused_by: who paused it.
+        paused_by: sender of the pause.
         pending: whether a run was interrupted or had not begun.
         exported_at: when, on server time.
         events: lines that follow, one for each offset from 1 on.
@@ -228,7 +228,7 @@ def _check_place(number: int, offset: int, found: object) -> None:
 
 
 def _bare(number: int, fields: dict[str, Any]) -> bytes:
-    """Return an event without its place; whatever else it says is kept, also what this version does not know."""
+    """Return an event without its place; all else that it says is kept, also what this version does not know."""
     bare = {name: value for name, value in fields.items() if name not in ("offset", "epoch")}
     try:
         return json.dumps(bare, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -204,7 +204,7 @@ class Bus:
             session: session id.
             notice: what is told, ours or of a class of one's own (see `Notice`).
             id: id of the message, to publish it again after a broken connection and have it stored once; '' makes one.
-            source: who tells it; '' is ``tidings``.
+            source: the sender; '' is ``tidings``.
             traceparent: W3C trace context, passed through.
 
         Raises:
@@ -412,7 +412,7 @@ class Bus:
             timeout_s: how long to wait; the command expires with it and is not applied later.
             key: what the sender calls this command; for 24 h another command of the session under the same key is refused.
             id: command id: sent again under the same id it is stored once, and its first outcome is that of all; '' makes one.
-            source: what the command comes through; '' is ``tidings``. Who asks is ``by`` of the command.
+            source: what the command comes through; '' is ``tidings``. ``by`` of the command names its sender.
             traceparent: W3C trace context, passed through.
 
         Returns:

@@ -10,7 +10,7 @@ script stays on one node of a cluster: ``<prefix>{0}:<what>...``.
     ready        sorted    <prefix>{0}:ready                      session by the time at which it was queued
     due          sorted    <prefix>{0}:due                        session by the time at which a controller must look at it
     sessions     hash      <prefix>{0}:sessions                   session to state
-    children     hash      <prefix>{0}:children.<session>         child to what is known of it, for those who watch its parent
+    children     hash      <prefix>{0}:children.<session>         child to what is known of it, for the viewers of its parent
     seen         sorted    <prefix>{0}:seen                       process by the time at which it was last heard of
     presences    hash      <prefix>{0}:presences                  process to what it says of itself
 

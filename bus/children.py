@@ -1,4 +1,4 @@
-"""The children of a session, as those who watch it see them."""
+"""The children of a session, as its viewers see them."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ class UnknownSession(TidingsError, LookupError):
     """There is no session of that name.
 
     Args:
-        start: whether to start it is what helps; it does not help who wants to keep or delete one.
+        start: whether to start it is the advice; it does not help to export or delete one.
     """
 
     def __init__(self, session: str, *, start: bool = True) -> None:
@@ -314,7 +314,7 @@ class CommandRefused(TidingsError):
 
 
 class CommandExpired(TidingsError, TimeoutError):
-    """Nobody answered the command in time. It was withdrawn: it will never be applied."""
+    """No controller answered the command in time. It was withdrawn: it will never be applied."""
 
     def __init__(self, command_id: str) -> None:
         super().__init__(

@@ -114,7 +114,7 @@ class Inspection:
         )
 
     async def _ask(self, *words: str) -> Mapping[Any, Any]:
-        """Ask what we may have no right to, what somebody who hosts Redis has taken away, or what fakeredis does not know."""
+        """Ask what we may have no right to, what a host of Redis has taken away, or what fakeredis does not know."""
         if self._link.connection.memory:
             return {}
         with self._link.connection.errors:

@@ -28,7 +28,7 @@ RECONNECT_CAP_S = 1.0
 
 
 class Sink(Protocol):
-    """Where the listener puts what arrives. Both calls must return at once; one that raises is logged and harms nobody."""
+    """Where the listener puts what arrives. Both calls must return at once; one that raises is logged and does no harm."""
 
     def acknowledged(self) -> None:
         """The server has confirmed the subscription: from here on nothing is missed, and before here something may have been."""
@@ -120,7 +120,7 @@ class Listener:
             self._task = asyncio.create_task(self._run(), name="tidings-listener")
 
     async def _confirm(self, name: str, sink: Sink) -> None:
-        """Tell the sink at once where the server has confirmed that already; else ask it, and its answer tells the sink."""
+        """Tell the sink at once where the server has confirmed that already; else ask it, and its answer does."""
         if name in self._acked:
             _tell(sink.acknowledged)
         await self._follow()
@@ -161,7 +161,7 @@ class Listener:
     # the connection
 
     async def _run(self) -> None:
-        # Where tasks are eager (a loop may be told so since Python 3.12) this runs before who began it has said what is wanted.
+        # Where tasks are eager (a loop may be told so since Python 3.12) this runs before its caller has said what is wanted.
         await asyncio.sleep(0)
         delay = RECONNECT_BASE_S
         # Not only cancelled: a read of redis-py or fakeredis can swallow a cancellation that meets the end of its time-out.
@@ -263,7 +263,7 @@ class Listener:
 
 
 def _text(name: bytes) -> str:
-    """Return the name of a channel; anybody can publish on one that is not text."""
+    """Return the name of a channel; every client can publish on one that is not text."""
     return name.decode(errors="replace")
 
 

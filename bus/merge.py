@@ -1,8 +1,8 @@
 """How retained and live messages become one sequence. Pure: no Redis, no clock, no task.
 
-One ``Track`` follows one channel. Live messages arrive as Pub/Sub gives them: some missing, some twice, some before the replay
-that contains them. Whatever is not the next offset makes the track ask to be read from the log, and a page from the log puts it
-right.
+One ``Track`` follows one channel. Live messages arrive as Pub/Sub gives them: some missing, some twice, some before the
+replay that contains them. Any other offset than the next one makes the track ask to be read from the log, and a page from
+the log puts it right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Gap:
             cursor lies beyond the end), and what follows starts from its beginning; ``deleted``: the session was deleted, and
             nothing follows.
         first: first offset that is missing.
-        last: last offset that is missing; below ``first`` where none is, or where nobody can know (``reset``).
+        last: last offset that is missing; below ``first`` where none is, or where that cannot be known (``reset``).
     """
 
     channel: str

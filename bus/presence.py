@@ -121,7 +121,7 @@ class Roll:
         await self._link.run_again("attend", [names.seen, names.presences], args)
 
     async def processes(self) -> tuple[Attendant, ...]:
-        """Return who was there within the last day, by role and name: at most `CALLED` processes, those heard of last.
+        """Return the processes of the last day, by role and name: at most `CALLED` processes, those heard of last.
 
         What cannot be read, or would take the whole beyond `CALLED_BYTES`, is left out and counted in ``left_out``.
 
@@ -133,7 +133,7 @@ class Roll:
         names = self._link.names
         pipeline = self._link.pipeline(atomic=False)
         pipeline.zrange(names.seen, -CALLED - 1, -1, withscores=True)
-        # Also where nobody is there: a key of another type is told.
+        # Also where there are none: a key of another type is told.
         pipeline.hmget(names.presences, [""])
         pipeline.time()
         seen, _, (seconds, micros) = await self._link.read(pipeline)

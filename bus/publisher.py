@@ -1,4 +1,4 @@
-"""Publishing notices: one by one and waited for, or through a queue that nobody waits for."""
+"""Publishing notices: one by one and waited for, or through a queue without waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take secrets and terminal tricks out of text that others wrote, before anybody sees it.
+"""Take secrets and terminal tricks out of text that others wrote, before it is shown.
 
 Providers repeat the key they were given in their error messages, and litellm passes those on verbatim.
 Everything that goes into a notice, an event, a record, a log line or an error passes through here first.
@@ -69,13 +69,13 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 def redact(text: str, secrets: Iterable[str] = (), limit: int | None = None) -> str:
     """Replace every secret in `text` by `[redacted]`.
 
-    What goes: the given values, also where they are written for a URL or inside JSON; and whatever has the
+    What goes: the given values, also where they are written for a URL or inside JSON; and all that has the
     shape of a credential: `sk-…` and its relatives, `Bearer …`, JWTs, private keys, `api_key=…`,
     `"api_key": "…"`, and `user:password@` in a URL. The names around them stay, so that the text can still
     be read.
 
     Args:
-        text: Anything. The work grows in proportion to its length, whatever it holds.
+        text: Anything. The work grows in proportion to its length, with any content.
         secrets: Values to remove wherever they stand; `environment_secrets` collects those of a process.
         limit: Most characters to return; None for all. What is beyond is hardly looked at, so that the work is bounded,
             and of a secret that is cut in two there nothing is left: text from outside always gets one.

@@ -1,8 +1,8 @@
-"""Who may do what on the server: the least rights of each role, as a table, as ACL rules, and as commands to try them with.
+"""Rights on the server: the least of each role, as a table, as ACL rules, and as commands to try them with.
 
 Redis checks each command of a script against the rights of its caller, so the table lists what the scripts do, too. Rights are by
-key and command; they cannot look into a hash. Who may write session records (everybody but a viewer) could therefore also write
-nonsense into them; what the table keeps apart is who writes which log and who publishes on which channel.
+key and command; they cannot look into a hash. A role that may write session records (each but a viewer) could also write nonsense
+into them; what the table keeps apart is which role writes which log and publishes on which channel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tidings.bus.channels import Names
 
 
 class Role(StrEnum):
-    """What somebody does on the bus."""
+    """What a process or a person does on the bus."""
 
     WORKER = "worker"
     CONTROLLER = "controller"
@@ -24,7 +24,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Looks, and changes nothing."""
     GATEWAY = "gateway"
-    """Looks and sends commands on behalf of those who use it, and says that it is there."""
+    """Looks and sends commands on behalf of its users, and says that it is there."""
 
 
 _EVERYBODY = "discard exec info multi ping select time"

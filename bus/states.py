@@ -104,7 +104,7 @@ COMMANDS: Mapping[str, Trigger] = MappingProxyType(
 """The trigger of each command of people and programs; a resume becomes NUDGE or REST by what the session is doing."""
 
 INTERNAL: Mapping[str, Trigger] = MappingProxyType({"session.report": Trigger.REPORT})
-"""Commands that only controllers send; nobody is told that they would be legal."""
+"""Commands that only controllers send; people are not told that they would be legal."""
 
 _Q, _R, _T, _L = State.QUEUED, State.RUNNING, State.RETRYING, State.RATE_LIMITED
 _A, _P, _E, _S, _F = State.AWAITING_INPUT, State.PAUSED, State.ERROR, State.STOPPED, State.FINISHED
@@ -180,7 +180,7 @@ def legal_commands(state: State | None) -> tuple[str, ...]:
     """Return the names of the commands that would be accepted in this state, in the order of the table.
 
     In a final state only those that lead elsewhere: stopping or deleting twice is accepted, so that it can be repeated, but
-    nobody should be told to.
+    people should not be told to.
     """
     names = tuple(name for name in COMMANDS if _accepts(state, name))
     return tuple(name for name in names if TABLE[state, COMMANDS[name]] is not state) if state in FINAL else names

@@ -39,7 +39,7 @@ log = logging.getLogger("tidings.steering")
 _LOOK_S = 0.5
 _WITHDRAW_S = 2.0
 _WAITING = 1000
-"""Commands that may wait for a controller in one session. Nobody types that many; a program that does hears of it."""
+"""Commands that may wait for a controller in one session. No person types that many; a program that sends them is told."""
 _UNDECIDED_S = 24 * 3600.0
 
 
@@ -134,7 +134,7 @@ class Steering:
         return _read(value) if value else None
 
     async def _withdraw(self, command: Message[Command]) -> Outcome:
-        """Stop waiting: from here on nobody can apply the command, unless somebody just has.
+        """Stop waiting: from here on the command cannot be applied, unless it just was.
 
         Raises:
             Unreachable: the server does not answer; the command expires by its own time.

@@ -1,7 +1,7 @@
 """A subscription: what is retained and what is live, as one sequence without holes and doubles.
 
 The reader pulls. Live messages wait in a bounded buffer; when it overflows it is emptied and the log is read instead, at the
-reader's own pace, so a slow reader costs nobody anything and loses nothing that is retained.
+reader's own pace, so a slow reader costs the others nothing and loses nothing that is retained.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ class Subscription(Generic[T]):
         except InvalidMessage:
             message = None
         if message is None or message.session != session:
-            # Anybody can publish here; if it was stored, the log says so.
+            # Every client can publish here; if it was stored, the log says so.
             if track is not None:
                 self._want(session)
             return
@@ -311,7 +311,7 @@ class Subscription(Generic[T]):
         except UnreadableRecord:
             if not self._channel.is_pattern:
                 raise
-            # A key of the session is no log or no record: that is in nobody's way who looks at all of them.
+            # A key of the session is no log or no record: a reader of all sessions goes on.
             self._invalid += 1
             return
         self._resyncs += self._attached

@@ -258,7 +258,7 @@ class Running:
         await self._stack.aclose()
 
     def cut_off(self) -> None:
-        """Let whatever it asks of the server get lost from now on, except for what a run has under way."""
+        """Let its requests to the server get lost from now on, except for what a run has under way."""
 
         async def lost(*_: object, **__: object) -> Any:
             raise Unreachable("cut off")

@@ -169,7 +169,7 @@ def _imports(path: Path, name: str) -> Iterator[tuple[int, str]]:
 
 
 def test_the_bus_never_imports_the_workers() -> None:
-    """The bus carries and knows nothing of those who use it."""
+    """The bus carries and imports nothing of its users."""
     everywhere = [*_modules("bus"), ("bus.__init__", import_root() / "tidings" / "bus" / "__init__.py")]
     upward = [
         f"{name}:{line} imports {imported}"

@@ -21,7 +21,7 @@ LEAVE_S = 1.0
 class Attendance:
     """Says that a process is there for as long as it is entered, and on leaving that it ends.
 
-    While the server is away it goes on trying in silence: those whose work it is say that the server is away.
+    While the server is away it goes on trying in silence: the worker, controller or gateway itself logs that the server is away.
 
     Args:
         bus: where to say it.

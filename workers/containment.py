@@ -17,7 +17,7 @@ T = TypeVar("T")
 CANCEL_S = 5.0
 """How long work that was cancelled may take to end."""
 EXITS = (SystemExit, KeyboardInterrupt)
-"""What ends an event loop, whichever task raises it."""
+"""What ends an event loop when any of its tasks raises it."""
 
 
 class AgentExit(Exception):
@@ -25,7 +25,7 @@ class AgentExit(Exception):
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Whether an exception may be a person's Ctrl-C, which ends the process whatever it was doing.
+    """Whether an exception may be a person's Ctrl-C, which ends the process in every case.
 
     Where SIGINT has a handler of another kind, as in ``tidings worker``, it raises nothing.
     """

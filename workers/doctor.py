@@ -59,7 +59,7 @@ class Facts:
         version: of Tidings, here.
         denied: what each role would need and our user may not do; for the roles that were tried.
         untried: roles that could not be tried, because we may not open a transaction.
-        unreadable: sessions whose records cannot be read.
+        unreadable: sessions with records that cannot be read.
     """
 
     now: datetime

@@ -175,7 +175,7 @@ def _fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
 
 
 def _shown(value: object) -> str:
-    """Return the text of any object; one that cannot say what it is harms nobody."""
+    """Return the text of any object; one with a broken ``__str__`` does no harm."""
     try:
         return str(value)
     except Exception:

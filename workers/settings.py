@@ -69,7 +69,7 @@ def _seconds(default: float, *, ge: float, le: float, description: str) -> Any:
 
 
 def _renewal(given: dict[str, Any]) -> float:
-    """Return how often to renew where nobody says: a short lease, also a controller's, must not contradict what was not given."""
+    """Return the default of ``renew_s``: a short lease, also a controller's, must not contradict what was not given."""
     lease_s: float = given.get("lease_s", 10.0)
     return min(1.0, lease_s / 4)
 
@@ -246,10 +246,10 @@ class Settings(BaseSettings):
     token: Annotated[SecretStr | None, Flag(_GATEWAY)] = Field(
         None,
         description="Token of operators, of 16 or more letters, digits and ._~+/=-; without it one is made and printed. "
-        "Give it in the environment: what stands on a command line is seen by everybody on the machine.",
+        "Give it in the environment: every user of the machine can see a command line.",
     )
     viewer_token: Annotated[SecretStr | None, Flag(_GATEWAY)] = Field(
-        None, description="Token of those who may only look; without it there are none."
+        None, description="Token of viewers, who may only look; without it there are none."
     )
     allowed_origins: Annotated[str, Flag(_GATEWAY, "ORIGINS")] = Field(
         "",
@@ -280,7 +280,7 @@ class Settings(BaseSettings):
             if getattr(self, low) > getattr(self, high):
                 raise _contradiction(low, "must not be more than", high, "which bounds it")
         if self.token is not None and self.token == self.viewer_token:
-            raise _contradiction("viewer_token", "must differ from", "token", "or who may only look may do everything")
+            raise _contradiction("viewer_token", "must differ from", "token", "or viewers may do everything")
         return self
 
     @field_validator("token", "viewer_token")

@@ -41,7 +41,7 @@ class SessionResume(Command, type="session.resume"):
 
 
 class SessionPause(Command, type="session.pause"):
-    """Stop working on the session until somebody resumes it."""
+    """Stop working on the session until it is resumed."""
 
 
 class SessionStop(Command, type="session.stop"):
@@ -84,8 +84,8 @@ class Outcome(Data):
     Attributes:
         command_id: id of the command.
         session: the session that it was for.
-        result: ``applied``: the state has changed already; ``refused``: nothing changed; ``expired``: nobody handled it in time,
-            and nobody will.
+        result: ``applied``: the state has changed already; ``refused``: nothing changed; ``expired``: no controller handled it
+            in time, and none will.
         reason: why it was refused or has expired, for a person.
         state: state of the session after it was handled; None where there is no session.
         version: version of the record after it was handled.

@@ -15,7 +15,7 @@ class UserMessage(Event, type="user.message"):
 
     Attributes:
         text: what was said.
-        by: who said it.
+        by: the speaker.
     """
 
     text: Text
@@ -31,7 +31,7 @@ class AgentMessage(Event, type="agent.message"):
         prompt_tokens: tokens of the prompt, as the provider counted.
         completion_tokens: tokens of the answer, as the provider counted.
         read: offset up to which the history was known when it was said. What people said after that stands before it in the log
-            and is not answered by it. None where nobody noted it: then it answers all that stands before it.
+            and is not answered by it. None where that was not noted: then it answers all that stands before it.
         cut: why the text ends too early, in the provider's word (``max_tokens``, ``content_filter``, ...); None for a whole one.
     """
 
@@ -50,7 +50,7 @@ class ToolCall(Event, type="tool.call"):
         call_id: joins the call to its result.
         name: name of the tool.
         arguments: what the tool is called with: the object that the model has written.
-        idempotent: whether running it twice does no harm, so that who takes the session over may run it again.
+        idempotent: whether running it twice does no harm, so that a worker that takes the session over may run it again.
     """
 
     call_id: Text = Field(min_length=1)
@@ -67,7 +67,7 @@ class ToolResult(Event, type="tool.result"):
         name: name of the tool.
         content: what it gave back, as the model reads it.
         is_error: whether the tool failed; ``content`` then says how.
-        interrupted: the worker was lost while the tool may have been running; nobody knows how far it got.
+        interrupted: the worker was lost while the tool may have been running; it is not known how far it got.
     """
 
     call_id: Text = Field(min_length=1)
@@ -129,7 +129,7 @@ class HistoryCondensed(Event, type="history.condensed"):
     Attributes:
         text: the summary.
         through: offset of the newest event that it stands for, with all before it.
-        llm: the path that wrote it, None where nobody noted it.
+        llm: the path that wrote it, None where that was not noted.
     """
 
     text: Text = Field(min_length=1)

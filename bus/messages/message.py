@@ -15,7 +15,7 @@ from tidings.bus.messages.planes import TYPES, UNKNOWN, Body, Unknown
 from tidings.bus.messages.values import Instant, SessionId, Text, build, explain
 
 LOST = "lost"
-"""The epoch of logs whose own is not known any more; the scripts write the same."""
+"""The epoch of logs that have lost their own; the scripts write the same."""
 
 B = TypeVar("B", bound=Body)
 T_co = TypeVar("T_co", bound=Body, covariant=True)
@@ -48,7 +48,7 @@ class Message(BaseModel, Generic[T_co]):
     Attributes:
         specversion: version of CloudEvents.
         id: unique; a message sent again after a broken connection keeps it.
-        source: who wrote it, e.g. ``worker/w1``.
+        source: the process that wrote it, e.g. ``worker/w1``.
         type: dotted and stable, e.g. ``llm.retry``.
         session: what it is about; ``subject`` on the wire.
         time: when it was made, on the writer's estimate of server time.
@@ -141,7 +141,7 @@ def _body(plane: object, kind: object, value: object) -> Body:
     """Read what is said on a plane as the class of its type.
 
     Raises:
-        ValueError: it is no object, or nobody has said on which plane it is.
+        ValueError: it is no object, or its plane is not known.
     """
     known = TYPES.get(kind) if isinstance(kind, str) else None
     if plane is None and known is not None:

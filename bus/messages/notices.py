@@ -14,7 +14,7 @@ from tidings.bus.states import State
 
 
 class WorkerRef(Data):
-    """Who does the work: enough to find the process.
+    """The worker of a session: enough to find the process.
 
     Attributes:
         name: name of the worker.
@@ -76,7 +76,7 @@ class Picture(Data):
     Attributes:
         model: the model of its ``agent`` path; of the path that was told of first where the loop has not said it.
         waits: the calls that have failed and are not over, by LLM path: they wait, or their next attempt is under way.
-        unsaid: whether a call is over of which no notice has said so: it was left. Who follows the notices still shows its wait.
+        unsaid: whether a call is over without a notice of it: it was left. A follower of the notices still shows its wait.
     """
 
     model: Text | None = None
@@ -226,7 +226,7 @@ class WorkerClaimed(Notice, type="worker.claimed"):
     """A worker holds the session now.
 
     Attributes:
-        worker: who took it.
+        worker: the worker that took it.
         token: fencing token of the lease.
     """
 
@@ -238,7 +238,7 @@ class WorkerReleased(Notice, type="worker.released"):
     """The worker that held the session has let it go.
 
     Attributes:
-        worker: who let it go.
+        worker: the worker that released it.
         why: ``yield``, ``finish``, ``park``, ``outage``, ``fail`` or ``hand_back``.
     """
 
@@ -250,7 +250,7 @@ class WorkerLost(Notice, type="worker.lost"):
     """The worker that held the session stopped renewing its lease.
 
     Attributes:
-        worker: who held it, None where that is not known.
+        worker: the worker that held it, None where that is not known.
         losses: how often in a row this session lost its worker.
     """
 
@@ -268,13 +268,13 @@ class SessionState(Notice, type="session.state"):
         parent: session of which it is a child, None where it is none.
         name: what the parent calls it.
         why: one line for a person.
-        by: who asked for it, None where nobody did.
+        by: sender of the command that led to it, None where none did.
         reason: reason of the wait or failure, None where there is none.
         wait: the current wait, or what the attempt under way has waited for (``asked_at``); None where there is neither.
         resume_at: when a parked session will be queued again.
-        worker: who holds the session.
+        worker: the worker that holds the session.
         failure: the call that failed for good, None where none did.
-        model: the model of its agent, None where nobody has said it; a wait and a failure name their own.
+        model: the model of its agent, None where it is not known; a wait and a failure name their own.
     """
 
     from_: State | None = Field(default=None, alias="from")
@@ -303,9 +303,9 @@ class ChildState(Notice, type="child.state"):
         reason: reason of its wait or failure, None where there is none.
         wait: its current wait, None where there is none.
         resume_at: when it will be queued again, if it is parked.
-        worker: who holds it.
+        worker: the worker that holds it.
         failure: the call that failed for good, None where none did.
-        model: the model of its agent, None where nobody has said it.
+        model: the model of its agent, None where it is not known.
     """
 
     child: SessionId

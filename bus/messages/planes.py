@@ -86,7 +86,7 @@ class Command(Body):
     """What a person or a program asks of a session.
 
     Attributes:
-        by: who asks.
+        by: the sender.
         why: why, for the people who see it.
         expires_at: server time after which it must not be applied; set by the bus when it is sent.
     """

@@ -13,7 +13,7 @@ class Reason(StrEnum):
     QUOTA_EXHAUSTED = "quota_exhausted"
     """The allowance of the account, the day or the month is used up; only a person or the calendar helps."""
     OVERLOADED = "overloaded"
-    """The provider has no capacity for anybody."""
+    """The provider has no capacity for any client."""
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     SERVER_ERROR = "server_error"

@@ -91,7 +91,7 @@ def installed_version() -> str:
 
 
 def policy() -> dict[str, Any]:
-    """Return what every connection pool of ours is given, whatever its server."""
+    """Return what every connection pool of ours is given, for every server."""
     return {
         # redis-py's retries replay writes: one lost reply, two stored copies.
         "retry": Retry(NoBackoff(), 0),
@@ -151,8 +151,8 @@ class Reads(Pipeline):
 class Subscriptions(PubSub):
     """A PubSub that stays broken once its connection broke; its owner opens another one.
 
-    redis-py reconnects in the middle of whatever failed, also when told not to retry. That would hide the loss, and a read and a
-    subscription that fail at the same moment would open two connections, one of which nobody closes.
+    redis-py reconnects in the middle of what failed, also when told not to retry. That would hide the loss, and a read and a
+    subscription that fail at the same moment would open two connections, one of which would stay open.
     """
 
     async def connect(self) -> None:

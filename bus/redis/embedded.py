@@ -1,7 +1,7 @@
 """A Redis or Valkey server of our own, on a Unix socket that only we may open, which ends when we do.
 
 The server is the child of a small shell script that holds the read end of a pipe; we hold the only write end.
-Whatever way we end, also by SIGKILL, the pipe closes, and the script ends the server and removes its folder.
+However we end, also by SIGKILL, the pipe closes, and the script ends the server and removes its folder.
 Script and server run in a session of their own, so that Ctrl-C in the terminal reaches us alone. A process that
 we fork without exec holds the pipe too, and the server then outlives us as long as that process does.
 """
@@ -226,7 +226,7 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 
 def _socket_folder() -> Path:
-    """Make a temporary folder, for us alone, whose path leaves room for that of a socket."""
+    """Make a temporary folder, for us alone, with a path that leaves room for that of a socket."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-"))
     if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH:
         return folder

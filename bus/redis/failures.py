@@ -143,7 +143,7 @@ class Failures:
                 f"{self.address} takes no writes now, as a primary would: {self.reason(error)}", address=self.address.text
             )
         told = next((text for link in links if (text := self._particular(link))), None)
-        # A reply that quotes our credentials is one to our greeting, whatever its words.
+        # A reply that quotes our credentials is one to our greeting, in any words.
         if told is None and not isinstance(error, _LOST) and not any(map(self._quotes_us, links)):
             return None
         return Unreachable(told or self._general(error), address=self.address.text)

@@ -20,8 +20,8 @@ _POLL_S = 0.02
 class DataFolder:
     """A folder and the lock on it.
 
-    The lock belongs to the open file, so whoever inherits the file holds it too: the server does, and while
-    one lives nobody starts another on the same data.
+    The lock belongs to the open file, so a process that inherits the file holds it too: the server does, and
+    while one lives no other starts on the same data.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class DataFolder:
         return lock
 
     def announce(self, url: str) -> None:
-        """Leave a note for those who find the folder locked: who has it, and where to join."""
+        """Leave a note for a process that finds the folder locked: which process has it, and where to join."""
         if self._lock is not None:
             self._lock.seek(0)
             self._lock.truncate()

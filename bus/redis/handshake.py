@@ -106,7 +106,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 async def _look_up(address: Address) -> None:
     """Make sure that the host name is known.
 
-    In a thread that nobody waits for: asyncio's own look-up runs in the default executor, and at the end of
+    In a thread that is not waited for: asyncio's own look-up runs in the default executor, and at the end of
     the program asyncio waits for that, however long a dead name server takes.
 
     Raises:
@@ -130,7 +130,7 @@ async def _look_up(address: Address) -> None:
         except (OSError, UnicodeError) as error:
             reason = error.strerror or "" if isinstance(error, OSError) else "not a host name"
             reason = reason or "the look-up failed"
-        # RuntimeError: nobody is there any more to be told.
+        # RuntimeError: the loop was closed meanwhile.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, reason)
 

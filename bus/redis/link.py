@@ -43,7 +43,7 @@ _READINGS = 5
 class Clock:
     """Server time, estimated from one measured difference and our own monotonic clock.
 
-    Wall clocks of workers differ and jump; the scripts use the server's TIME, so everybody else converts to it.
+    Wall clocks of workers differ and jump; the scripts use the server's TIME, so all others convert to it.
     """
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ _shared: dict[str, _Shared] = {}
 
 @contextlib.contextmanager
 def memory_server(name: str) -> Iterator[FakeServer]:
-    """Hold the server of that name; it is gone when nobody holds it any more.
+    """Hold the server of that name; it is gone when its last holder releases it.
 
     Args:
         name: The same name gives the same server, within this process. "" gives one of its own each time.
@@ -93,7 +93,7 @@ def _connection_class() -> type[FakeAsyncRedisConnection]:
         """A connection on which each command gives way to others once, as every reply of a real server does.
 
         fakeredis answers at once: since Python 3.12, where ``asyncio.wait_for`` begins no task, a loop of commands would let
-        nothing else run, be it a time-out, a cancellation or whoever listens.
+        nothing else run, be it a time-out, a cancellation or a listener.
         """
 
         plain_scripts = True
@@ -103,7 +103,7 @@ def _connection_class() -> type[FakeAsyncRedisConnection]:
             try:
                 await asyncio.sleep(0)
             except BaseException:
-                # The reply is there already, and the next who has this connection would take it for theirs.
+                # The reply is there already, and the next user of this connection would take it for its own.
                 await self.disconnect(nowait=True)
                 raise
 

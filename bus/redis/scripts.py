@@ -36,7 +36,7 @@ ON_A_FULL_SERVER = frozenset(
 """Scripts that a server without memory (``maxmemory``) runs all the same, of those that need some.
 
 They are the whole way of a deletion, which gives memory back, and what keeps and puts down the sessions that are held: a worker
-whose lease could not be renewed would be taken for lost. What they store is bounded by what is there already. Not so with the
+that could not renew its lease would be taken for lost. What they store is bounded by what is there already. Not so with the
 others: they begin something new, or make a history longer.
 """
 

@@ -263,7 +263,7 @@ class WorkerFace:
             await self.forget(wake)
 
     async def on_ready(self, sink: Sink) -> None:
-        """Have a sink told whenever a session wants a worker; a wake-up, not a promise: look at ``claim`` now and then too."""
+        """Have a sink told whenever a session wants a worker; a wake-up, not a promise: call ``claim`` now and then too."""
         await self._listener.listen(self._link.names.wake, sink)
 
     async def listen(self, session: str, sink: Sink) -> None:
@@ -336,7 +336,7 @@ class WorkerFace:
     def _in_turn(self, candidates: list[str]) -> Iterator[str]:
         """Yield candidates in the order in which to try them.
 
-        Who claims alone takes the one that has waited longest. Many who claim at the same moment would all try that one, and all
+        A single claim takes the one that has waited longest. Many claims at the same moment would all try that one, and all
         but one of them in vain; so each loss widens the choice among the longest waiting, and each success narrows it again.
         """
         left = list(candidates)
@@ -445,7 +445,7 @@ class WorkerFace:
         if epoch != lease.epoch and state != State.DELETED:
             return "it is gone" if not state else "it was made anew"
         if worker:
-            # Somebody has it: a pause or a stop would have taken it from them.
+            # A worker has it: a pause or a stop would have taken it away.
             return "its lease expired, and a worker has claimed it since"
         if state in (State.PAUSED, State.STOPPED, State.DELETED):
             return f"it is {state}" + (f" by {by}" if by else "")
@@ -597,7 +597,7 @@ class WorkerFace:
         model = picture.model
         queued = told.model_copy(
             update={
-                "data": SessionState(to=State.QUEUED, version=0, why="somebody spoke while the run was closing", model=model),
+                "data": SessionState(to=State.QUEUED, version=0, why="something was said while the run was closing", model=model),
             }
         )
         return told, queued

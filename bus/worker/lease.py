@@ -44,7 +44,7 @@ log = logging.getLogger("tidings.lease")
 LEASE_S = 10.0
 """Length of a lease in seconds, by default."""
 ALL_READ = 2**53 - 1
-"""As ``Ending.read``: whatever was said does not queue the session again (the largest whole number that Lua holds exactly)."""
+"""As ``Ending.read``: what was said does not queue the session again (the largest whole number that Lua holds exactly)."""
 RELEASE_S = 5.0
 """How long the end of the block tries to release the session; after that its lease expires."""
 DRAIN_S = 1.0
@@ -66,7 +66,7 @@ class Ending:
         parks: parks in a row, this one included; 0 after a success.
         parked_s: seconds of those parks for which no provider named an instant.
         resume_at: when a parked session is queued again; None: a person must. A session that is handed back in a wait is parked
-            until that is over, whatever stands here.
+            until that is over, for any value here.
         waits: by LLM path: of a parked session what it waits for, of one that failed the call that did, of one that is handed
             back the calls that are not over.
         reason: reason of a park or failure.
@@ -110,7 +110,7 @@ class Lease:
 
     Attributes:
         session: session id.
-        worker: who holds it.
+        worker: the worker that holds it.
         token: fencing token; it grows with each claim.
         key: random part of the lease; a server that has lost its last writes can give a token twice, but not this.
         epoch: identity of the session's logs.
@@ -214,7 +214,7 @@ class Lease:
         return self
 
     async def __aenter__(self) -> Self:
-        # Nothing is waited for: who enters has the session in hand, and must not lose it to a cancellation in here.
+        # Nothing is waited for: the caller holds the session once it enters, and must not lose it to a cancellation in here.
         self._task, self._inside = asyncio.current_task(), True
         self._cancelling = self._task.cancelling() if self._task else 0
         if self.lost is not None:
@@ -374,7 +374,7 @@ class Lease:
     def clear(self, llm: str) -> None:
         """Take a path's wait out of the picture: its call has ended without success. The next renewal carries it.
 
-        A call that is cut short because the worker ends is not over: who takes the session up goes on with it.
+        A call that is cut short because the worker ends is not over: the worker that takes the session over goes on with it.
         """
         self._cut.add(llm)
         self._settle()

@@ -223,7 +223,7 @@ class Watchdog:
         lease = context.get(WORK) if context is not None else None
         leases = tuple(self._leases)
         if lease not in leases:
-            # Nobody's work; or that of a session which is over, and has left something running.
+            # No session's work; or that of a session which is over, and has left something running.
             lease = leases[0] if len(leases) == 1 else None
         return Blocked(self._blocked_s, self._usual_place(), lease)
 

@@ -26,7 +26,7 @@ from tests.processes import end, environment
 from tests.servers import free_port, redis_binary, valkey_binary
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.gateway.calling import calling
-from tidings.workers.cli.options import COMMAND, CONNECTION, LOGGING
+from tidings.workers.cli.flags import COMMAND, CONNECTION, LOGGING
 from tidings.workers.cli.services import CONTROLLER, GATEWAY, WORKER
 from tidings.workers.settings import Settings, variable_of
 

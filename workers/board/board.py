@@ -65,7 +65,7 @@ class Board:
         return len(list(self._ancestors(session)))
 
     def _ancestors(self, session: str) -> Iterator[str]:
-        """Yield the parents above a session that have rows, the nearest first; a circle, which nobody should make, ends."""
+        """Yield the parents above a session that have rows, the nearest first; a circle, which is a mistake, ends."""
         seen = {session}
         parent = self._rows[session].parent
         while parent in self._rows and parent not in seen:

@@ -16,7 +16,7 @@ class Look:
     """How a state is shown; never by its colour alone.
 
     Attributes:
-        urgency: who is shown first when not all fit; 0 is the most urgent.
+        urgency: which sessions are shown first when not all fit; 0 is the most urgent.
     """
 
     word: str

@@ -40,11 +40,11 @@ _WAIT = "it goes on by itself; resume it to try at once"
 class Row:
     """What is shown of one session.
 
-    All of it can be had from the record as well as from the notices, so who comes later sees the same.
+    The record has all of it, as the notices have, so a reader that comes later sees the same.
 
     Attributes:
-        since: when it entered its state; None where nobody has told.
-        by: who asked for the state; '' where nobody did.
+        since: when it entered its state; None where that is not known.
+        by: sender of the command that led to the state; '' where none did.
         waits: the calls that have failed and are not over, by LLM path: they wait, or are asked again.
         resume_at: when a parked session goes on by itself.
         message: what the provider said.
@@ -147,7 +147,7 @@ class Row:
             message=wait.message if wait else "",
             action=wait.action if wait else "",
             model=(wait.model if wait else None) or usual,
-            # Who tells this holds the session, also where its claim was missed; without a worker it would look parked.
+            # The sender holds the session, also where its claim was missed; without a worker it would look parked.
             worker=self.worker or _worker_of(notice.source),
             usual=usual,
         )
@@ -277,7 +277,7 @@ class Row:
         return duration((until - now).total_seconds())
 
     def age(self, now: datetime) -> str:
-        """Return for how long it has been in its state; '' where nobody has told."""
+        """Return for how long it has been in its state; '' where that is not known."""
         return age((now - self.since).total_seconds()) if self.since else ""
 
     def story(self) -> str:

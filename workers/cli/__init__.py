@@ -1,7 +1,7 @@
 """The command line: `tidings`. Here it is put together; each command is a module of its own.
 
-Exit codes: 0 done, 1 cannot reach the server or broke inside, 2 usage, 3 refused or will not come, 4 nobody
-answered in time, 5 blocked (`tidings.workers.cli.exits`).
+Exit codes: 0 done, 1 cannot reach the server or broke inside, 2 usage, 3 refused or will not come, 4 no answer
+in time, 5 blocked (`tidings.workers.cli.exits`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import typer
 
 from tidings.workers.cli.commands import add_commands
 from tidings.workers.cli.exits import Exit, guarded
-from tidings.workers.cli.options import CONTEXT, LOGGING, give_signature, setting_option
+from tidings.workers.cli.flags import CONTEXT, LOGGING, give_signature, setting_option
 from tidings.workers.cli.services import add_services
 
 __all__ = ["app", "main"]

@@ -27,7 +27,7 @@ from tidings.bus.redaction import one_line
 from tidings.workers.board import LOOKS
 from tidings.workers.cli.choice import Choice
 from tidings.workers.cli.connection import on_bus
-from tidings.workers.cli.exits import Exit, Problem
+from tidings.workers.cli.exits import CommandFailed, Exit
 from tidings.workers.cli.output import complain, print_json
 from tidings.workers.cli.view import View
 from tidings.workers.settings import Settings
@@ -53,7 +53,7 @@ def export(settings: Settings, choice: Choice, to: str) -> int:
     Raises:
         UnknownSession: there is no session of a name that was given.
         SessionDeleted: it was deleted.
-        Problem: the file cannot be written.
+        CommandFailed: the file cannot be written.
     """
 
     async def act(bus: Bus) -> int:
@@ -91,7 +91,7 @@ def _to(path: str) -> Iterator[Callable[[bytes], None]]:
     except TidingsError:
         raise  # some of these are errors of the system too, but not of the file
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror or error}") from None
+        raise CommandFailed(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _write(file: IO[bytes], line: bytes) -> None:
@@ -124,7 +124,7 @@ def restore(settings: Settings, source: str, name: str | None = None, only: str 
         only: the one session of the export that is wanted; None: all of them.
 
     Raises:
-        Problem: the file or the export in it cannot be read; sessions before that place were imported and told of.
+        CommandFailed: the file or the export in it cannot be read; sessions before that place were imported and told of.
     """
     with _from(source) as file:
         try:
@@ -135,7 +135,7 @@ def restore(settings: Settings, source: str, name: str | None = None, only: str 
                 archives = iter([_alone(archives)])
             return on_bus(settings, lambda bus: _restore_all(bus, archives, name, as_json))
         except BadArchive as error:
-            raise Problem(f"{'stdin' if source == STDIO else source}: {error}", Exit.USAGE) from None
+            raise CommandFailed(f"{'stdin' if source == STDIO else source}: {error}", Exit.USAGE) from None
 
 
 async def _restore_all(bus: Bus, archives: Iterator[Archive], name: str | None, as_json: bool) -> int:
@@ -172,7 +172,7 @@ def _from(source: str) -> Iterator[IO[bytes]]:
         try:
             file = stack.enter_context(Path(source).open("rb"))
         except OSError as error:
-            raise Problem(f"{source} cannot be read: {error.strerror or error}", Exit.USAGE) from None
+            raise CommandFailed(f"{source} cannot be read: {error.strerror or error}", Exit.USAGE) from None
         yield file
 
 

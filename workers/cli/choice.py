@@ -11,7 +11,7 @@ from tidings.bus import Bus, Record, State
 from tidings.bus.messages import check_session
 from tidings.bus.redaction import one_line
 from tidings.bus.states import FINAL
-from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.exits import BadUsage
 from tidings.workers.cli.look import parse_states
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -37,12 +37,12 @@ class Choice:
         """Read what was written on the command line.
 
         Raises:
-            UsageProblem: it says nothing, or both, or an age or a state cannot be read.
+            BadUsage: it says nothing, or both, or an age or a state cannot be read.
             InvalidName: a name is not a session id.
         """
         chosen = older_than is not None or bool(states)
         if bool(names) == chosen:
-            raise UsageProblem("name sessions, or choose them with --older-than and --state")
+            raise BadUsage("name sessions, or choose them with --older-than and --state")
         if names:
             return cls(tuple(dict.fromkeys(check_session(name) for name in names)))
         wanted = parse_states(",".join(states), deleted=False) if states else FINAL
@@ -70,9 +70,9 @@ def parse_age(text: str) -> timedelta:
     """Read an age such as ``90s``, ``15m``, ``12h`` or ``30d``.
 
     Raises:
-        UsageProblem: it is not one.
+        BadUsage: it is not one.
     """
     found = _AGE.fullmatch(text.strip())
     if found is None:
-        raise UsageProblem(f"{one_line(text, 40)!r} is not an age: write 90s, 15m, 12h or 30d")
+        raise BadUsage(f"{one_line(text, 40)!r} is not an age: write 90s, 15m, 12h or 30d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from tidings.workers.cli.exits import UsageProblem
-from tidings.workers.cli.options import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
+from tidings.workers.cli.exits import BadUsage
+from tidings.workers.cli.flags import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
 from tidings.workers.settings import Settings
 
 STEER = "Steer a session, and wait for the outcome"
@@ -87,7 +87,7 @@ def say(
     from tidings.workers.cli.steer import steer
 
     if (text is None) == (message is None):
-        raise UsageProblem("say one thing: tidings say SESSION TEXT, or tidings say SESSION --message TEXT")
+        raise BadUsage("say one thing: tidings say SESSION TEXT, or tidings say SESSION --message TEXT")
     said = message if text is None else text
     return steer(settings, "session.say", session, text=said, by=by, why=why, as_json=as_json)
 
@@ -100,7 +100,7 @@ def resume(settings: Settings, session: SessionName, by: By = None, why: Why = "
 
 
 def pause(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
-    """Stop working on a session until somebody resumes it."""
+    """Stop working on a session until it is resumed."""
     from tidings.workers.cli.steer import steer
 
     return steer(settings, "session.pause", session, by=by, why=why, as_json=as_json)
@@ -275,7 +275,7 @@ def health(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The one of this name, wherever it runs.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Say whether the worker, controller or gateway of this machine or container is alive, as everybody else sees it.
+    """Say whether the worker, controller or gateway of this machine or container is alive, as the rest of the fleet sees it.
 
     Ends with 0 when it was heard of within the last seconds, otherwise with 1; made for health checks.
     """

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from tidings.bus import Bus
-from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.exits import BadUsage
 from tidings.workers.settings import Settings
 
 
@@ -16,7 +16,7 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
     """Connect to the bus that the settings name.
 
     Raises:
-        UsageProblem: it is ``memory://``, which no other process can reach.
+        BadUsage: it is ``memory://``, which no other process can reach.
         BadAddress: the address cannot be used as written.
         Unreachable: nothing answers there.
         AccessDenied: the name or password is wrong.
@@ -24,7 +24,7 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
     """
     url = settings.redis_url.get_secret_value()
     if url.strip().lower().startswith("memory:"):
-        raise UsageProblem(
+        raise BadUsage(
             "memory:// lives inside one process, so a command would talk to itself: give --redis "
             "(TIDINGS_REDIS_URL) the address of a Redis, such as redis://127.0.0.1:6379/0; for a first look "
             "without one there is `tidings demo`"

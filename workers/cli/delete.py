@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tidings.bus import Bus
 from tidings.workers.cli.choice import Choice
 from tidings.workers.cli.connection import on_bus
-from tidings.workers.cli.exits import Exit, UsageProblem
+from tidings.workers.cli.exits import BadUsage, Exit
 from tidings.workers.cli.steer import make_command, send, this_user
 from tidings.workers.settings import Settings
 
@@ -28,14 +28,14 @@ def delete(
 
     Args:
         choice: which; those that are not named are only deleted when a person agrees.
-        by: who asks; None is the user of this process.
+        by: sender of the command; None is the user of this process.
         yes: a person has agreed already.
 
     Raises:
-        UsageProblem: nobody can be asked whether to delete what was not named.
+        BadUsage: there is no person to ask whether to delete what was not named.
     """
     if not (choice.names or yes or sys.stdin.isatty()):
-        raise UsageProblem("nobody can be asked here whether to delete what is found: add --yes")
+        raise BadUsage("there is no terminal here to ask whether to delete what is found: add --yes")
     who = by or this_user()
 
     async def act(bus: Bus) -> int:
@@ -54,7 +54,7 @@ async def _delete_all(bus: Bus, sessions: Sequence[str], timeout_s: float, by: s
         found = await send(bus, session, make_command("session.delete", by=by, why=why), timeout_s, as_json=as_json)
         code = code or found
         if found == Exit.NO_ANSWER:
-            # Nobody decides: asking for the others would take as long for each of them.
+            # No controller decides: asking for the others would take as long for each of them.
             break
     return code
 

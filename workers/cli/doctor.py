@@ -15,7 +15,7 @@ from tidings.bus.messages import Reason
 from tidings.bus.redaction import environment_secrets, one_line, redact
 from tidings.bus.redis.clients import installed_version
 from tidings.workers.cli.connection import open_bus
-from tidings.workers.cli.exits import Exit, UsageProblem
+from tidings.workers.cli.exits import BadUsage, Exit
 from tidings.workers.cli.output import print_json, screen
 from tidings.workers.cli.view import View
 from tidings.workers.doctor import Facts, Finding, Level, examine
@@ -42,18 +42,18 @@ def diagnose(settings: Settings, *, roles: Sequence[str] = (), model_call: bool 
     """Look at everything and print what was found; returns the exit code.
 
     Args:
-        roles: whose rights to try; none: everybody's.
+        roles: the roles to try the rights of; none: all.
         model_call: whether to ask the model for one token.
 
     Raises:
-        UsageProblem: there is no such role, no model to call, or the server is ``memory://``.
+        BadUsage: there is no such role, no model to call, or the server is ``memory://``.
         BadAddress: the address cannot be used as written.
     """
     known = {role.value: role for role in Role}
     if not set(roles) <= set(known):
-        raise UsageProblem(f"--role takes one of {', '.join(known)}")
+        raise BadUsage(f"--role takes one of {', '.join(known)}")
     if model_call and settings.model is None:
-        raise UsageProblem(f"give {spelling('model')} the model to call, or leave --model-call away")
+        raise BadUsage(f"give {spelling('model')} the model to call, or leave --model-call away")
     return asyncio.run(_diagnose(settings, [known[role] for role in roles] or list(Role), model_call, as_json))
 
 
@@ -150,7 +150,7 @@ async def _hears(bus: Bus) -> Finding:
             await bus.on_status("doctor", heard)
             await heard.event.wait()
     except TimeoutError:
-        found = f"the server did not confirm a subscription within {_HEARD_S:g} s: nobody can watch"
+        found = f"the server did not confirm a subscription within {_HEARD_S:g} s: watching is not possible"
         advice = "give the user SUBSCRIBE on the channels of its role; a proxy in between must pass Pub/Sub on"
         return Finding("subscribe", Level.PROBLEM, found, advice)
     finally:

@@ -30,16 +30,16 @@ class Exit(IntEnum):
     REFUSED = 3
     """A controller refused it, there is no such session, or what was waited for will not come."""
     NO_ANSWER = 4
-    """Nobody answered in time; what was asked will not be done later."""
+    """No controller answered in time; what was asked will not be done later."""
     BLOCKED = 5
     """An agent's code has blocked the event loop of a worker for too long; a supervisor starts another."""
     INTERRUPTED = 130
     """Ended by Ctrl-C."""
     BROKEN_PIPE = 141
-    """Whoever read the output has gone; the code that shells give for it."""
+    """The reader of the output has gone; the code that shells give for it."""
 
 
-class Problem(Exception):
+class CommandFailed(Exception):
     """A command cannot do what it was asked for; the text says why and what to do, in one line.
 
     Attributes:
@@ -51,7 +51,7 @@ class Problem(Exception):
         self.code = code
 
 
-class UsageProblem(Problem):
+class BadUsage(CommandFailed):
     """The command was not asked for as it can be had; the text says what to write."""
 
     def __init__(self, text: str) -> None:
@@ -59,7 +59,7 @@ class UsageProblem(Problem):
 
 
 def guarded(call: Callable[[], int]) -> int:
-    """Run a command and return its exit code, whatever happens: one clear line, never a traceback unasked."""
+    """Run a command and return its exit code in every case: one clear line, never a traceback unasked."""
     try:
         code = call()
         sys.stdout.flush()
@@ -70,7 +70,7 @@ def guarded(call: Callable[[], int]) -> int:
         return Exit.BROKEN_PIPE
     except typer.Exit:
         raise
-    except Problem as problem:
+    except CommandFailed as problem:
         complain(str(problem))
         return problem.code
     except BadSetting as problem:
@@ -82,7 +82,7 @@ def guarded(call: Callable[[], int]) -> int:
 
 
 def end_blocked() -> NoReturn:
-    """End a process whose event loop does not move any more."""
+    """End a process after its event loop was blocked for too long."""
     end_at_once(Exit.BLOCKED)
 
 

@@ -13,7 +13,7 @@ from tidings.bus.messages import check_session
 from tidings.bus.redaction import one_line
 from tidings.workers.board import Board, Row, clock, day_and_clock, duration
 from tidings.workers.cli.connection import on_bus
-from tidings.workers.cli.exits import Exit, UsageProblem
+from tidings.workers.cli.exits import BadUsage, Exit
 from tidings.workers.cli.output import print_json, screen
 from tidings.workers.cli.table import draw, state_text
 from tidings.workers.cli.view import FamilyView, SessionView
@@ -103,7 +103,7 @@ def list_sessions(settings: Settings, state: str | None, *, as_json: bool) -> in
     """Print all sessions, or those in one state; returns the exit code."""
     wanted = None if state is None else parse_states(state, deleted=False)
     if wanted is not None and len(wanted) != 1:
-        raise UsageProblem("--state takes one state; leave it out for all of them")
+        raise BadUsage("--state takes one state; leave it out for all of them")
     only = None if wanted is None else next(iter(wanted))
     return on_bus(settings, lambda bus: print_sessions(bus, only, as_json=as_json))
 
@@ -135,20 +135,20 @@ def parse_states(text: str, *, deleted: bool = True) -> frozenset[State]:
     """Read a list of states, as in ``finished,awaiting_input``.
 
     Args:
-        deleted: whether that may be one of them; nobody finds a deleted session by its state.
+        deleted: whether that may be one of them; a deleted session is not found by its state.
 
     Raises:
-        UsageProblem: one of them is no state, or there is none.
+        BadUsage: one of them is no state, or there is none.
     """
     names = [name.strip().lower().replace("-", "_") for name in text.split(",") if name.strip()]
     known = {state.value: state for state in State if deleted or state is not State.DELETED}
     if State.DELETED in names and not deleted:
-        raise UsageProblem(
+        raise BadUsage(
             "deleted sessions cannot be listed: nothing but the name is kept of them, and `tidings status SESSION` says so; "
             f"there are {', '.join(known)}"
         )
     if not names or not set(names) <= set(known):
-        raise UsageProblem(f"{one_line(text, 60)!r} names no state of a session: there are {', '.join(known)}")
+        raise BadUsage(f"{one_line(text, 60)!r} names no state of a session: there are {', '.join(known)}")
     return frozenset(known[name] for name in names)
 
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def print_json(line: str) -> None:
-    """Write one JSON line to stdout at once; in UTF-8, as JSON is, whatever the terminal speaks.
+    """Write one JSON line to stdout at once; in UTF-8, as JSON is, in every locale.
 
     Raises:
-        BrokenPipeError: nobody reads any more.
+        BrokenPipeError: the reader has gone.
     """
     sys.stdout.flush()
     binary = getattr(sys.stdout, "buffer", None)
@@ -43,7 +43,7 @@ def screen(*, fold: bool = False) -> Console:
         fold: fit what is printed into the width of the terminal, as tables need it.
 
     Raises:
-        BrokenPipeError: when printing, nobody reads any more.
+        BrokenPipeError: when printing, the reader has gone.
     """
     from rich.console import Console
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tidings.workers.cli.exits import Exit, Problem, UsageProblem
+from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit
 from tidings.workers.cli.output import print_json
 from tidings.workers.cli.serve import SIGNALS, require
 from tidings.workers.log import configure_logging
@@ -51,8 +51,8 @@ def run_provider(
         faults: scripted failures in compact form.
 
     Raises:
-        UsageProblem: a value cannot be used.
-        Problem: aiohttp is not installed, or the address cannot be listened on.
+        BadUsage: a value cannot be used.
+        CommandFailed: aiohttp is not installed, or the address cannot be listened on.
     """
     require("aiohttp")
     keys = frozenset(keys)
@@ -63,7 +63,7 @@ def run_provider(
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        raise Problem(f"cannot listen on {wanted.host}:{wanted.port}: {error.strerror or error}") from error
+        raise CommandFailed(f"cannot listen on {wanted.host}:{wanted.port}: {error.strerror or error}") from error
 
 
 def provider_settings(
@@ -72,7 +72,7 @@ def provider_settings(
     """Return the settings of a provider from flags; see ``run_provider``.
 
     Raises:
-        UsageProblem: a value cannot be used; the text names its flag and not the value.
+        BadUsage: a value cannot be used; the text names its flag and not the value.
     """
     from tidings.workers.provider import Fault, FaultSyntaxError, Limit, ProviderSettings
 
@@ -81,10 +81,10 @@ def provider_settings(
         script = tuple(Fault.parse(fault) for fault in faults)
         return ProviderSettings(**_known(given), limit=each, keys=dict.fromkeys(keys, each) or None, script=script)
     except FaultSyntaxError as error:
-        raise UsageProblem(f"--fail: {error}") from None
+        raise BadUsage(f"--fail: {error}") from None
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
-    raise UsageProblem("; ".join(f"{_flag(problem['loc'])}{problem['msg']}" for problem in problems))
+    raise BadUsage("; ".join(f"{_flag(problem['loc'])}{problem['msg']}" for problem in problems))
 
 
 def _known(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tidings.bus import Attendant, Bus, Role
 from tidings.bus.redaction import one_line
 from tidings.workers.board import duration
 from tidings.workers.cli.connection import on_bus
-from tidings.workers.cli.exits import Exit, Problem, UsageProblem
+from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit
 from tidings.workers.cli.output import complain, print_json, screen
 from tidings.workers.cli.view import View
 from tidings.workers.settings import Settings
@@ -106,12 +106,12 @@ def check_health(settings: Settings, role: str, name: str | None, *, as_json: bo
     """Say whether a process of this machine, or the one named, is alive and at work; returns the exit code.
 
     Raises:
-        UsageProblem: no process has this role.
-        Problem: it is not alive, or still starting.
+        BadUsage: no process has this role.
+        CommandFailed: it is not alive, or still starting.
     """
     known = {one.value: one for one in _CHECKED}
     if role not in known:
-        raise UsageProblem(f"give the role of the process: {', '.join(known)}")
+        raise BadUsage(f"give the role of the process: {', '.join(known)}")
     return on_bus(settings, lambda bus: _check(bus, known[role], name, as_json=as_json))
 
 
@@ -122,11 +122,11 @@ async def _check(bus: Bus, role: Role, name: str | None, *, as_json: bool) -> in
     those = [one for one in those if (one.presence.name == name if name else one.presence.host == host)]
     live = [one for one in those if one.live and not one.presence.starting]
     if not live and any(one.live for one in those):
-        raise Problem(f"no {role} {one_line(wanted, _LONGEST)} works yet: it is starting")
+        raise CommandFailed(f"no {role} {one_line(wanted, _LONGEST)} works yet: it is starting")
     if not live:
         newest = max((one.seen_at for one in those), default=None)
         ago = f"; last heard of {duration((bus.now() - newest).total_seconds())} ago" if newest else ""
-        raise Problem(f"no {role} {one_line(wanted, _LONGEST)} is alive{ago}")
+        raise CommandFailed(f"no {role} {one_line(wanted, _LONGEST)} is alive{ago}")
     if as_json:
         for one in live:
             print_json(ProcessView.of(one).line())

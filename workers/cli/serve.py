@@ -13,7 +13,7 @@ from typing import Any
 from tidings.bus import Bus
 from tidings.workers.agent import AgentFactory, BadAgent, load_agent
 from tidings.workers.cli.connection import on_bus
-from tidings.workers.cli.exits import Exit, Problem, UsageProblem, end_at_once, end_blocked
+from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit, end_at_once, end_blocked
 from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm
 from tidings.workers.llm.keys import tell_missing_key
@@ -32,17 +32,17 @@ def run_worker(settings: Settings, name: str | None = None) -> int:
     """Work on sessions until told to end; returns the exit code.
 
     Raises:
-        UsageProblem: the model is missing, or the agent or the name cannot be used.
-        Problem: litellm is not installed.
+        BadUsage: the model is missing, or the agent or the name cannot be used.
+        CommandFailed: litellm is not installed.
     """
     if settings.model is None:
-        raise UsageProblem(f"give {spelling('model')} the model to call, such as openai/gpt-4o-mini")
+        raise BadUsage(f"give {spelling('model')} the model to call, such as openai/gpt-4o-mini")
     require("litellm")
     check_name(name)
     try:
         agent_factory = load_agent(settings.agent, settings)
     except BadAgent as error:
-        raise UsageProblem(f"{spelling('agent')}: {error}") from None
+        raise BadUsage(f"{spelling('agent')}: {error}") from None
     return on_bus(settings, lambda bus: work(bus, agent_factory, settings, name))
 
 
@@ -65,7 +65,7 @@ def run_controller(settings: Settings, name: str | None = None) -> int:
     """Decide sessions until told to end; returns the exit code.
 
     Raises:
-        UsageProblem: the name cannot be used.
+        BadUsage: the name cannot be used.
     """
     check_name(name)
     return on_bus(settings, lambda bus: control(bus, settings, name))
@@ -85,20 +85,20 @@ def require(package: str, extra: str = "worker") -> None:
     """Check that a package of an extra is there.
 
     Raises:
-        Problem: it is not.
+        CommandFailed: it is not.
     """
     if find_spec(package) is None:
-        raise Problem(f"{package} is not installed: pip install 'tidings[{extra}]'")
+        raise CommandFailed(f"{package} is not installed: pip install 'tidings[{extra}]'")
 
 
 def check_name(name: str | None) -> None:
     """Check that a process can be called that.
 
     Raises:
-        UsageProblem: it cannot.
+        BadUsage: it cannot.
     """
     if name is not None and not (name.isprintable() and 1 <= len(name) <= _LONGEST_NAME):
-        raise UsageProblem(f"--name takes 1 to {_LONGEST_NAME} printable characters")
+        raise BadUsage(f"--name takes 1 to {_LONGEST_NAME} printable characters")
 
 
 async def until_told(running: Coroutine[Any, Any, None], finish: Callable[[], None]) -> int:
@@ -122,7 +122,7 @@ async def until_told(running: Coroutine[Any, Any, None], finish: Callable[[], No
             task.cancel()
 
     def note(number: int, _: object) -> None:
-        # Python calls this between two lines of whatever it is at.
+        # Python calls this between two lines of the code that it runs.
         sent.append(time.monotonic())
         if sent[-1] - sent[min(len(told), len(sent) - 1)] >= UNHEARD_S:
             end_at_once(128 + number)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidings.workers.cli.options import COMMAND, CONNECTION, AsJson, Command, settings_options
+from tidings.workers.cli.flags import COMMAND, CONNECTION, AsJson, Command, settings_options
 from tidings.workers.settings import Settings
 
 RUN = "Run"
@@ -116,7 +116,7 @@ def controller(settings: Settings, name: Name = None) -> int:
 
 def gateway(settings: Settings, name: Name = None) -> int:
     """Serve the web page and the HTTP API; prints a link that lets you in."""
-    from tidings.workers.cli.gate import run_gateway
+    from tidings.workers.cli.web import run_gateway
 
     return run_gateway(settings, name)
 

@@ -59,11 +59,11 @@ def steer(
     """Send a command and wait for its outcome; returns the exit code. The command expires with its asker.
 
     Args:
-        by: who asks; None is the user of this process.
+        by: sender of the command; None is the user of this process.
         text: what is said, for a start and a say.
 
     Raises:
-        InvalidMessage: the name, the text or who asks cannot be sent.
+        InvalidMessage: the name, the text or the sender cannot be sent.
     """
     check_session(session)
     command = make_command(kind, by=by or this_user(), why=why, text=text)
@@ -83,7 +83,7 @@ def make_command(kind: Kind, *, by: str, why: str = "", text: str | None = None)
 
 
 def this_user() -> str:
-    """Return who runs this process, as ``user@host``."""
+    """Return the user of this process, as ``user@host``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -102,7 +102,7 @@ async def send(bus: Bus, session: str, command: Command, timeout_s: float, *, as
         view = _refused(session, id, str(error), "", ())
     except UnknownSession as error:
         view = _refused(session, id, str(error), "", legal_commands(None))
-        # Who wants it gone is not told to start it.
+        # A delete is not answered with the advice to start it.
         return _tell_not_applied(view, as_json, advise=not isinstance(command, SessionDelete))
     except UnreadableRecord as error:
         view = _refused(session, id, str(error), "", ())
@@ -137,7 +137,7 @@ def _tell_not_applied(view: OutcomeView, as_json: bool, *, advise: bool = True) 
     if as_json:
         print_json(view.line())
     elif view.result is Result.EXPIRED:
-        complain(view.reason or "nobody answered")
+        complain(view.reason or "no controller answered")
     else:
         legal = ", ".join(name.removeprefix("session.") for name in view.legal if advise)
         state = f" while {LOOKS[view.state].word}" if view.state else ""

@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from tidings.bus import Bus
 from tidings.workers.agent import AgentFactory, BadAgent, load_agent
 from tidings.workers.cli.connection import open_bus
-from tidings.workers.cli.exits import Problem, UsageProblem, end_blocked
-from tidings.workers.cli.gate import check_gateway
-from tidings.workers.cli.program import own_name
+from tidings.workers.cli.exits import BadUsage, CommandFailed, end_blocked
+from tidings.workers.cli.invocation import own_name
 from tidings.workers.cli.serve import require, until_told
+from tidings.workers.cli.web import check_gateway
 from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm, load_litellm
 from tidings.workers.llm.keys import tell_missing_key
@@ -40,11 +40,11 @@ def run_up(settings: Settings, workers: int, data: Path | None) -> int:
         data: folder for the sessions; without it they end with us. Not with a Redis that was given.
 
     Raises:
-        UsageProblem: the model is missing, or the agent, the address or the folder cannot be used.
-        Problem: a package is missing, or the port is taken.
+        BadUsage: the model is missing, or the agent, the address or the folder cannot be used.
+        CommandFailed: a package is missing, or the port is taken.
     """
     if settings.model is None:
-        raise UsageProblem(
+        raise BadUsage(
             f"give {spelling('model')} the model to call, such as openai/gpt-4o-mini, and its key in the environment; "
             "`tidings demo` needs neither"
         )
@@ -53,7 +53,7 @@ def run_up(settings: Settings, workers: int, data: Path | None) -> int:
     try:
         agent_factory = load_agent(settings.agent, settings)
     except BadAgent as error:
-        raise UsageProblem(f"{spelling('agent')}: {error}") from None
+        raise BadUsage(f"{spelling('agent')}: {error}") from None
     settings = with_server(settings, data)
 
     async def run() -> int:
@@ -67,11 +67,11 @@ def with_server(settings: Settings, data: Path | None) -> Settings:
     """Return the settings with a server of our own, unless a Redis was given.
 
     Raises:
-        UsageProblem: there is a Redis and a folder.
+        BadUsage: there is a Redis and a folder.
     """
     if "redis_url" in settings.model_fields_set:
         if data is not None:
-            raise UsageProblem(f"--data is for a server of our own, and {spelling('redis_url')} gives another: leave one away")
+            raise BadUsage(f"--data is for a server of our own, and {spelling('redis_url')} gives another: leave one away")
         return settings
     url = "embedded://" + (quote(str(data.absolute())) if data else "")
     return settings.model_copy(update={"redis_url": SecretStr(url)})
@@ -82,17 +82,17 @@ async def up(bus: Bus, agent_factory: AgentFactory, settings: Settings, workers:
     # Before the page: its two seconds of importing would make the first visitors wait, and no other thread imports meanwhile.
     await asyncio.to_thread(load_litellm)
     await asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base)
-    crew = Crew(bus, agent_factory, settings, workers)
+    fleet = LocalFleet(bus, agent_factory, settings, workers)
     async with _served(bus, settings) as served:
 
         async def run() -> None:
             # Only now: what was started by a program may be told to end as soon as this is read.
             for line in welcome(bus, served, settings, workers, data):
                 print(line, flush=True)
-            await crew.run()
+            await fleet.run()
 
         try:
-            return await until_told(run(), crew.drain)
+            return await until_told(run(), fleet.drain)
         finally:
             await close_litellm()
 
@@ -106,7 +106,7 @@ async def _served(bus: Bus, settings: Settings) -> AsyncIterator[ServedGateway]:
         try:
             served = await stack.enter_async_context(serving)
         except OSError as error:
-            raise Problem(
+            raise CommandFailed(
                 f"{settings.host} port {settings.port} cannot be listened on ({error.strerror or error}): "
                 f"give {spelling('port')} another, or 0 for any that is free"
             ) from None
@@ -116,7 +116,7 @@ async def _served(bus: Bus, settings: Settings) -> AsyncIterator[ServedGateway]:
 def welcome(bus: Bus, served: ServedGateway, settings: Settings, workers: int, data: Path | None) -> list[str]:
     """Return what a person needs to go on, in lines."""
     own = settings.redis_url.get_secret_value().startswith("embedded:")
-    # The address of a server that was given may hold its password, and who gave it knows it.
+    # The address of a server that was given may hold its password, and the person that gave it knows it.
     other = f" --redis {shlex.quote(bus.url)}" if own else ""
     options = served.gateway.options
     lines = [
@@ -132,7 +132,7 @@ def welcome(bus: Bus, served: ServedGateway, settings: Settings, workers: int, d
     return [*lines, "Ctrl-C   ends it; a second one does not wait for what is under way"]
 
 
-class Crew:
+class LocalFleet:
     """A controller and workers on one bus.
 
     Args:

@@ -128,7 +128,7 @@ class OutcomeView(View):
 
 
 class GapData(View):
-    """Messages that can no longer be delivered; ``last`` is below ``first`` if nobody knows how many."""
+    """Messages that can no longer be delivered; ``last`` is below ``first`` if it is not known how many."""
 
     channel: str
     why: str

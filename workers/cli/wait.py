@@ -1,4 +1,4 @@
-"""Waiting for a session to reach a state, for scripts: it ends with an answer, whatever happens."""
+"""Waiting for a session to reach a state, for scripts: it ends with an answer in every case."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def show(bus: Bus, channel: str, *, as_json: bool, timeout_s: float = 10.0
     if as_json or parsed.plane != "status":
         await _print_messages(bus, parsed, as_json=as_json)
     elif is_whole(out):
-        # Imported here: whoever reads lines does not need a whole screen.
+        # Imported here: output as lines does not need textual.
         from tidings.workers.terminal import watch_live
 
         ascii_only = out.options.ascii_only

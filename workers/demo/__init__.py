@@ -1,7 +1,7 @@
-"""The demo: a fleet meets rate limits on one machine, live, and what it tells is held against what the provider recorded.
+"""The demo: a fleet meets rate limits on one machine, live, and its notices are compared with what the provider recorded.
 
-Its own Redis, its own provider, and a `Fleet` of the test kit with real processes. `scenario` says who there is, `script` is
-what happens, `summary` compares what each source says (pure), `runner` puts it up, shows it and takes it down.
+Its own Redis, its own provider, and a `Fleet` of the test kit with real processes. `scenario` has the sessions and
+settings, `script` what happens, `summary` compares the sources (pure), `runner` starts it, shows it and ends it.
 """
 
 from tidings.workers.demo.runner import run_demo

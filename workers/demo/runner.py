@@ -1,4 +1,4 @@
-"""The runner: puts up what the demo needs, plays the script where people see it, collects the evidence, takes everything down."""
+"""The runner: starts what the demo needs, plays the script where people see it, records what happened, ends everything."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rich.text import Text
 from tidings.bus import Bus, Message, Notice, TidingsError
 from tidings.bus.redaction import one_line
 from tidings.workers.cli.exits import Exit
-from tidings.workers.cli.gate import is_gateway_installed
 from tidings.workers.cli.history import told
+from tidings.workers.cli.invocation import own_name
 from tidings.workers.cli.output import complain, print_json, screen
-from tidings.workers.cli.program import own_name
 from tidings.workers.cli.serve import SIGNALS, require
 from tidings.workers.cli.steer import this_user
 from tidings.workers.cli.tasks import end
 from tidings.workers.cli.watch import is_whole, print_changes
+from tidings.workers.cli.web import is_gateway_installed
 from tidings.workers.demo.scenario import CONTROLLERS, FLEET, PARKED, WORKERS, provider_settings
 from tidings.workers.demo.script import BY, PATIENCE_S, Pace, Script
-from tidings.workers.demo.summary import Evidence, Summary
+from tidings.workers.demo.summary import Recording, Summary
 from tidings.workers.provider import Provider
 from tidings.workers.settings import Settings
 from tidings.workers.testing import Fleet, NotInTime, Processes, ProcessLost
@@ -58,7 +58,7 @@ def run_demo(settings: Settings, once: bool, as_json: bool) -> int:
         as_json: print nothing but the summary, as one JSON object; the steps go to stderr.
 
     Raises:
-        Problem: litellm or aiohttp is not installed.
+        CommandFailed: litellm or aiohttp is not installed.
         BadAddress: there is no Redis or Valkey here.
         Unreachable: it does not start.
     """
@@ -85,12 +85,12 @@ class Demo:
         out: where people read.
         as_json: tell the steps on stderr, and nothing else.
         live: show a view over the whole screen, otherwise lines.
-        alone: do not wait for a person, who needs a live view to do anything.
+        alone: do not wait for a person, as a person needs a live view to act.
         pace: how much time there is; what fits, if not given.
 
     Attributes:
         code: exit code when it was ended before its end.
-        evidence: what was collected.
+        recording: what was collected.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class Demo:
         self._interactive = live and not alone
         self._pace = pace or (FOR_PEOPLE if self._interactive else Pace())
         self._commentary = _commentary() if live else None
-        self._crew = Processes(controllers=CONTROLLERS, workers=WORKERS)
+        self._processes = Processes(controllers=CONTROLLERS, workers=WORKERS)
         self._began = time.monotonic()
         self._played, self._left = False, asyncio.Event()
         self._failures: list[str] = []
         self.code: int = Exit.INTERRUPTED
-        self.evidence = Evidence()
+        self.recording = Recording()
 
     async def run(self) -> Summary | None:
         """Play; returns the summary, None when it was ended before its end. However it ends, nothing is left behind.
@@ -138,7 +138,7 @@ class Demo:
                 # Not in haste: it ends the processes.
                 await end(work, 2 * END_S)
                 await self._hide(view)
-        return Summary.of(self.evidence, time.monotonic() - self._began, self._failures)
+        return Summary.of(self.recording, time.monotonic() - self._began, self._failures)
 
     # what people see
 
@@ -215,14 +215,22 @@ class Demo:
     # what happens
 
     async def _work(self, bus: Bus, provider: Provider) -> None:
-        """Play the script, leave the fleet to a person, and collect the evidence."""
+        """Play the script, leave the fleet to a person, and record what happened."""
         self._say(f"{CONTROLLERS} controllers and {WORKERS} workers start; the workers import litellm, which takes seconds ...")
         try:
-            async with Fleet(bus, provider, crew=self._crew, by=BY, prefix=self._prefix, **FLEET) as fleet:
-                ready = (f"{name} (process {self._crew.pid(name)})" for name in (*self._crew.controllers, *self._crew.workers))
+            async with Fleet(bus, provider, processes=self._processes, by=BY, prefix=self._prefix, **FLEET) as fleet:
+                ready = (
+                    f"{name} (process {self._processes.pid(name)})"
+                    for name in (*self._processes.controllers, *self._processes.workers)
+                )
                 self._say(f"ready: {', '.join(ready)}")
                 script = Script(
-                    fleet, self._crew, self._say, self._pace, command=self._command("resume", PARKED), commentary=self._commentary
+                    fleet,
+                    self._processes,
+                    self._say,
+                    self._pace,
+                    command=self._command("resume", PARKED),
+                    commentary=self._commentary,
                 )
                 try:
                     await script.play()
@@ -246,7 +254,7 @@ class Demo:
     async def _collect(self, fleet: Fleet, script: Script) -> None:
         """Collect what the summary rests on; the processes end first, so that nothing changes any more."""
         self._say("the processes end; what was told is compared with what the provider has recorded ...")
-        await self._crew.close()
+        await self._processes.close()
         records = [record async for record in fleet.bus.sessions()]
 
         def heard() -> dict[str, list[Message[Notice]]] | None:
@@ -254,7 +262,7 @@ class Demo:
             return notices if all(len(notices[record.session]) == record.status for record in records) else None
 
         notices = await fleet.eventually(heard, "everything that was told is heard, once")
-        self.evidence = Evidence(
+        self.recording = Recording(
             requests=tuple(fleet.provider.requests),
             notices=notices or {},
             histories={record.session: await fleet.history(record.session) for record in records},
@@ -265,7 +273,7 @@ class Demo:
 
 
 def _commentary() -> Commentary:
-    # Imported here: who reads lines does not need a whole screen.
+    # Imported here: output as lines does not need textual.
     from tidings.workers.terminal import Commentary
 
     return Commentary(hang=_HANG)

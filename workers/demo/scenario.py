@@ -1,4 +1,4 @@
-"""The scenario: the sessions and what is said in them, the settings of the fleet, the provider and its tricks."""
+"""The scenario: the sessions and what is said in them, the settings of fleet and provider, the scripted failures."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidings.workers.provider import Fault, Limit, ProviderSettings
-from tidings.workers.provider.answers import compose
+from tidings.workers.provider.completions import compose
 
 SESSIONS = ("athens", "berlin", "cairo", "delhi", "essen", "florence", "geneva", "hanoi")
 CONTROLLERS, WORKERS = 2, 3
 
 PARKED = "berlin"
-"""The session whose first call meets a long Retry-After."""
+"""The session that meets a long Retry-After on its first call."""
 ORPHAN = "delhi"
-"""The session whose worker is killed in the middle of its second call."""
+"""The session that loses its worker, killed, in the middle of its second call."""
 
 CALLS = 3
 """The provider serves so many calls in a window: eight sessions that ask at once run into it two or three times."""
@@ -74,5 +74,5 @@ def provider_settings(window_s: float) -> ProviderSettings:
 
 
 def hang() -> Fault:
-    """Return the trick for the session whose worker is killed: its call is never answered, until the script is cleared."""
+    """Return the trick for `ORPHAN`: its call is not answered until the script is cleared."""
     return Fault(kind="timeout", times=None, contains=second_line(ORPHAN))

@@ -43,7 +43,7 @@ class Script:
 
     Args:
         fleet: the fleet, at work; nothing has happened so far.
-        crew: its processes.
+        processes: its processes.
         say: tells people a step, and below it what is to be copied.
         pace: how much time there is.
         command: what a person types in another terminal to resume the parked session.
@@ -57,14 +57,14 @@ class Script:
     def __init__(
         self,
         fleet: Fleet,
-        crew: Processes,
+        processes: Processes,
         say: Callable[..., None],
         pace: Pace,
         *,
         command: str = "",
         commentary: Commentary | None = None,
     ) -> None:
-        self._fleet, self._crew, self._say, self._pace = fleet, crew, say, pace
+        self._fleet, self._processes, self._say, self._pace = fleet, processes, say, pace
         self._command, self._commentary = command, commentary
         self.said: dict[str, tuple[str, ...]] = {}
         self.killed = ""
@@ -73,7 +73,7 @@ class Script:
         """Play it from the beginning to the end.
 
         Raises:
-            NotInTime: a step did not come about; the text says which, and where each session stands.
+            NotInTime: a step did not happen in time; the text says which, and where each session stands.
             ProcessLost: a process ended by itself.
             TidingsError: the bus failed.
         """
@@ -135,7 +135,7 @@ class Script:
         self._say("resume it: press r, or in another terminal:", self._command)
         deadline = time.monotonic() + self._pace.offer_s
         while (left_s := deadline - time.monotonic()) > 0 and not self._resumed():
-            self._crew.check()
+            self._processes.check()
             commentary.hint = f" r resumes {PARKED}; the demo does it in {left_s:.0f} s "
             await asyncio.sleep(min(0.2, left_s))
         commentary.hint = ""
@@ -160,12 +160,12 @@ class Script:
             if not any(request.fault == "timeout" for request in self._fleet.provider.requests):
                 return ""
             worker = (await self._fleet.status(ORPHAN)).worker
-            return worker.name if worker is not None and worker.name in self._crew.workers else ""
+            return worker.name if worker is not None and worker.name in self._processes.workers else ""
 
         self.killed = await self._fleet.eventually(holder, f"{ORPHAN}'s call hangs at one of our workers", PATIENCE_S)
         records = [await self._fleet.status(session) for session in SESSIONS]
         held = [record.session for record in records if record.worker is not None and record.worker.name == self.killed]
-        self._crew.kill(self.killed)
+        self._processes.kill(self.killed)
         self._fleet.provider.clear_script()
         self._say(f"{self.killed}, in the middle of {', '.join(held)}, is killed (SIGKILL)")
 

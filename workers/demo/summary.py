@@ -35,7 +35,7 @@ _AT_REST = frozenset({State.AWAITING_INPUT, State.FINISHED, State.ERROR})
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Recording:
     """All that the summary rests on, each from a source of its own.
 
     Attributes:
@@ -44,7 +44,7 @@ class Evidence:
         histories: the events of every session.
         states: the state of every session at the end.
         said: what the demo said in its sessions, in order.
-        killed: the worker that was killed; '': it did not come to that.
+        killed: the worker that was killed; '': none was.
     """
 
     requests: Sequence[RequestRecord] = ()
@@ -66,7 +66,7 @@ class Summary(BaseModel):
         retries_told: failures told with a wait before the next attempt.
         parked: times that a session was parked.
         resumed: times that a parked one was resumed by a person or the demo.
-        taken_over: times that another worker took a session up whose own was lost.
+        taken_over: times that another worker took a session over from one that was lost.
         answers: answers in the histories of these sessions.
         history_complete: whether every history is without holes and doubles and has its answers.
         notices_in_prompts: traces of notices in the prompts that the provider received.
@@ -95,35 +95,35 @@ class Summary(BaseModel):
         return not self.problems
 
     @classmethod
-    def of(cls, evidence: Evidence, duration_s: float, failures: Sequence[str] = ()) -> Self:
-        """Return what the evidence says.
+    def of(cls, recording: Recording, duration_s: float, failures: Sequence[str] = ()) -> Self:
+        """Return what the recording says.
 
         Args:
             duration_s: how long it took, in seconds.
-            failures: what went wrong while the evidence was made.
+            failures: what went wrong while the recording was made.
         """
-        told = [notice for notices in evidence.notices.values() for notice in notices]
-        histories = [problem for session in evidence.histories for problem in _wrong_history(evidence, session)]
-        found, strange = _not_said(evidence)
+        told = [notice for notices in recording.notices.values() for notice in notices]
+        histories = [problem for session in recording.histories for problem in _wrong_history(recording, session)]
+        found, strange = _not_said(recording)
         counts = {
-            "refused": sum(request.status == 429 for request in evidence.requests),
+            "refused": sum(request.status == 429 for request in recording.requests),
             "retries_told": sum(isinstance(notice.data, LlmRetry) for notice in told),
             "parked": sum(isinstance(notice.data, LlmRateLimited) for notice in told),
             "resumed": len(resumptions(told)),
-            "taken_over": sum(_taken_over(notices) for notices in evidence.notices.values()),
+            "taken_over": sum(_taken_over(notices) for notices in recording.notices.values()),
         }
         never = [f"{name.replace('_', ' ')}: it never happened" for name, count in counts.items() if not count]
-        problems = [*failures, *never, *_untold(evidence), *histories, *found, *strange]
-        if not any(_taken_over(notices, evidence.killed) for notices in evidence.notices.values()):
+        problems = [*failures, *never, *_untold(recording), *histories, *found, *strange]
+        if not any(_taken_over(notices, recording.killed) for notices in recording.notices.values()):
             problems.append("no session of a killed worker went on elsewhere")
         return cls(
             duration_s=round(duration_s, 1),
-            sessions=len(evidence.said),
-            calls=len(evidence.requests),
+            sessions=len(recording.said),
+            calls=len(recording.requests),
             answers=sum(
-                isinstance(event.data, AgentMessage) for name in evidence.said for event in evidence.histories.get(name, ())
+                isinstance(event.data, AgentMessage) for name in recording.said for event in recording.histories.get(name, ())
             ),
-            history_complete=bool(evidence.said) and not histories,
+            history_complete=bool(recording.said) and not histories,
             notices_in_prompts=len(found),
             problems=tuple(problems),
             **counts,
@@ -171,14 +171,14 @@ def _taken_over(notices: Sequence[Message[Notice]], worker: str | None = None) -
     return count
 
 
-def _untold(evidence: Evidence) -> Iterator[str]:
+def _untold(recording: Recording) -> Iterator[str]:
     """Compare the failures that the provider answered with those that were told: each once.
 
-    A turn that was cut (its worker killed, or its session taken away by a pause) may have been answered and not have come to
-    telling it: at most one failure for each such turn. A call that hung had no answer, so there is nothing to tell.
+    A turn that was cut (its worker killed, or its session taken away by a pause) may have been answered without
+    a notice of it: at most one failure for each such turn. A call that hung had no answer, so there is nothing to tell.
     """
-    notices = [notice for told in evidence.notices.values() for notice in told]
-    failed = sum(request.status is not None and request.status >= 400 for request in evidence.requests)
+    notices = [notice for told in recording.notices.values() for notice in told]
+    failed = sum(request.status is not None and request.status >= 400 for request in recording.requests)
     told = sum(
         isinstance(notice.data, LlmRateLimited)
         or (isinstance(notice.data, LlmRetry | LlmFailed) and notice.data.status_code is not None)
@@ -190,9 +190,9 @@ def _untold(evidence: Evidence) -> Iterator[str]:
         yield f"the provider recorded {failed} failures, {told} were told and {cut} turns were cut"
 
 
-def _wrong_history(evidence: Evidence, session: str) -> Iterator[str]:
+def _wrong_history(recording: Recording, session: str) -> Iterator[str]:
     """Say what is wrong with a history: a hole, something twice, a line of ours without its answer, an answer to nothing."""
-    events = evidence.histories[session]
+    events = recording.histories[session]
     if [event.offset for event in events] != list(range(1, len(events) + 1)):
         yield f"{session}: the offsets of its history are not 1 to {len(events)} without a hole"
     if len({event.id for event in events}) != len(events):
@@ -208,21 +208,21 @@ def _wrong_history(evidence: Evidence, session: str) -> Iterator[str]:
                 yield f"{session}: {event.data.text!r} is not the answer to what was said before"
         elif not isinstance(event.data, UserMessage):
             yield f"{session}: {event.type} is in its history"
-    texts, lines = [line.data.text for line in asked], evidence.said.get(session, ())
+    texts, lines = [line.data.text for line in asked], recording.said.get(session, ())
     yield from (f"{session}: {line!r} is in its history {texts.count(line)} times" for line in lines if texts.count(line) != 1)
-    if unanswered and evidence.states.get(session) in _AT_REST:
+    if unanswered and recording.states.get(session) in _AT_REST:
         yield f"{session}: {unanswered[-1].data.text!r} has no answer"
     elif texts == list(lines) and len(asked) * 2 - len(unanswered) != len(events):
         # The demo asks when the answer before is there; only guests are quicker.
         yield f"{session}: {len(asked)} questions have {len(events) - len(asked)} answers"
 
 
-def _not_said(evidence: Evidence) -> tuple[list[str], list[str]]:
+def _not_said(recording: Recording) -> tuple[list[str], list[str]]:
     """Look in every prompt for what was not said: what only notices have (ids, types, sources, texts), and anything else."""
-    traces = sorted(_traces(notice for told in evidence.notices.values() for notice in told))
-    spoken = {_text(event) for events in evidence.histories.values() for event in events}
+    traces = sorted(_traces(notice for told in recording.notices.values() for notice in told))
+    spoken = {_text(event) for events in recording.histories.values() for event in events}
     notices, strange = [], []
-    for request in evidence.requests:
+    for request in recording.requests:
         for text in {text for text in _strings(request.messages) if text not in spoken}:
             held = [trace for trace in traces if trace in text]
             notices += [f"the prompt of request {request.number} holds {trace!r}, which is of a notice" for trace in held]

@@ -1,7 +1,7 @@
 """The connections of a gateway: how many there may be, and how long each may take over what it sends and what it is sent.
 
 uvicorn bounds neither: a request that never ends and an answer that is never read hold a connection, and with it a descriptor,
-for ever. This protocol is h11's, whatever else is installed, so that what is taken does not depend on that.
+for ever. This protocol is h11's, also where httptools is installed, so that what is taken does not depend on that.
 """
 
 from __future__ import annotations
@@ -177,9 +177,9 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: who offers another protocol is answered in this one."""
+        """Say nothing: a client that offers another protocol is answered in this one."""
 
-    # who
+    # callers
 
     @property
     def is_known(self) -> bool:
@@ -193,7 +193,7 @@ class Connection(H11Protocol):
         return self.conn.our_state is h11.IDLE
 
     def on_response_complete(self) -> None:
-        """Note who asked before the next request takes the place of this one; nobody has looked at that then."""
+        """Note the caller before the next request takes the place of this one; the next one is not checked by then."""
         self._known = self.is_known
         super().on_response_complete()
 

@@ -14,19 +14,19 @@ from tidings.workers.gateway.tokens import Tokens
 
 _PROBLEM: Final[dict[str, Any]] = {"model": ProblemView, "content": {MEDIA_TYPE: {}}}
 LOOKING: Final = (401, 403)
-"""What meets whoever asks for anything but the health checks."""
+"""What any request but the health checks may be answered."""
 ONE_SESSION: Final = (*LOOKING, 404, 410, 503)
 SENDING: Final = (400, *LOOKING, 409, 410, 411, 413, 415, 422, 429, 503, 504, 507)
 
 
 def admission(tokens: Tokens) -> list[Depends]:
-    """Return the two ways in as the description names them; either is enough. It is the guard who looks at them."""
+    """Return the two ways in as the description names them; either is enough. The guard checks them."""
     bearer = HTTPBearer(scheme_name="token", description="The token of operators or of viewers.", auto_error=False)
     cookie = APIKeyCookie(
         name=tokens.cookie_name,
         scheme_name="cookie",
-        description="What a browser has from the link with a token. Whatever changes something must then come from our own page "
-        "(Origin, or Sec-Fetch-Site: same-origin). The name is another one for each token of operators.",
+        description="What a browser has from the link with a token. A request that changes something must then come from our own "
+        "page (Origin, or Sec-Fetch-Site: same-origin). The name is another one for each token of operators.",
         auto_error=False,
     )
     return [Security(bearer), Security(cookie)]

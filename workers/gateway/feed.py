@@ -1,4 +1,4 @@
-"""What those who look at one session share: one subscription to its history, and the newest frames of it.
+"""What the viewers of one session share: one subscription to its history, and the newest frames of it.
 
 A viewer keeps its own place. It takes frames from the shared tail while it keeps up, and reads the log where it does not, so one
 that is slow costs the others nothing and misses nothing.
@@ -22,9 +22,9 @@ from tidings.workers.gateway.viewers import Viewer, wake_all
 log = logging.getLogger("tidings.gateway")
 
 TAIL = 512
-"""Frames of events that are kept for those who keep up."""
+"""Frames of events that are kept for viewers that keep up."""
 TAIL_BYTES = 1024 * 1024
-"""Most bytes of them; the newest one is kept whatever its size."""
+"""Most bytes of them; the newest one is kept at any size."""
 NOTICES = 64
 """Frames of notices that are kept; as many as the ring behind the status plane holds."""
 _AGAIN_S = 0.5
@@ -145,7 +145,7 @@ def place(epoch: str | None, offset: int) -> str:
 
 
 class Feeds:
-    """The feeds of the sessions that somebody looks at."""
+    """The feeds of the sessions that have viewers."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -156,7 +156,7 @@ class Feeds:
         return len(self._feeds)
 
     def get(self, session: str) -> Feed | None:
-        """Return the feed of a session, None where nobody looks at it."""
+        """Return the feed of a session, None where it has no viewers."""
         return self._feeds.get(session)
 
     def join(self, session: str, viewer: Viewer) -> Feed:
@@ -169,7 +169,7 @@ class Feeds:
         return feed
 
     def leave(self, session: str, viewer: Viewer) -> None:
-        """Wake a viewer no more; the last one ends the feed. Returns at once, because who leaves may be cancelled."""
+        """Wake a viewer no more; the last one ends the feed. Returns at once, because a viewer that leaves may be cancelled."""
         feed = self._feeds.get(session)
         if feed is None:
             return

@@ -43,12 +43,12 @@ _BODY_LEAST = 1024 * 1024
 class Gateway:
     """Shows the sessions of a bus to browsers and programs, and sends their commands.
 
-    ``app`` is an ASGI application that begins and ends with its server (lifespan); whoever serves it otherwise enters the gateway
-    around that. One bus is shared by all viewers.
+    ``app`` is an ASGI application that begins and ends with its server (lifespan); a program that serves it otherwise enters the
+    gateway around that. One bus is shared by all viewers.
 
     Args:
         bus: an open bus.
-        options: who may come in, and how often.
+        options: tokens, origins and limits.
         name: how people see it among the processes.
     """
 
@@ -102,7 +102,7 @@ class Gateway:
             docs_url=None,
             redoc_url=None,
             openapi_url=None,
-            # It would lead to the host that the request names, whichever that is.
+            # It would lead to the host that the request names, which may be any.
             redirect_slashes=False,
             lifespan=self._lifespan,
         )
@@ -142,7 +142,7 @@ def _describe(api: FastAPI) -> None:
 
 
 async def _answer(_: Request, error: Exception) -> Response:
-    """Return the problem that an error is for who asked; nothing of the inside is told."""
+    """Return the problem that an error is for the caller; it tells nothing of the inside."""
     if isinstance(error, TidingsError):
         error = of_error(error)
     elif isinstance(error, RequestValidationError):

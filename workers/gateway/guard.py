@@ -1,4 +1,4 @@
-"""The door: who comes in, from which page, and what every answer says of itself. Plain ASGI: a stream costs no more by it."""
+"""Authentication, origins and security headers. Plain ASGI: a stream costs no more by it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Content-Security-Policy: nothing but our own files, no script or style inside the page, in nobody's frame."""
+"""Content-Security-Policy: nothing but our own files, no script or style inside the page, in no other site's frame."""
 
 ALWAYS: Final = (
     (b"content-security-policy", POLICY.encode()),
@@ -37,13 +37,13 @@ _CALLER: Final = "tidings.caller"
 
 
 class Guard:
-    """Lets in who has a token.
+    """Lets requests with a token in.
 
     Args:
         app: what lies behind the door.
         tokens: those that are known.
         allowed_origins: pages of other sites that may call us.
-        body_limit: most bytes of what somebody sends.
+        body_limit: most bytes of a request's body.
     """
 
     def __init__(self, app: ASGIApp, tokens: Tokens, allowed_origins: frozenset[str], body_limit: int) -> None:
@@ -59,7 +59,7 @@ class Guard:
         await app(scope, receive, send)
 
     def _examine(self, scope: Scope) -> Problem | None:
-        """Note who calls; returns why they are not let in, None where they are."""
+        """Note the caller; returns why a request is not let in, None where it is."""
         headers, path = Headers(scope=scope), scope["path"]
         caller = self._tokens.caller(headers.get("authorization", ""), headers.get("cookie", ""))
         scope[_CALLER] = caller
@@ -120,7 +120,7 @@ def _told(answer: Response) -> dict[str, str]:
 
 
 class Sealed:
-    """Puts on every answer what it says of itself, whoever of those behind it answers."""
+    """Puts the security headers on every answer, also on those of the guard."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -136,7 +136,7 @@ def is_page(path: str) -> bool:
 
 
 def caller_of(request: Request) -> Caller | None:
-    """Return who a request comes from, None for a stranger."""
+    """Return the caller of a request, None without a known token."""
     caller: Caller | None = request.scope.get(_CALLER)
     return caller
 

@@ -23,7 +23,7 @@ def refusal(data: bytes) -> Problem | None:
     """Return why a request is not taken, None where nothing speaks against it so far.
 
     Args:
-        data: what has arrived of it: a head, whole or not, and whatever follows.
+        data: what has arrived of it: a head, whole or not, and what follows.
     """
     end = data.find(END)
     head = data if end < 0 else data[: end + len(END)]

@@ -1,4 +1,4 @@
-"""Whether the gateway works, for those who start and watch processes; and its numbers."""
+"""Whether the gateway works, for supervisors and orchestrators; and its metrics."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def metrics_routes(hub: Hub) -> APIRouter:
 
 
 class Readiness:
-    """Asks Redis for all who ask at about the same time: nobody needs a token for it.
+    """Asks Redis once for all requests of about the same time: they need no token.
 
     Args:
-        hub: whose Redis and controllers are meant.
+        hub: the hub with the Redis and the controllers that are meant.
         clock: seconds on a steady clock.
     """
 
@@ -76,7 +76,7 @@ class Readiness:
         """Return what is so now, or was at most `KNOWN_S` ago."""
         if self._asked is None or (self._asked.done() and self._clock() - self._known_at >= KNOWN_S):
             self._asked = asyncio.create_task(self._look(), name="tidings-gateway-readiness")
-        # One who goes away takes the answer from nobody else.
+        # A client that goes away must not cancel the answer of the others.
         return await asyncio.shield(self._asked)
 
     async def _look(self) -> Json:

@@ -32,11 +32,11 @@ _SLICE = 50
 
 
 class Hub:
-    """Knows the state of the fleet, and wakes those who look when it changes.
+    """Knows the state of the fleet, and wakes viewers when it changes.
 
     Attributes:
         ledger: the rows.
-        feeds: the sessions that somebody looks at.
+        feeds: the sessions that have viewers.
         fleet_viewers: the streams of the whole fleet that are open.
         fleet: the newest strip as a frame, and its number.
         tick: the newest sign of life as a frame, and its number.
@@ -180,7 +180,7 @@ class Hub:
             self._changed(row)
 
     def _changed(self, row: Row) -> None:
-        """Wake those whom it concerns, once for all that happens in one turn of the loop."""
+        """Wake the viewers that it concerns, once for all that happens in one turn of the loop."""
         if not self._dirty:
             asyncio.get_running_loop().call_soon(self._fan_out)
         self._dirty |= {row.session, row.parent}
@@ -246,9 +246,9 @@ class Hub:
 
 async def _wake_gently(viewers: Iterable[Viewer]) -> None:
     """Wake several, a few in each turn of the loop."""
-    everybody = tuple(viewers)
-    for at in range(0, len(everybody), _SLICE):
-        wake_all(everybody[at : at + _SLICE])
+    woken = tuple(viewers)
+    for at in range(0, len(woken), _SLICE):
+        wake_all(woken[at : at + _SLICE])
         await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""The rows of all sessions in the order in which they last changed, each encoded once, whoever reads it. Pure.
+"""The rows of all sessions in the order in which they last changed, each encoded once for all readers. Pure.
 
 A reader keeps one number: the newest change that it has. What it has missed is the rows after that, each as it is now, so the
 newest wins, a reader may be as slow as it likes, and nothing is kept for it.
@@ -16,7 +16,7 @@ from tidings.workers.gateway.frames import as_json, frame
 from tidings.workers.gateway.views import row_view, urgency_of
 
 GONE_KEPT = 1000
-"""Sessions that are gone and still told to readers who have not heard of it; one that lags behind more of them begins anew."""
+"""Sessions that are gone and still told to readers that lag behind; a reader that lags behind more of them begins anew."""
 _ROW = b'event: row\ndata: {"row":'
 _STATUS = b'event: status\ndata: {"row":'
 _CHILD = b'event: child\ndata: {"row":'
@@ -55,19 +55,19 @@ class Entry:
 
     @property
     def status(self) -> bytes:
-        """The frame that tells those who look at this session of it."""
+        """The frame that tells the viewers of this session of it."""
         if self._status is None:
             self._status = _STATUS + self.json + _END
         return self._status
 
     @property
     def child(self) -> bytes:
-        """The frame that tells those who look at its parent of it."""
+        """The frame that tells the viewers of its parent of it."""
         return _CHILD + self.json + _END
 
     @property
     def key(self) -> Key:
-        """What sessions are sorted by: the most urgent first, then who is in its state for longest, then the name."""
+        """What sessions are sorted by: the most urgent first, then the one that is in its state for longest, then the name."""
         since = self.row.since
         return urgency_of(self.row), since.isoformat() if since else "", self.row.session
 

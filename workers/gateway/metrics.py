@@ -32,7 +32,7 @@ class HubCollector(Collector):
         viewers.add_metric(["fleet"], len(hub.fleet_viewers))
         viewers.add_metric(["session"], len(hub.session_viewers))
         yield viewers
-        streams = GaugeMetricFamily("tidings_gateway_streams", "Streams that are open, by whose token.", labels=["role"])
+        streams = GaugeMetricFamily("tidings_gateway_streams", "Streams that are open, by the token's role.", labels=["role"])
         for rank in Rank:
             streams.add_metric([rank.value], counts.streams[rank])
         yield streams
@@ -44,7 +44,7 @@ class HubCollector(Collector):
         yield CounterMetricFamily("tidings_gateway_gaps", "Gaps told to viewers: events that are lost.", counts.gaps)
         missed = "Notices that a slow viewer was not sent."
         yield CounterMetricFamily("tidings_gateway_notices_missed", missed, counts.notices_missed)
-        yield CounterMetricFamily("tidings_gateway_stalled", "Answers ended because nobody read them.", counts.stalled)
+        yield CounterMetricFamily("tidings_gateway_stalled", "Answers ended because they were not read.", counts.stalled)
         yield GaugeMetricFamily("tidings_gateway_connections", "Connections that are open.", counts.connections)
         ended = "Connections that were ended: limit, malformed, idle, head, body, reader."
         yield _counter("tidings_gateway_connections_ended", ended, "why", counts.connections_ended)

@@ -83,7 +83,7 @@ class _Model(BaseModel):
 
 
 class Me(_Model):
-    """Who asks, and the clock of the server."""
+    """The caller, and the clock of the server."""
 
     role: Literal["operator", "viewer"]
     version: str
@@ -137,7 +137,7 @@ class RowView(_Model):
     worker: str
     message: str
     action: str
-    by: str | None = Field(description="Who asked for the state.")
+    by: str | None = Field(description="Sender of the command that led to the state.")
     parent: str | None
     name: str | None
     legal: list[str] = Field(description="Commands that would be accepted now.")

@@ -1,4 +1,4 @@
-"""What a gateway is told: who may come in, from where, and how often."""
+"""The options of a gateway: tokens, origins and limits."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class GatewayOptions:
     Attributes:
         token: of operators, who may do everything.
         viewer_token: of viewers, who may only look; None: there are none.
-        generated: whether the token was made here and nobody else knows it.
-        allowed_origins: origins such as ``https://ops.example.org`` whose pages may call us from a browser.
+        generated: whether the token was made here and is known only here.
+        allowed_origins: origins such as ``https://ops.example.org``; their pages may call us from a browser.
         command_rate: commands a minute that each token may send.
         command_timeout_s: how long a command waits for its outcome.
         payload_limit: bytes of one message.
@@ -28,7 +28,7 @@ class GatewayOptions:
         most_viewers: streams that may be open at a time.
         most_connections: connections that may be open at a time, streams among them; see ``descriptors.connection_limit``.
         request_timeout_s: how long the head of a request may take to arrive, and then its body.
-        send_timeout_s: how long an answer may be blocked by who does not read it; after that the connection is ended.
+        send_timeout_s: how long an answer may be blocked by a client that does not read it; after that the connection is ended.
     """
 
     token: str = field(repr=False)

@@ -1,4 +1,4 @@
-"""Whether a request was made by our own page: what keeps other sites from using the cookie of somebody's browser. Pure."""
+"""Whether a request was made by our own page: what keeps other sites from using the cookie of a browser. Pure."""
 
 from __future__ import annotations
 

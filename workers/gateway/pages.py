@@ -35,7 +35,7 @@ _STRANGER: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tidings: a token is needed</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
 <body><h1>A token is needed</h1>
-<p>Open the link that <code>tidings gateway</code> has printed; it ends in <code>/?token=…</code>. Whoever runs it can also
+<p>Open the link that <code>tidings gateway</code> has printed; it ends in <code>/?token=…</code>. The person who runs it can also
 give you the token of a viewer or an operator.</p>
 <p>If you have just come by such a link from another page: <a href="/">go on</a>.</p></body></html>
 """
@@ -48,7 +48,7 @@ def page_routes(tokens: Tokens) -> APIRouter:
     @router.api_route("/", methods=_LOOKING)
     @router.api_route("/sessions/{session}", methods=_LOOKING)
     async def index(request: Request) -> Response:
-        """Show the page, or let somebody in who brings a token."""
+        """Show the page, or let a person with a token in."""
         token = request.query_params.get("token")
         if token is not None:
             return _let_in(request, tokens, token)

@@ -58,7 +58,7 @@ KINDS: Final = MappingProxyType(
         "no-token": Kind(401, "A token is needed", "No token was given, or one that is not known here."),
         "not-allowed": Kind(403, "This token may only look", "Sending commands needs the token of an operator."),
         "foreign-origin": Kind(
-            403, "Pages of other sites may not do this", "Whoever runs the gateway can allow a site by TIDINGS_ALLOWED_ORIGINS."
+            403, "Pages of other sites may not do this", "The gateway's operator can allow a site by TIDINGS_ALLOWED_ORIGINS."
         ),
         "not-found": Kind(404, "There is nothing here", "There is no such session, or nothing at this address."),
         "wrong-method": Kind(405, "This cannot be done here", "This address takes other methods.", "`Allow` names them."),
@@ -178,7 +178,7 @@ def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -
 
 
 def of_error(error: TidingsError) -> Problem:
-    """Return the problem that an error of the bus is for who asked."""
+    """Return the problem that an error of the bus is for the caller."""
     if isinstance(error, CommandRefused):
         state = error.state or None
         return Problem("refused", error.reason, command_id=error.command_id, reason=error.reason, state=state, legal=error.legal)

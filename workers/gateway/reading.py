@@ -85,7 +85,7 @@ class Stream(EventSourceResponse):
 
 
 class Reading:
-    """Answers those who look."""
+    """Answers requests that only read."""
 
     def __init__(self, hub: Hub, options: GatewayOptions) -> None:
         self.hub, self.bus, self._options = hub, hub.bus, options
@@ -170,7 +170,7 @@ def reading_routes(reading: Reading) -> APIRouter:
 
     @router.get("/me", response_model=Me, responses=problems(*LOOKING))
     async def me(request: Request) -> Response:
-        """Say who asks."""
+        """Return the role of the caller, and the clock of the server."""
         return _json(
             as_json(
                 {"role": _rank(request), "version": installed_version(), "now": hub.bus.now(), "heartbeat_s": hub.heartbeat_s}

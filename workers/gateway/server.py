@@ -1,4 +1,4 @@
-"""Serving a gateway over HTTP, by uvicorn in the event loop of whoever asks."""
+"""Serving a gateway over HTTP, by uvicorn in the caller's event loop."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ServedGateway:
 
     @property
     def link(self) -> str:
-        """Address that lets an operator in; whoever has it may do everything."""
+        """Address that lets an operator in; with it one may do everything."""
         return f"{self.url}/?token={quote(self.gateway.options.token, safe='')}"
 
     @property
@@ -66,7 +66,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to whoever owns this process."""
+        """Leave the signals to the owner of this process."""
         yield
 
 
@@ -80,11 +80,11 @@ async def serve(
         bus: an open bus.
         host: address to listen on.
         port: port to listen on; 0: any that is free.
-        options: who may come in; by default whoever has a token that is made now (``link``).
+        options: tokens, origins and limits; by default the only token is one that is made now (``link``).
         name: how people see it among the processes.
 
     Raises:
-        ValueError: others could reach it there, and nobody has chosen a token.
+        ValueError: others could reach it there, and no token was chosen.
         OSError: the address cannot be listened on.
         Unreachable: the server does not answer.
     """

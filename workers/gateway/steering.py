@@ -53,18 +53,18 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         max_length=1000,
-        description="Makes a repeat safe: whoever sends the same command under it again gets its first outcome, for 24 h. "
+        description="Makes a repeat safe: the same command sent under it again gets its first outcome, for 24 h. "
         "Another command of the session under the same key is refused with 422.",
     ),
 ]
 User = Annotated[
     str,
-    Header(alias="X-Tidings-User", max_length=1000, description="Who asks, for the people who see it. A label, not a proof."),
+    Header(alias="X-Tidings-User", max_length=1000, description="The sender, for the people who see it. A label, not a proof."),
 ]
 
 
 class Steering:
-    """Sends the commands of those who use the gateway."""
+    """Sends the commands of the gateway's users."""
 
     def __init__(self, bus: Bus, options: GatewayOptions, counts: Counts) -> None:
         self._bus, self._timeout_s, self._counts = bus, options.command_timeout_s, counts
@@ -78,7 +78,7 @@ class Steering:
 
         Raises:
             Problem: the token has sent too many.
-            TidingsError: it was not applied; `problems.of_error` says it to who asked.
+            TidingsError: it was not applied; `problems.of_error` makes it the caller's problem.
         """
         caller = caller_of(request)
         wait_s = self._allowance.take(caller.rank if caller else None)
@@ -154,18 +154,18 @@ def command_id(key: str, *asked: str | None) -> str:
 
     Args:
         key: the header, '' without one.
-        asked: all that makes it another command. Who asks is not part of that: a colleague's repeat is a repeat.
+        asked: all that makes it another command. The sender is not part of that: a colleague's repeat is a repeat.
     """
     return hashlib.sha256(as_json([key, *asked])).hexdigest()[:32] if key else new_id()
 
 
 def _made_session(key: str) -> str:
-    """Return the id of a session that nobody named; a repeated request names the same one."""
+    """Return the id of a session that was started without one; a repeated request gets the same one."""
     return f"s-{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:12] if key else secrets.token_hex(6)}"
 
 
 def who(request: Request, user: str) -> str:
-    """Return who is said to have asked: the name that they give, else their role, and that they came by the web.
+    """Return the sender as others see it: the name that they give, else their role, and that they came by the web.
 
     A name may be percent-encoded: headers hold no letters beyond Latin.
     """

@@ -224,6 +224,6 @@ def _id_of(message: Message[Any] | Stored | None) -> str:
 
 
 def _gap_frame(gap: Gap, epoch: str | None) -> bytes:
-    """Return the frame of a gap; who breaks off after it is not told again."""
+    """Return the frame of a gap; a reader that breaks off after it is not told again."""
     data = as_json({"channel": gap.channel, "why": gap.why, "first": gap.first, "last": gap.last})
     return frame("gap", data, place(epoch, 0 if gap.why == "reset" else gap.last))

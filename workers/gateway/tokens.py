@@ -1,4 +1,4 @@
-"""Who somebody is: tokens, the cookie that stands for one, and the two roles."""
+"""Authentication: tokens, the cookie that stands for one, and the two roles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 
 
 class Rank(StrEnum):
-    """What somebody may do."""
+    """What a caller may do."""
 
     OPERATOR = "operator"
     """Looks, and sends commands."""
@@ -21,7 +21,7 @@ class Rank(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request comes from.
+    """The caller of a request.
 
     Attributes:
         rank: what they may do.
@@ -35,8 +35,8 @@ class Caller:
 class Tokens:
     """The tokens of one gateway.
 
-    A cookie does not hold the token but a value derived from it, so what a browser keeps opens nothing else; whoever changes
-    the token ends every cookie. Comparisons take the same time whatever is wrong.
+    A cookie does not hold the token but a value derived from it, so what a browser keeps opens nothing else; a change of
+    the token ends every cookie. Comparisons take the same time for every wrong value.
 
     Args:
         operator: token of operators.
@@ -49,15 +49,15 @@ class Tokens:
         self.cookie_name = f"tidings_{_derived(operator, 'name')[:8]}"
 
     def rank_of(self, token: str) -> Rank | None:
-        """Return whose token it is, None for nobody's."""
+        """Return the role of a token, None for an unknown one."""
         return self._match(token, lambda known: known)
 
     def cookie_of(self, rank: Rank) -> str:
-        """Return what stands in the cookie of somebody."""
+        """Return the cookie's value for a role."""
         return _derived(self._tokens[rank], "cookie")
 
     def caller(self, authorization: str, cookies: str) -> Caller | None:
-        """Return who a request comes from, None for a stranger.
+        """Return the caller of a request, None without a known token.
 
         Args:
             authorization: the header of that name; a wrong token in it is not made good by a cookie.

@@ -1,4 +1,4 @@
-"""Those who look: each waits to be woken and then takes what is new at its own pace."""
+"""Viewers: each waits to be woken and then takes what is new at its own pace."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def process_view(one: Attendant) -> Json:
 
 
 def fleet_view(now: datetime, by_state: Mapping[State, int], roll: Iterable[Attendant], charts: Json) -> Json:
-    """Return the whole fleet as JSON; states in which nobody is are left out, and so are processes beyond the size of a frame."""
+    """Return the whole fleet as JSON; states without sessions are left out, and so are processes beyond the size of a frame."""
     roll = sorted(roll, key=lambda one: not one.live)
     listed = roll[: len(next(batches((as_json(process_view(one)) for one in roll), len(roll)), []))]
     return {

@@ -7,8 +7,8 @@ It keeps rate limits, fails as scripted, answers predictably and records what it
         ...  # point a client at provider.base_url
         assert [record.status for record in provider.requests] == [503, 503, 200, 200]
 
-Arithmetic and policy (`limits`, `headers`, `faults`, `script`, `answers`, `journal`) know nothing of HTTP and
-ask no clock; `chat` and `server` put them behind aiohttp. It is no proxy and never calls anybody.
+Arithmetic and policy (`limits`, `headers`, `faults`, `fault_queue`, `completions`, `journal`) know nothing of HTTP and
+ask no clock; `chat` and `server` put them behind aiohttp. It is no proxy and makes no calls.
 
 What it does not promise: tokens are counted by a rule of thumb, not by a tokenizer; scripting it and reading
 the recorded prompts takes no key, so keep it on loopback; and nothing outlives the process.

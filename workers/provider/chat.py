@@ -11,17 +11,17 @@ from multidict import CIMultiDict
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from tidings.workers.provider import errors
-from tidings.workers.provider.answers import Reply, compose, count_tokens, last_user_text
-from tidings.workers.provider.errors import ErrorAnswer, Refusal
+from tidings.workers.provider import error_answers
+from tidings.workers.provider.api_keys import bearer, mask
+from tidings.workers.provider.completions import Reply, compose, count_tokens, last_user_text
+from tidings.workers.provider.error_answers import ErrorAnswer, Refusal
+from tidings.workers.provider.fault_queue import Call, FaultQueue
 from tidings.workers.provider.faults import Fault, explain
-from tidings.workers.provider.gate import Gate
 from tidings.workers.provider.headers import ratelimit_headers, retry_after_headers
-from tidings.workers.provider.journal import Entry, Journal
-from tidings.workers.provider.keys import bearer, mask
-from tidings.workers.provider.script import Call, Script
+from tidings.workers.provider.journal import Journal, RequestInFlight
+from tidings.workers.provider.limiter import Limiter
 from tidings.workers.provider.settings import ProviderSettings
-from tidings.workers.provider.wire import DONE, ChatRequest, Completion, sse
+from tidings.workers.provider.wire import DONE, ChatRequest, CompletionResponse, sse
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -31,14 +31,14 @@ class ChatEndpoint:
     """Handles chat completions.
 
     The order of the checks is a promise: key, body, model, then the script, then the limits. A scripted
-    failure so hits the call it is aimed at whatever the limits say, and takes nothing from them.
+    failure so hits the call it is aimed at even where a limit is used up, and takes nothing from the limits.
     """
 
     def __init__(
         self,
         settings: ProviderSettings,
         journal: Journal,
-        script: Script,
+        script: FaultQueue,
         *,
         clock: Clock,
         wall_clock: Clock,
@@ -47,13 +47,13 @@ class ChatEndpoint:
         self._settings = settings
         self._journal = journal
         self._script = script
-        self._gate = Gate(settings)
+        self._limiter = Limiter(settings)
         self._clock = clock
         self._wall_clock = wall_clock
         self._sleep = sleep
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one call; whatever happens to it is in the journal before the client can see it."""
+        """Answer one call; each step is in the journal before the client can see it."""
         key = bearer(request.headers.get("Authorization"))
         with self._journal.open(mask(key), self._clock()) as entry:
             try:
@@ -73,10 +73,10 @@ class ChatEndpoint:
         Raises:
             Refusal: the key is not known.
         """
-        if not self._gate.knows(key):
-            raise Refusal(errors.unknown_key(mask(key)))
+        if not self._limiter.knows(key):
+            raise Refusal(error_answers.unknown_key(mask(key)))
 
-    async def _understand(self, request: web.Request, key: str, entry: Entry) -> ChatRequest:
+    async def _understand(self, request: web.Request, key: str, entry: RequestInFlight) -> ChatRequest:
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
@@ -86,17 +86,17 @@ class ChatEndpoint:
         chat = _parse(body)
         entry.understood(chat.model, chat.messages, stream=bool(chat.stream), size=len(body))
         if self._settings.models and chat.model not in self._settings.models:
-            raise Refusal(errors.unknown_model(chat.model))
+            raise Refusal(error_answers.unknown_model(chat.model))
         return chat
 
-    async def _admit(self, request: web.Request, entry: Entry, chat: ChatRequest, key: str) -> web.StreamResponse:
+    async def _admit(self, request: web.Request, entry: RequestInFlight, chat: ChatRequest, key: str) -> web.StreamResponse:
         reply = self._compose(chat)
-        decision = self._gate.admit(key, chat.model, reply.tokens, self._clock())
+        decision = self._limiter.admit(key, chat.model, reply.tokens, self._clock())
         headers = ratelimit_headers(decision.standings) if self._settings.ratelimit_headers else {}
         if not decision.admitted:
             headers |= retry_after_headers(self._settings.retry_after, decision.wait_s, self._wall_clock())
             entry.settle("refused")
-            return _error(entry, errors.rate_limited(chat.model, reply.tokens, decision, headers))
+            return _error(entry, error_answers.rate_limited(chat.model, reply.tokens, decision, headers))
         entry.charged(reply.tokens)
         await self._sleep(self._settings.latency_s)
         completion = self._completion(entry, chat, reply)
@@ -109,11 +109,11 @@ class ChatEndpoint:
     def _compose(self, chat: ChatRequest) -> Reply:
         return compose(chat.messages, answer=self._settings.answer, tools=chat.tool_names, max_tokens=chat.token_limit)
 
-    def _completion(self, entry: Entry, chat: ChatRequest, reply: Reply) -> Completion:
-        return Completion(entry.record.number, int(self._wall_clock()), chat.model, reply, chat.wants_usage)
+    def _completion(self, entry: RequestInFlight, chat: ChatRequest, reply: Reply) -> CompletionResponse:
+        return CompletionResponse(entry.record.number, int(self._wall_clock()), chat.model, reply, chat.wants_usage)
 
     async def _stream(
-        self, request: web.Request, entry: Entry, completion: Completion, headers: Mapping[str, str]
+        self, request: web.Request, entry: RequestInFlight, completion: CompletionResponse, headers: Mapping[str, str]
     ) -> web.StreamResponse:
         response = await _open_stream(request, entry, completion, headers)
         for _, chunk in completion.content():
@@ -125,17 +125,17 @@ class ChatEndpoint:
         await response.write(DONE)
         return response
 
-    async def _fail(self, request: web.Request, entry: Entry, chat: ChatRequest, fault: Fault) -> web.StreamResponse:
+    async def _fail(self, request: web.Request, entry: RequestInFlight, chat: ChatRequest, fault: Fault) -> web.StreamResponse:
         if fault.needs_stream:
             return await self._cut(request, entry, chat, fault)
         entry.settle("failed", fault.kind)
         if fault.kind in ("status", "quota"):
-            return _error(entry, errors.scripted(fault))
+            return _error(entry, error_answers.scripted(fault))
         if fault.kind == "timeout":
             await self._hang(fault.seconds)
         return _hang_up(request)
 
-    async def _cut(self, request: web.Request, entry: Entry, chat: ChatRequest, fault: Fault) -> web.StreamResponse:
+    async def _cut(self, request: web.Request, entry: RequestInFlight, chat: ChatRequest, fault: Fault) -> web.StreamResponse:
         completion = self._completion(entry, chat, self._compose(chat))
         sent = list(islice(completion.content(), fault.chunks))
         entry.charged(completion.reply.prompt_tokens + count_tokens("".join(text for text, _ in sent)))
@@ -164,11 +164,11 @@ def _parse(body: bytes) -> ChatRequest:
         raise Refusal(ErrorAnswer(400, f"The request body is not valid JSON: {error}.")) from None
 
 
-def _headers(entry: Entry, headers: Mapping[str, str]) -> CIMultiDict[str]:
+def _headers(entry: RequestInFlight, headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict({"x-request-id": f"req_{entry.record.number}", **headers})
 
 
-def _error(entry: Entry, answer: ErrorAnswer) -> web.Response:
+def _error(entry: RequestInFlight, answer: ErrorAnswer) -> web.Response:
     entry.answers(answer.status)
     headers = _headers(entry, {"Content-Type": "application/json"})
     headers.update(answer.headers)
@@ -176,7 +176,7 @@ def _error(entry: Entry, answer: ErrorAnswer) -> web.Response:
 
 
 async def _open_stream(
-    request: web.Request, entry: Entry, completion: Completion, headers: Mapping[str, str]
+    request: web.Request, entry: RequestInFlight, completion: CompletionResponse, headers: Mapping[str, str]
 ) -> web.StreamResponse:
     framing = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
     response = web.StreamResponse(headers=_headers(entry, framing | dict(headers)))

@@ -13,7 +13,7 @@ RetryAfterStyle = Literal["seconds", "float", "date", "ms", "none"]
 
 
 def retry_after_headers(style: RetryAfterStyle, wait_s: float | None, wall_s: float) -> dict[str, str]:
-    """Spell a wait; rounded up, so that whoever obeys is not early.
+    """Spell a wait; rounded up, so that a client that obeys is not early.
 
     Args:
         style: `seconds` (`Retry-After: 2`), `float` (`Retry-After: 1.250`), `date` (an HTTP date, RFC 9110

@@ -73,12 +73,12 @@ class Journal:
         self._faults: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
 
-    def open(self, key: str, at: float) -> Entry:
+    def open(self, key: str, at: float) -> RequestInFlight:
         """Note that a request arrived."""
         self._seen += 1
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
-        entry = Entry(self, RequestRecord(self._seen, at, key))
+        entry = RequestInFlight(self, RequestRecord(self._seen, at, key))
         self._keep(entry.record, 0)
         return entry
 
@@ -144,7 +144,7 @@ class Journal:
         return self._rows.setdefault((key, model), Counter())
 
 
-class Entry:
+class RequestInFlight:
     """One request while it is handled. It is settled once; leaving the context unsettled is to abandon it."""
 
     def __init__(self, journal: Journal, record: RequestRecord) -> None:
@@ -152,7 +152,7 @@ class Entry:
         self._journal = journal
         self._size = 0
 
-    def __enter__(self) -> Entry:
+    def __enter__(self) -> RequestInFlight:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TICK_S = 1e-6
-"""A wait this short counts as none: who waits exactly as long as told must not fail by a rounding error."""
+"""A wait this short counts as none: a client that waits exactly as long as told must not fail by a rounding error."""
 
 Resource = Literal["requests", "tokens"]
 
@@ -47,7 +47,7 @@ class Limit(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A token bucket: holds up to `capacity`, refills by `refill_per_s`; `level` was right at `as_of`."""
+    """A token bucket: holds up to `capacity`, refills by `refill_per_s`; `level` is what it held at `as_of`."""
 
     capacity: float
     refill_per_s: float
@@ -59,7 +59,7 @@ class Bucket:
         return min(self.capacity, self.level + max(0.0, now - self.as_of) * self.refill_per_s)
 
     def wait_s(self, amount: float, now: float) -> float:
-        """Return the seconds until `amount` can be taken if nobody else takes; infinite if it never can."""
+        """Return the seconds until `amount` can be taken if no other call takes any; infinite if it never can."""
         if amount > self.capacity:
             return math.inf
         return max(0.0, (amount - self.available(now)) / self.refill_per_s)
@@ -91,7 +91,7 @@ class Window:
         return self.capacity if self._left_s(now) <= TICK_S else self.capacity - self.used
 
     def wait_s(self, amount: float, now: float) -> float:
-        """Return the seconds until `amount` can be taken if nobody else takes; infinite if it never can."""
+        """Return the seconds until `amount` can be taken if no other call takes any; infinite if it never can."""
         if amount > self.capacity:
             return math.inf
         return 0.0 if amount <= self.available(now) else self._left_s(now)
@@ -120,12 +120,12 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Admission:
     """What the limits say to one call.
 
     Attributes:
         admitted: Whether the call may be served.
-        wait_s: Seconds after which this call would be admitted if nobody else called; 0 when admitted; None
+        wait_s: Seconds after which this call would be admitted if no other call came; 0 when admitted; None
             when it asks for more tokens than the limit can ever grant.
         short_of: What was missing, None when admitted.
         standings: Where each limited resource stands after the call.
@@ -154,7 +154,7 @@ class Meter:
             allowances["tokens"] = _allowance(limit, limit.tokens_per_minute, None, now)
         return cls(limit, allowances)
 
-    def admit(self, tokens: int, now: float) -> tuple[Meter, Decision]:
+    def admit(self, tokens: int, now: float) -> tuple[Meter, Admission]:
         """Decide on one call.
 
         Args:
@@ -167,10 +167,10 @@ class Meter:
         admitted = short_of is None or waits[short_of] <= TICK_S
         meter = self._charge(costs, now) if admitted or self.limit.refused_count else self
         if admitted or short_of is None:
-            return meter, Decision(True, 0.0, None, meter.standings(now))
+            return meter, Admission(True, 0.0, None, meter.standings(now))
         wait_s = max(allowance.wait_s(costs[name], now) for name, allowance in meter.allowances.items())
         told = None if math.isinf(wait_s) else wait_s
-        return meter, Decision(False, told, short_of, meter.standings(now))
+        return meter, Admission(False, told, short_of, meter.standings(now))
 
     def standings(self, now: float) -> dict[Resource, Standing]:
         """Return where each limited resource stands at `now`."""

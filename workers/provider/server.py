@@ -1,6 +1,6 @@
 """The server: starts and ends, and shows what the provider saw.
 
-Beside `POST /v1/chat/completions` and `GET /v1/models` it has, for whoever reaches it, without a key:
+Beside `POST /v1/chat/completions` and `GET /v1/models` it has, for every client that reaches it, without a key:
 
     GET /healthz            {"status": "ok"} once it listens
     GET /stats              what `Provider.stats` returns
@@ -22,12 +22,12 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
+from tidings.workers.provider.api_keys import bearer
 from tidings.workers.provider.chat import ChatEndpoint, Clock, Sleep
-from tidings.workers.provider.errors import ErrorAnswer, Refusal
+from tidings.workers.provider.error_answers import ErrorAnswer, Refusal
+from tidings.workers.provider.fault_queue import FaultQueue
 from tidings.workers.provider.faults import Fault, explain
 from tidings.workers.provider.journal import Journal, RequestRecord
-from tidings.workers.provider.keys import bearer
-from tidings.workers.provider.script import Script
 from tidings.workers.provider.settings import ECHO, ProviderSettings
 
 _SHUTDOWN_S = 0.05
@@ -64,7 +64,7 @@ class Provider:
         self._clock = clock
         self._started_at = 0.0
         self._journal = Journal(self._settings.request_log, self._settings.request_log_bytes)
-        self._script = Script(self._settings.script)
+        self._script = FaultQueue(self._settings.script)
         self._chat = ChatEndpoint(self._settings, self._journal, self._script, clock=clock, wall_clock=wall_clock, sleep=sleep)
         self._runner: web.AppRunner | None = None
         self._url: str | None = None

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tidings.workers.provider.api_keys import mask
 from tidings.workers.provider.faults import Fault, explain
 from tidings.workers.provider.headers import RetryAfterStyle
-from tidings.workers.provider.keys import mask
 from tidings.workers.provider.limits import Limit
 
 ECHO = "echo"
@@ -20,7 +20,7 @@ class ProviderSettings(BaseModel):
     """Everything that can be set about a provider; the defaults answer every call at once.
 
     Attributes:
-        host: The address to listen on. Anyone who reaches it can script failures and read the recorded
+        host: The address to listen on. Every client that reaches it can script failures and read the recorded
             prompts.
         port: The TCP port; 0 takes a free one.
         keys: The API keys that are known, each with its limit; any other is answered 401. None (or none): any

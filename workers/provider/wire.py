@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidings.workers.provider.answers import Reply, ToolCall, pieces
+from tidings.workers.provider.completions import FunctionCall, Reply, pieces
 
 Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
@@ -54,7 +54,7 @@ class ChatRequest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class CompletionResponse:
     """An answer ready to be sent, whole or in chunks; `number` makes its ids, `created` is Unix time."""
 
     number: int
@@ -73,7 +73,7 @@ class Completion:
         return self._frame("chat.completion", [choice]) | {"usage": self._usage()}
 
     def opening(self) -> Json:
-        """Return the first chunk: who speaks, no text yet."""
+        """Return the first chunk: the role, no text yet."""
         return self._chunk({"role": "assistant", "content": None if self.reply.tool_calls else ""})
 
     def content(self) -> Iterator[tuple[str, Json]]:
@@ -81,7 +81,7 @@ class Completion:
         for text in pieces(self.reply.text):
             yield text, self._chunk({"content": text})
         for index, call in enumerate(self.reply.tool_calls):
-            named = self._tool_call(index, ToolCall(call.name, "")) | {"index": index}
+            named = self._tool_call(index, FunctionCall(call.name, "")) | {"index": index}
             yield call.name, self._chunk({"tool_calls": [named]})
             for text in pieces(call.arguments):
                 argument = {"index": index, "function": {"arguments": text}}
@@ -106,7 +106,7 @@ class Completion:
             "choices": choices,
         }
 
-    def _tool_call(self, index: int, call: ToolCall) -> Json:
+    def _tool_call(self, index: int, call: FunctionCall) -> Json:
         function = {"name": call.name, "arguments": call.arguments}
         return {"id": f"call_{self.number}_{index}", "type": "function", "function": function}
 

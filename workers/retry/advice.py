@@ -22,7 +22,7 @@ BY_REASON: Final[dict[Reason, str]] = {
     Reason.CONTENT_POLICY: "Change what is asked: the provider refuses it by its content policy.",
     Reason.UNKNOWN: "Read the worker's log: this looks like a defect in the agent or the worker.",
 }
-"""What holds for a reason whatever was answered."""
+"""What holds for a reason with every answer."""
 
 DAY_ENDS: Final = "Wait: the allowance of the day comes back by itself at the time named, or raise it."
 DAY_USED_UP: Final = "The allowance of the day or month is used up: raise it, or resume when it is renewed."

@@ -1,7 +1,7 @@
-"""Read what a provider answered: status, headers and body, whatever its dialect.
+"""Read what a provider answered: status, headers and body, in every dialect.
 
 The errors of OpenAI, Azure, Anthropic, Gemini, Mistral, Bedrock, OpenRouter and the many servers that imitate them differ
-in where they put the code and the message, and those who pass on the words of others wrap them: as text in
+in where they put the code and the message, and those that pass on the words of others wrap them: as text in
 `metadata.raw` (OpenRouter), as JSON in the message (Google's SDK), in `detail` (FastAPI). Here they become one `Answer`,
 without a judgement.
 """

@@ -6,7 +6,7 @@ connection, an answer that is no JSON and a missing API key are all `InternalSer
 the SDK's or the HTTP client's own error with the real status, headers and body. So the nearest error that
 is not litellm's decides; litellm's own words and status count only where there is nothing else.
 
-An error of Python's own in that place (`KeyError`, `TypeError`) is somebody's defect, unless litellm stumbled over the
+An error of Python's own in that place (`KeyError`, `TypeError`) is a defect in some code, unless litellm could not read the
 answer: `reading` tells.
 """
 
@@ -58,7 +58,7 @@ class Evidence:
     transport: Reason | None = None
     """Why no answer could be had or read, if the nearest error that knows says so."""
     culprit: BaseException | None = None
-    """That error; without a `transport` it is a plain error of Python: somebody's code is wrong."""
+    """That error; without a `transport` it is a plain error of Python: a defect in some code."""
     wrapper_status: int | None = None
     """The status that litellm made up or passed on; the innermost one, which it has changed least."""
     wrapper_headers: object = None
@@ -95,7 +95,7 @@ def text_of(error: BaseException) -> str:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether somebody wanted the call to end, which is no failure to retry."""
+    """Whether the call was cancelled, which is no failure to retry."""
     return isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception | BaseExceptionGroup)
 
 
@@ -133,7 +133,7 @@ def _add_wrapper(evidence: Evidence, link: BaseException, names: frozenset[str])
 
 
 def _is_defect(link: BaseException) -> bool:
-    """Whether an exception says that somebody's code is wrong."""
+    """Whether an exception tells of a defect in some code."""
     return type(link).__module__ in ("builtins", "pydantic_core._pydantic_core")
 
 

@@ -57,7 +57,7 @@ def classify(error: BaseException, *, now: datetime, secrets: Iterable[str] = ()
 
     Args:
         now: An aware instant, for Retry-After dates in answers without a `Date`.
-        secrets: Values to keep out of the message, whatever their shape; see `redaction.environment_secrets`.
+        secrets: Values to keep out of the message, in any shape; see `redaction.environment_secrets`.
     """
     if is_cancellation(error):
         return _failure(Reason.UNKNOWN, _described(error), secrets)
@@ -84,7 +84,7 @@ def classify_response(
         headers: A mapping, names in any case; None for none.
         body: Text, bytes or parsed JSON.
         now: An aware instant, for Retry-After dates in answers without a `Date`.
-        secrets: Values to keep out of the message, whatever their shape.
+        secrets: Values to keep out of the message, in any shape.
     """
     return _from_answer(read_answer(status, headers, body), now, secrets)
 

@@ -50,7 +50,7 @@ _ABSURD: Final = 1e20
 _NAME_LIMIT: Final = 80
 
 
-class Wait(NamedTuple):
+class WaitHint(NamedTuple):
     """How long an answer asks to wait, or how long it says that a limit lasts."""
 
     seconds: float
@@ -94,13 +94,13 @@ def says_when(name: tuple[str, ...]) -> bool:
     return bool(_WHEN.intersection(name))
 
 
-def wait(name: tuple[str, ...], value: object, *, now: datetime, zone: timezone) -> Wait | None:
+def wait(name: tuple[str, ...], value: object, *, now: datetime, zone: timezone) -> WaitHint | None:
     """Read a field that is about waiting; None if it is not, or if its value is none: negative, past, over a year."""
     asking = asks(name)
     if not (asking or resets(name)) or (name[-1] in _PERIODS - _UNITS.keys() and not isinstance(value, str)):
         return None  # `reset_day: 15` is a day of the month
     seconds = _of_mapping(value) if isinstance(value, Mapping) else seconds_of(name, value, now=now, zone=zone)
-    return None if seconds is None or seconds <= 0 else Wait(seconds, not asking)
+    return None if seconds is None or seconds <= 0 else WaitHint(seconds, not asking)
 
 
 def seconds_of(name: tuple[str, ...], value: object, *, now: datetime, zone: timezone) -> float | None:

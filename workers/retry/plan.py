@@ -113,7 +113,7 @@ class RetryPlan:
         floor = failure.retry_after_s or 0.0
         if failure.reason is Reason.QUOTA_EXHAUSTED or (limited and floor > self.quota_after_s):
             known = failure.retry_after_s is not None
-            # It parks after one request, so that a provider whose time is wrong would be asked again and again.
+            # It parks after one request, so a provider that gives a wrong time would be asked again and again.
             wait = max(floor, self.park_base_s) + self._jitter_s(attempt, rng)
             return Park(Reason.QUOTA_EXHAUSTED, wait if known else None)
         if not failure.retryable:

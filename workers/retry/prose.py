@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timezone
 from typing import Final
 
 from tidings.workers.retry import fields, times
-from tidings.workers.retry.fields import Wait
+from tidings.workers.retry.fields import WaitHint
 
 _TRIGGERS: Final = 50
 
@@ -59,14 +59,14 @@ def zone_of(text: str) -> timezone:
     return times.BEIJING if _BEIJING.search(text) else UTC
 
 
-def waits(text: str, *, now: datetime, zone: timezone) -> Iterator[Wait]:
+def waits(text: str, *, now: datetime, zone: timezone) -> Iterator[WaitHint]:
     """Yield the waits that a text names, those of the future and those after their words first."""
     for wait in (*_named(text, now, zone), *_after(text, now, zone), *_before(text, now, zone)):
         if wait.seconds > 0:
             yield wait
 
 
-def _named(text: str, now: datetime, zone: timezone) -> Iterator[Wait]:
+def _named(text: str, now: datetime, zone: timezone) -> Iterator[WaitHint]:
     """Read what is written as a field in the middle of words: `retry_after=30`, also of JSON that is none."""
     for name, value in _PAIR.findall(text):
         found = fields.wait(fields.words(name), value, now=now, zone=zone)
@@ -74,7 +74,7 @@ def _named(text: str, now: datetime, zone: timezone) -> Iterator[Wait]:
             yield found
 
 
-def _after(text: str, now: datetime, zone: timezone) -> Iterator[Wait]:
+def _after(text: str, now: datetime, zone: timezone) -> Iterator[WaitHint]:
     for count, trigger in enumerate(_TRIGGER.finditer(text)):
         if count >= _TRIGGERS:
             return
@@ -82,11 +82,11 @@ def _after(text: str, now: datetime, zone: timezone) -> Iterator[Wait]:
         start = leading.end() if leading else trigger.end()
         found = times.told_at(text, start, now=now, zone=zone)
         if found and start > trigger.end() and not _AGO.match(text, found[1]):
-            yield Wait(found[0], trigger["reset"] is not None)
+            yield WaitHint(found[0], trigger["reset"] is not None)
 
 
-def _before(text: str, now: datetime, zone: timezone) -> Iterator[Wait]:
+def _before(text: str, now: datetime, zone: timezone) -> Iterator[WaitHint]:
     for seconds, end in times.spans(text, now=now, zone=zone):
         trailing = _TRAILING.match(text, end)
         if trailing:
-            yield Wait(seconds, any(trailing[name] for name in ("until", "back", "then")))
+            yield WaitHint(seconds, any(trailing[name] for name in ("until", "back", "then")))

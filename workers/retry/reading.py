@@ -4,7 +4,7 @@ A provider, or a gateway in front of it, may answer "200 OK" with JSON of anothe
 error without a status, a chunk without choices. litellm reads answers without looking first, so what comes out is a
 `KeyError` or `AttributeError` like those that a defect in the caller's code raises inside litellm (a prompt of None, say).
 Only the traceback tells them apart: somewhere in it one of litellm's functions for reading answers must be at work, and
-nobody else's code may have been called from there, because a callback's defect is not the provider's.
+no other code may have been called from there, because a callback's defect is not the provider's.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def broke_reading(error: BaseException) -> Reason | None:
 
 
 def _reads(places: list[tuple[str, str]]) -> bool:
-    """Whether one of litellm's readers is at work, with nobody else's code beneath it."""
+    """Whether one of litellm's readers is at work, with no other code beneath it."""
     for module, function in reversed(places):
         if not _is_beneath(module):
             return False

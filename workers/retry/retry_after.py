@@ -4,7 +4,7 @@ Providers say it in many ways. From the most to the least explicit:
 
 1. the header `retry-after-ms` or `x-ms-retry-after-ms`, in milliseconds;
 2. the header `retry-after`: seconds, whole or not, or an HTTP date (RFC 9110, section 10.2.3);
-3. a field of the body whose name speaks of it, wherever it stands (`fields`): `retryDelay` (`google.rpc.RetryInfo`),
+3. a field of the body with a name that says so, at any depth (`fields`): `retryDelay` (`google.rpc.RetryInfo`),
    `resets_in_seconds` and `resets_at`, `retry_after`, `quotaResetTimeStamp`, Hugging Face's `estimated_time`;
 4. the text (`prose`): "Please try again in 1m30s", "resets at 2026-12-01 10:00 UTC";
 5. the times at which the allowances are full again, in headers (`allowances`).
@@ -28,7 +28,7 @@ from typing import Final
 
 from tidings.workers.retry import allowances, fields, prose
 from tidings.workers.retry.answer import ECHOES, TEXT_LIMIT, lower_headers
-from tidings.workers.retry.fields import Wait
+from tidings.workers.retry.fields import WaitHint
 
 LONGEST_HINT_S: Final = 366 * 86_400.0
 """A longer `Retry-After` is cut to a leap year, so that adding it to an instant cannot overflow."""
@@ -65,8 +65,8 @@ def retry_after(
             day it does: the allowance of the minute, which is full again in a moment, stands beside it.
 
     Returns:
-        Seconds, finite, from 0 to `LONGEST_HINT_S`; None if the answer does not say. It never raises,
-        whatever the answer holds.
+        Seconds, finite, from 0 to `LONGEST_HINT_S`; None if the answer does not say. It raises for
+        no answer.
     """
     known = lower_headers(headers)
     since = _http_date(known.get("date", "")) or now
@@ -92,7 +92,7 @@ def renewed_after(headers: Mapping[str, str] | None, body: object, text: str, *,
     return reset if reset is not None and SHORTEST_END_S <= reset <= LONGEST_HINT_S else None
 
 
-def _told(headers: Mapping[str, str], body: object, text: str, since: datetime) -> Iterator[Wait]:
+def _told(headers: Mapping[str, str], body: object, text: str, since: datetime) -> Iterator[WaitHint]:
     """Yield what an answer says outright, the most explicit first."""
     yield from _of_headers(headers, since)
     text = text[:TEXT_LIMIT]
@@ -103,13 +103,13 @@ def _told(headers: Mapping[str, str], body: object, text: str, since: datetime) 
     yield from (told for told in prose.waits(text, now=since, zone=zone) if told.seconds <= LONGEST_HINT_S)
 
 
-def _of_headers(headers: Mapping[str, str], since: datetime) -> Iterator[Wait]:
+def _of_headers(headers: Mapping[str, str], since: datetime) -> Iterator[WaitHint]:
     """Read the headers that say when to ask again, `retry-after` and what is named like it; milliseconds are finer."""
     names = [name for name in headers if "retry" in name and fields.asks(fields.words(name))]
     for name in sorted(names, key=lambda name: (not name.endswith("-ms"), name != "retry-after")):
         seconds = _of_header(name, headers[name], since)
         if seconds is not None:
-            yield Wait(min(max(0.0, seconds), LONGEST_HINT_S), resets=False)
+            yield WaitHint(min(max(0.0, seconds), LONGEST_HINT_S), resets=False)
 
 
 def _of_header(name: str, value: str, since: datetime) -> float | None:
@@ -124,7 +124,7 @@ def _of_header(name: str, value: str, since: datetime) -> float | None:
     return None if None in waits else max(wait for wait in waits if wait is not None)
 
 
-def _of_body(body: object, since: datetime, zone: timezone) -> Iterator[Wait]:
+def _of_body(body: object, since: datetime, zone: timezone) -> Iterator[WaitHint]:
     """Yield the waits in the fields of a body, the outer ones first."""
     for node, above in _objects(body):
         some_left = allowances.has_some_left(node)

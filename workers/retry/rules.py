@@ -11,7 +11,7 @@ day (it says 37 seconds at noon), so it is not believed. Money is no matter of t
 
 The other way round, a limit by the minute stays one in any words: DashScope and Scaleway tell it in those for no money.
 
-Nothing is a guess. What says 403 without a word about who may do what, or a status that has no one meaning, is UNKNOWN, and
+Nothing is a guess. A 403 without a word about permissions, or a status that has no one meaning, is UNKNOWN, and
 people read the provider's words.
 """
 
@@ -51,7 +51,7 @@ _SEPARATORS: Final = re.compile(r"[^a-z0-9]")
 
 
 def judge(answer: Answer, *, ends: bool = False) -> Reason:
-    """Say why an answer failed; whatever cannot be told by code or text is told by its status.
+    """Say why an answer failed; what cannot be told by code or text is told by its status.
 
     Args:
         answer: What the provider said.

@@ -84,7 +84,7 @@ CODES: Final[dict[Reason, frozenset[str]]] = {
             "ratelimitexceeded",
             "requests",
             "resource_exhausted",
-            # OpenAI and AWS, also with a 503: not that nobody gets through, but that we came too fast.
+            # OpenAI and AWS, also with a 503: not that no call gets through, but that we came too fast.
             "slow_down",
             "throttlingexception",
             "tokens",
@@ -241,7 +241,7 @@ ACCESS: Final = re.compile(
     r"|account (?:\w{1,20} ){0,3}(?:disabled|locked|deactivated)",
     re.IGNORECASE,
 )
-"""Words about who may do what: in a 403 they tell that the key is refused, or that it may not."""
+"""Words about permissions: in a 403 they tell that the key is refused, or that it may not do this."""
 
 LONG_PERIOD: Final = re.compile(
     r"(?:daily|weekly|monthly) (?!spend)(?:\w+ )?(?:limit|quota|budget)|(?:per|/)[ _-]?(?:day|week|month)(?![a-z])|\b[rt]pd\b"

@@ -118,7 +118,7 @@ async def watch_live(
 
     Args:
         session: the one to show; ``*`` is all of them.
-        by: who steers, for the people who see it.
+        by: sender of the commands, for the people who see them.
         timeout_s: how long a command waits for its outcome.
         tell: gives the lines in which a person reads an event.
         ascii_only: whether the terminal has no other signs.
@@ -154,8 +154,8 @@ def _quiet() -> Iterator[None]:
 def _ended_by_a_signal(app: WatchApp) -> Iterator[None]:
     """End in order when SIGTERM says so: the terminal must not stay as a full screen leaves it.
 
-    SIGHUP ends us at once: the terminal is gone, and textual would wait for ever to write its last words to it. Also where who
-    started us ignores it (a window or a tmux under nohup): textual would go on, and read the end of its input without a pause.
+    SIGHUP ends us at once: the terminal is gone, and textual would wait for ever to write its last words to it. Also where the
+    parent ignores it (a window or a tmux under nohup): textual would go on, and read the end of its input without a pause.
     """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, app.exit, 128 + signal.SIGTERM)

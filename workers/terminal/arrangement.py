@@ -24,11 +24,11 @@ class Placed:
 def arrange(rows: Iterable[Row], wanted: str = "") -> list[Placed]:
     """Put rows in order: families that need a person first, otherwise as they come, so that little jumps.
 
-    A family is a row without a parent and what stands below it; a child whose parent is not shown counts as one of its own.
+    A family is a row without a parent and what stands below it; a child without its parent counts as one of its own.
 
     Args:
         rows: in the order of the board: parents before their children.
-        wanted: only rows that hold all its words, in whatever they show.
+        wanted: only rows that hold all its words, in any field that they show.
     """
     words = wanted.lower().split()
     urgent: list[Placed] = []

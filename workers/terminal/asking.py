@@ -42,10 +42,10 @@ class Answer:
 
 
 async def ask(bus: Bus, wish: Wish, session: str, *, by: str, timeout_s: float, text: str = "") -> Answer:
-    """Send a command, wait for its outcome and return it; whatever goes wrong on the way is an answer too.
+    """Send a command, wait for its outcome and return it; an error on the way is an answer too.
 
     Args:
-        by: who asks, for the people who see it.
+        by: sender of the command, for the people who see it.
         timeout_s: how long to wait; after that the command is withdrawn and never applied.
         text: what is said, for ``say``.
     """

@@ -23,7 +23,7 @@ LONGEST = 20_000
 
 
 class Conversation(ScrollView, can_focus=True):
-    """Shows what was said and done, the newest at the bottom; stays there until somebody scrolls up.
+    """Shows what was said and done, the newest at the bottom; stays there until a person scrolls up.
 
     Args:
         spaced: whether there is an empty line below each event.

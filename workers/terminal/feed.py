@@ -19,7 +19,7 @@ class Feed:
         session: the one to keep; ``*`` is all of them.
 
     Attributes:
-        changes: notices taken in so far; who draws looks whether it has grown.
+        changes: notices taken in so far; the view draws again when it has grown.
         reading: the task that reads; it ends only by being closed, or with what went wrong.
     """
 

@@ -61,7 +61,7 @@ class SessionScreen(SteeringScreen):
         self.conversation.focus()
 
     def choose(self) -> Row | None:
-        """Return this session, whatever is known of it."""
+        """Return this session, also where nothing is known of it."""
         return self.post.feed.row(self._session) or Row(self._session)
 
     def tick(self, changed: bool) -> None:

@@ -29,7 +29,7 @@ class Post:
     """What a screen needs to show sessions and to steer them.
 
     Attributes:
-        by: who asks, for the people who see it.
+        by: sender of the commands, for the people who see them.
         timeout_s: how long a command waits for its outcome.
         tell: gives the lines in which a person reads an event.
         ascii_only: whether the terminal has no other signs.
@@ -91,7 +91,7 @@ class SteeringScreen(Screen[None]):
     # steering
 
     def action_wish(self, wish: Wish) -> None:
-        """Ask something of the session, without keeping anybody waiting."""
+        """Send a command to the session, without waiting for its outcome."""
         row = self.choose()
         if row is not None:
             self.run_worker(self._wish(wish, row.session), group="questions")
@@ -105,7 +105,7 @@ class SteeringScreen(Screen[None]):
             if not text:
                 return
         self.prompt.tell(f"{session}: {wish} …", "dim")
-        # Not a task of this screen: whoever leaves it meanwhile still hears what became of it.
+        # Not a task of this screen: a person that leaves it meanwhile still sees the outcome.
         self.app.run_worker(self._ask(wish, session, text), group="wishes")
 
     async def _ask(self, wish: Wish, session: str, text: str) -> None:

@@ -8,7 +8,7 @@
         assert [retry.data.attempt for retry in fleet.told(LlmRetry)] == [1]
 
 The fixtures are a pytest plugin (`tidings.workers.testing.plugin`) that is there once Tidings is installed with the extra
-``testing``; the names below are what they are made of, for other frameworks. docs/testing.md has the whole of it.
+``testing``; the names below are what they are made of, for other frameworks. docs/testing.md describes all of it.
 
 What it does not promise: durability; Redis' own expiry, and what a request takes, pass in real time, and in other processes all.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tidings.workers.testing.clock import Clock
     from tidings.workers.testing.fixtures import StartFleet
     from tidings.workers.testing.fleet import Fleet
-    from tidings.workers.testing.memory import memory_bus
+    from tidings.workers.testing.in_memory import memory_bus
     from tidings.workers.testing.processes import Processes, ProcessLost
     from tidings.workers.testing.replies import reply
     from tidings.workers.testing.report import NotInTime
@@ -36,12 +36,12 @@ _MODULES = {
     "ProcessLost": "tidings.workers.testing.processes",
     "Processes": "tidings.workers.testing.processes",
     "StartFleet": "tidings.workers.testing.fixtures",
-    "memory_bus": "tidings.workers.testing.memory",
+    "memory_bus": "tidings.workers.testing.in_memory",
     "reply": "tidings.workers.testing.replies",
 }
 
 
-# Lazily: pytest imports this package at the start of every run of everybody who has Tidings installed.
+# Lazily: pytest imports this package at the start of every run where Tidings is installed.
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

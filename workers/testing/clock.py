@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _ROUNDING_S = 1e-6
-"""Sums of floats miss by less than this; nobody waits so little."""
+"""Sums of floats are off by less than this; no wait is so short."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sleeper:
-    """Somebody who waits.
+    """A wait under way.
 
     Attributes:
         owner: the session that waits, '' where it was not said.
@@ -53,10 +53,10 @@ class Clock:
         return self._moved_s
 
     async def sleep(self, seconds: float, owner: str = "") -> None:
-        """Wait until the clock was moved by so much; what is not longer than nothing only yields.
+        """Wait until the clock was moved by so much; a wait of 0 or less only yields.
 
         Args:
-            owner: who waits, for ``sleepers``.
+            owner: the session that waits, for ``sleepers``.
         """
         if not seconds > 0:
             await asyncio.sleep(0)
@@ -71,7 +71,7 @@ class Clock:
             self._sleepers = [other for other in self._sleepers if other is not sleeper]
 
     def sleepers(self, owner: str | None = None) -> tuple[Sleeper, ...]:
-        """Return who waits, or who of one owner; who wakes first stands first."""
+        """Return the waits under way, of all owners or of one; the first to end stands first."""
         found = [sleeper for sleeper in self._sleepers if owner in (None, sleeper.owner)]
         return tuple(sorted(found, key=lambda sleeper: sleeper.wakes_at))
 
@@ -83,7 +83,7 @@ class Clock:
         """Have something called after each move, in the same turn of the loop.
 
         Args:
-            subject: whose time it is, for ``governs``.
+            subject: the object that has its time from here, for ``governs``.
         """
         self._followers.append((subject, moved))
 

@@ -46,8 +46,8 @@ def tidings_clock() -> Clock:
 
 @pytest_asyncio.fixture
 async def tidings_bus(tidings_clock: Clock) -> AsyncIterator[Bus]:
-    """A bus on a server in memory that nobody shares."""
-    from tidings.workers.testing.memory import memory_bus
+    """A bus on an in-memory server of its own."""
+    from tidings.workers.testing.in_memory import memory_bus
 
     async with memory_bus(tidings_clock) as bus:
         yield bus
@@ -80,9 +80,9 @@ async def tidings_fleet(tidings_bus: Bus, tidings_provider: Provider, tidings_cl
     """Start a controller and workers with an agent; they end with the test."""
     from tidings.workers.agent import ChatAgent
     from tidings.workers.testing.fleet import Fleet
-    from tidings.workers.testing.lookout import TIMEOUT_S
+    from tidings.workers.testing.waiter import TIMEOUT_S
 
-    # A bus of the user's own, on a real server perhaps, has a time that nobody moves.
+    # A bus of the user's own, on a real server perhaps, has a time that no clock moves.
     clock = tidings_clock if tidings_clock.governs(tidings_bus) else None
     async with AsyncExitStack() as stack:
         started: list[Fleet] = []

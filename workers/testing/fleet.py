@@ -32,16 +32,16 @@ from tidings.workers.agent import Agent, AgentFactory, ChatAgent
 from tidings.workers.controller.decision import Rules, decide
 from tidings.workers.provider import Provider
 from tidings.workers.testing.clock import Clock, check_move
-from tidings.workers.testing.crew import Crew, fleet_settings
-from tidings.workers.testing.heard import Heard, N
-from tidings.workers.testing.lookout import TIMEOUT_S, Lookout
+from tidings.workers.testing.in_process import InProcess, fleet_settings
 from tidings.workers.testing.processes import APART, Processes
+from tidings.workers.testing.recorder import N, NoticeRecorder
 from tidings.workers.testing.report import NotInTime, at_rest, children_begun
+from tidings.workers.testing.waiter import TIMEOUT_S, Waiter
 
 T = TypeVar("T")
 
 BY = "test"
-"""Who the commands of a fleet are from."""
+"""The sender of a fleet's commands."""
 
 _PAGE = 500
 
@@ -58,10 +58,10 @@ class Fleet:
         agent: the agent's class (with ``from_settings``, that makes it), a function that makes one, or one that serves every run.
         clock: moves the time of that bus and of the waits; None: both pass in real time.
         workers: how many work in this process, beside one controller.
-        crew: `Processes` that work in place of these; the agent must then be a class that they can import.
-        by: who the commands are from.
+        processes: `Processes` that work in place of these; the agent must then be a class that they can import.
+        by: sender of the commands.
         timeout_s: how long each wait may last.
-        settings: fields of `Settings`, over `QUICK` (`testing.crew`) or `APART` (`testing.processes`).
+        settings: fields of `Settings`, over `QUICK` (`testing.in_process`) or `APART` (`testing.processes`).
 
     Raises:
         BadSetting: there is no such setting, or its value cannot be used.
@@ -77,43 +77,43 @@ class Fleet:
         *,
         clock: Clock | None = None,
         workers: int = 1,
-        crew: Processes | None = None,
+        processes: Processes | None = None,
         by: str = BY,
         timeout_s: float = TIMEOUT_S,
         **settings: object,
     ) -> None:
         self.bus, self.provider, self.clock = bus, provider, clock
-        self.settings = fleet_settings({**({} if crew is None else APART), "api_base": provider.base_url, **settings})
+        self.settings = fleet_settings({**({} if processes is None else APART), "api_base": provider.base_url, **settings})
         self._by, self._timeout_s = by, timeout_s
-        self._heard = Heard()
-        self._crew: Crew | Processes
-        if crew is None:
-            self._crew = Crew(bus, agent, self.settings, clock, workers)
+        self._recorder = NoticeRecorder()
+        self._members: InProcess | Processes
+        if processes is None:
+            self._members = InProcess(bus, agent, self.settings, clock, workers)
         elif clock is not None:
             raise ValueError("the time of other processes cannot be moved: leave the clock away")
         else:
-            crew.join(bus, agent, self.settings)
-            self._crew = crew
-        self._lookout = Lookout(bus, provider, self._crew, self._heard, clock, timeout_s)
+            processes.join(bus, agent, self.settings)
+            self._members = processes
+        self._waiter = Waiter(bus, provider, self._members, self._recorder, clock, timeout_s)
 
     async def __aenter__(self) -> Self:
         try:
-            await self.bus.controller.on_change(self._heard)
+            await self.bus.controller.on_change(self._recorder)
             async with asyncio.timeout(self._timeout_s):
-                await self._heard.ready.wait()
-            await self._crew.start()
+                await self._recorder.ready.wait()
+            await self._members.start()
         except BaseException:
-            await self.bus.forget(self._heard)
+            await self.bus.forget(self._recorder)
             raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if kind is None:
-                self._crew.check()
+                self._members.check()
         finally:
-            await self._crew.close()
-            await self.bus.forget(self._heard)
+            await self._members.close()
+            await self.bus.forget(self._recorder)
 
     # what a person does
 
@@ -145,7 +145,7 @@ class Fleet:
         try:
             return await self.bus.send(session, command, self.settings.command_timeout_s)
         except CommandExpired:
-            self._crew.check()
+            self._members.check()
             raise
 
     # what there is to see
@@ -172,15 +172,15 @@ class Fleet:
     @property
     def notices(self) -> list[Message[Notice]]:
         """What was told since the fleet began, each session's in order. After a wait of the fleet none is missing."""
-        return list(self._heard.notices)
+        return list(self._recorder.notices)
 
     def told(self, kind: type[N], session: str | None = None) -> list[Message[N]]:
         """Return the notices of one kind, e.g. ``LlmRetry``, of all sessions or of one."""
-        return self._heard.told(kind, session)
+        return self._recorder.told(kind, session)
 
     def states(self, session: str) -> list[State]:
         """Return the states that a session came to, in order."""
-        return self._heard.states(session)
+        return self._recorder.states(session)
 
     @property
     def prompts(self) -> list[list[dict[str, Any]]]:
@@ -210,34 +210,34 @@ class Fleet:
                 return None
             if record.state in states:
                 # And everything that was told by then has been heard.
-                return record if self._lookout.has_heard(record) else None
+                return record if self._waiter.has_heard(record) else None
             if record.state in FINAL or record.state is State.ERROR:
-                raise NotInTime(await self._lookout.report(f"session {session!r} will not be {wanted}: it is {record.state}"))
+                raise NotInTime(await self._waiter.report(f"session {session!r} will not be {wanted}: it is {record.state}"))
             return None
 
-        found = await self._lookout.eventually(reached, f"session {session!r} is {wanted}", timeout_s)
+        found = await self._waiter.eventually(reached, f"session {session!r} is {wanted}", timeout_s)
         assert found is not None
         return found
 
     async def idle(self, timeout_s: float | None = None) -> None:
-        """Wait until nobody has anything to do: all sessions await a person, or are paused, in error, stopped or finished.
+        """Wait until there is nothing left to do: all sessions await a person, or are paused, in error, stopped or finished.
 
         Waits are skipped: when nothing else is left to do, the clock is moved to the end of the next one.
 
         Raises:
-            NotInTime: there still was something to do.
+            NotInTime: there was still something to do.
         """
         __tracebackhide__ = True
 
         async def idle() -> bool:
-            records = await self._lookout.records()
+            records = await self._waiter.records()
             busy = [record for record in records if not (at_rest(record) and children_begun(record, records))]
-            left = [self._lookout.left_s(record) for record in busy]
+            left = [self._waiter.left_s(record) for record in busy]
             if left and None not in left:
                 await self.advance(min(seconds for seconds in left if seconds is not None))
-            return not busy and not self._crew.busy and all(map(self._lookout.has_heard, records))
+            return not busy and not self._members.busy and all(map(self._waiter.has_heard, records))
 
-        await self._lookout.eventually(idle, "the fleet is idle", timeout_s)
+        await self._waiter.eventually(idle, "the fleet is idle", timeout_s)
 
     @overload
     async def eventually(self, predicate: Callable[[], Awaitable[T]], what: str = ..., timeout_s: float | None = ...) -> T: ...
@@ -261,7 +261,7 @@ class Fleet:
             value = predicate()
             return await value if inspect.isawaitable(value) else value
 
-        return await self._lookout.eventually(ask, what or inspect.getdoc(predicate) or "what was waited for", timeout_s)
+        return await self._waiter.eventually(ask, what or inspect.getdoc(predicate) or "what was waited for", timeout_s)
 
     # time
 
@@ -279,12 +279,12 @@ class Fleet:
         __tracebackhide__ = True
         clock, step = self._moved_clock(), self.settings.lease_s / 2
         check_move(seconds)
-        while seconds > step and await self._lookout.held():
+        while seconds > step and await self._waiter.held():
             clock.move(step)
             seconds -= step
-            await self._lookout.renewed(self.settings.lease_s)
+            await self._waiter.renewed(self.settings.lease_s)
         clock.move(seconds)
-        await self._lookout.renewed(self.settings.lease_s)
+        await self._waiter.renewed(self.settings.lease_s)
 
     async def skip_wait(self, session: str, timeout_s: float | None = None) -> float:
         """Wait until a session waits for a time, move the clock to the end of that, and wait until the session has gone on.
@@ -303,19 +303,19 @@ class Fleet:
 
         async def waits() -> tuple[float, int] | None:
             record = await self.bus.status(session)
-            left = self._lookout.left_s(record)
+            left = self._waiter.left_s(record)
             return None if left is None else (left, record.status)
 
-        found = await self._lookout.eventually(waits, f"session {session!r} waits for a time", timeout_s)
+        found = await self._waiter.eventually(waits, f"session {session!r} waits for a time", timeout_s)
         assert found is not None
         seconds, told = found
         await self.advance(seconds)
 
         async def gone_on() -> bool:
             record = await self.bus.status(session)
-            return record.status > told and self._lookout.has_heard(record)
+            return record.status > told and self._waiter.has_heard(record)
 
-        await self._lookout.eventually(gone_on, f"session {session!r} has gone on after its wait", timeout_s)
+        await self._waiter.eventually(gone_on, f"session {session!r} has gone on after its wait", timeout_s)
         return seconds
 
     def _moved_clock(self) -> Clock:
@@ -349,4 +349,4 @@ class Fleet:
                 return False
             return True
 
-        await self._lookout.eventually(lost, f"session {session!r} is held by a worker, which is then lost", timeout_s)
+        await self._waiter.eventually(lost, f"session {session!r} is held by a worker, which is then lost", timeout_s)

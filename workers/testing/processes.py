@@ -1,4 +1,4 @@
-"""Processes: `tidings` as processes of their own, which end with us however we end, and the crew of a fleet made of them."""
+"""Processes: `tidings` as processes of their own, which end with us however we end, and a fleet made of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from tidings.bus import Bus, Record
 from tidings.bus.redaction import redact
 from tidings.workers.settings import ENV_PREFIX, Settings, variable_of
-from tidings.workers.testing.crew import QUICK
+from tidings.workers.testing.in_process import QUICK
 from tidings.workers.testing.patience import stretch
 from tidings.workers.testing.warmup import API_KEY
 
@@ -32,7 +32,7 @@ _LOOPBACK = "127.0.0.1,localhost"
 
 
 class ProcessLost(RuntimeError):
-    """A process of the crew ended though it was not told to, or did not begin to work; the text has the end of its log."""
+    """A process of the fleet ended though it was not told to, or did not begin to work; the text has the end of its log."""
 
 
 async def start_tidings(*arguments: str, env: Mapping[str, str]) -> Process:
@@ -50,7 +50,7 @@ async def start_tidings(*arguments: str, env: Mapping[str, str]) -> Process:
 
 @functools.cache
 def _tie() -> int:
-    """Return the end of a pipe for those who are to end with us; the other end stays with us, open, until we have ended."""
+    """Return the read end of a pipe for child processes that are to end with us; we hold the write end open until we end."""
     return os.pipe()[0]
 
 
@@ -73,7 +73,7 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
 
 
 class Processes:
-    """Controllers and workers as processes; give it to a `Fleet` as its crew, which starts and ends it.
+    """Controllers and workers as processes; give it to a `Fleet`, which starts and ends it.
 
     Args:
         controllers: how many decide.

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidings.workers.provider import Fault
-from tidings.workers.provider.answers import Reply, ToolCall, count_tokens
-from tidings.workers.provider.wire import DONE, Completion, sse
+from tidings.workers.provider.completions import FunctionCall, Reply, count_tokens
+from tidings.workers.provider.wire import DONE, CompletionResponse, sse
 
 MODEL = "test"
 
@@ -36,10 +36,10 @@ def reply(
         times: how many calls get it; None: every one. The ids of its tool calls are the same each time.
         contains: only calls with this text in their last user message.
     """
-    tools = tuple(ToolCall(name, json.dumps(arguments)) for name, arguments in calls)
+    tools = tuple(FunctionCall(name, json.dumps(arguments)) for name, arguments in calls)
     cost = count_tokens(text) + sum(count_tokens(tool.name) + count_tokens(tool.arguments) for tool in tools)
     said = Reply(text, tools, "tool_calls" if tools else "stop", 0, cost)
-    completion = Completion(next(_numbers), 0, MODEL, said, usage_in_stream=stream)
+    completion = CompletionResponse(next(_numbers), 0, MODEL, said, usage_in_stream=stream)
     if not stream:
         return Fault(kind="status", status=200, times=times, contains=contains, body=completion.whole())
     chunks = [completion.opening(), *(chunk for _, chunk in completion.content()), *completion.closing()]

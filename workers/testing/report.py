@@ -11,7 +11,7 @@ from tidings.workers.family import owes_report
 from tidings.workers.provider import RequestRecord
 
 RESTING = frozenset({State.AWAITING_INPUT, State.PAUSED, State.ERROR, State.STOPPED, State.FINISHED})
-"""States in which nothing goes on by itself: a person is next, or nobody."""
+"""States that a session leaves only when a person asks for it, or never."""
 
 _STATES = 12
 _REQUESTS = 12
@@ -20,11 +20,11 @@ _HINT = '  Waits pass only when the clock is moved: fleet.idle(), fleet.skip_wai
 
 
 class NotInTime(AssertionError):
-    """What was waited for has not come about; the text shows each session."""
+    """What a test waited for did not happen in time; the text shows each session."""
 
 
 def at_rest(record: Record) -> bool:
-    """Whether nothing goes on in a session until somebody asks for it."""
+    """Whether a session stays as it is until a person asks for something."""
     if record.commands > record.handled or owes_report(record):
         return False
     return record.state in RESTING or (record.state is State.RATE_LIMITED and record.parked and record.resume_at is None)

@@ -1,7 +1,7 @@
 """The command line tied to the process that started it: `python -m tidings.workers.testing.tied FD worker ...` is a worker.
 
-FD is the read end of a pipe whose other end that process holds. When the pipe closes, this process ends at once, in the middle of
-its work: nothing is left behind, not even where the other was killed.
+FD is the read end of a pipe; that process holds the write end. When the pipe closes, this process ends at once, in the middle of
+its work: no process is left behind, not even where the other was killed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The fixtures where pytest-asyncio is not installed or switched off: they say so to whoever asks for one."""
+"""The fixtures where pytest-asyncio is not installed or switched off: a test that asks for one gets an error that says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The warm-up: what the first call of a process costs, paid before anybody waits for one."""
+"""The warm-up: what the first call of a process costs, paid before a test waits for one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def warm_up() -> None:
         return
     async with Provider() as provider:
         llm = Llm("openai/test", api_base=provider.base_url, api_key=API_KEY, timeout_s=_LONGEST_S, plan=RetryPlan(attempts=1))
-        # Whatever is wrong shows in the test itself.
+        # An error here shows again in the test itself.
         with contextlib.suppress(LlmError):
             await llm.complete([{"role": "user", "content": "warm up"}])
     _warm = True

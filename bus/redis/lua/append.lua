@@ -3,7 +3,7 @@
 -- ARGV: 1 fencing token  2 random part of the lease  3 epoch  4 channel  5 offset after which the caller's own messages can lie
 --       then id, payload for each event
 -- Returns {'ok', first offset} | {'stale'} | {'schema', number} | {'unreadable'} | {'spoiled'}: the log is not what the record says
--- The ids are looked for first: a batch whose answer was lost is stored once (the batch is one step, so its offsets follow each other).
+-- The ids are looked for first: a batch that is sent again is stored once (the batch is one step, so its offsets follow each other).
 local why = unfit(KEYS[1], 'events')
 if why then return why end
 if not holds(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then return {'stale'} end

@@ -5,7 +5,7 @@
 --       11 epoch for a session that is made by this claim, '' when it must exist  12 picture as JSON, where the record's has no waits
 --       13 random part of the lease
 -- Returns {'ok', token, version, epoch, parks, lease_until_ms, parent, name, picture, parked ms} | {'no', state ('' when there is no such session)}
---   | {'schema', number}: written with another schema, left where it is | {'unreadable'}: handed from ready to the controllers, who tell of it
+--   | {'schema', number}: written with another schema, left where it is | {'unreadable'}: handed from ready to the controllers, which tell of it
 local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
 if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'parks', 'parked_ms', 'status', 'commands', 'handled')
@@ -38,7 +38,7 @@ notify(KEYS[1], KEYS[4], ARGV[4], ARGV[7], saying(ARGV[8], ',"token":' .. text(t
 notify(KEYS[1], KEYS[4], ARGV[4], ARGV[9], state_payload(KEYS[1], ARGV[10], state, 'running', version), ARGV[5], ARGV[6])
 local due = lease_until
 local seen = redis.call('HMGET', KEYS[1], 'commands', 'handled', 'parent', 'name')
--- A child is looked at at once: a controller shows its parent's people that somebody works on it.
+-- A child is looked at at once: a controller shows its parent's viewers that it is worked on.
 if tonumber(seen[1] or 0) > tonumber(seen[2] or 0) or seen[3] then due = text(now) end
 redis.call('ZADD', KEYS[3], due, ARGV[1])
 return {'ok', token, version, redis.call('HGET', KEYS[1], 'epoch'), tonumber(redis.call('HGET', KEYS[1], 'parks') or 0), lease_until,

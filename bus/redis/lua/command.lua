@@ -6,8 +6,8 @@
 --       8 '1' for a command that is accepted of a deleted session as well  9 how long a key stays taken, in ms, with KEYS 5
 -- Returns {'ok', offset} | {'ok', offset, entries dropped} | {'done', outcome} | {'unknown'} no such session | {'full'} too many wait
 --   | {'deleted'} the session was deleted | {'reused'} the key is another command's | {'schema', number} | {'unreadable'}
--- The id is looked for among those that wait: a command sent twice, by whomever, is stored once.
--- What lies beyond the count is nobody's command. It is dropped where it is in the way: nothing but another schema may keep a session
+-- The id is looked for among those that wait: a command sent twice, by any sender, is stored once.
+-- What lies beyond the count is no command of ours. It is dropped where it is in the way: nothing but another schema may keep a session
 -- from being deleted.
 local wrong = misplaced('stream', KEYS[2]) or misplaced('zset', KEYS[3])
 if wrong then return wrong end

@@ -42,7 +42,7 @@ local born = child and not held[4] and ARGV[6] ~= ''
 local aloof = child and unfit(KEYS[8 + #outcomes], 'status', 'children')
 -- The version that wrote the parent must know of each of its children: the start is left to that one.
 if born and aloof and aloof[1] == 'schema' then return {'stale'} end
--- In one step with the look at the parent: whoever stops that either finds this child among its children, or the child is refused.
+-- In one step with the look at the parent: a stop of that either finds this child among its children, or the child is refused.
 if born and (over == 'gone' or over == 'stopped' or over == 'finished' or over == 'deleted') then return {'stale'} end
 
 for index, outcome in ipairs(outcomes) do

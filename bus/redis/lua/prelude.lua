@@ -68,7 +68,7 @@ end
 -- Take the next offset of a plane, append the message under it and publish the same bytes.
 -- payload is one JSON object without offset and epoch; both are written in before its last brace.
 -- Returns false, and has written nothing, where the log does not take that offset: something else wrote into it, or under its name.
--- The append comes before all other writes, so it is the check; whatever else fails it fails the script.
+-- The append comes before all other writes, so it is the check; any other failure of it fails the script.
 local function store(record, log, channel, plane, id, payload)
   local held = redis.call('HMGET', record, plane, 'epoch')
   if not countable(held[1]) or not held[2] then return false end
@@ -86,7 +86,7 @@ local function store(record, log, channel, plane, id, payload)
   return offset, message, held[2]
 end
 
--- Take a log away, as everybody may who writes it (not everybody has the right to DEL). fakeredis keeps it for the rest of the
+-- Take a log away, as every writer of it may (not every role has the right to DEL). fakeredis keeps it for the rest of the
 -- millisecond if it is to expire now.
 local function drop(log)
   redis.call('PEXPIRE', log, -1)

@@ -24,7 +24,7 @@ local now, to, told, why = now_ms(), ARGV[5], ARGV[17], ARGV[11]
 local unread = tonumber(held[4] or 0) > read
 local picture = ARGV[9]
 if unread and (to == 'awaiting_input' or to == 'finished' or to == 'error') then
-  to, told, why, picture = 'queued', ARGV[18], 'somebody spoke while the run was closing', ARGV[20]
+  to, told, why, picture = 'queued', ARGV[18], 'something was said while the run was closing', ARGV[20]
 end
 for index = 22, #ARGV, 2 do
   notify(KEYS[1], KEYS[4], ARGV[12], ARGV[index], ARGV[index + 1], ARGV[13], ARGV[14])

@@ -23,7 +23,7 @@ for index = 12 + 2 * count, #ARGV, 3 do
 end
 redis.call('HSET', KEYS[1], 'events', ARGV[10])
 redis.call('HSET', KEYS[4], ARGV[1], ARGV[3])
--- One is enough: whoever waits for this history reads the log because of it.
+-- One is enough: a reader that waits for this history reads the log because of it.
 if message then redis.call('PUBLISH', ARGV[4], message) end
 notify(KEYS[1], KEYS[3], ARGV[5], ARGV[8], state_payload(KEYS[1], ARGV[9], nil, ARGV[3], 1), ARGV[6], ARGV[7])
 return {'ok', 1}

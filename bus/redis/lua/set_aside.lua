@@ -1,6 +1,6 @@
 -- set_aside.lua: have a session come up later that no controller can decide now; at once, if something was asked of it meanwhile.
 -- KEYS: 1 record  2 due
--- ARGV: 1 session  2 in how many ms  3 touched count on which that rests, '*' for whichever
+-- ARGV: 1 session  2 in how many ms  3 touched count on which that rests, '*' for any
 -- Returns 1
 local wrong = misplaced('zset', KEYS[2])
 if wrong then return wrong end

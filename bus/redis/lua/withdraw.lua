@@ -1,4 +1,4 @@
--- withdraw.lua: the asker stops waiting. Whoever writes the outcome first decides it: this script or decide.lua.
+-- withdraw.lua: the asker stops waiting. The first to write the outcome decides it: this script or decide.lua.
 -- KEYS: 1 outcome of the command
 -- ARGV: 1 outcome 'expired' as JSON  2 life of the outcome in ms
 -- Returns the outcome that stands, as JSON

@@ -427,7 +427,7 @@ async def test_what_is_said_in_the_closing_moment_is_answered(bus: Bus, trigger:
     released = await claim.release(Ending(trigger, read=0, reason=Reason.UNKNOWN, why="the turn is over"))
     record = await bus.status("s")
     assert (released, record.state, record.pending, record.reason) == (State.QUEUED, State.QUEUED, True, None)
-    assert "spoke" in record.why
+    assert "was said while" in record.why
     assert carries(record.last, SessionState)
     assert (record.last.data.to, record.last.data.why) == (State.QUEUED, record.why)
     again = await bus.worker.claim(actors.WORKER)

@@ -12,7 +12,7 @@ from tests.workers.cli.stage import bring, hold
 from tidings.bus import Bus, InvalidName, State
 from tidings.bus.states import FINAL
 from tidings.workers.cli.choice import Choice, parse_age
-from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.exits import BadUsage
 
 
 async def chosen(bus: Bus, choice: Choice) -> set[str]:
@@ -31,7 +31,7 @@ def test_an_age_is_read(text: str, seconds: int) -> None:
 @pytest.mark.parametrize("text", ["", "30", "d", "1w", "-1d", "1.5h", "1d12h", "9999999d", "1 d", "\x1b[31m"])
 def test_what_is_no_age_is_told(text: str) -> None:
     """With what to write, and without what a terminal obeys."""
-    with pytest.raises(UsageProblem, match="30d") as caught:
+    with pytest.raises(BadUsage, match="30d") as caught:
         parse_age(text)
     assert "\x1b" not in str(caught.value)
 
@@ -49,9 +49,9 @@ def test_sessions_are_named_or_chosen() -> None:
     assert Choice.of([], None, ["error", "paused"]).states == {State.ERROR, State.PAUSED}
     wrong: list[tuple[list[str], str | None, list[str]]] = [([], None, []), (["a"], "1d", []), (["a"], None, ["error"])]
     for names, older_than, states in wrong:
-        with pytest.raises(UsageProblem):
+        with pytest.raises(BadUsage):
             Choice.of(names, older_than, states)
-    with pytest.raises(UsageProblem):
+    with pytest.raises(BadUsage):
         Choice.of([], None, ["asleep"])
     with pytest.raises(InvalidName):
         Choice.of(["../a"], None, [])

@@ -12,14 +12,14 @@ from tests.servers import free_port
 from tests.workers.cli.conftest import Tidings
 from tidings.bus import Bus
 from tidings.workers.cli.connection import on_bus, open_bus
-from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.exits import BadUsage
 from tidings.workers.settings import Settings
 
 
 @pytest.mark.parametrize("url", ["memory://", " MEMORY://x"])
 async def test_memory_is_refused_with_an_explanation(url: str) -> None:
     """A command that talks to itself would look as if it worked."""
-    with pytest.raises(UsageProblem, match="lives inside one process"):
+    with pytest.raises(BadUsage, match="lives inside one process"):
         async with open_bus(Settings(redis_url=SecretStr(url))):
             pass
 

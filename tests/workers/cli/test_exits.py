@@ -22,7 +22,7 @@ from tidings.bus import (
     Unreachable,
     UnsupportedServer,
 )
-from tidings.workers.cli.exits import Exit, Problem, UsageProblem, guarded
+from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit, guarded
 from tidings.workers.settings import BadSetting
 
 
@@ -40,11 +40,11 @@ def _raising(error: BaseException) -> Callable[[], int]:
         (InvalidName("told"), 2),
         (PayloadTooLarge("told", 2, 1), 2),
         (BadSetting("told", ("lease_s",)), 2),
-        (UsageProblem("told"), 2),
+        (BadUsage("told"), 2),
         (Unreachable("told"), 1),
         (AccessDenied("told"), 1),
         (UnsupportedServer("told"), 1),
-        (Problem("told"), 1),
+        (CommandFailed("told"), 1),
         (RuntimeError("told"), 1),
         (UnknownSession("told"), 3),
         (CommandRefused("id", "told", "queued", ()), 3),

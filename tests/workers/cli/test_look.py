@@ -15,7 +15,7 @@ from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
 from tidings.bus import Bus, ChildState, Message, Reason, Record, SessionStart, State
 from tidings.bus.messages import LlmRetry, Picture
-from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.exits import BadUsage
 from tidings.workers.cli.look import parse_states, print_sessions, tell_family, tell_status
 from tidings.workers.cli.view import SessionView
 
@@ -201,5 +201,5 @@ async def test_a_state_that_is_none_is_2(tidings: Tidings, state: str) -> None:
 def test_states_are_read_as_people_write_them() -> None:
     """With blanks, hyphens and capitals."""
     assert parse_states(" Finished, awaiting-input,") == {State.FINISHED, State.AWAITING_INPUT}
-    with pytest.raises(UsageProblem, match="awaiting_input"):
+    with pytest.raises(BadUsage, match="awaiting_input"):
         parse_states("finished,gone")

@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE_S
 from tests.workers.cli.conftest import Tidings
 from tidings.workers.cli import main
 from tidings.workers.cli import provide as module
-from tidings.workers.cli.exits import UsageProblem
+from tidings.workers.cli.exits import BadUsage
 from tidings.workers.cli.provide import provide, provider_settings
 from tidings.workers.provider import Limit, ProviderSettings
 
@@ -73,7 +73,7 @@ def test_a_bad_value_is_named_by_its_flag(
     given: dict[str, Any], limit: dict[str, Any], faults: tuple[str, ...], flag: str
 ) -> None:
     """In one line, without the value."""
-    with pytest.raises(UsageProblem, match=flag) as caught:
+    with pytest.raises(BadUsage, match=flag) as caught:
         provider_settings(given, limit, frozenset({"planted-key"}), faults)
     assert caught.value.code == 2
     assert "\n" not in str(caught.value)

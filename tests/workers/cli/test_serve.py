@@ -19,7 +19,7 @@ from tests.workers.cli.conftest import Tidings
 from tidings.bus import AgentMessage, Bus, Message, State, carries
 from tidings.workers.agent import ChatAgent
 from tidings.workers.cli import serve
-from tidings.workers.cli.exits import Problem
+from tidings.workers.cli.exits import CommandFailed
 from tidings.workers.cli.serve import control, require, until_told, work
 from tidings.workers.cli.steer import make_command
 from tidings.workers.provider import Provider, ProviderSettings
@@ -109,7 +109,7 @@ async def test_what_cannot_be_run_is_2(tidings: Tidings, arguments: tuple[str, .
 
 async def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tidings: Tidings) -> None:
     """With what to install."""
-    with pytest.raises(Problem, match=r"no_such_package is not installed: pip install 'tidings\[worker\]'"):
+    with pytest.raises(CommandFailed, match=r"no_such_package is not installed: pip install 'tidings\[worker\]'"):
         require("no_such_package")
     monkeypatch.setattr(serve, "find_spec", lambda name: None)
     done = await tidings("worker", "--model", "openai/x")

@@ -20,8 +20,8 @@ from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
 from tidings.bus import Bus, SessionStart, State
 from tidings.workers.agent import ChatAgent
-from tidings.workers.cli.exits import Problem, UsageProblem
-from tidings.workers.cli.up import Crew, run_up, up, with_server
+from tidings.workers.cli.exits import BadUsage, CommandFailed
+from tidings.workers.cli.up import LocalFleet, run_up, up, with_server
 from tidings.workers.controller import Controller
 from tidings.workers.provider import Provider
 from tidings.workers.settings import Settings
@@ -106,7 +106,7 @@ def test_a_redis_that_was_given_is_used() -> None:
     """By flag or variable; without one it is a server of our own, with its data where that is wanted."""
     given = Settings(redis_url=SecretStr("redis://127.0.0.1:7/0"))
     assert with_server(given, None) is given
-    with pytest.raises(UsageProblem, match="--data"):
+    with pytest.raises(BadUsage, match="--data"):
         with_server(given, Path("x"))
     assert with_server(Settings(), None).redis_url.get_secret_value() == "embedded://"
     kept = with_server(Settings(), Path("/tmp/a b")).redis_url.get_secret_value()
@@ -119,7 +119,7 @@ async def test_a_port_that_is_taken_is_said(bus: Bus) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = Settings(model="openai/x", port=taken.getsockname()[1])
-        with pytest.raises(Problem, match=r"--port \(TIDINGS_PORT\)"):
+        with pytest.raises(CommandFailed, match=r"--port \(TIDINGS_PORT\)"):
             await up(bus, ChatAgent, settings, 1)
 
 
@@ -132,10 +132,10 @@ async def test_a_chosen_token_is_not_printed(
         model="openai/x", port=0, token=SecretStr("a-token-of-our-own"), redis_url=SecretStr(real_url.replace("://", "://u:pw@"))
     )
 
-    async def at_once(crew: Crew) -> None:
+    async def at_once(fleet: LocalFleet) -> None:
         return
 
-    monkeypatch.setattr(Crew, "run", at_once)
+    monkeypatch.setattr(LocalFleet, "run", at_once)
     async with Bus.connect(real_url) as bus:
         assert await up(bus, ChatAgent, settings, 1) == 0
     told = capsys.readouterr().out
@@ -148,15 +148,15 @@ async def test_the_controller_ends_last(bus: Bus, provider: Provider, monkeypatc
     """A session that a draining worker lets go of finds its state."""
     monkeypatch.setitem(os.environ, "OPENAI_API_KEY", "sk-anything")
     settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05)
-    crew = Crew(bus, ChatAgent, settings, 2)
-    running = asyncio.create_task(crew.run())
+    fleet = LocalFleet(bus, ChatAgent, settings, 2)
+    running = asyncio.create_task(fleet.run())
     await bus.send("demo", SessionStart(text="hello"), PATIENCE_S)
 
     async def answered() -> bool:
         return (await bus.status("demo")).state is State.AWAITING_INPUT
 
     await eventually(answered, PATIENCE_S)
-    crew.drain()
+    fleet.drain()
     await asyncio.wait_for(running, PATIENCE_S)
 
 
@@ -168,11 +168,11 @@ async def test_a_defect_in_one_ends_all(bus: Bus, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Controller, "run", broken)
     with pytest.raises(ZeroDivisionError):
-        await Crew(bus, ChatAgent, Settings(model="openai/x"), 1).run()
+        await LocalFleet(bus, ChatAgent, Settings(model="openai/x"), 1).run()
 
 
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is started."""
     monkeypatch.setattr("tidings.workers.cli.serve.find_spec", lambda package: None)
-    with pytest.raises(Problem, match=r"pip install 'tidings\[worker\]'"):
+    with pytest.raises(CommandFailed, match=r"pip install 'tidings\[worker\]'"):
         run_up(Settings(model="openai/x"), 1, None)

@@ -25,7 +25,7 @@ from tidings.workers.cli import main
 from tidings.workers.demo.runner import Demo
 from tidings.workers.demo.scenario import PARKED
 from tidings.workers.demo.script import Pace
-from tidings.workers.demo.summary import Evidence, Summary
+from tidings.workers.demo.summary import Recording, Summary
 from tidings.workers.terminal import WatchApp
 from tidings.workers.testing import Processes, ProcessLost
 
@@ -65,7 +65,7 @@ class Person:
 @pytest.mark.process
 @pytest.mark.timeout(LONGEST_S)
 async def test_with_a_person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of it is true, the resuming was the person's, it goes on until they end it; a lie in the evidence would be seen."""
+    """All of it is true, the resuming was the person's, it goes on until they end it; a lie in the recording would be seen."""
     person, run = Person(), WatchApp.run_async
 
     async def run_headless(app: WatchApp, **_: object) -> Any:
@@ -83,11 +83,11 @@ async def test_with_a_person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "is killed (SIGKILL)" in told
     assert f"{PARKED} is resumed by demo" not in told
     for lie, (tell, text) in LIES.items():
-        found = Summary.of(tell(demo.evidence), 1.0).problems
+        found = Summary.of(tell(demo.recording), 1.0).problems
         assert any(re.search(text, problem) for problem in found), f"{lie}: {found}"
 
 
-def _history(change: Callable[[list[Message[Event]]], list[Message[Event]]]) -> Callable[[Evidence], Evidence]:
+def _history(change: Callable[[list[Message[Event]]], list[Message[Event]]]) -> Callable[[Recording], Recording]:
     """Make a lie about the history of one session."""
     return lambda true: replace(true, histories={**true.histories, PARKED: change(list(true.histories[PARKED]))})
 
@@ -96,20 +96,20 @@ def _placed(events: list[Message[Event]]) -> list[Message[Event]]:
     return [event.model_copy(update={"offset": at}) for at, event in enumerate(events, 1)]
 
 
-def _without(kind: type[Notice]) -> Callable[[Evidence], Evidence]:
-    """Make evidence in which notices of a kind were not told."""
+def _without(kind: type[Notice]) -> Callable[[Recording], Recording]:
+    """Make recording in which notices of a kind were not told."""
 
-    def tell(true: Evidence) -> Evidence:
+    def tell(true: Recording) -> Recording:
         notices = {name: [one for one in told if not isinstance(one.data, kind)] for name, told in true.notices.items()}
         return replace(true, notices=notices)
 
     return tell
 
 
-def _prompt(text: Callable[[Evidence], str]) -> Callable[[Evidence], Evidence]:
-    """Make evidence in which a text stands in a prompt."""
+def _prompt(text: Callable[[Recording], str]) -> Callable[[Recording], Recording]:
+    """Make recording in which a text stands in a prompt."""
 
-    def tell(true: Evidence) -> Evidence:
+    def tell(true: Recording) -> Recording:
         first, *others = true.requests
         return replace(
             true, requests=[replace(first, messages=[*first.messages, {"role": "user", "content": text(true)}]), *others]
@@ -118,7 +118,7 @@ def _prompt(text: Callable[[Evidence], str]) -> Callable[[Evidence], Evidence]:
     return tell
 
 
-def _id_of_a_notice(true: Evidence) -> str:
+def _id_of_a_notice(true: Recording) -> str:
     return f"(see {true.notices[PARKED][2].id})"
 
 
@@ -132,7 +132,7 @@ def _other_answer(events: list[Message[Event]]) -> list[Message[Event]]:
     return [*before, last.model_copy(update={"data": last.data.model_copy(update={"text": "It rains."})})]
 
 
-LIES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
+LIES: dict[str, tuple[Callable[[Recording], Recording], str]] = {
     "a hole": (_history(lambda events: [events[0], *events[2:]]), f"{PARKED}: the offsets"),
     "an event twice": (_history(lambda events: _placed([*events, events[-1]])), f"{PARKED}: an event is in its history twice"),
     "an answer twice": (_history(_answer_twice), "is not the answer to what was said before"),
@@ -220,7 +220,7 @@ def test_a_process_that_is_lost_ends_it(
 ) -> None:
     """Not all of it is true then: the summary says who was lost, and so does the exit code."""
 
-    async def lose(crew: Processes) -> None:
+    async def lose(processes: Processes) -> None:
         raise ProcessLost("worker-1 ended with code 2")
 
     monkeypatch.setattr(Processes, "start", lose)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tidings.workers.provider.limits import TICK_S, Bucket, Decision, Limit, Meter, Window
+from tidings.workers.provider.limits import TICK_S, Admission, Bucket, Limit, Meter, Window
 
 START = 5000.0
 limits = st.builds(
@@ -25,7 +25,7 @@ limits = st.builds(
 calls = st.lists(st.tuples(st.floats(0, 30), st.integers(1, 60)), min_size=1, max_size=60)
 
 
-def admit_all(limit: Limit, calls: list[tuple[float, int]]) -> list[tuple[float, int, Decision]]:
+def admit_all(limit: Limit, calls: list[tuple[float, int]]) -> list[tuple[float, int, Admission]]:
     """Put calls of (seconds since the one before, tokens) to a fresh meter."""
     meter, now, decided = Meter.fresh(limit, START), START, []
     for pause_s, tokens in calls:
@@ -49,7 +49,7 @@ def test_a_minute_grants_what_it_says_and_no_more(kind: Literal["bucket", "windo
 def test_no_limit_refuses_nothing() -> None:
     """A limit without numbers admits every call and has nothing to tell."""
     decided = admit_all(Limit(), [(0.0, 10**9)] * 100)
-    assert all(decision == Decision(True, 0.0, None, {}) for _, _, decision in decided)
+    assert all(decision == Admission(True, 0.0, None, {}) for _, _, decision in decided)
 
 
 def test_burst_is_the_capacity_of_the_bucket() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tidings.workers.provider.answers import compose
-from tidings.workers.provider.wire import ChatRequest, Completion, sse
+from tidings.workers.provider.completions import compose
+from tidings.workers.provider.wire import ChatRequest, CompletionResponse, sse
 
 PROMPT = [{"role": "user", "content": 'call sum {"a": 1, "b": 2}'}]
 
@@ -19,9 +19,9 @@ def request(**fields: Any) -> ChatRequest:
     return ChatRequest.model_validate({"model": "m", "messages": PROMPT, **fields})
 
 
-def completion(*, tools: frozenset[str] = frozenset(), usage: bool = False) -> Completion:
+def completion(*, tools: frozenset[str] = frozenset(), usage: bool = False) -> CompletionResponse:
     """Answer the prompt."""
-    return Completion(7, 1000, "m", compose(PROMPT, tools=tools), usage)
+    return CompletionResponse(7, 1000, "m", compose(PROMPT, tools=tools), usage)
 
 
 def joined(chunks: list[dict[str, Any]]) -> str:

@@ -37,7 +37,7 @@ from tidings.workers.agent import Agent, ChatAgent, Next, Step, answer, open_chi
 from tidings.workers.llm import Llm, LlmError
 from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
 from tidings.workers.testing import Clock, Fleet, NotInTime, StartFleet, memory_bus, reply
-from tidings.workers.testing.crew import Crew
+from tidings.workers.testing.in_process import InProcess
 
 
 class Gate:
@@ -469,8 +469,8 @@ async def test_a_failing_test_is_not_covered_up_by_a_crash(tidings_bus: Bus, tid
 
     async def failing() -> None:
         async with Fleet(tidings_bus, tidings_provider) as fleet:
-            assert isinstance(fleet._crew, Crew)
-            fleet._crew._tasks["w1"].cancel()
+            assert isinstance(fleet._members, InProcess)
+            fleet._members._tasks["w1"].cancel()
             await asyncio.sleep(0)
             raise ZeroDivisionError
 

@@ -145,7 +145,7 @@ def test_a_failure_shows_the_sessions_and_not_our_code(pytester: pytest.Pytester
             "E*  the provider received 1 request (429)",
         ]
     )
-    assert "lookout.py" not in result.stdout.str()
+    assert "waiter.py" not in result.stdout.str()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Processes: they are the command line, work as the crew of a fleet, end with us, and say what they logged."""
+"""Processes: they are the command line, work as the members of a fleet, end with us, and say what they logged."""
 
 from __future__ import annotations
 
@@ -50,33 +50,33 @@ def is_there(pid: int) -> bool:
 @pytest.mark.process
 async def test_a_fleet_has_them_do_its_work(server: Bus, tidings_provider: Provider) -> None:
     """They work when the fleet is entered and are gone when it is left; one that we kill is not lost."""
-    crew = Processes(controllers=2, workers=0)
-    async with Fleet(server, tidings_provider, crew=crew, by="ann") as fleet:
-        pids = [crew.pid(name) for name in crew.controllers]
+    members = Processes(controllers=2, workers=0)
+    async with Fleet(server, tidings_provider, processes=members, by="ann") as fleet:
+        pids = [members.pid(name) for name in members.controllers]
         assert all(os.getpgid(pid) == pid for pid in pids)
-        crew.kill("controller-1")
-        crew.kill("controller-1")
-        await eventually(lambda: crew._members["controller-1"].over)
+        members.kill("controller-1")
+        members.kill("controller-1")
+        await eventually(lambda: members._members["controller-1"].over)
         await fleet.start("s", "hello")
         assert fleet.states("s") == [State.QUEUED]
-        assert "controller.started" in crew.log("controller-2")
-        assert (crew.holds(await fleet.status("s")), crew.busy) == (False, False)
+        assert "controller.started" in members.log("controller-2")
+        assert (members.holds(await fleet.status("s")), members.busy) == (False, False)
         # One that does not answer to SIGTERM keeps us waiting only so long.
         os.kill(pids[1], signal.SIGSTOP)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(processes, "END_S", 0.1)
-            await crew.close()
+            await members.close()
     assert not any(map(is_there, pids))
-    assert crew.holds(Record(session="s", state=State.RUNNING, epoch="e", worker=WorkerRef(name="worker-1"))) is False
+    assert members.holds(Record(session="s", state=State.RUNNING, epoch="e", worker=WorkerRef(name="worker-1"))) is False
 
 
 @pytest.mark.process
 async def test_one_that_ends_by_itself_is_lost(server: Bus, tidings_provider: Provider) -> None:
     """The error names it and has the end of its log; the others are ended."""
-    crew = Processes(controllers=0, workers=1)
+    members = Processes(controllers=0, workers=1)
     with pytest.raises(ProcessLost, match=r"(?s)worker-1 ended with code 2; the end of its log:\n.*no_such_module"):
-        await Fleet(server, tidings_provider, Elsewhere, crew=crew).__aenter__()
-    assert not is_there(crew.pid("worker-1"))
+        await Fleet(server, tidings_provider, Elsewhere, processes=members).__aenter__()
+    assert not is_there(members.pid("worker-1"))
 
 
 @pytest.mark.process
@@ -85,10 +85,10 @@ async def test_one_that_does_not_begin_to_work_is_lost(
 ) -> None:
     """It is waited for with a bound."""
     monkeypatch.setattr(processes, "START_S", 0.0)
-    crew = Processes(workers=0)
+    members = Processes(workers=0)
     with pytest.raises(ProcessLost, match="controller-1 does not work within 0 s"):
-        await Fleet(server, tidings_provider, crew=crew).__aenter__()
-    assert not is_there(crew.pid("controller-1"))
+        await Fleet(server, tidings_provider, processes=members).__aenter__()
+    assert not is_there(members.pid("controller-1"))
 
 
 async def test_what_processes_cannot_be_is_told(
@@ -96,16 +96,16 @@ async def test_what_processes_cannot_be_is_told(
 ) -> None:
     """A bus that they cannot reach, a time that we cannot move, an agent that they cannot import."""
     with pytest.raises(ValueError, match="use embedded://"):
-        Fleet(tidings_bus, tidings_provider, crew=Processes())
+        Fleet(tidings_bus, tidings_provider, processes=Processes())
     with pytest.raises(ValueError, match="leave the clock away"):
-        Fleet(server, tidings_provider, crew=Processes(), clock=tidings_clock)
+        Fleet(server, tidings_provider, processes=Processes(), clock=tidings_clock)
 
     class Local(Plain):
         pass
 
     for agent in (Local, Plain(), lambda: Plain()):
         with pytest.raises(TypeError, match="cannot be an agent in another process"):
-            Fleet(server, tidings_provider, agent, crew=Processes())
+            Fleet(server, tidings_provider, agent, processes=Processes())
 
 
 async def test_the_settings_reach_them_and_ours_do_not(
@@ -115,18 +115,18 @@ async def test_the_settings_reach_them_and_ours_do_not(
     monkeypatch.setenv("TIDINGS_ATTEMPTS", "1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a-persons-own")
     monkeypatch.setenv("NO_PROXY", "intranet.example")
-    crew = Processes(workers=2)
-    Fleet(server, tidings_provider, Plain, crew=crew, lease_s=2.0)
-    told = crew._environment
+    members = Processes(workers=2)
+    Fleet(server, tidings_provider, Plain, processes=members, lease_s=2.0)
+    told = members._environment
     assert told["TIDINGS_REDIS_URL"] == server.url
     assert (told["TIDINGS_LEASE_S"], told["TIDINGS_API_BASE"]) == ("2.0", tidings_provider.base_url)
     assert told["TIDINGS_AGENT"] == f"{__name__}:Plain"
     assert "TIDINGS_ATTEMPTS" not in told
     assert told["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
     assert "persons" not in " ".join(environment({}).values())
-    assert crew.workers == ("worker-1", "worker-2")
-    Fleet(server, tidings_provider, ChatAgent, crew=crew)
-    assert crew._environment["TIDINGS_AGENT"] == "tidings.workers.agent:ChatAgent"
+    assert members.workers == ("worker-1", "worker-2")
+    Fleet(server, tidings_provider, ChatAgent, processes=members)
+    assert members._environment["TIDINGS_AGENT"] == "tidings.workers.agent:ChatAgent"
 
 
 @pytest.mark.parametrize("chunks", [[b"ignored", b""], []], ids=["it closes", "there is none"])

@@ -4,13 +4,13 @@ import { yourName } from "./identity.js";
 
 const PATIENCE_MS = 30_000;
 
-// What to do about it is said by who asked: the page knows how to ask again safely.
+// What to do about it is said by the caller: the page knows how to ask again safely.
 const WORDS = { unreachable: "The gateway cannot reach Redis." };
 
 // Of the problems that are the gateway's own: nothing was done, or it was taken back.
 const NOT_DONE = new Set(["not-answered", "unreadable", "full"]);
 
-/** A request that failed; `status` is 0 where nobody answered, `kind` the gateway's word for the problem. */
+/** A request that failed; `status` is 0 where no answer came, `kind` the gateway's word for the problem. */
 export class Problem extends Error {
   constructor(status, text, kind = "") {
     super(text);
@@ -18,7 +18,7 @@ export class Problem extends Error {
     this.kind = kind;
   }
 
-  /** Whether nobody knows if what was asked was done. */
+  /** Whether it is not known if what was asked was done. */
   get unclear() {
     return this.status === 0 || (this.status >= 500 && !NOT_DONE.has(this.kind));
   }

@@ -1,4 +1,4 @@
-// Where everything begins: who looks, which view the address asks for, what both views share.
+// The start of the page: the role, which view the address asks for, what both views share.
 
 import { announceIn } from "./announcer.js";
 import { Problem, me } from "./api.js";

@@ -59,7 +59,7 @@ export class Conversation {
     while (this.last < end) {
       const page = await history(this.session, this.last, PAGE);
       if (page.epoch !== this.epoch) return;
-      // Events that are gone or that nobody can read are left out of a page; they are shown as missing and not asked for again.
+      // Events that are gone or cannot be read are left out of a page; they are shown as missing and not asked for again.
       const read = page.next ?? page.end;
       const before = this.last;
       this.#holes(before + 1, page.events, read);
@@ -178,7 +178,7 @@ export class Conversation {
     alone.remove();
   }
 
-  // where the reader is: who reads the end stays there, who has scrolled up is left alone
+  // the reader's place: at the end the view follows, scrolled up it stays
 
   #near() {
     const { scroller } = this.parts;

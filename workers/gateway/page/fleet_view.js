@@ -18,13 +18,13 @@ import { count, many } from "./wording.js";
 export class FleetView {
   /**
    * @param place where it is shown.
-   * @param app {role, go, linked}: who looks, how to open a session, and who is told of the connection.
+   * @param app {role, go, linked}: the role, how to open a session, and the callback for the connection's state.
    */
   constructor(place, app) {
     this.app = app;
     this.parts = stamp("fleet", place);
     this.roster = new Roster();
-    // Who comes back from a session finds it selected.
+    // Back from a session, that session is selected.
     this.selected = history.state?.selected ?? null;
     this.shown = [];
     this.draw = perFrame(() => this.#draw());

@@ -1,4 +1,4 @@
-// Keys that work wherever nobody is writing.
+// Keys that work where no text field has the focus.
 
 const WRITING = "input, textarea, select, [contenteditable]";
 

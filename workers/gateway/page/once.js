@@ -10,7 +10,7 @@ export class Once {
   /**
    * Send a body, and return the answer.
    *
-   * @param post called with the body and its id: the one before where the same was asked and nobody knows what became of it.
+   * @param post called with the body and its id: the one before where the same was asked and its outcome is not known.
    */
   async send(body, post) {
     const key = JSON.stringify(body);

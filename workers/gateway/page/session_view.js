@@ -20,7 +20,7 @@ export class SessionView {
   /**
    * @param place where it is shown.
    * @param session its name.
-   * @param app {role, up, linked}: who looks, how to go back to the fleet, and who is told of the connection.
+   * @param app {role, up, linked}: the role, how to go back to the fleet, and the callback for the connection's state.
    */
   constructor(place, session, app) {
     Object.assign(this, { session, app, row: null });

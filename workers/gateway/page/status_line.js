@@ -93,7 +93,7 @@ export class StatusLine {
     write(parts.end, waiting ? waitEnd(wait) : "");
   }
 
-  /** Say what a session does that waits for no model; one whose children are at work waits for them, not for a person. */
+  /** Say what a session does that waits for no model; with children at work it waits for them, not for a person. */
   #idle(row) {
     const forChildren = row === this.row && row.state === "awaiting_input" && this.children.some((child) => WAITED_FOR.has(child.state));
     return forChildren ? "Waiting for its children" : idleStory(row);

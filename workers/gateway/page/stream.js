@@ -7,7 +7,7 @@
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const HEARTBEAT_S = 15;
-// A page that nobody looks at gives its connection back: browsers have six for one server, and a seventh tab would hang.
+// A hidden page gives its connection back: browsers have six for one server, and a seventh tab would hang.
 const ASLEEP_AFTER_MS = 30_000;
 
 /** Return how long to wait before a try; the first is 1. It varies, so that pages do not come back all at once. */

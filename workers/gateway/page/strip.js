@@ -1,4 +1,4 @@
-// The strip above the rows: who is alive, and what the last quarter of an hour was like.
+// The strip above the rows: which processes are alive, and what the last quarter of an hour was like.
 
 import { drawChart } from "./chart.js";
 import { el, show, write } from "./element.js";

@@ -58,7 +58,7 @@ export function words(name) {
   return (name ?? "").replaceAll("_", " ");
 }
 
-// An override turns the letters that follow around, whatever they are; no honest text needs one, and isolates stay as they are.
+// An override turns all letters that follow around; no honest text needs one, and isolates stay as they are.
 const OVERRIDES = /[\u202d\u202e]/g;
 // Everything below the space but tab and line feed, DEL, and the second control block.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;

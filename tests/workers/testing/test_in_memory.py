@@ -10,7 +10,7 @@ import pytest
 from tidings.bus import Bus, UnknownSession, WorkerRef
 from tidings.bus.redis import open_connection
 from tidings.workers.testing import Clock, memory_bus
-from tidings.workers.testing import memory as module
+from tidings.workers.testing import in_memory as module
 
 WORKER = WorkerRef(name="w1")
 

@@ -20,7 +20,7 @@ _PIECE = re.compile(r"\s*\S+\s*|\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class FunctionCall:
     """A tool that the answer calls, with its arguments as JSON text."""
 
     name: str
@@ -40,7 +40,7 @@ class Reply:
     """
 
     text: str
-    tool_calls: tuple[ToolCall, ...]
+    tool_calls: tuple[FunctionCall, ...]
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
@@ -125,14 +125,14 @@ def _tool_results(messages: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(reversed(texts))
 
 
-def _tool_calls(said: str, tools: frozenset[str]) -> tuple[ToolCall, ...]:
-    calls: list[ToolCall] = []
+def _tool_calls(said: str, tools: frozenset[str]) -> tuple[FunctionCall, ...]:
+    calls: list[FunctionCall] = []
     position = 0
     while tools and (match := _CALL.search(said, position)):
         end = _json_end(said, match.end())
         position = end or match.end()
         if end is not None and match[1] in tools:
-            calls.append(ToolCall(match[1], said[match.end() : end]))
+            calls.append(FunctionCall(match[1], said[match.end() : end]))
     return tuple(calls)
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from tidings.bus import Bus, TidingsError
 from tidings.workers.cli.connection import on_bus
-from tidings.workers.cli.exits import Problem, UsageProblem
+from tidings.workers.cli.exits import BadUsage, CommandFailed
 from tidings.workers.cli.serve import check_name, require, until_told
 from tidings.workers.settings import Settings, spelling
 
@@ -21,8 +21,8 @@ def run_gateway(settings: Settings, name: str | None = None) -> int:
     """Serve until told to end; returns the exit code.
 
     Raises:
-        UsageProblem: others could reach it and no token was chosen, or the name cannot be used.
-        Problem: a package is missing, or the address cannot be listened on.
+        BadUsage: others could reach it and no token was chosen, or the name cannot be used.
+        CommandFailed: a package is missing, or the address cannot be listened on.
     """
     check_gateway(settings)
     check_name(name)
@@ -38,15 +38,15 @@ def check_gateway(settings: Settings) -> None:
     """Check that a gateway can be had as the settings ask for it.
 
     Raises:
-        UsageProblem: others could reach it and no token was chosen.
-        Problem: a package is missing.
+        BadUsage: others could reach it and no token was chosen.
+        CommandFailed: a package is missing.
     """
     for package in _NEEDED:
         require(package, "gateway")
     from tidings.workers.gateway import is_loopback
 
     if settings.token is None and not is_loopback(settings.host):
-        raise UsageProblem(
+        raise BadUsage(
             f"{settings.host} can be reached from outside: choose a token for operators, and give it as {spelling('token')}"
         )
 
@@ -63,7 +63,7 @@ async def show(bus: Bus, settings: Settings, name: str | None = None) -> int:
     except OSError as error:
         if isinstance(error, TidingsError):
             raise
-        raise Problem(f"{settings.host} port {settings.port} cannot be listened on: {error.strerror or error}") from None
+        raise CommandFailed(f"{settings.host} port {settings.port} cannot be listened on: {error.strerror or error}") from None
     log.info("gateway.ended", extra={"gateway": served.gateway.name})
     return code
 

@@ -1,17 +1,17 @@
-"""Who may call: known keys, and one meter for each key and model."""
+"""Admission of calls: known keys, and one meter for each key and model."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from tidings.workers.provider.limits import Decision, Meter
+from tidings.workers.provider.limits import Admission, Meter
 from tidings.workers.provider.settings import ProviderSettings
 
 METERS_MAX = 10_000
 """Meters kept. The one unused for longest goes first, and would by then be full again in any sane setting."""
 
 
-class Gate:
+class Limiter:
     """Checks keys and counts use against their limits."""
 
     def __init__(self, settings: ProviderSettings) -> None:
@@ -23,7 +23,7 @@ class Gate:
         """Return whether the key may call at all."""
         return not self._keys or key in self._keys
 
-    def admit(self, key: str, model: str, tokens: int, now: float) -> Decision:
+    def admit(self, key: str, model: str, tokens: int, now: float) -> Admission:
         """Decide on a call that uses `tokens`, and count it.
 
         Raises:

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tidings.workers.cli.options import LOGGING, setting_option, settings_options, shown_default
+from tidings.workers.cli.flags import LOGGING, setting_option, settings_options, shown_default
 from tidings.workers.settings import Settings, flag_of, variable_of
 
 Run = tuple[Settings, str, bool]

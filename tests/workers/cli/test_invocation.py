@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tidings.workers.cli.program import own_name
+from tidings.workers.cli.invocation import own_name
 
 
 def test_it_is_tidings_where_that_is_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ async def memory_bus(clock: Clock | None = None) -> AsyncIterator[Bus]:
     to the server anew, within 30 s.
 
     Args:
-        clock: moves the server's time; None leaves it alone. Keys that expire (the notices behind a channel after an hour, the
+        clock: moves the server's time; None: it runs as usual. Keys that expire (the notices behind a channel after an hour, the
             outcome of a command after a day) do so in real time in any case.
 
     Raises:

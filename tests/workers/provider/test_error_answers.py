@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tidings.workers.provider import Fault, Limit
-from tidings.workers.provider.errors import rate_limited, scripted, unknown_key, unknown_model
+from tidings.workers.provider.error_answers import rate_limited, scripted, unknown_key, unknown_model
 from tidings.workers.provider.limits import Meter
 
 

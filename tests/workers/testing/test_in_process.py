@@ -11,7 +11,7 @@ from tidings.bus import Bus, Event, Message
 from tidings.workers.agent import Agent, ChatAgent, Step
 from tidings.workers.llm import Llm
 from tidings.workers.settings import BadSetting, Settings
-from tidings.workers.testing.crew import QUICK, Crew, _factory, fleet_settings
+from tidings.workers.testing.in_process import QUICK, InProcess, _factory, fleet_settings
 
 
 class Plain:
@@ -64,50 +64,50 @@ def test_what_is_no_agent_is_told(agent: type[Agent]) -> None:
 
 async def test_the_crew_ends_and_can_be_closed_twice(tidings_bus: Bus) -> None:
     """Nothing of it runs on, and nobody holds a session."""
-    crew = Crew(tidings_bus, Plain, fleet_settings({}), None, workers=2)
-    await crew.start()
-    crew.check()
+    members = InProcess(tidings_bus, Plain, fleet_settings({}), None, workers=2)
+    await members.start()
+    members.check()
     before = {task.get_name() for task in asyncio.all_tasks()}
     assert {"tidings-testing-c1", "tidings-testing-w1", "tidings-testing-w2"} <= before
-    await crew.close()
-    await crew.close()
+    await members.close()
+    await members.close()
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("tidings-testing")]
-    assert not crew.busy
+    assert not members.busy
 
 
 async def test_a_crew_that_was_never_started_can_be_closed(tidings_bus: Bus) -> None:
     """Also one without workers."""
-    crew = Crew(tidings_bus, Plain, fleet_settings({}), None, workers=0)
-    await crew.close()
-    await crew.start()
-    await crew.close()
+    members = InProcess(tidings_bus, Plain, fleet_settings({}), None, workers=0)
+    await members.close()
+    await members.start()
+    await members.close()
 
 
 async def test_one_that_ends_on_its_own_is_told(tidings_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its name, and with what it ended with as the cause."""
-    crew = Crew(tidings_bus, Plain, fleet_settings({}), None, workers=1)
+    members = InProcess(tidings_bus, Plain, fleet_settings({}), None, workers=1)
 
     async def crash() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(crew.workers[0], "run", crash)
-    await crew.start()
+    monkeypatch.setattr(members.workers[0], "run", crash)
+    await members.start()
     for _ in range(3):
         await asyncio.sleep(0)
     with pytest.raises(RuntimeError, match="w1 of the fleet has ended on its own") as failure:
-        crew.check()
+        members.check()
     assert isinstance(failure.value.__cause__, ZeroDivisionError)
-    await crew.close()
+    await members.close()
 
 
 async def test_one_that_was_cancelled_or_has_just_returned_is_told_too(tidings_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the reason: nobody works any more."""
-    crew = Crew(tidings_bus, Plain, fleet_settings({}), None, workers=1)
-    monkeypatch.setattr(crew.controller, "run", lambda: asyncio.sleep(0))
-    await crew.start()
+    members = InProcess(tidings_bus, Plain, fleet_settings({}), None, workers=1)
+    monkeypatch.setattr(members.controller, "run", lambda: asyncio.sleep(0))
+    await members.start()
     for _ in range(3):
         await asyncio.sleep(0)
     with pytest.raises(RuntimeError, match="c1 of the fleet has ended on its own") as failure:
-        crew.check()
+        members.check()
     assert failure.value.__cause__ is None
-    await crew.close()
+    await members.close()

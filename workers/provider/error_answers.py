@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tidings.workers.provider.faults import Fault
-from tidings.workers.provider.limits import Decision
+from tidings.workers.provider.limits import Admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def scripted(fault: Fault) -> ErrorAnswer:
     )
 
 
-def rate_limited(model: str, tokens: int, decision: Decision, headers: Mapping[str, str]) -> ErrorAnswer:
+def rate_limited(model: str, tokens: int, decision: Admission, headers: Mapping[str, str]) -> ErrorAnswer:
     """Return the answer to a call that the limits refuse.
 
     The text gives no time: whether a client is told how long to wait is a matter of the headers, as set.

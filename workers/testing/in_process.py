@@ -1,4 +1,4 @@
-"""The crew of a fleet: a controller and workers, at work in this process until they are told to end."""
+"""A fleet's controller and workers as tasks of this process, at work until they are told to end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUICK: Mapping[str, object] = {
 """Settings of a fleet where they differ from the defaults; the plan of the retries does not."""
 
 
-class Crew:
+class InProcess:
     """One controller and some workers.
 
     Args:

@@ -13,10 +13,10 @@ from tidings.workers.board import states_told
 N = TypeVar("N", bound=Notice)
 
 
-class Heard:
+class NoticeRecorder:
     """Listens to the status of all sessions from the moment of ``ready`` on; nothing is replayed and nothing left out.
 
-    It is a `bus.Sink` for ``Bus.on_change``: a subscription would begin with pictures, which nobody has told.
+    It is a `bus.Sink` for ``Bus.on_change``: a subscription would begin with snapshots, which were not published.
 
     Attributes:
         ready: set once the server has confirmed the subscription.

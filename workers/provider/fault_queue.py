@@ -27,7 +27,7 @@ class _Queued:
     left: int | None
 
 
-class Script:
+class FaultQueue:
     """Scripted failures in the order given; a call takes the first that is aimed at it, and no other."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:

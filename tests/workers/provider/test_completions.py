@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.workers.provider.answers import (
-    ToolCall,
+from tidings.workers.provider.completions import (
+    FunctionCall,
     compose,
     content_text,
     count_tokens,
@@ -56,12 +56,12 @@ def test_a_prompt_without_a_user_is_answered() -> None:
 @pytest.mark.parametrize(
     ("said", "calls"),
     [
-        ('please call weather {"city": "Bern"}', [ToolCall("weather", '{"city": "Bern"}')]),
-        ("call weather {}", [ToolCall("weather", "{}")]),
-        ('call sum {"a": {"b": "}"}} now', [ToolCall("sum", '{"a": {"b": "}"}}')]),
-        ("call weather {} and call sum {}", [ToolCall("weather", "{}"), ToolCall("sum", "{}")]),
-        ("call other {} then call sum {}", [ToolCall("sum", "{}")]),
-        ('call sum {"text": "call weather {}"}', [ToolCall("sum", '{"text": "call weather {}"}')]),
+        ('please call weather {"city": "Bern"}', [FunctionCall("weather", '{"city": "Bern"}')]),
+        ("call weather {}", [FunctionCall("weather", "{}")]),
+        ('call sum {"a": {"b": "}"}} now', [FunctionCall("sum", '{"a": {"b": "}"}}')]),
+        ("call weather {} and call sum {}", [FunctionCall("weather", "{}"), FunctionCall("sum", "{}")]),
+        ("call other {} then call sum {}", [FunctionCall("sum", "{}")]),
+        ('call sum {"text": "call weather {}"}', [FunctionCall("sum", '{"text": "call weather {}"}')]),
         ("call other {} ", []),
         ("call weather {city}", []),
         ('call weather {"city": NaN}', []),
@@ -70,7 +70,7 @@ def test_a_prompt_without_a_user_is_answered() -> None:
         ("call weather " + '{"a":' * 5000, []),
     ],
 )
-def test_a_tool_is_called_on_request(said: str, calls: list[ToolCall]) -> None:
+def test_a_tool_is_called_on_request(said: str, calls: list[FunctionCall]) -> None:
     """`call NAME {json}` calls an offered tool with exactly that JSON; anything else is text."""
     reply = compose([user(said)], tools=TOOLS)
     assert list(reply.tool_calls) == calls

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.workers.provider.keys import bearer, mask
+from tidings.workers.provider.api_keys import bearer, mask
 
 
 @pytest.mark.parametrize(
