@@ -15,9 +15,9 @@ from tidings.bus.errors import (
     Closed,
     CommandExpired,
     CommandRefused,
+    IdempotencyConflict,
     InvalidMessage,
     InvalidName,
-    KeyReused,
     LeaseLost,
     LoginRefused,
     NotPrimary,
@@ -39,7 +39,7 @@ from tidings.bus.errors import (
     UnsupportedServer,
 )
 from tidings.bus.inspection import Queue, Queues, Server
-from tidings.bus.listener import Sink
+from tidings.bus.listener import Subscriber
 from tidings.bus.logs import Page, Unreadable
 from tidings.bus.merge import Gap
 from tidings.bus.messages import (
@@ -87,7 +87,7 @@ from tidings.bus.messages import (
     build,
     carries,
 )
-from tidings.bus.presence import Attendant, Presence
+from tidings.bus.presence import Member, Presence
 from tidings.bus.records import Record
 from tidings.bus.roles import Role
 from tidings.bus.states import State, Trigger
@@ -101,7 +101,6 @@ __all__ = [
     "AgentError",
     "AgentMessage",
     "Archive",
-    "Attendant",
     "BadAddress",
     "BadArchive",
     "Body",
@@ -123,10 +122,10 @@ __all__ = [
     "HasEnding",
     "Header",
     "HistoryCondensed",
+    "IdempotencyConflict",
     "InvalidMessage",
     "InvalidName",
     "Keeper",
-    "KeyReused",
     "Lease",
     "LeaseLost",
     "LlmAttempt",
@@ -136,6 +135,7 @@ __all__ = [
     "LlmRecovered",
     "LlmRetry",
     "LoginRefused",
+    "Member",
     "Message",
     "NotPrimary",
     "Notice",
@@ -166,12 +166,12 @@ __all__ = [
     "SessionStart",
     "SessionState",
     "SessionStop",
-    "Sink",
     "Snapshot",
     "SpoiledLog",
     "StaleDecision",
     "State",
     "Statistics",
+    "Subscriber",
     "Subscription",
     "TidingsError",
     "ToolCall",

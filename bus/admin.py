@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 from tidings.bus.inspection import Inspection
 from tidings.bus.logs import PAGE, Logs, Unreadable
-from tidings.bus.presence import Roll
-from tidings.bus.redis.link import Link
+from tidings.bus.presence import Members
+from tidings.bus.redis.context import RedisContext
 from tidings.bus.transfer import Transfer
 
 
-class AdminFace(Roll, Inspection, Transfer):
+class AdminFace(Members, Inspection, Transfer):
     """``bus.admin``: which processes there are, what waits, what the server is like, what we may do there, and exports."""
 
-    def __init__(self, link: Link, logs: Logs) -> None:
-        Roll.__init__(self, link)
+    def __init__(self, context: RedisContext, logs: Logs) -> None:
+        Members.__init__(self, context)
         self._logs = logs
 
     async def unreadable(self) -> AsyncIterator[Unreadable]:

@@ -15,7 +15,7 @@ from tidings.bus.channels import Channel, Names
 from tidings.bus.children import read_children
 from tidings.bus.controller import ControllerFace
 from tidings.bus.errors import SessionDeleted, TidingsError
-from tidings.bus.listener import Listener, Sink
+from tidings.bus.listener import Listener, Subscriber
 from tidings.bus.logs import PAGE, Logs, Page
 from tidings.bus.messages import (
     PAYLOAD_LIMIT,
@@ -42,9 +42,9 @@ from tidings.bus.messages import (
 from tidings.bus.publisher import publish_notice
 from tidings.bus.records import Record
 from tidings.bus.redis.connection import open_connection
-from tidings.bus.redis.link import Clock, Link
+from tidings.bus.redis.context import RedisContext, ServerClock
+from tidings.bus.sender import CommandSender
 from tidings.bus.states import State
-from tidings.bus.steering import Steering
 from tidings.bus.subscription import BUFFER, REREAD_S, Subscription
 from tidings.bus.worker.face import WorkerFace
 
@@ -63,15 +63,15 @@ class Bus:
     ``controller`` and ``admin`` have those of workers, of controllers, and of those who look after an installation.
     """
 
-    def __init__(self, link: Link, listener: Listener) -> None:
-        self._link, self._listener = link, listener
-        self._logs = Logs(link)
-        self._steering = Steering(link, listener)
-        self.admin = AdminFace(link, self._logs)
+    def __init__(self, context: RedisContext, listener: Listener) -> None:
+        self._context, self._listener = context, listener
+        self._logs = Logs(context)
+        self._sender = CommandSender(context, listener)
+        self.admin = AdminFace(context, self._logs)
         """For those who look after an installation: processes, queues, the server, exports."""
-        self.controller = ControllerFace(link, listener)
+        self.controller = ControllerFace(context, listener)
         """What controllers do: take what is due, read it, decide it."""
-        self.worker = WorkerFace(link, listener, self.admin, self._logs, self._another_face)
+        self.worker = WorkerFace(context, listener, self.admin, self._logs, self._another_face)
         """What workers do: claim sessions and hold them."""
         self._closing = asyncio.Event()
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
@@ -85,7 +85,7 @@ class Bus:
         prefix: str = "",
         payload_limit: int = PAYLOAD_LIMIT,
         heartbeat_s: float = 5.0,
-        clock: Clock | None = None,
+        clock: ServerClock | None = None,
     ) -> AsyncIterator[Bus]:
         """Open a bus, and close it on leaving.
 
@@ -106,9 +106,9 @@ class Bus:
         """
         names = Names(prefix)
         async with open_connection(url) as connection:
-            link = Link(connection, names, payload_limit, clock or Clock())
-            await link.measure_clock()
-            bus = cls(link, Listener(link, heartbeat_s))
+            context = RedisContext(connection, names, payload_limit, clock or ServerClock())
+            await context.measure_clock()
+            bus = cls(context, Listener(context, heartbeat_s))
             keeping = asyncio.create_task(bus._keep_clock(), name="tidings-clock")
             try:
                 yield bus
@@ -127,8 +127,8 @@ class Bus:
         Raises:
             TidingsError: as ``connect`` does.
         """
-        limit = self._link.payload_limit
-        async with type(self).connect(self.url, prefix=self._link.names.prefix, payload_limit=limit) as bus:
+        limit = self._context.payload_limit
+        async with type(self).connect(self.url, prefix=self._context.names.prefix, payload_limit=limit) as bus:
             yield bus
 
     @asynccontextmanager
@@ -144,7 +144,7 @@ class Bus:
                     await self._closing.wait()
             except TimeoutError:
                 with contextlib.suppress(TidingsError):
-                    await self._link.measure_clock()
+                    await self._context.measure_clock()
 
     async def _aclose(self) -> None:
         await self.worker.aclose()
@@ -153,22 +153,22 @@ class Bus:
             await subscription.aclose()
 
     def __repr__(self) -> str:
-        return f"Bus({self._link.connection.address!r}, prefix={self._link.names.prefix!r})"
+        return f"Bus({self._context.connection.address!r}, prefix={self._context.names.prefix!r})"
 
     @property
     def url(self) -> str:
         """Address with which another process reaches the same server; may hold credentials, do not show it."""
-        return self._link.connection.url
+        return self._context.connection.url
 
     @property
     def address(self) -> str:
         """Address without credentials, for people."""
-        return self._link.connection.address
+        return self._context.connection.address
 
     @property
     def in_memory(self) -> bool:
         """Whether there is no server but in this process's memory (``memory://``)."""
-        return self._link.connection.memory
+        return self._context.connection.memory
 
     @property
     def connected(self) -> bool:
@@ -183,22 +183,22 @@ class Bus:
     @property
     def payload_limit(self) -> int:
         """Bytes that one encoded message may take."""
-        return self._link.payload_limit
+        return self._context.payload_limit
 
     def now(self) -> datetime:
         """Return the server's time, by our estimate."""
-        return self._link.clock.now()
+        return self._context.clock.now()
 
     def at(self, monotonic: float) -> datetime:
         """Return the server's time at a moment of our monotonic clock."""
-        return self._link.clock.at(monotonic)
+        return self._context.clock.at(monotonic)
 
     async def publish(
         self, session: str, notice: N, *, id: str = "", source: str = "", traceparent: str | None = None
     ) -> Message[N]:
         """Tell something about a session to all who follow it; returns the message as it was stored.
 
-        It never reaches a model. For a writer that must not wait use ``outbox``.
+        It never reaches a model. A worker that must not wait uses `Lease.tell`.
 
         Args:
             session: session id.
@@ -218,7 +218,7 @@ class Bus:
         if not isinstance(notice, Notice):
             raise TypeError(f"only notices are published, this is a {kind_of(notice)}")
         message = self._message(session, notice, id, source, traceparent)
-        offset, epoch = await publish_notice(self._link, message)
+        offset, epoch = await publish_notice(self._context, message)
         return message.model_copy(update={"offset": offset, "epoch": epoch})
 
     def _message(self, session: str, said: B, id: str, source: str, traceparent: str | None) -> Message[B]:
@@ -291,7 +291,7 @@ class Bus:
             )
         place = Channel.parse(f"{kind.plane}.{session}")
         subscription = Subscription[Any](
-            self._link, self._listener, place, after, logs=self._logs, buffer=buffer, reread_s=reread_s
+            self._context, self._listener, place, after, logs=self._logs, buffer=buffer, reread_s=reread_s
         )
         self._subscriptions.add(subscription)
         return subscription
@@ -359,7 +359,7 @@ class Bus:
     @property
     def skipped(self) -> int:
         """How many stored messages this process could not read and left out so far."""
-        return self._logs.skipped + self._steering.dropped
+        return self._logs.skipped + self._sender.dropped
 
     async def start(
         self, session: str, text: str | None = None, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
@@ -425,13 +425,13 @@ class Bus:
             InvalidMessage: the session, id or source cannot be one.
             UnknownSession: there is no such session.
             SessionDeleted: it was deleted; deleting it once more is applied.
-            KeyReused: the key is another command's.
+            IdempotencyConflict: the key is another command's.
             SchemaMismatch: another version wrote its record; nothing was stored.
             ServerFull: the server has no memory left, and it is not a deletion; nothing was stored.
             Unreachable: the server does not answer. A command that got through expires with its time-out.
             PayloadTooLarge: it is over the limit.
         """
-        return await self._steering.send(self._command(session, command, id, source, traceparent), timeout_s, key)
+        return await self._sender.send(self._command(session, command, id, source, traceparent), timeout_s, key)
 
     async def submit(
         self,
@@ -454,7 +454,7 @@ class Bus:
             CommandRefused: too many commands wait there already.
             TidingsError: as ``send``.
         """
-        return await self._steering.submit(self._command(session, command, id, source, traceparent), key, when_full=when_full)
+        return await self._sender.submit(self._command(session, command, id, source, traceparent), key, when_full=when_full)
 
     def _command(self, session: str, command: C, id: str, source: str, traceparent: str | None) -> Message[C]:
         if not isinstance(command, Command) or isinstance(command, UnknownCommand):
@@ -463,12 +463,12 @@ class Bus:
 
     async def children(self, session: str) -> tuple[ChildState, ...]:
         """Return what is known of the children of a session, by name; see ``read_children``."""
-        return await read_children(self._link, check_session(session))
+        return await read_children(self._context, check_session(session))
 
-    async def on_status(self, session: str, sink: Sink) -> None:
-        """Have a sink told of everything on one session's status channel; a wake-up, not a promise."""
-        await self.worker.listen(session, sink)
+    async def on_status(self, session: str, subscriber: Subscriber) -> None:
+        """Have a subscriber told of everything on one session's status channel; a wake-up, not a promise."""
+        await self.worker.listen(session, subscriber)
 
-    async def forget(self, sink: Sink) -> None:
-        """Tell a sink nothing more."""
-        await self._listener.forget(sink)
+    async def forget(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more."""
+        await self._listener.forget(subscriber)

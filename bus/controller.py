@@ -12,7 +12,7 @@ from typing import Any
 
 from tidings.bus.children import forget_children
 from tidings.bus.errors import InvalidMessage, SchemaMismatch, StaleDecision, UnreadableRecord
-from tidings.bus.listener import Listener, Sink
+from tidings.bus.listener import Listener, Subscriber
 from tidings.bus.messages import (
     ChildState,
     Command,
@@ -26,9 +26,9 @@ from tidings.bus.messages import (
     encode,
     encode_state,
 )
-from tidings.bus.publisher import RING, RING_S
+from tidings.bus.publisher import RETENTION, RETENTION_S
 from tidings.bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record, salvage_record
-from tidings.bus.redis.link import Argument, Link
+from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.states import State
 
 log = logging.getLogger("tidings.controller")
@@ -106,20 +106,20 @@ class Decision:
 class ControllerFace:
     """``bus.controller``: takes what is due, reads it, and writes what was decided."""
 
-    def __init__(self, link: Link, listener: Listener) -> None:
-        self._link, self._listener = link, listener
+    def __init__(self, context: RedisContext, listener: Listener) -> None:
+        self._context, self._listener = context, listener
 
-    async def on_change(self, sink: Sink) -> None:
-        """Have a sink told of every notice and command of every session; a wake-up: ``due`` is the promise."""
-        await self._listener.listen_planes(frozenset({"status", "commands"}), sink)
+    async def on_change(self, subscriber: Subscriber) -> None:
+        """Have a subscriber told of every notice and command of every session; a wake-up: ``due`` is the promise."""
+        await self._listener.listen_planes(frozenset({"status", "commands"}), subscriber)
 
-    async def forget(self, sink: Sink) -> None:
-        """Tell a sink nothing more."""
-        await self._listener.forget(sink)
+    async def forget(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more."""
+        await self._listener.forget(subscriber)
 
     async def forget_children(self, session: str) -> None:
         """Forget the children of a session that was deleted, when all of them are over."""
-        await forget_children(self._link, session)
+        await forget_children(self._context, session)
 
     async def due(self, limit: int = 100, visibility_s: float = 5.0) -> Due:
         """Take the sessions that want a controller now.
@@ -132,7 +132,7 @@ class ControllerFace:
             UnexpectedKey: ``due`` is no sorted set.
         """
         args: list[Argument] = [int(visibility_s * 1000), limit]
-        now, strange, *sessions = await self._link.run_again("take_due", [self._link.names.due], args)
+        now, strange, *sessions = await self._context.run_again("dequeue_due", [self._context.names.due], args)
         if strange:
             log.warning("due.strange", extra={"count": strange})
         return Due(instant(int(now)), tuple(name.decode() for name in sessions))
@@ -143,7 +143,7 @@ class ControllerFace:
         Raises:
             Unreachable: the server does not answer.
         """
-        await self._link.run_again("forget_due", [self._link.names.record(session), self._link.names.due], [session])
+        await self._context.run_again("forget_due", [self._context.names.record(session), self._context.names.due], [session])
 
     async def snapshot(self, session: str) -> Snapshot | None:
         """Read all that a decision about the session may rest on; None where there is no such session.
@@ -165,12 +165,12 @@ class ControllerFace:
         return await self._look(session, _salvaged)
 
     async def _look(self, session: str, parse: Callable[[str, Mapping[bytes, bytes]], Record | None]) -> Snapshot | None:
-        names = self._link.names
-        pipeline = self._link.pipeline(atomic=True)
+        names = self._context.names
+        pipeline = self._context.pipeline(atomic=True)
         pipeline.hgetall(names.record(session))
         pipeline.xrange(names.log("commands", session), count=_COMMANDS)
         pipeline.time()
-        fields, raw, (seconds, micros) = await self._link.read(pipeline)
+        fields, raw, (seconds, micros) = await self._context.read(pipeline)
         record = parse(session, fields)
         if record is None:
             return None
@@ -193,9 +193,9 @@ class ControllerFace:
         Raises:
             Unreachable: the server does not answer.
         """
-        names = self._link.names
+        names = self._context.names
         args: list[Argument] = [session, int(for_s * 1000), touched]
-        await self._link.run_again("set_aside", [names.record(session), names.due], args)
+        await self._context.run_again("set_aside", [names.record(session), names.due], args)
 
     async def _parents(self, commands: tuple[Message[Command], ...]) -> dict[str, State]:
         """Read the states of the sessions as whose child a new one may be started."""
@@ -203,11 +203,11 @@ class ControllerFace:
         wanted = list(dict.fromkeys(parent for parent in starts if parent is not None))
         if not wanted:
             return {}
-        pipeline = self._link.pipeline(atomic=False)
+        pipeline = self._context.pipeline(atomic=False)
         for parent in wanted:
-            pipeline.hget(self._link.names.record(parent), "state")
+            pipeline.hget(self._context.names.record(parent), "state")
         found: dict[str, State] = {}
-        for parent, state in zip(wanted, await self._link.read_each(pipeline), strict=True):
+        for parent, state in zip(wanted, await self._context.read_each(pipeline), strict=True):
             # A state that this version does not know is none that a child could be started under, nor is what cannot be read.
             with contextlib.suppress(ValueError):
                 found[parent] = State(state.decode() if isinstance(state, bytes) else "")
@@ -216,10 +216,10 @@ class ControllerFace:
     async def _settled(self, session: str, commands: tuple[Message[Command], ...]) -> frozenset[str]:
         if not commands:
             return frozenset()
-        pipeline = self._link.pipeline(atomic=False)
+        pipeline = self._context.pipeline(atomic=False)
         for command in commands:
-            pipeline.exists(self._link.names.outcome(session, command.id))
-        found = await self._link.read(pipeline)
+            pipeline.exists(self._context.names.outcome(session, command.id))
+        found = await self._context.read(pipeline)
         return frozenset(command.id for command, there in zip(commands, found, strict=True) if there)
 
     async def decide(self, snapshot: Snapshot, decision: Decision) -> int:
@@ -235,7 +235,7 @@ class ControllerFace:
         """
         if decision.to is None and decision.state is not None:
             raise ValueError("a decision that tells a state has that state")
-        record, names = snapshot.record, self._link.names
+        record, names = snapshot.record, self._context.names
         session = record.session
         keys = [names.record(session), names.log("events", session), names.log("status", session)]
         keys += [names.log("commands", session), names.ready, names.due, names.sessions]
@@ -243,21 +243,21 @@ class ControllerFace:
         if decision.child is not None:
             parent = decision.child.session
             keys += [names.record(parent), names.log("status", parent), names.children(parent)]
-        answer = await self._link.run("decide", keys, self._args(snapshot, decision))
+        answer = await self._context.run("decide", keys, self._args(snapshot, decision))
         check_fit(session, answer)
         if answer[0] != b"ok":
             raise StaleDecision(session)
         return int(answer[1])
 
     def _args(self, snapshot: Snapshot, decision: Decision) -> list[Argument]:
-        names, limit, record = self._link.names, self._link.payload_limit, snapshot.record
+        names, limit, record = self._context.names, self._context.payload_limit, snapshot.record
         session = record.session
         ours = (record.version, record.handled, record.touched, record.epoch, record.state or "", record.lease)
         version, seen, touched, *identity = snapshot.basis or ours
         args: list[Argument] = [session, version, seen, touched, max(record.handled, decision.handled)]
         args += [decision.to or "", int(decision.revoke), int(decision.ready), milliseconds(decision.due)]
         args += [names.channel("events", session), names.channel("status", session), names.wake, names.outcomes(session)]
-        args += [RING, int(RING_S * 1000), int(OUTCOME_S * 1000)]
+        args += [RETENTION, int(RETENTION_S * 1000), int(OUTCOME_S * 1000)]
         args += [decision.state.id, encode_state(decision.state)] if decision.state else ["", ""]
         args += identity
         args += _counted([(name, value) for name, value in decision.fields.items()])
@@ -271,8 +271,8 @@ class ControllerFace:
         """Return how a child is told to those who watch its parent."""
         if child is None:
             return [0]
-        channel = self._link.names.channel("status", child.session)
-        return [1, child.id, encode(child, self._link.payload_limit), channel, child.data.model_dump_json()]
+        channel = self._context.names.channel("status", child.session)
+        return [1, child.id, encode(child, self._context.payload_limit), channel, child.data.model_dump_json()]
 
 
 def _salvaged(session: str, fields: Mapping[bytes, bytes]) -> Record | None:

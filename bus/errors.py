@@ -26,7 +26,7 @@
     ├── OutcomeUnknown        the connection broke while a write was under way; the same id may be sent again
     ├── CommandRefused        a controller refused the command, and says what would be legal
     ├── CommandExpired        no controller handled the command in time; it never will be applied
-    ├── KeyReused             another command was sent to the session under the same key
+    ├── IdempotencyConflict             another command was sent to the session under the same key
     └── Closed                the bus or the subscription was closed by us
 
 Lower errors (redis-py, the operating system) are mapped in ``tidings.bus.redis.failures``, all of them, and nowhere else. Data is
@@ -323,7 +323,7 @@ class CommandExpired(TidingsError, TimeoutError):
         self.command_id = command_id
 
 
-class KeyReused(TidingsError):
+class IdempotencyConflict(TidingsError):
     """Another command was sent to the session under the same key; this one was not stored.
 
     Attributes:

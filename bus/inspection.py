@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
 from tidings.bus.records import LAST_MS, instant
-from tidings.bus.redis.link import Link
+from tidings.bus.redis.context import RedisContext
 from tidings.bus.roles import Role, trials
 
 _ECHOES = 21
@@ -83,8 +83,8 @@ class Queues:
 class Inspection:
     """Asks one server."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, context: RedisContext) -> None:
+        self._context = context
 
     async def server(self) -> Server:
         """Ask the server what it is like.
@@ -115,11 +115,11 @@ class Inspection:
 
     async def _ask(self, *words: str) -> Mapping[Any, Any]:
         """Ask what we may have no right to, what a host of Redis has taken away, or what fakeredis does not know."""
-        if self._link.connection.memory:
+        if self._context.connection.memory:
             return {}
-        with self._link.connection.errors:
+        with self._context.connection.errors:
             try:
-                answer: Any = await self._link.connection.commands.execute_command(*words)  # type: ignore[no-untyped-call]
+                answer: Any = await self._context.connection.commands.execute_command(*words)  # type: ignore[no-untyped-call]
             except ResponseError:
                 return {}
         return answer if isinstance(answer, Mapping) else {}
@@ -130,8 +130,8 @@ class Inspection:
         ahead: list[float] = []
         for _ in range(_ECHOES):
             before, wall = time.perf_counter(), time.time()
-            with self._link.connection.errors:
-                seconds, micros = await self._link.connection.commands.time()
+            with self._context.connection.errors:
+                seconds, micros = await self._context.connection.commands.time()
             trips.append(time.perf_counter() - before)
             ahead.append(seconds + micros / 1e6 - wall - trips[-1] / 2)
         return trips, sorted(ahead)[len(ahead) // 2]
@@ -143,12 +143,12 @@ class Inspection:
             Unreachable: the server does not answer.
             AccessDenied: the user may not do that.
         """
-        names = self._link.names
-        pipeline = self._link.pipeline(atomic=False)
+        names = self._context.names
+        pipeline = self._context.pipeline(atomic=False)
         for key in (names.ready, names.due):
             pipeline.zcard(key)
             pipeline.zrange(key, 0, 0, withscores=True)
-        ready, first_ready, due, first_due = await self._link.read(pipeline)
+        ready, first_ready, due, first_due = await self._context.read(pipeline)
         return Queues(_queue(ready, first_ready), _queue(due, first_due))
 
     async def denied(self, role: Role) -> tuple[str, ...]:
@@ -160,11 +160,11 @@ class Inspection:
             Unreachable: the server does not answer.
             AccessDenied: we may not open a transaction, so that nothing can be tried.
         """
-        if self._link.connection.memory:
+        if self._context.connection.memory:
             return ()
-        commands = list(trials(role, self._link.names))
-        pool = self._link.connection.commands.connection_pool
-        with self._link.connection.errors:
+        commands = list(trials(role, self._context.names))
+        pool = self._context.connection.commands.connection_pool
+        with self._context.connection.errors:
             connection = await pool.get_connection()  # type: ignore[no-untyped-call]
             try:
                 answers = await _try(connection, commands)

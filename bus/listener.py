@@ -19,7 +19,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from tidings.bus.errors import Closed, cause_of
-from tidings.bus.redis.link import Link, heeding
+from tidings.bus.redis.context import RedisContext, heeding
 
 log = logging.getLogger("tidings.listener")
 
@@ -27,18 +27,36 @@ RECONNECT_BASE_S = 0.05
 RECONNECT_CAP_S = 1.0
 
 
-class Sink(Protocol):
+class Subscriber(Protocol):
     """Where the listener puts what arrives. Both calls must return at once; one that raises is logged and does no harm."""
 
-    def acknowledged(self) -> None:
+    def on_subscribed(self) -> None:
         """The server has confirmed the subscription: from here on nothing is missed, and before here something may have been."""
 
     def receive(self, name: str, payload: bytes) -> None:
         """A message arrived on the channel named."""
 
 
+class Wakeup(asyncio.Event):
+    """A subscriber that only wakes its owner: set when a message arrives, or may have been missed."""
+
+    def on_subscribed(self) -> None:
+        """Wake: something may have been missed."""
+        self.set()
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Wake: something happened."""
+        self.set()
+
+    async def wait_at_most(self, seconds: float) -> None:
+        """Return when it is set, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wait()
+
+
 class Listener:
-    """Owns the Pub/Sub connection and hands what arrives to sinks.
+    """Owns the Pub/Sub connection and hands what arrives to subscribers.
 
     Args:
         heartbeat_s: silence after which the connection is asked for a sign of life; after as long again without one it is opened
@@ -49,12 +67,12 @@ class Listener:
         reconnects: how often a connection that stood was lost.
     """
 
-    def __init__(self, link: Link, heartbeat_s: float = 5.0) -> None:
-        self._link = link
+    def __init__(self, context: RedisContext, heartbeat_s: float = 5.0) -> None:
+        self._context = context
         self._heartbeat_s = heartbeat_s
         # What is wanted; changed at once.
-        self._exact: dict[str, list[Sink]] = {}
-        self._planes: list[tuple[frozenset[str], Sink]] = []
+        self._exact: dict[str, list[Subscriber]] = {}
+        self._planes: list[tuple[frozenset[str], Subscriber]] = []
         # What the open connection was asked for and has confirmed; only ``_adjust`` changes the first two, one call at a time.
         self._asked: set[str] = set()
         self._asked_pattern = ""
@@ -69,31 +87,31 @@ class Listener:
         self.connected = False
         self.reconnects = 0
 
-    async def listen(self, name: str, sink: Sink) -> None:
-        """Hand what arrives on one channel to the sink; its first ``acknowledged`` says when that begins.
+    async def listen(self, name: str, subscriber: Subscriber) -> None:
+        """Hand what arrives on one channel to the subscriber; its first ``on_subscribed`` says when that begins.
 
         Raises:
             Closed: the bus was closed.
         """
         self._start()
-        self._exact.setdefault(name, []).append(sink)
-        await self._confirm(name, sink)
+        self._exact.setdefault(name, []).append(subscriber)
+        await self._confirm(name, subscriber)
 
-    async def listen_planes(self, planes: frozenset[str], sink: Sink) -> None:
-        """Hand what arrives on every channel of the planes to the sink.
+    async def listen_planes(self, planes: frozenset[str], subscriber: Subscriber) -> None:
+        """Hand what arrives on every channel of the planes to the subscriber.
 
         Raises:
             Closed: the bus was closed.
         """
         self._start()
-        self._planes.append((planes, sink))
-        await self._confirm(self._pattern, sink)
+        self._planes.append((planes, subscriber))
+        await self._confirm(self._pattern, subscriber)
 
-    async def forget(self, sink: Sink) -> None:
-        """Stop handing anything to the sink; calling it twice is no error."""
-        kept = {name: [other for other in sinks if other is not sink] for name, sinks in self._exact.items()}
-        self._exact = {name: sinks for name, sinks in kept.items() if sinks}
-        self._planes = [entry for entry in self._planes if entry[1] is not sink]
+    async def forget(self, subscriber: Subscriber) -> None:
+        """Stop handing anything to the subscriber; calling it twice is no error."""
+        kept = {name: [other for other in subscribers if other is not subscriber] for name, subscribers in self._exact.items()}
+        self._exact = {name: subscribers for name, subscribers in kept.items() if subscribers}
+        self._planes = [entry for entry in self._planes if entry[1] is not subscriber]
         await self._follow()
 
     async def aclose(self) -> None:
@@ -110,7 +128,7 @@ class Listener:
     def _pattern(self) -> str:
         """The one pattern that covers every plane wanted, '' where none is."""
         planes = frozenset[str]().union(*(entry[0] for entry in self._planes))
-        return self._link.names.pattern(planes) if planes else ""
+        return self._context.names.pattern(planes) if planes else ""
 
     def _start(self) -> None:
         if self._closed:
@@ -119,10 +137,10 @@ class Listener:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="tidings-listener")
 
-    async def _confirm(self, name: str, sink: Sink) -> None:
-        """Tell the sink at once where the server has confirmed that already; else ask it, and its answer does."""
+    async def _confirm(self, name: str, subscriber: Subscriber) -> None:
+        """Tell the subscriber at once where the server has confirmed that already; else ask it, and its answer does."""
         if name in self._acked:
-            _tell(sink.acknowledged)
+            _tell(subscriber.on_subscribed)
         await self._follow()
 
     async def _follow(self) -> None:
@@ -180,7 +198,7 @@ class Listener:
         """Note that there is no connection, and tell it once per episode and kind of error; returns whether there was one."""
         stood, self.connected = self.connected, False
         self.reconnects += stood
-        ours = self._link.connection.errors.translate(error)
+        ours = self._context.connection.errors.translate(error)
         if ours is None:
             log.error("listener.failed", exc_info=error)
         elif type(ours) is not self._told:
@@ -190,7 +208,7 @@ class Listener:
 
     async def _session(self) -> None:
         """Open one connection, ask for all that is wanted, read until it breaks or nothing is wanted."""
-        pubsub = self._link.connection.pubsub()
+        pubsub = self._context.connection.pubsub()
         try:
             async with self._sending:
                 await self._adjust(pubsub)
@@ -216,7 +234,7 @@ class Listener:
             if message is not None:
                 asked = False
                 self._dispatch(message)
-            elif self._link.connection.memory:
+            elif self._context.connection.memory:
                 continue
             elif asked:
                 raise TimeoutError("no sign of life on the Pub/Sub connection")
@@ -237,16 +255,16 @@ class Listener:
             self._acknowledge(_text(message["channel"]))
 
     def _deliver(self, name: str, payload: bytes) -> None:
-        for sink in tuple(self._exact.get(name, ())):
-            _tell(sink.receive, name, payload)
+        for subscriber in tuple(self._exact.get(name, ())):
+            _tell(subscriber.receive, name, payload)
 
     def _deliver_by_pattern(self, name: str, payload: bytes) -> None:
-        channel = self._link.names.channel_of(name)
+        channel = self._context.names.channel_of(name)
         if channel is None:
             return
-        for planes, sink in tuple(self._planes):
+        for planes, subscriber in tuple(self._planes):
             if channel.plane in planes:
-                _tell(sink.receive, name, payload)
+                _tell(subscriber.receive, name, payload)
 
     def _acknowledge(self, name: str) -> None:
         """Pass an acknowledgement on, unless the subscription was given up and asked for anew since."""
@@ -257,9 +275,9 @@ class Listener:
             return
         self.connected, self._told = True, None
         self._acked.add(name)
-        sinks = [*self._exact.get(name, ()), *(sink for _, sink in self._planes if name == self._asked_pattern)]
-        for sink in sinks:
-            _tell(sink.acknowledged)
+        subscribers = [*self._exact.get(name, ()), *(subscriber for _, subscriber in self._planes if name == self._asked_pattern)]
+        for subscriber in subscribers:
+            _tell(subscriber.on_subscribed)
 
 
 def _text(name: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from tidings.bus.errors import InvalidMessage, SchemaMismatch, SpoiledLog, TidingsError, UnknownSession, UnreadableRecord
 from tidings.bus.messages import Message, decode, is_session
 from tidings.bus.records import Record, count_of, epoch_of, offset_of, parse_record
-from tidings.bus.redis.link import Link
+from tidings.bus.redis.context import RedisContext
 from tidings.bus.states import State
 
 log = logging.getLogger("tidings.logs")
@@ -73,8 +73,8 @@ class Logs:
         skipped: stored messages that could not be read and were left out; each counts as often as it was met.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, context: RedisContext) -> None:
+        self._context = context
         self._told: dict[str, None] = {}
         self.skipped = 0
 
@@ -128,17 +128,17 @@ class Logs:
 
     def _strange(self, name: str) -> Unreadable:
         """Tell of a name in the list of sessions that is none."""
-        advice = f"take it out of the list of sessions (redis-cli: HDEL {self._link.names.sessions} NAME)"
+        advice = f"take it out of the list of sessions (redis-cli: HDEL {self._context.names.sessions} NAME)"
         return Unreadable(ascii(name)[:_SHOWN], "no session can be called that", other_schema=False, advice=advice)
 
     async def _spoiled(self, ends: dict[str, int]) -> list[Unreadable]:
         """Return which of several sessions have no log under its key, or an entry in it beyond what the record counts."""
-        pipeline = self._link.pipeline(atomic=True)
+        pipeline = self._context.pipeline(atomic=True)
         for session, end in ends.items():
-            pipeline.xrange(self._link.names.log("events", session), min=f"({end}-0", max="+", count=1)
+            pipeline.xrange(self._context.names.log("events", session), min=f"({end}-0", max="+", count=1)
             # What was appended since the record was read is counted there now.
-            pipeline.hmget(self._link.names.record(session), ["events"])
-        answers = await self._link.read_each(pipeline) if ends else []
+            pipeline.hmget(self._context.names.record(session), ["events"])
+        answers = await self._context.read_each(pipeline) if ends else []
         found: list[Unreadable] = []
         for session, raw, end in zip(ends, answers[::2], answers[1::2], strict=True):
             if isinstance(raw, UnreadableRecord):
@@ -165,18 +165,18 @@ class Logs:
         return True
 
     async def _hashes(self, sessions: list[str]) -> list[Fields]:
-        pipeline = self._link.pipeline(atomic=False)
+        pipeline = self._context.pipeline(atomic=False)
         for session in sessions:
-            pipeline.hgetall(self._link.names.record(session))
-        return await self._link.read_each(pipeline)
+            pipeline.hgetall(self._context.names.record(session))
+        return await self._context.read_each(pipeline)
 
     async def page(self, plane: str, session: str, after: int, limit: int = PAGE) -> Page:
         """Read up to ``limit`` entries after an offset, together with epoch and end of the log."""
-        names = self._link.names
-        pipeline = self._link.pipeline(atomic=True)
+        names = self._context.names
+        pipeline = self._context.pipeline(atomic=True)
         pipeline.hmget(names.record(session), ["epoch", plane, "state"])
         pipeline.xrange(names.log(plane, session), min=f"{after}-0", max="+", count=limit + 1)
-        (epoch, end, state), raw = await self._link.read(pipeline)
+        (epoch, end, state), raw = await self._context.read(pipeline)
         entries = [_entry(plane, session, epoch_of(epoch), item) for item in raw]
         id_before = ""
         if entries and entries[0][0] == after:
@@ -198,10 +198,10 @@ class Logs:
 
     async def ends(self, plane: str, sessions: list[str]) -> list[tuple[str, int]]:
         """Return (epoch, newest offset) of a plane for several sessions; ('', 0) where there is none."""
-        pipeline = self._link.pipeline(atomic=False)
+        pipeline = self._context.pipeline(atomic=False)
         for session in sessions:
-            pipeline.hmget(self._link.names.record(session), ["epoch", plane])
-        answers = await self._link.read_each(pipeline)
+            pipeline.hmget(self._context.names.record(session), ["epoch", plane])
+        answers = await self._context.read_each(pipeline)
         # What cannot be read has not moved.
         return [("", 0) if isinstance(one, UnreadableRecord) else (epoch_of(one[0]) or "", _number(one[1])) for one in answers]
 
@@ -213,9 +213,9 @@ class Logs:
         Raises:
             Unreachable: the server does not answer.
         """
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.hscan(self._link.names.sessions, cursor, count=_SCAN)
-        following, found = (await self._link.read(pipeline))[0]
+        pipeline = self._context.pipeline(atomic=False)
+        pipeline.hscan(self._context.names.sessions, cursor, count=_SCAN)
+        following, found = (await self._context.read(pipeline))[0]
         return int(following), {name.decode(errors="replace"): state.decode(errors="replace") for name, state in found.items()}
 
     async def sessions(self, state: State | None = None) -> AsyncIterator[str]:

@@ -1,7 +1,7 @@
 """How retained and live messages become one sequence. Pure: no Redis, no clock, no task.
 
-One ``Track`` follows one channel. Live messages arrive as Pub/Sub gives them: some missing, some twice, some before the
-replay that contains them. Any other offset than the next one makes the track ask to be read from the log, and a page from
+One ``OffsetTracker`` follows one channel. Live messages arrive as Pub/Sub gives them: some missing, some twice, some before the
+replay that contains them. Any other offset than the next one makes the tracker ask to be read from the log, and a page from
 the log puts it right.
 """
 
@@ -39,7 +39,7 @@ def _nameless(_: object) -> str:
     return ""
 
 
-class Track(Generic[T]):
+class OffsetTracker(Generic[T]):
     """The place of one reader in one channel.
 
     Args:
@@ -72,7 +72,7 @@ class Track(Generic[T]):
     def live(self, epoch: str | None, offset: int | None, message: T) -> T | None:
         """Take one live message.
 
-        Returns it when it is the next one. Otherwise None: it is known already, or the track has become stale.
+        Returns it when it is the next one. Otherwise None: it is known already, or the tracker has become stale.
         """
         if self.stale:
             return None
@@ -96,7 +96,7 @@ class Track(Generic[T]):
         Args:
             id_before: id of the message at ``last`` in the log; '' where it is not retained, so that it cannot be compared.
 
-        Returns what the reader gets, gaps in their places. The track stays stale while the log holds more than the page.
+        Returns what the reader gets, gaps in their places. The tracker stays stale while the log holds more than the page.
         """
         if epoch is None:
             return self._vanished()

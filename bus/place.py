@@ -17,7 +17,7 @@ from typing import Final
 from tidings.bus.errors import cause_of
 from tidings.bus.redaction import one_line
 
-# As it is imported, not where it lies: in a checkout that is a link.
+# As it is imported, not where it lies: in a checkout that is a context.
 _OURS: Final = f"{Path(__file__).absolute().parent.parent}{os.sep}"
 _INSTALLED: Final = ("site-packages", "dist-packages")
 _LONGEST: Final = 120

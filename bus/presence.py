@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from tidings.bus.messages.values import Data, Instant, SessionId, Text
 from tidings.bus.records import instant
 from tidings.bus.redis.clients import installed_version
-from tidings.bus.redis.link import Argument, Link
+from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.roles import Role
 
 BEAT_S = 2.0
@@ -72,7 +72,7 @@ class Presence(Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Attendant:
+class Member:
     """A process that said that it is there.
 
     Attributes:
@@ -86,15 +86,15 @@ class Attendant:
     live: bool
 
 
-class Roll:
+class Members:
     """The list of the processes of one installation.
 
     Attributes:
         left_out: entries that were left out when the list was read last: not to be read, too many, or too large.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, context: RedisContext) -> None:
+        self._context = context
         self.left_out = 0
 
     async def attend(self, presence: Presence) -> None:
@@ -116,11 +116,11 @@ class Roll:
         await self._say(presence, "")
 
     async def _say(self, presence: Presence, what: str) -> None:
-        names = self._link.names
+        names = self._context.names
         args: list[Argument] = [presence.member, what, int(KEEP_S * 1000)]
-        await self._link.run_again("attend", [names.seen, names.presences], args)
+        await self._context.run_again("attend", [names.seen, names.presences], args)
 
-    async def processes(self) -> tuple[Attendant, ...]:
+    async def processes(self) -> tuple[Member, ...]:
         """Return the processes of the last day, by role and name: at most `CALLED` processes, those heard of last.
 
         What cannot be read, or would take the whole beyond `CALLED_BYTES`, is left out and counted in ``left_out``.
@@ -130,20 +130,20 @@ class Roll:
             UnexpectedKey: a key of the list holds another type of value.
             AccessDenied: the user may not do that.
         """
-        names = self._link.names
-        pipeline = self._link.pipeline(atomic=False)
+        names = self._context.names
+        pipeline = self._context.pipeline(atomic=False)
         pipeline.zrange(names.seen, -CALLED - 1, -1, withscores=True)
         # Also where there are none: a key of another type is told.
         pipeline.hmget(names.presences, [""])
         pipeline.time()
-        seen, _, (seconds, micros) = await self._link.read(pipeline)
+        seen, _, (seconds, micros) = await self._context.read(pipeline)
         seen.reverse()
         said = await self._said([member for member, _ in seen[:CALLED]])
         now_ms = seconds * 1000 + micros / 1000
-        found: list[Attendant] = []
+        found: list[Member] = []
         size = 0
         for (member, score), what in zip(seen, said, strict=False):
-            one = _attendant(member, what, float(score), now_ms) if size + len(what or b"") <= CALLED_BYTES else None
+            one = _member(member, what, float(score), now_ms) if size + len(what or b"") <= CALLED_BYTES else None
             if one is not None:
                 found.append(one)
                 size += len(what or b"")
@@ -153,13 +153,13 @@ class Roll:
     async def _said(self, members: list[bytes]) -> list[bytes | None]:
         if not members:
             return []
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.hmget(self._link.names.presences, members)
-        found: list[bytes | None] = (await self._link.read(pipeline))[0]
+        pipeline = self._context.pipeline(atomic=False)
+        pipeline.hmget(self._context.names.presences, members)
+        found: list[bytes | None] = (await self._context.read(pipeline))[0]
         return found
 
 
-def _attendant(member: bytes, said: bytes | None, seen_ms: float, now_ms: float) -> Attendant | None:
+def _member(member: bytes, said: bytes | None, seen_ms: float, now_ms: float) -> Member | None:
     try:
         presence = Presence.model_validate_json(said or b"")
         seen_at = instant(seen_ms)
@@ -168,4 +168,4 @@ def _attendant(member: bytes, said: bytes | None, seen_ms: float, now_ms: float)
         return None
     # What was heard of in the future was not heard of.
     live = abs(now_ms - seen_ms) <= LIVE_S * 1000
-    return Attendant(presence, seen_at, live) if presence.member.encode() == member else None
+    return Member(presence, seen_at, live) if presence.member.encode() == member else None

@@ -9,13 +9,13 @@ from collections import deque
 from tidings.bus.errors import LeaseLost, SessionDeleted, TidingsError, UnknownSession, Unreachable
 from tidings.bus.messages import Message, Notice, encode
 from tidings.bus.records import check_fit
-from tidings.bus.redis.link import Argument, Link
+from tidings.bus.redis.context import Argument, RedisContext
 
 log = logging.getLogger("tidings.publisher")
 
-RING = 64
+RETENTION = 64
 """Notices kept behind the status channel of one session; enough for ten runs of six attempts."""
-RING_S = 3600.0
+RETENTION_S = 3600.0
 """Life of that ring after the last notice: a stream of one entry takes 4 KB of the server's memory."""
 QUEUE = 256
 """Notices that wait while the server is away, by default."""
@@ -28,7 +28,7 @@ Proof = tuple[int, str, str, str, int]
 the session resumed; an older picture is not believed."""
 
 
-async def publish_notice(link: Link, notice: Message[Notice], proof: Proof | None = None) -> tuple[int, str]:
+async def publish_notice(context: RedisContext, notice: Message[Notice], proof: Proof | None = None) -> tuple[int, str]:
     """Publish one notice and return its offset and epoch.
 
     Raises:
@@ -40,11 +40,11 @@ async def publish_notice(link: Link, notice: Message[Notice], proof: Proof | Non
         Unreachable: the server does not answer; the notice may have been stored.
         PayloadTooLarge: it is over the limit.
     """
-    names, session = link.names, notice.session
+    names, session = context.names, notice.session
     keys = [names.record(session), names.log("status", session), names.due]
-    args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, link.payload_limit)]
-    args += [*(proof or ("", "", "", "", 0)), RING, int(RING_S * 1000)]
-    answer = await link.run_again("publish", keys, [*args, "0"], [*args, "1"])
+    args: list[Argument] = [session, names.channel("status", session), notice.id, encode(notice, context.payload_limit)]
+    args += [*(proof or ("", "", "", "", 0)), RETENTION, int(RETENTION_S * 1000)]
+    answer = await context.run_again("publish", keys, [*args, "0"], [*args, "1"])
     check_fit(session, answer)
     if answer[0] == b"unknown":
         raise UnknownSession(session)
@@ -68,8 +68,8 @@ class NoticeQueue:
         refused: notices that the server or the codec did not take: an old lease, an unknown session, too large.
     """
 
-    def __init__(self, link: Link, size: int = QUEUE) -> None:
-        self._link = link
+    def __init__(self, context: RedisContext, size: int = QUEUE) -> None:
+        self._context = context
         self._queue: deque[tuple[Message[Notice], Proof | None]] = deque()
         self._under_way: tuple[Message[Notice], Proof | None] | None = None
         self._size = size
@@ -148,7 +148,7 @@ class NoticeQueue:
     async def _publish(self, notice: Message[Notice], proof: Proof | None) -> bool:
         """Publish one; returns False when it should be tried again."""
         try:
-            await publish_notice(self._link, notice, proof)
+            await publish_notice(self._context, notice, proof)
             self.published += 1
         except Unreachable:
             return False

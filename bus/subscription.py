@@ -26,9 +26,9 @@ from tidings.bus.errors import (
 )
 from tidings.bus.listener import Listener
 from tidings.bus.logs import Logs, Page
-from tidings.bus.merge import Gap, Track
+from tidings.bus.merge import Gap, OffsetTracker
 from tidings.bus.messages import Body, Cursor, Message, decode, is_session
-from tidings.bus.redis.link import Link
+from tidings.bus.redis.context import RedisContext
 
 T = TypeVar("T", bound=Body)
 
@@ -81,7 +81,7 @@ class Subscription(Generic[T]):
 
     def __init__(
         self,
-        link: Link,
+        context: RedisContext,
         listener: Listener,
         channel: Channel,
         after: Cursor | int | None,
@@ -97,10 +97,10 @@ class Subscription(Generic[T]):
             )
         if after is not None and (after.offset if isinstance(after, Cursor) else after) < 0:
             raise ValueError("the first offset is 1, and 0 stands before it: subscribe after 0 or more")
-        self._link, self._listener, self._logs = link, listener, logs or Logs(link)
+        self._context, self._listener, self._logs = context, listener, logs or Logs(context)
         self._channel, self._after = channel, after
         self._limit, self._reread_s = buffer, reread_s
-        self._tracks: dict[str, Track[Message[Any] | None]] = {}
+        self._trackers: dict[str, OffsetTracker[Message[Any] | None]] = {}
         self._live: deque[tuple[str, bytes]] = deque()
         self._out: deque[Message[T] | Gap] = deque()
         self._to_read: dict[str, None] = {}
@@ -119,7 +119,7 @@ class Subscription(Generic[T]):
             if self._channel.is_pattern:
                 await self._listener.listen_planes(frozenset({self._channel.plane}), self)
             else:
-                name = self._link.names.channel(self._channel.plane, self._channel.session)
+                name = self._context.names.channel(self._channel.plane, self._channel.session)
                 await self._listener.listen(name, self)
             await self._acked.wait()
             if self._channel.plane == "status" and self._after is None:
@@ -157,15 +157,15 @@ class Subscription(Generic[T]):
 
     # the side of the listener
 
-    def acknowledged(self) -> None:
+    def on_subscribed(self) -> None:
         """Note that the connection is (again) subscribed: what was missed before is in the log.
 
         So is what was heard before and still waits, unless the server has lost it; then its offset is another message's.
         """
         self._read_instead()
-        for track in self._tracks.values():
+        for tracker in self._trackers.values():
             # A server that has lost its last writes may have come to the same offset by other messages.
-            track.stale = True
+            tracker.stale = True
         self._look()
         self._acked.set()
         self._wake.set()
@@ -260,27 +260,27 @@ class Subscription(Generic[T]):
         self._to_read[session] = None
 
     def _take(self, session: str, payload: bytes) -> None:
-        track = self._tracks.get(session)
+        tracker = self._trackers.get(session)
         try:
             message = decode(self._channel.plane, payload)
         except InvalidMessage:
             message = None
         if message is None or message.session != session:
             # Every client can publish here; if it was stored, the log says so.
-            if track is not None:
+            if tracker is not None:
                 self._want(session)
             return
         self._invalid += message.refused
-        if track is None:
-            track = self._tracks[session] = self._new_track(session)
-        taken = track.live(message.epoch, message.offset, message)
+        if tracker is None:
+            tracker = self._trackers[session] = self._new_tracker(session)
+        taken = tracker.live(message.epoch, message.offset, message)
         if taken is not None:
             self._out.append(cast("Message[T]", taken))
-        elif track.stale:
+        elif tracker.stale:
             self._want(session)
 
-    def _new_track(self, session: str) -> Track[Message[Any] | None]:
-        return Track(f"{self._channel.plane}.{session}", identify=_id_of)
+    def _new_tracker(self, session: str) -> OffsetTracker[Message[Any] | None]:
+        return OffsetTracker(f"{self._channel.plane}.{session}", identify=_id_of)
 
     # reading the log
 
@@ -296,18 +296,18 @@ class Subscription(Generic[T]):
 
     async def _read(self, session: str) -> None:
         """Read one page of one channel, or (status, where no cursor was given) draw its current picture to begin with."""
-        track = self._tracks.get(session)
-        if track is None and self._channel.plane == "status" and self._after is None:
+        tracker = self._trackers.get(session)
+        if tracker is None and self._channel.plane == "status" and self._after is None:
             await self._draw([session])
             if not self._channel.is_pattern:
                 # There is no such session yet: it is followed from its first notice on.
-                self._tracks.setdefault(session, self._new_track(session))
+                self._trackers.setdefault(session, self._new_tracker(session))
                 self._attached = True
             return
-        if track is None:
-            track = self._tracks[session] = self._begin(session)
+        if tracker is None:
+            tracker = self._trackers[session] = self._begin(session)
         try:
-            page = await self._logs.page(self._channel.plane, session, track.last)
+            page = await self._logs.page(self._channel.plane, session, tracker.last)
         except UnreadableRecord:
             if not self._channel.is_pattern:
                 raise
@@ -315,29 +315,29 @@ class Subscription(Generic[T]):
             self._invalid += 1
             return
         self._resyncs += self._attached
-        self._take_page(track, session, page)
+        self._take_page(tracker, session, page)
         if not self._channel.is_pattern and session not in self._to_read:
             self._attached = True
 
-    def _begin(self, session: str) -> Track[Message[Any] | None]:
+    def _begin(self, session: str) -> OffsetTracker[Message[Any] | None]:
         """Begin a channel where the reader asked: at its cursor, or at the beginning."""
-        track = self._new_track(session)
+        tracker = self._new_tracker(session)
         if isinstance(self._after, Cursor):
-            track.epoch, track.last = self._after.epoch, self._after.offset
+            tracker.epoch, tracker.last = self._after.epoch, self._after.offset
             if not self._after.id.startswith(f"{self._after.epoch}."):
                 # Otherwise a picture that was drawn from the record: its id is not that of the message at its offset.
-                track.last_id = self._after.id
+                tracker.last_id = self._after.id
         elif self._after is not None:
-            track.last = self._after
+            tracker.last = self._after
         # Once only: what comes later does not begin at the cursor again.
         self._after = None
-        return track
+        return tracker
 
-    def _take_page(self, track: Track[Message[Any] | None], session: str, page: Page) -> None:
+    def _take_page(self, tracker: OffsetTracker[Message[Any] | None], session: str, page: Page) -> None:
         if page.deleted and page.epoch is not None:
-            self._take_end(track, session, page.epoch, page.end)
+            self._take_end(tracker, session, page.epoch, page.end)
             return
-        items = track.page(page.epoch, page.end, page.entries, page.id_before)
+        items = tracker.page(page.epoch, page.end, page.entries, page.id_before)
         for item in items:
             if item is None:
                 self._invalid += 1
@@ -345,38 +345,38 @@ class Subscription(Generic[T]):
                 self._out.append(cast("Message[T] | Gap", item))
         if page.epoch is None:
             if self._channel.is_pattern:
-                del self._tracks[session]
-        elif track.stale:
+                del self._trackers[session]
+        elif tracker.stale:
             self._want(session)
         elif self._channel.plane == "status" and items and isinstance(items[-1], Gap):
             # Nothing is left of the ring: begin again, with the current picture.
-            del self._tracks[session]
+            del self._trackers[session]
             self._want(session)
 
-    def _take_end(self, track: Track[Message[Any] | None], session: str, epoch: str, end: int) -> None:
+    def _take_end(self, tracker: OffsetTracker[Message[Any] | None], session: str, epoch: str, end: int) -> None:
         """Tell the reader once that the session is deleted: on status by its last picture, elsewhere by a gap."""
-        known = (track.epoch, track.last) == (epoch, end)
-        gaps = track.bury(epoch, end)
+        known = (tracker.epoch, tracker.last) == (epoch, end)
+        gaps = tracker.bury(epoch, end)
         if self._channel.plane != "status":
             self._out.extend(cast("list[Message[T] | Gap]", gaps))
         elif gaps and not known:
-            del self._tracks[session]
+            del self._trackers[session]
             self._want(session)
         elif self._channel.is_pattern:
-            del self._tracks[session]
+            del self._trackers[session]
 
     async def _draw(self, sessions: list[str]) -> None:
         """Give the reader the current picture of sessions, in place of what led to it."""
-        now = self._link.clock.now()
+        now = self._context.clock.now()
         for session, record in zip(sessions, await self._logs.records(sessions), strict=True):
             picture = record.as_notice(now) if record else None
             if record is None or picture is None:
                 continue
-            track = self._tracks[session] = self._new_track(session)
-            track.epoch, track.last, track.stale = record.epoch, record.status, False
+            tracker = self._trackers[session] = self._new_tracker(session)
+            tracker.epoch, tracker.last, tracker.stale = record.epoch, record.status, False
             if record.last is not None and record.last.offset == record.status:
                 # What the picture stands for in the log, to be held against it.
-                track.last_id = record.last.id
+                tracker.last_id = record.last.id
             self._out.append(cast("Message[T]", picture))
 
     # looking at all sessions
@@ -388,12 +388,12 @@ class Subscription(Generic[T]):
         following, every = await self._logs.scan(self._scan_at)
         self._waits = False
         found = [session for session in every if is_session(session)]
-        known = [session for session in found if session in self._tracks]
+        known = [session for session in found if session in self._trackers]
         ends = await self._logs.ends(self._channel.plane, known)
-        await self._draw([session for session in found if session not in self._tracks])
+        await self._draw([session for session in found if session not in self._trackers])
         for session, end in zip(known, ends, strict=True):
-            track = self._tracks[session]
-            if track.stale or (track.epoch, track.last) != end:
+            tracker = self._trackers[session]
+            if tracker.stale or (tracker.epoch, tracker.last) != end:
                 self._want(session)
         self._seen.update(found)
         self._scan_at = following or None
@@ -402,7 +402,7 @@ class Subscription(Generic[T]):
 
     def _look_for_the_gone(self) -> None:
         """At the end of a scan, look at the sessions that it did not meet: the data may have been lost."""
-        for session in self._tracks.keys() - self._seen:
+        for session in self._trackers.keys() - self._seen:
             self._want(session)
         self._seen = set()
         self._attached = True

@@ -10,9 +10,9 @@ from tidings.bus.errors import BadArchive, PayloadTooLarge, SessionDeleted, Sess
 from tidings.bus.logs import PAGE
 from tidings.bus.messages import Message, SessionState, check_session, encode_state
 from tidings.bus.messages.message import LOST
-from tidings.bus.publisher import RING, RING_S
+from tidings.bus.publisher import RETENTION, RETENTION_S
 from tidings.bus.records import epoch_of, offset_of, salvage_record
-from tidings.bus.redis.link import Argument, Link
+from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.states import FINAL, State
 from tidings.bus.worker.face import new_epoch
 
@@ -40,8 +40,8 @@ class Restored:
 class Transfer:
     """Exports and restores sessions of one installation."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, context: RedisContext) -> None:
+        self._context = context
 
     async def export(self, session: str) -> AsyncIterator[bytes]:
         """Yield the lines of an export: the header, and each event that there is at this moment, byte for byte as on the wire.
@@ -64,9 +64,9 @@ class Transfer:
             after = until
 
     async def _header(self, session: str) -> Header:
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.hgetall(self._link.names.record(session))
-        fields: dict[bytes, bytes] = (await self._link.read(pipeline))[0]
+        pipeline = self._context.pipeline(atomic=False)
+        pipeline.hgetall(self._context.names.record(session))
+        fields: dict[bytes, bytes] = (await self._context.read(pipeline))[0]
         record = salvage_record(session, fields)
         if record.state is State.DELETED:
             raise SessionDeleted(session)
@@ -81,7 +81,7 @@ class Transfer:
             since=record.since,
             paused_by=record.paused_by,
             pending=record.pending,
-            exported_at=self._link.clock.now(),
+            exported_at=self._context.clock.now(),
             events=await self._end(session, record.events),
         )
 
@@ -91,9 +91,9 @@ class Transfer:
         A record is not believed beyond what an import takes, nor where the log does not hold what it says.
         """
         if 0 < events <= RESTORE_EVENTS:
-            pipeline = self._link.pipeline(atomic=False)
-            pipeline.xrange(self._link.names.log("events", session), min=f"{events}-0", max=f"{events}-0")
-            if (await self._link.read(pipeline))[0]:
+            pipeline = self._context.pipeline(atomic=False)
+            pipeline.xrange(self._context.names.log("events", session), min=f"{events}-0", max=f"{events}-0")
+            if (await self._context.read(pipeline))[0]:
                 return events
         newest = await self._newest(session)
         return min(newest, events) if events else newest
@@ -102,9 +102,9 @@ class Transfer:
         """Return the newest offset in the log; not beyond a hole larger than an import."""
         newest, raw = 0, [()]
         while raw:
-            pipeline = self._link.pipeline(atomic=False)
-            pipeline.xrange(self._link.names.log("events", session), min=f"{newest + 1}-0", max="+", count=PAGE)
-            raw = (await self._link.read(pipeline))[0]
+            pipeline = self._context.pipeline(atomic=False)
+            pipeline.xrange(self._context.names.log("events", session), min=f"{newest + 1}-0", max="+", count=PAGE)
+            raw = (await self._context.read(pipeline))[0]
             for item in raw:
                 if offset_of(item) - newest > RESTORE_EVENTS:
                     return newest
@@ -113,11 +113,11 @@ class Transfer:
 
     async def _lines(self, header: Header, after: int, until: int) -> list[bytes]:
         """Return the lines of the events after an offset, up to and with another one."""
-        names, session = self._link.names, header.session
-        pipeline = self._link.pipeline(atomic=True)
+        names, session = self._context.names, header.session
+        pipeline = self._context.pipeline(atomic=True)
         pipeline.hmget(names.record(session), ["epoch", "state"])
         pipeline.xrange(names.log("events", session), min=f"{after + 1}-0", max=f"{until}-0")
-        (epoch, state), raw = await self._link.read(pipeline)
+        (epoch, state), raw = await self._context.read(pipeline)
         if state == State.DELETED.value.encode():
             raise SessionDeleted(session)
         if (epoch_of(epoch) or LOST) != header.epoch:
@@ -145,16 +145,21 @@ class Transfer:
         if session is not None and check_session(session) != archive.header.session:
             archive = archive.renamed(session)
         self._check_size(archive)
-        header, names = archive.header, self._link.names
+        header, names = archive.header, self._context.names
         state, fields = _as_restored(archive)
         told = self._told(header, state, fields["why"])
         keys = [names.record(header.session), names.log("events", header.session), names.log("status", header.session)]
         args: list[Argument] = [header.session, new_epoch(), state.value]
-        args += [names.channel("events", header.session), names.channel("status", header.session), RING, int(RING_S * 1000)]
+        args += [
+            names.channel("events", header.session),
+            names.channel("status", header.session),
+            RETENTION,
+            int(RETENTION_S * 1000),
+        ]
         args += [told.id, encode_state(told), header.events, len(fields)]
         args += [item for pair in fields.items() for item in pair]
         args += [item for event in archive.events for item in event]
-        answer = await self._link.run_again("restore", [*keys, names.sessions], args)
+        answer = await self._context.run_again("restore", [*keys, names.sessions], args)
         if answer[0] != b"ok":
             deleted = answer[1] == State.DELETED.value.encode()
             raise SessionDeleted(header.session) if deleted else SessionExists(header.session)
@@ -168,12 +173,12 @@ class Transfer:
                 "restored, in one step: keep the file as an archive, and start a new session with what matters of it"
             )
         for _, _, payload in archive.events:
-            if len(payload) > self._link.payload_limit:
-                raise PayloadTooLarge("an event", len(payload), self._link.payload_limit)
+            if len(payload) > self._context.payload_limit:
+                raise PayloadTooLarge("an event", len(payload), self._context.payload_limit)
 
     def _told(self, header: Header, state: State, why: str) -> Message[SessionState]:
         data = SessionState(to=state, version=0, why=why, reason=header.reason if state is header.state else None)
-        return Message.of(data, session=header.session, source="import", time=self._link.clock.now())
+        return Message.of(data, session=header.session, source="import", time=self._context.clock.now())
 
 
 def _as_restored(archive: Archive) -> tuple[State, dict[str, str]]:

@@ -25,7 +25,7 @@ from tidings.bus import messages as m
 from tidings.bus.channels import PLANES, Names
 from tidings.bus.controller import OUTCOME_S
 from tidings.bus.presence import KEEP_S
-from tidings.bus.publisher import RING, RING_S
+from tidings.bus.publisher import RETENTION, RETENTION_S
 from tidings.bus.records import Record
 from tidings.bus.states import State
 
@@ -60,7 +60,7 @@ _THINGS = (
     ("commands for a session", "channel", _CHANNEL),
     ("outcomes of its commands", "channel", "not: the outcome is in its own key"),
     ("wake-up of the workers", "channel", "not: the sessions are in `ready`; the message is a session id"),
-    ("log of the status", "stream", f"the newest {RING}, for {RING_S / _HOURS:g} h after the last"),
+    ("log of the status", "stream", f"the newest {RETENTION}, for {RETENTION_S / _HOURS:g} h after the last"),
     ("log of the history", "stream", "everything, until the session is deleted"),
     ("log of the commands", "stream", "until a controller has handled them"),
     ("session record", "hash", "for good; of a deleted session a tombstone"),

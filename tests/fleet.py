@@ -46,7 +46,7 @@ QUICK: dict[str, Any] = {
     "lease_s": 20.0,
     "renew_s": 0.1,
     "poll_s": 0.05,
-    "grace_s": 5.0,
+    "drain_timeout_s": 5.0,
     "llm_timeout_s": 15.0,
     "backoff_base_s": 0.02,
     "backoff_cap_s": 0.05,
@@ -187,7 +187,7 @@ class Fleet:
 
     async def expire(self, session: str) -> None:
         """Let the lease of a session run out now, by the server's clock."""
-        link = self.bus._link
+        link = self.bus._context
         redis: Any = link.connection.commands
         await redis.hset(link.names.record(session), "lease_until", "1")
         await redis.zadd(link.names.due, {session: 1})

@@ -37,7 +37,7 @@ BUS_LAYERS = (
     ("publisher", "subscription"),
     ("worker",),
     ("controller", "transfer"),
-    ("admin", "steering"),
+    ("admin", "sender"),
     ("bus",),
 )
 WORKERS_LAYERS = (
@@ -48,8 +48,8 @@ WORKERS_LAYERS = (
     ("settings",),
     ("prompt", "family"),
     ("agent", "containment"),
-    ("attendance", "doctor", "children", "refusals"),
-    ("run", "controller"),
+    ("heartbeat", "doctor", "children", "refusals"),
+    ("turn", "controller"),
     ("worker",),
     ("testing", "terminal"),
     ("gateway",),

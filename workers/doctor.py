@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from tidings.bus import Attendant, Queue, Queues, Role, Server, Unreadable
+from tidings.bus import Member, Queue, Queues, Role, Server, Unreadable
 
 SLOW_S = 0.05
 """A round trip that makes each step of a fleet slow; within a data centre it is 0.5 ms, within a region 20."""
@@ -64,7 +64,7 @@ class Facts:
 
     now: datetime
     server: Server
-    roll: Sequence[Attendant]
+    roll: Sequence[Member]
     queues: Queues
     lease_s: float
     version: str

@@ -60,7 +60,7 @@ _WORKER, _RETRIES, _CONTROLLER, _GATEWAY = "Worker", "Retries", "Controller", "G
 _TOKEN = r"[A-Za-z0-9._~+/=-]{16,512}"
 """What may stand in a header as a token (RFC 6750); shorter ones can be guessed."""
 _DAY_S = 24 * 3600
-_REPLACED = {"park_limit": "park_for_s"}
+_REPLACED = {"park_limit": "park_for_s", "grace_s": "drain_timeout_s", "hold_limit_s": "max_inline_wait_s"}
 """Settings that were replaced, and by which: one that is given in vain must not be passed over in silence."""
 
 
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
         le=60,
         description="How often a worker with a free slot looks for a queued session when nothing wakes it.",
     )
-    grace_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
+    drain_timeout_s: Annotated[float, Flag(_WORKER, "SECONDS")] = _seconds(
         30.0,
         ge=0,
         le=3600,
@@ -195,7 +195,7 @@ class Settings(BaseSettings):
     wait_budget_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
         300.0, ge=0, le=_DAY_S, description="Most time spent on waits in one run, all of them together."
     )
-    hold_limit_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
+    max_inline_wait_s: Annotated[float, Flag(_RETRIES, "SECONDS")] = _seconds(
         60.0,
         ge=0,
         le=_DAY_S,
@@ -327,7 +327,7 @@ class Settings(BaseSettings):
             base_s=self.backoff_base_s,
             cap_s=self.backoff_cap_s,
             budget_s=self.wait_budget_s,
-            hold_limit_s=self.hold_limit_s,
+            max_inline_wait_s=self.max_inline_wait_s,
             park_base_s=self.park_base_s,
             park_cap_s=self.park_cap_s,
             park_for_s=self.park_for_s,

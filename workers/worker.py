@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -30,17 +29,18 @@ from tidings.bus import (
     WorkerRef,
 )
 from tidings.bus.errors import cause_of
+from tidings.bus.listener import Wakeup
 from tidings.bus.place import described
 from tidings.bus.redaction import environment_secrets, one_line
 from tidings.bus.worker.lease import ALL_READ
 from tidings.workers.agent import AgentFactory, agent_for
-from tidings.workers.attendance import Attendance
 from tidings.workers.containment import contain_exits, root_of, to_its_end
+from tidings.workers.heartbeat import Heartbeat
 from tidings.workers.llm import load_litellm
 from tidings.workers.llm.secrets import scrub
 from tidings.workers.refusals import Refusals
-from tidings.workers.run import Run
 from tidings.workers.settings import Settings
+from tidings.workers.turn import Turn
 
 log = logging.getLogger("tidings.worker")
 
@@ -51,21 +51,6 @@ LOOK_S = 0.2
 def keeper_for(bus: Bus, settings: Settings, give_up: Callable[[], object] | None = None) -> Keeper:
     """Return what renews the leases of a process, as the settings say; see `Keeper`."""
     return Keeper(bus.worker, settings.renew_s, settings.lease_s, settings.blocked_limit_s, give_up)
-
-
-class _Wake:
-    """Hears that a session wants a worker."""
-
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-
-    def acknowledged(self) -> None:
-        """Look: something may have been missed."""
-        self.event.set()
-
-    def receive(self, name: str, payload: bytes) -> None:
-        """Look."""
-        self.event.set()
 
 
 class Worker:
@@ -94,7 +79,7 @@ class Worker:
         self._llm_options, self._keeper = llm_options, keeper or keeper_for(bus, settings)
         host = socket.gethostname()
         self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
-        self._wake = _Wake()
+        self._wake = Wakeup()
         self._started_at: datetime | None = None
         self._draining = False
         self._away: type[Exception] | None = None
@@ -125,11 +110,11 @@ class Worker:
         Raises:
             AccessDenied: we may not claim, and never could.
         """
-        async with Attendance(self._bus, self.presence) as attendance:
+        async with Heartbeat(self._bus, self.presence) as heartbeat:
             await asyncio.to_thread(load_litellm)
             contain_exits(asyncio.get_running_loop())
             self._started_at = self._bus.now()
-            attendance.renew()
+            heartbeat.renew()
             await self._bus.worker.on_ready(self._wake)
             async with self._keeper.watchdog.attend_for(self.presence):
                 await self._serve()
@@ -164,15 +149,15 @@ class Worker:
         )
 
     def drain(self) -> None:
-        """Claim no more; sessions that only wait are handed back, the others get the grace time to end their turn."""
+        """Claim no more; sessions that only wait are handed back, the others may end their turn within the drain time-out."""
         self._draining = True
-        self._wake.event.set()
+        self._wake.set()
 
     # claiming
 
     async def _claim_all(self) -> None:
         """Claim until the slots are full or nothing is queued."""
-        self._wake.event.clear()
+        self._wake.clear()
         while not self._draining and len(self._runs) < self._settings.concurrency:
             try:
                 lease = await self._bus.worker.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model)
@@ -208,15 +193,13 @@ class Worker:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._runs.pop(task, None)
-        self._wake.event.set()
+        self._wake.set()
         if not task.cancelled() and task.exception() is not None:
             log.error("worker.run_failed", exc_info=task.exception())
 
     async def _idle(self) -> None:
         """Wait for a wake-up, a slot, or the time to look again."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.poll_s):
-                await self._wake.event.wait()
+        await self._wake.wait_at_most(self._settings.poll_s)
 
     # one session
 
@@ -246,7 +229,7 @@ class Worker:
         async def turn() -> Ending:
             options = self._llm_options(lease.session) if self._llm_options else None
             agent = agent_for(self._agent_factory, lease.name)
-            return await Run(self._bus, lease, agent, self._settings, options).turn()
+            return await Turn(self._bus, lease, agent, self._settings, options).turn()
 
         try:
             return await to_its_end(turn(), lease.session)
@@ -266,8 +249,8 @@ class Worker:
     # the end
 
     async def _finish(self) -> None:
-        """Give turns under way the grace time to end; those that only wait, or come to wait, are handed back at once."""
-        end = asyncio.get_running_loop().time() + self._settings.grace_s
+        """Let turns under way end within the drain time-out; those that only wait, or come to wait, are handed back at once."""
+        end = asyncio.get_running_loop().time() + self._settings.drain_timeout_s
         while self._runs and (left := end - asyncio.get_running_loop().time()) > 0:
             await self._hand_back([task for task, lease in self._runs.items() if lease is not None and lease.waiting])
             if self._runs:

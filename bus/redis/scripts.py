@@ -24,14 +24,14 @@ NAMES = (
     "renew",
     "restore",
     "set_aside",
-    "take_due",
+    "dequeue_due",
     "withdraw",
 )
 """Every script; its file in ``bus/redis/lua`` explains its KEYS and ARGV."""
 
 
 ON_A_FULL_SERVER = frozenset(
-    {"attend", "command_when_full", "decide", "forget_due", "release", "renew", "set_aside", "take_due", "withdraw"}
+    {"attend", "command_when_full", "decide", "forget_due", "release", "renew", "set_aside", "dequeue_due", "withdraw"}
 )
 """Scripts that a server without memory (``maxmemory``) runs all the same, of those that need some.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
@@ -30,7 +29,7 @@ from tidings.bus.errors import (
     UnreadableRecord,
     cause_of,
 )
-from tidings.bus.listener import Listener, Sink
+from tidings.bus.listener import Listener, Subscriber, Wakeup
 from tidings.bus.logs import PAGE, Logs
 from tidings.bus.messages import (
     Event,
@@ -51,10 +50,10 @@ from tidings.bus.messages import (
     kind_of,
     most_telling,
 )
-from tidings.bus.presence import Presence, Roll
-from tidings.bus.publisher import RING, RING_S, NoticeQueue, publish_notice
+from tidings.bus.presence import Members, Presence
+from tidings.bus.publisher import RETENTION, RETENTION_S, NoticeQueue, publish_notice
 from tidings.bus.records import check_fit, instant, milliseconds
-from tidings.bus.redis.link import Argument, Link
+from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.states import FINAL, WAITING, State, Trigger, next_state
 from tidings.bus.worker.keeper import Keeper
 from tidings.bus.worker.lease import ALL_READ, LEASE_S, Ending, Lease
@@ -141,33 +140,18 @@ class Answer:
     why: str = ""
 
 
-class _Wake:
-    """Hears that a session wants a worker."""
-
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-
-    def acknowledged(self) -> None:
-        """Look: something may have been missed."""
-        self.event.set()
-
-    def receive(self, name: str, payload: bytes) -> None:
-        """Look."""
-        self.event.set()
-
-
 class WorkerFace:
     """``bus.worker``: what workers do, ours or a loop of one's own."""
 
     def __init__(
         self,
-        link: Link,
+        context: RedisContext,
         listener: Listener,
-        roll: Roll,
+        roll: Members,
         logs: Logs,
         another: Callable[[], AbstractAsyncContextManager[WorkerFace]],
     ) -> None:
-        self._link, self._listener, self._roll, self._logs = link, listener, roll, logs
+        self._context, self._listener, self._members, self._logs = context, listener, roll, logs
         self.another = another
         """Opens the same side of a bus of the same installation, for the event loop of another thread."""
         self._keeper: Keeper | None = None
@@ -186,16 +170,16 @@ class WorkerFace:
     @property
     def in_memory(self) -> bool:
         """Whether there is no server but in this process's memory (``memory://``)."""
-        return self._link.connection.memory
+        return self._context.connection.memory
 
     def now(self) -> datetime:
         """Return the server's time, by our estimate."""
-        return self._link.clock.now()
+        return self._context.clock.now()
 
     def queue(self) -> NoticeQueue:
         """Return a queue of notices that never makes its caller wait; it is closed with the bus."""
         self._queues = [queue for queue in self._queues if not queue.closed]
-        queue = NoticeQueue(self._link)
+        queue = NoticeQueue(self._context)
         self._queues.append(queue)
         return queue
 
@@ -242,12 +226,12 @@ class WorkerFace:
             yield lease
 
     async def _claim_in_time(self, ref: WorkerRef, session: str | None, create: bool, model: str | None, lease_s: float) -> Lease:
-        """Claim as soon as there is something to lease."""
-        wake = _Wake()
+        """Claim a session as soon as there is one to claim."""
+        wake = Wakeup()
         try:
             await self.on_ready(wake)
             while True:
-                wake.event.clear()
+                wake.clear()
                 try:
                     lease = await self.claim(ref, lease_s=lease_s, session=session, create=create, model=model)
                 except SessionHeld as error:
@@ -256,31 +240,29 @@ class WorkerFace:
                     lease = None
                 if lease is not None:
                     return lease
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_POLL_S):
-                        await wake.event.wait()
+                await wake.wait_at_most(_POLL_S)
         finally:
             await self.forget(wake)
 
-    async def on_ready(self, sink: Sink) -> None:
-        """Have a sink told whenever a session wants a worker; a wake-up, not a promise: call ``claim`` now and then too."""
-        await self._listener.listen(self._link.names.wake, sink)
+    async def on_ready(self, subscriber: Subscriber) -> None:
+        """Have a subscriber told whenever a session wants a worker; a wake-up, not a promise: call ``claim`` now and then too."""
+        await self._listener.listen(self._context.names.wake, subscriber)
 
-    async def listen(self, session: str, sink: Sink) -> None:
-        """Have a sink told of everything on one session's status channel; a wake-up, not a promise."""
-        await self._listener.listen(self._link.names.channel("status", check_session(session)), sink)
+    async def listen(self, session: str, subscriber: Subscriber) -> None:
+        """Have a subscriber told of everything on one session's status channel; a wake-up, not a promise."""
+        await self._listener.listen(self._context.names.channel("status", check_session(session)), subscriber)
 
-    async def forget(self, sink: Sink) -> None:
-        """Tell a sink nothing more."""
-        await self._listener.forget(sink)
+    async def forget(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more."""
+        await self._listener.forget(subscriber)
 
     async def attend(self, presence: Presence) -> None:
-        """Say that a process is there; see ``Roll.attend``."""
-        await self._roll.attend(presence)
+        """Say that a process is there; see ``Members.attend``."""
+        await self._members.attend(presence)
 
     async def leave(self, presence: Presence) -> None:
-        """Say that a process ends; see ``Roll.leave``."""
-        await self._roll.leave(presence)
+        """Say that a process ends; see ``Members.leave``."""
+        await self._members.leave(presence)
 
     async def claim(
         self,
@@ -344,18 +326,18 @@ class WorkerFace:
             yield left.pop(random.randrange(min(self._crowd, len(left))))
 
     async def _queued(self, first: int) -> list[str]:
-        ready = self._link.names.ready
+        ready = self._context.names.ready
         while True:
-            pipeline = self._link.pipeline(atomic=False)
+            pipeline = self._context.pipeline(atomic=False)
             pipeline.zrange(ready, first, first + _LOOK - 1)
-            found: list[bytes] = (await self._link.read(pipeline))[0]
+            found: list[bytes] = (await self._context.read(pipeline))[0]
             names = [name.decode(errors="replace") for name in found]
             strange = [member for member, name in zip(found, names, strict=True) if not is_session(name)]
             if not strange:
                 return names
             # No session can be called that; at the head of the queue they would keep workers from all others.
             pipeline.zrem(ready, *strange)
-            await self._link.read(pipeline)
+            await self._context.read(pipeline)
             log.warning("ready.strange", extra={"count": len(strange)})
 
     def _pass_over(self, session: str, error: UnreadableRecord) -> None:
@@ -369,7 +351,7 @@ class WorkerFace:
     ) -> tuple[Any, Lease | None]:
         """Return the script's answer, and the claim where it was granted."""
         key = secrets.token_hex(8)
-        names, now = self._link.names, self._link.clock.now()
+        names, now = self._context.names, self._context.clock.now()
         source = f"worker/{worker.name}"
         claimed = Message.of(WorkerClaimed(worker=worker), session=session, source=source, time=now)
         state = Message.of(
@@ -380,9 +362,16 @@ class WorkerFace:
         )
         keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
-        args += [RING, int(RING_S * 1000), claimed.id, encode(claimed, without=("token",)), state.id, encode_state(state)]
+        args += [
+            RETENTION,
+            int(RETENTION_S * 1000),
+            claimed.id,
+            encode(claimed, without=("token",)),
+            state.id,
+            encode_state(state),
+        ]
         args += [new_epoch() if create else "", Picture(model=model).model_dump_json(), key]
-        answer = await self._link.run("claim", keys, args)
+        answer = await self._context.run("claim", keys, args)
         if answer[0] != b"ok":
             return answer, None
         _, token, version, epoch, parks, lease_until, parent, name, picture, parked_ms = answer
@@ -416,14 +405,14 @@ class WorkerFace:
         return answers
 
     async def _renew(self, leases: Sequence[Lease]) -> list[Answer]:
-        names = self._link.names
+        names = self._context.names
         args: list[Argument] = []
         for lease in leases:
             args += [lease.session, *lease.shown, int(lease.lease_s * 1000), lease.picture.model_dump_json(), lease.retry_now]
         keys = [names.due, *(names.record(lease.session) for lease in leases)]
         return [
             await self._answer(lease, answer)
-            for lease, answer in zip(leases, await self._link.run_again("renew", keys, args), strict=True)
+            for lease, answer in zip(leases, await self._context.run_again("renew", keys, args), strict=True)
         ]
 
     async def _answer(self, lease: Lease, answer: Any) -> Answer:
@@ -436,10 +425,10 @@ class WorkerFace:
 
     async def _what_became(self, lease: Lease) -> str:
         """Say what became of a session that is no longer held; '' where the server does not say."""
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.hmget(self._link.names.record(lease.session), ["epoch", "state", "by", "why", "worker"])
+        pipeline = self._context.pipeline(atomic=False)
+        pipeline.hmget(self._context.names.record(lease.session), ["epoch", "state", "by", "why", "worker"])
         try:
-            epoch, state, by, why, worker = (_plain(value) for value in (await self._link.read(pipeline))[0])
+            epoch, state, by, why, worker = (_plain(value) for value in (await self._context.read(pipeline))[0])
         except TidingsError:
             return ""
         if epoch != lease.epoch and state != State.DELETED:
@@ -458,12 +447,12 @@ class WorkerFace:
         self._check(lease, events)
         if not events:
             return ()
-        names, session = self._link.names, lease.session
+        names, session = self._context.names, lease.session
         keys = [names.record(session), names.log("events", session)]
         args: list[Argument] = [*lease.shown, names.channel("events", session), after]
         for event in events:
-            args += [event.id, encode(event, self._link.payload_limit)]
-        answer = await self._patiently(lambda: self._link.run("append", keys, args), events, patience_s)
+            args += [event.id, encode(event, self._context.payload_limit)]
+        answer = await self._patiently(lambda: self._context.run("append", keys, args), events, patience_s)
         check_fit(session, answer)
         if answer[0] != b"ok":
             raise LeaseLost(session, await self._what_became(lease))
@@ -530,14 +519,14 @@ class WorkerFace:
 
     async def publish(self, lease: Lease, notice: Message[Notice]) -> Message[Notice]:
         """Publish a notice under a lease; see ``Lease.publish``."""
-        offset, epoch = await publish_notice(self._link, notice, lease.proof)
+        offset, epoch = await publish_notice(self._context, notice, lease.proof)
         return notice.model_copy(update={"offset": offset, "epoch": epoch})
 
     async def release(self, lease: Lease, ending: Ending) -> tuple[State, int]:
         """Let the session go, in one step with its new state; returns that and the version. See ``Lease.release``."""
-        names, session = self._link.names, lease.session
+        names, session = self._context.names, lease.session
         _check_notices(session, ending.notices)
-        source, now = f"worker/{lease.worker.name}", self._link.clock.now()
+        source, now = f"worker/{lease.worker.name}", self._context.clock.now()
         doing = State.RUNNING
         if ending.trigger is Trigger.HAND_BACK:
             doing, ending = _as_kept(ending, now)
@@ -555,8 +544,8 @@ class WorkerFace:
         args: list[Argument] = [session, *lease.shown, to.value, ending.read or 0, milliseconds(ending.resume_at), ending.parks]
         args += [picture.model_dump_json(), ending.reason or "", ending.why, names.channel("status", session)]
         args += [
-            RING,
-            int(RING_S * 1000),
+            RETENTION,
+            int(RETENTION_S * 1000),
             names.wake,
             told.id,
             encode_state(told),
@@ -566,8 +555,8 @@ class WorkerFace:
         ]
         args += [round(ending.parked_s * 1000)]
         for notice in (*ending.notices, released):
-            args += [notice.id, encode(notice, self._link.payload_limit)]
-        answer = await self._link.run_again("release", keys, args)
+            args += [notice.id, encode(notice, self._context.payload_limit)]
+        answer = await self._context.run_again("release", keys, args)
         check_fit(session, answer)
         if answer[0] != b"ok":
             raise LeaseLost(session, await self._what_became(lease))

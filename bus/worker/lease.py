@@ -90,6 +90,9 @@ class Ending:
     model: str | None = None
 
 
+_OVER = Ending(Trigger.YIELD, why="the turn is over")
+
+
 @runtime_checkable
 class HasEnding(Protocol):
     """An error that says how the session ends whose work it ends, such as an error of a call to a model."""
@@ -258,7 +261,7 @@ class Lease:
 
     def _ending_after(self, error: BaseException | None) -> Ending:
         if error is None:
-            return self.ending or Ending(Trigger.YIELD, why="the turn is over")
+            return self.ending or _OVER
         if isinstance(error, HasEnding):
             return error.ending(self)
         if isinstance(error, Exception):
@@ -445,7 +448,7 @@ class Lease:
             UnreadableRecord: what the scripts count with cannot be read; nothing was written.
             Unreachable: the server has not answered; the lease expires by itself.
         """
-        ending = ending or Ending(Trigger.YIELD, why="the turn is over")
+        ending = ending or _OVER
         if not isinstance(ending, Ending):
             raise TypeError(
                 f"a session is released by an Ending, not by {type(ending).__name__}: Ending(Trigger.YIELD), for example"
@@ -534,7 +537,7 @@ class Lease:
 
     # the side of the bus
 
-    def acknowledged(self) -> None:
+    def on_subscribed(self) -> None:
         """Ask at once: the session may have been taken away meanwhile."""
         self._keeper.poke(self)
 

@@ -2,7 +2,7 @@
 
 Code that does not yield, such as a computation in an agent, keeps all else on its loop from running, the renewals of its
 leases too. Other workers would take its sessions over, and run into the same code. The thread has a connection of its own. It
-cannot help where code leases Python's lock (a C extension that does not let it go) or the process is stopped: then the thread
+cannot help where code holds Python's lock (a C extension that does not let it go) or the process is stopped: then the thread
 stands still too.
 """
 
@@ -121,7 +121,7 @@ class Watchdog:
         self._thread = None
 
     def watch(self, lease: Lease) -> None:
-        """Keep a lease's lease from now on while the loop is blocked."""
+        """Keep a lease from now on while the loop is blocked."""
         self._leases.add(lease)
         if self._thread is None:
             self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
@@ -131,7 +131,7 @@ class Watchdog:
             self._thread.start()
 
     def forget(self, lease: Lease) -> None:
-        """Leave a lease's lease alone."""
+        """Leave a lease alone."""
         self._leases.discard(lease)
         self._told.discard(lease)
         self._taken.discard(lease)
@@ -174,7 +174,7 @@ class Watchdog:
         if not self._loop.is_running():
             return False
         now = time.monotonic()
-        # A look that comes late says nothing of the loop: the process was stopped, or the machine is facey.
+        # A look that comes late says nothing of the loop: the process was stopped, or the machine is busy.
         passed, self._looked_at = min(now - self._looked_at, 2 * self._look_s), now
         if self._answered == self._asked:
             self._moves_again()
@@ -296,7 +296,7 @@ class Watchdog:
                 yield describe()
 
     def _lose(self, lease: Lease, state: State | None, why: str) -> None:
-        """Have a lease end its work as soon as the loop moves; until then it is left alone."""
+        """Have the work of a lease end as soon as the loop moves; until then the lease is left alone."""
         self._taken.add(lease)
         self._loop.call_soon_threadsafe(lease.lose, state, why)
 

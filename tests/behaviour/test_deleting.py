@@ -212,7 +212,7 @@ async def _has_let_go(notices: Any) -> bool:
     """Let a reader look on in silence for a moment; whether it follows no session any more."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(anext(notices), 0.1)
-    return not notices._tracks
+    return not notices._trackers
 
 
 @pytest.mark.parametrize("state", sorted(FINAL - {State.DELETED}))

@@ -44,7 +44,7 @@ async def assert_clean(fleet: Fleet, *sessions: str) -> None:
 
 async def test_no_notice_reaches_the_model(redis_url: str) -> None:
     """Not after retries, not after a park, not after a pause, and not when another worker replays the history."""
-    async with Fleet(redis_url, workers=0, reap_at_once=True, hold_limit_s=0.1) as fleet:
+    async with Fleet(redis_url, workers=0, reap_at_once=True, max_inline_wait_s=0.1) as fleet:
         first = await fleet.add_worker()
         fleet.script("429:retry-after=0.02", "503", "429:retry-after=0.2", "500")
         await fleet.start("s", "one")

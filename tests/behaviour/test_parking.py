@@ -14,7 +14,7 @@ from tidings.workers.cli.wait import Waiting
 
 async def test_a_long_limit_frees_the_worker(redis_url: str) -> None:
     """The session is parked with its time after one request, and the one slot there is works on another session."""
-    async with Fleet(redis_url, hold_limit_s=5) as fleet:
+    async with Fleet(redis_url, max_inline_wait_s=5) as fleet:
         fleet.script("429:retry-after=3600")
         await fleet.start("s")
         record = await fleet.until("s", State.RATE_LIMITED)
@@ -33,7 +33,7 @@ async def test_a_long_limit_frees_the_worker(redis_url: str) -> None:
 
 async def test_a_parked_session_goes_on_when_its_time_has_come(redis_url: str) -> None:
     """Nobody has to do anything, and nothing is added to the history."""
-    async with Fleet(redis_url, hold_limit_s=0.1) as fleet:
+    async with Fleet(redis_url, max_inline_wait_s=0.1) as fleet:
         fleet.script("429:retry-after=0.4")
         await fleet.start("s")
         record = await fleet.until("s", State.RATE_LIMITED)
@@ -48,7 +48,7 @@ async def test_a_parked_session_goes_on_when_its_time_has_come(redis_url: str) -
 
 async def test_a_parked_session_survives_the_restart_of_all_controllers(redis_url: str) -> None:
     """Its deadline is not in anybody's memory."""
-    async with Fleet(redis_url, controllers=2, hold_limit_s=0.1) as fleet:
+    async with Fleet(redis_url, controllers=2, max_inline_wait_s=0.1) as fleet:
         fleet.script("429:retry-after=0.6")
         await fleet.start("s")
         record = await fleet.until("s", State.RATE_LIMITED)
@@ -66,7 +66,7 @@ async def test_a_parked_session_survives_the_restart_of_all_controllers(redis_ur
 async def test_a_parked_session_survives_the_restart_of_redis(make_server: MakeServer) -> None:
     """Of one with an append-only file: controllers and workers find it again and go on."""
     server = make_server(appendonly=True)
-    async with Fleet(server.url, hold_limit_s=0.1) as fleet:
+    async with Fleet(server.url, max_inline_wait_s=0.1) as fleet:
         fleet.script("429:retry-after=1")
         await fleet.start("s")
         before = await fleet.until("s", State.RATE_LIMITED)

@@ -81,7 +81,7 @@ async def test_the_state_says_so_while_it_waits_and_clears_by_itself(redis_url: 
 
 
 async def test_an_outage_parks_and_comes_back_by_itself(redis_url: str) -> None:
-    """Told as what it is: retrying without a worker, with its reason and its time; then the session goes on."""
+    """RetryNotice as what it is: retrying without a worker, with its reason and its time; then the session goes on."""
     agent = Witness()
     async with Fleet(redis_url, agent=lambda: agent, attempts=3, park_base_s=0.5) as fleet:
         fleet.script("503x3")

@@ -18,7 +18,7 @@ TOLD = f"Incorrect API key provided: {KEY}. You can find yours at https://exampl
 
 async def everything(bus: Bus) -> bytes:
     """All that Redis holds, as it would be dumped and as it is read (a dump may be compressed)."""
-    redis: Any = bus._link.connection.commands
+    redis: Any = bus._context.connection.commands
     found: list[bytes] = []
     readers = {b"hash": redis.hgetall, b"string": redis.get, b"stream": redis.xrange}
     async for key in redis.scan_iter():

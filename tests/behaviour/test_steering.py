@@ -45,7 +45,7 @@ async def test_a_resume_ends_a_wait_at_once(redis_url: str) -> None:
 
 async def test_three_resumes_are_one_run(redis_url: str) -> None:
     """All are applied, one request goes out, and one answer is there."""
-    async with Fleet(redis_url, workers=2, controllers=2, hold_limit_s=1) as fleet:
+    async with Fleet(redis_url, workers=2, controllers=2, max_inline_wait_s=1) as fleet:
         fleet.script("429:retry-after=3600")
         await fleet.start("s")
         await fleet.until("s", State.RATE_LIMITED)
@@ -80,7 +80,7 @@ async def test_it_takes_effect_during_a_back_off(redis_url: str, verb: str) -> N
 
 async def test_a_pause_beats_a_scheduled_resume(redis_url: str) -> None:
     """The time comes and goes, and the session stays with the person who holds it."""
-    async with Fleet(redis_url, hold_limit_s=0.1) as fleet:
+    async with Fleet(redis_url, max_inline_wait_s=0.1) as fleet:
         fleet.script("429:retry-after=0.5")
         await fleet.start("s")
         resume_at = (await fleet.until("s", State.RATE_LIMITED)).resume_at

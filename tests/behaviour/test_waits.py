@@ -33,7 +33,7 @@ async def _waits(fleet: Fleet) -> Record:
 
 async def test_six_rolling_restarts_within_a_wait_make_one_request(redis_url: str) -> None:
     """No worker asks before the told instant, none holds a slot for it, and until then it is "1 of 6"."""
-    async with Fleet(redis_url, grace_s=0) as fleet:
+    async with Fleet(redis_url, drain_timeout_s=0) as fleet:
         fleet.script(f"429:retry-after={HINT_S:g}")
         await fleet.start("s")
         told_at = (await _waits(fleet)).picture.waits["agent"].retry_at
@@ -80,7 +80,7 @@ async def test_a_wait_outlives_a_lost_worker(redis_url: str) -> None:
 
 async def test_an_attempt_cut_short_is_no_failure_of_the_provider(redis_url: str) -> None:
     """A worker that ends, or is lost, in the middle of attempt 2: the next one makes attempt 2."""
-    async with Fleet(redis_url, reap_at_once=True, grace_s=0, llm_timeout_s=4 * PATIENCE_S) as fleet:
+    async with Fleet(redis_url, reap_at_once=True, drain_timeout_s=0, llm_timeout_s=4 * PATIENCE_S) as fleet:
         fleet.script("429:retry-after=0.01", "timeout", "timeout")
         await fleet.start("s")
         await fleet.until_requests(2)
@@ -131,7 +131,7 @@ async def test_a_call_with_one_failure_tells_three_notices(redis_url: str) -> No
 
 async def test_a_resume_ends_a_wait_without_a_worker(redis_url: str) -> None:
     """A person may ask sooner than the provider said; the call is then a new one."""
-    async with Fleet(redis_url, grace_s=0) as fleet:
+    async with Fleet(redis_url, drain_timeout_s=0) as fleet:
         fleet.script("429:retry-after=50")
         await fleet.start("s")
         await _waits(fleet)

@@ -36,7 +36,7 @@ class Raising:
     def __init__(self) -> None:
         self.heard = 0
 
-    def acknowledged(self) -> None:
+    def on_subscribed(self) -> None:
         """Raise."""
         raise RuntimeError("not I")
 

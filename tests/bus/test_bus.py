@@ -30,7 +30,7 @@ from tidings.bus import (
     Unreachable,
 )
 from tidings.bus import bus as module
-from tidings.bus.redis.link import Clock, Link
+from tidings.bus.redis.context import RedisContext, ServerClock
 
 pytestmark = pytest.mark.contract
 
@@ -42,7 +42,7 @@ class Ear:
         self.acks = 0
         self.heard: list[str] = []
 
-    def acknowledged(self) -> None:
+    def on_subscribed(self) -> None:
         self.acks += 1
 
     def receive(self, name: str, payload: bytes) -> None:
@@ -136,7 +136,7 @@ async def test_more_sessions_than_a_page(bus: Bus, monkeypatch: pytest.MonkeyPat
 async def test_a_state_that_has_just_changed_is_the_records(bus: Bus, raw: Redis) -> None:
     """The index is only where to look."""
     await actors.hold(bus)
-    await raw.hset(bus._link.names.sessions, "s", "queued")
+    await raw.hset(bus._context.names.sessions, "s", "queued")
     assert [record async for record in bus.sessions(State.QUEUED)] == []
 
 
@@ -257,7 +257,7 @@ async def test_credentials_are_shown_nowhere(make_server: MakeServer) -> None:
     async with Bus.connect(server.tcp_url, prefix="p:") as bus:
         await actors.hold(bus)
         assert "planted-word" in bus.url
-        for shown in (repr(bus), str(bus), bus.address, repr(bus._link), repr(bus.follow("s", Event))):
+        for shown in (repr(bus), str(bus), bus.address, repr(bus._context), repr(bus.follow("s", Event))):
             assert "planted-word" not in shown
         assert f"127.0.0.1:{server.port}" in repr(bus)
 
@@ -272,12 +272,12 @@ async def test_the_clock_is_measured_again(bus: Bus, redis_url: str, monkeypatch
     """It drifts; and while the server does not answer it goes on as it was."""
     monkeypatch.setattr(module, "_CLOCK_S", 0.01)
     async with Bus.connect(redis_url) as other:
-        other._link.clock.set(0.0, 0.0, 0.0)
+        other._context.clock.set(0.0, 0.0, 0.0)
         await eventually(lambda: abs(other.now() - bus.now()) < timedelta(seconds=5))
 
 
 async def test_a_bus_that_closes_ends_what_hangs_on_it(redis_url: str) -> None:
-    """Readers get the end of their iteration, queuees close, and nothing new can begin."""
+    """Readers get the end of their iteration, queues close, and nothing new can begin."""
     reading: asyncio.Task[list[object]]
     async with Bus.connect(redis_url) as bus:
         await actors.hold(bus)
@@ -303,8 +303,8 @@ async def test_a_bus_that_was_closed_asks_the_server_nothing(redis_url: str) -> 
     """A command that is sent then, or again because the close cut it short, would open a connection that is never closed."""
     async with Bus.connect(redis_url) as bus:
         await actors.hold(bus)
-    pool: Any = bus._link.connection.commands.connection_pool
-    for call in (bus.status("s"), bus.history("s"), bus.publish("s", LlmRecovered(attempt=2)), bus._link.measure_clock()):
+    pool: Any = bus._context.connection.commands.connection_pool
+    for call in (bus.status("s"), bus.history("s"), bus.publish("s", LlmRecovered(attempt=2)), bus._context.measure_clock()):
         with pytest.raises(Closed):
             await call
     assert not any(connection.is_connected for connection in pool._available_connections)
@@ -314,7 +314,7 @@ async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(redis_url: s
     """A client can swallow one that meets the end of its own time-out; the clock is kept no longer all the same."""
     started = asyncio.Event()
 
-    async def swallow(link: Link) -> None:
+    async def swallow(context: RedisContext) -> None:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -323,14 +323,14 @@ async def test_closing_is_not_outlasted_by_a_swallowed_cancellation(redis_url: s
 
     monkeypatch.setattr(module, "_CLOCK_S", 0.01)
     async with asyncio.timeout(PATIENCE_S), Bus.connect(redis_url):
-        monkeypatch.setattr(Link, "measure_clock", swallow)
+        monkeypatch.setattr(RedisContext, "measure_clock", swallow)
         await started.wait()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "tidings-clock"]
 
 
 async def test_a_clock_of_ones_own_is_what_the_bus_goes_by(redis_url: str) -> None:
     """It is measured on entering like any other, and who sets it moves the time of the bus at once."""
-    clock = Clock()
+    clock = ServerClock()
     clock.set(0.0, 0.0, 0.0)
     async with Bus.connect(redis_url, clock=clock) as bus:
         assert bus.now().year > 2000

@@ -11,8 +11,8 @@ from tidings.bus.messages import read_child
 
 
 async def _note(bus: Bus, session: str, **children: bytes) -> None:
-    redis: Any = bus._link.connection.commands
-    await redis.hset(bus._link.names.children(session), mapping=dict(children))
+    redis: Any = bus._context.connection.commands
+    await redis.hset(bus._context.names.children(session), mapping=dict(children))
 
 
 def _known(child: str, name: str) -> ChildState:

@@ -80,7 +80,7 @@ def test_data_is_on_attributes_and_the_text_says_what_to_do() -> None:
     assert broken.ids == ("m1", "m2")
     assert "m1, m2" in str(broken)
 
-    reused = errors.KeyReused("demo")
+    reused = errors.IdempotencyConflict("demo")
     assert reused.session == "demo"
     assert "new key" in str(reused)
 

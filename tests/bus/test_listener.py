@@ -30,7 +30,7 @@ class Ear:
     def acks(self) -> int:
         return self.heard.count("+")
 
-    def acknowledged(self) -> None:
+    def on_subscribed(self) -> None:
         self.heard.append("+")
 
     def receive(self, name: str, payload: bytes) -> None:
@@ -40,8 +40,8 @@ class Ear:
 class Deaf(Ear):
     """Raises at everything."""
 
-    def acknowledged(self) -> None:
-        super().acknowledged()
+    def on_subscribed(self) -> None:
+        super().on_subscribed()
         raise RuntimeError("cannot")
 
     def receive(self, name: str, payload: bytes) -> None:
@@ -306,13 +306,13 @@ async def test_a_long_absence_is_one_loss(
     async with Bus.connect(server.url) as bus:
         listener = bus._listener
         ear, tries = await listening(listener, "status.s"), []
-        open_one = bus._link.connection.pubsub
+        open_one = bus._context.connection.pubsub
 
         def count() -> PubSub:
             tries.append(1)
             return open_one()
 
-        monkeypatch.setattr(bus._link.connection, "pubsub", count)
+        monkeypatch.setattr(bus._context.connection, "pubsub", count)
         server.kill()
         await eventually(lambda: len(tries) >= 3)
         late = Ear()

@@ -16,7 +16,7 @@ from tidings.bus.logs import Logs
 @pytest.fixture
 def logs(bus: Bus) -> Logs:
     """The logs of the bus under test."""
-    return Logs(bus._link)
+    return Logs(bus._context)
 
 
 async def filled(bus: Bus, count: int) -> None:
@@ -126,7 +126,7 @@ async def test_all_sessions_are_found_once(bus: Bus, logs: Logs, monkeypatch: py
     monkeypatch.setattr(module, "_SCAN", 10)
     names = {f"s{index}" for index in range(600)}
     fields: dict[Any, Any] = {name: "queued" if index % 2 else "error" for index, name in enumerate(sorted(names))}
-    await bus._link.connection.commands.hset(bus._link.names.sessions, mapping=fields)
+    await bus._context.connection.commands.hset(bus._context.names.sessions, mapping=fields)
     found = [session async for session in logs.sessions()]
     assert (len(found), set(found)) == (600, names)
     queued = [session async for session in logs.sessions(State.QUEUED)]

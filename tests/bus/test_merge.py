@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tidings.bus.merge import Gap, Track
+from tidings.bus.merge import Gap, OffsetTracker
 
 Entry = tuple[int, str]
 
@@ -69,24 +69,24 @@ def _log(epoch: str, end: int, trimmed: int = 0) -> Log:
     return log
 
 
-def _read(track: Track[str], log: Log | None, limit: int = 100) -> list[str | Gap]:
-    """Give a track one page of a log, None standing for a session that is gone."""
+def _read(tracker: OffsetTracker[str], log: Log | None, limit: int = 100) -> list[str | Gap]:
+    """Give a tracker one page of a log, None standing for a session that is gone."""
     if log is None:
-        return track.page(None, 0, ())
-    return track.page(log.epoch, log.end, log.after(track.last, limit), log.at(track.last))
+        return tracker.page(None, 0, ())
+    return tracker.page(log.epoch, log.end, log.after(tracker.last, limit), log.at(tracker.last))
 
 
-def _read_all(track: Track[str], log: Log, limit: int = 100) -> list[str | Gap]:
+def _read_all(tracker: OffsetTracker[str], log: Log, limit: int = 100) -> list[str | Gap]:
     out: list[str | Gap] = []
-    while track.stale:
-        out += _read(track, log, limit)
+    while tracker.stale:
+        out += _read(tracker, log, limit)
     return out
 
 
-def _attached(log: Log, after: int = 0) -> Track[str]:
-    track: Track[str] = Track("events.demo", log.epoch, after)
-    _read_all(track, log)
-    return track
+def _attached(log: Log, after: int = 0) -> OffsetTracker[str]:
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", log.epoch, after)
+    _read_all(tracker, log)
+    return tracker
 
 
 # attaching
@@ -95,56 +95,56 @@ def _attached(log: Log, after: int = 0) -> Track[str]:
 def test_a_new_reader_gets_everything_that_is_kept() -> None:
     """From the beginning, in order, page by page."""
     log = _log("e", 5)
-    track: Track[str] = Track("events.demo")
-    assert _read(track, log, 2) == ["e/1", "e/2"]
-    assert track.stale
-    assert _read_all(track, log, 2) == ["e/3", "e/4", "e/5"]
-    assert (track.epoch, track.last) == ("e", 5)
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo")
+    assert _read(tracker, log, 2) == ["e/1", "e/2"]
+    assert tracker.stale
+    assert _read_all(tracker, log, 2) == ["e/3", "e/4", "e/5"]
+    assert (tracker.epoch, tracker.last) == ("e", 5)
 
 
 def test_a_reader_goes_on_after_its_cursor() -> None:
     """What it has is not given again."""
-    assert _read_all(Track("events.demo", "e", 3), _log("e", 5)) == ["e/4", "e/5"]
+    assert _read_all(OffsetTracker("events.demo", "e", 3), _log("e", 5)) == ["e/4", "e/5"]
 
 
 def test_a_reader_that_has_everything_gets_nothing() -> None:
     """A cursor at the end is up to date after one look."""
-    track: Track[str] = Track("events.demo", "e", 5)
-    assert _read(track, _log("e", 5)) == []
-    assert not track.stale
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", "e", 5)
+    assert _read(tracker, _log("e", 5)) == []
+    assert not tracker.stale
 
 
 def test_what_was_trimmed_is_one_gap_of_exactly_that() -> None:
     """The hole is told in its place, with its bounds."""
-    track: Track[str] = Track("status.demo", "e", 2)
-    assert _read_all(track, _log("e", 9, trimmed=6)) == [Gap("status.demo", "trimmed", 3, 6), "e/7", "e/8", "e/9"]
+    tracker: OffsetTracker[str] = OffsetTracker("status.demo", "e", 2)
+    assert _read_all(tracker, _log("e", 9, trimmed=6)) == [Gap("status.demo", "trimmed", 3, 6), "e/7", "e/8", "e/9"]
 
 
 def test_an_expired_ring_is_one_gap_up_to_the_end() -> None:
     """When nothing is kept at all, everything after the cursor is missing, and the reader is up to date."""
-    track: Track[str] = Track("status.demo", "e", 2)
-    assert _read(track, _log("e", 9, trimmed=9)) == [Gap("status.demo", "trimmed", 3, 9)]
-    assert (track.last, track.stale) == (9, False)
+    tracker: OffsetTracker[str] = OffsetTracker("status.demo", "e", 2)
+    assert _read(tracker, _log("e", 9, trimmed=9)) == [Gap("status.demo", "trimmed", 3, 9)]
+    assert (tracker.last, tracker.stale) == (9, False)
 
 
 def test_a_cursor_of_another_log_begins_anew() -> None:
     """The reader is told once that the log is another one, and gets it from its beginning."""
-    track: Track[str] = Track("events.demo", "old", 3)
-    assert _read_all(track, _log("new", 2)) == [Gap("events.demo", "reset", 4, 3), "new/1", "new/2"]
-    assert track.epoch == "new"
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", "old", 3)
+    assert _read_all(tracker, _log("new", 2)) == [Gap("events.demo", "reset", 4, 3), "new/1", "new/2"]
+    assert tracker.epoch == "new"
 
 
 @pytest.mark.parametrize("epoch", ["e", None])
 def test_a_cursor_beyond_the_end_begins_anew(epoch: str | None) -> None:
     """A log that is shorter than what was read has lost something, also for a reader that knew only an offset."""
-    track: Track[str] = Track("events.demo", epoch, 7)
-    assert _read_all(track, _log("e", 2)) == [Gap("events.demo", "reset", 8, 7), "e/1", "e/2"]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", epoch, 7)
+    assert _read_all(tracker, _log("e", 2)) == [Gap("events.demo", "reset", 8, 7), "e/1", "e/2"]
 
 
 def test_a_page_that_overlaps_is_no_double() -> None:
     """Entries that the reader has already are passed over."""
-    track: Track[str] = Track("events.demo", "e", 2)
-    assert track.page("e", 3, ((1, "e/1"), (2, "e/2"), (3, "e/3"))) == ["e/3"]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", "e", 2)
+    assert tracker.page("e", 3, ((1, "e/1"), (2, "e/2"), (3, "e/3"))) == ["e/3"]
 
 
 # live
@@ -153,39 +153,39 @@ def test_a_page_that_overlaps_is_no_double() -> None:
 def test_nothing_live_is_believed_before_the_log_was_read() -> None:
     """What arrives between the acknowledgement and the first page is in that page."""
     log = _log("e", 2)
-    track: Track[str] = Track("events.demo")
-    assert track.live("e", 2, "e/2") is None
-    assert _read_all(track, log) == ["e/1", "e/2"]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo")
+    assert tracker.live("e", 2, "e/2") is None
+    assert _read_all(tracker, log) == ["e/1", "e/2"]
 
 
 def test_a_cursor_is_held_against_the_log_first() -> None:
     """Even what seems to be the next message is not believed before the log has confirmed the cursor."""
-    track: Track[str] = Track("events.demo", "e", 3)
-    assert track.live("e", 4, "e/4") is None
-    assert _read_all(track, _log("e", 4)) == ["e/4"]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", "e", 3)
+    assert tracker.live("e", 4, "e/4") is None
+    assert _read_all(tracker, _log("e", 4)) == ["e/4"]
 
 
 def test_the_next_message_is_passed_on() -> None:
     """Once attached, live messages need no look at the log."""
-    track = _attached(_log("e", 2))
-    assert track.live("e", 3, "e/3") == "e/3"
-    assert not track.stale
+    tracker = _attached(_log("e", 2))
+    assert tracker.live("e", 3, "e/3") == "e/3"
+    assert not tracker.stale
 
 
 def test_a_double_is_dropped() -> None:
     """A message that was in the page or came before is not given again."""
-    track = _attached(_log("e", 2))
-    assert [track.live("e", offset, "x") for offset in (1, 2)] == [None, None]
-    assert not track.stale
+    tracker = _attached(_log("e", 2))
+    assert [tracker.live("e", offset, "x") for offset in (1, 2)] == [None, None]
+    assert not tracker.stale
 
 
 @pytest.mark.parametrize(("epoch", "offset"), [("e", 4), ("other", 3), ("other", 2), ("e", None), (None, 3), (None, None)])
 def test_whatever_does_not_fit_asks_for_the_log(epoch: str | None, offset: int | None) -> None:
     """A hole, another log, or a message that does not say where it stands: the log is read."""
-    track = _attached(_log("e", 2))
-    assert track.live(epoch, offset, "x") is None
-    assert track.stale
-    assert _read_all(track, _log("e", 4)) == ["e/3", "e/4"]
+    tracker = _attached(_log("e", 2))
+    assert tracker.live(epoch, offset, "x") is None
+    assert tracker.stale
+    assert _read_all(tracker, _log("e", 4)) == ["e/3", "e/4"]
 
 
 # a server that crashed and keeps the epoch
@@ -202,42 +202,42 @@ def _crashed(log: Log, lost: int, written: int) -> Log:
 def test_a_log_that_was_lost_and_filled_again_is_told(written: int) -> None:
     """Another message lies where the reader's last one was, so that all of it is given again after a gap."""
     log = _log("e", 5)
-    track: Track[str] = Track("events.demo", identify=str)
-    _read_all(track, log)
-    assert _read(track, _crashed(log, 2, written)) == [Gap("events.demo", "reset", 6, 5)]
-    assert _read_all(track, log) == [message for _, message in log.kept]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", identify=str)
+    _read_all(tracker, log)
+    assert _read(tracker, _crashed(log, 2, written)) == [Gap("events.demo", "reset", 6, 5)]
+    assert _read_all(tracker, log) == [message for _, message in log.kept]
 
 
 def test_it_is_looked_for_on_every_page() -> None:
     """Not only where a reader begins: this one has followed for long, by pages and by live messages."""
     log = _log("e", 2)
-    track: Track[str] = Track("events.demo", "e", 2, "e/2", str)
-    assert _read_all(track, log) == []
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", "e", 2, "e/2", str)
+    assert _read_all(tracker, log) == []
     log.publish()
-    assert track.live("e", 3, "e/3") == "e/3"
-    assert _read(track, log) == []
-    assert _read(track, _crashed(log, 1, 1)) == [Gap("events.demo", "reset", 4, 3)]
+    assert tracker.live("e", 3, "e/3") == "e/3"
+    assert _read(tracker, log) == []
+    assert _read(tracker, _crashed(log, 1, 1)) == [Gap("events.demo", "reset", 4, 3)]
 
 
 def test_what_was_lost_before_the_reader_got_it_is_no_gap() -> None:
     """Its last message is still there; it goes on with what came instead."""
     log = _log("e", 5)
-    track: Track[str] = Track("events.demo", "e", 3, "e/3", str)
-    assert _read_all(track, _crashed(log, 2, 2)) == ["e+1/4", "e+1/5"]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", "e", 3, "e/3", str)
+    assert _read_all(tracker, _crashed(log, 2, 2)) == ["e+1/4", "e+1/5"]
 
 
 def test_a_cursor_with_the_id_of_another_message_begins_anew() -> None:
     """The log is not the one that the cursor was taken from."""
-    track: Track[str] = Track("events.demo", "e", 2, "x", str)
-    assert _read_all(track, _log("e", 3)) == [Gap("events.demo", "reset", 3, 2), "e/1", "e/2", "e/3"]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo", "e", 2, "x", str)
+    assert _read_all(tracker, _log("e", 3)) == [Gap("events.demo", "reset", 3, 2), "e/1", "e/2", "e/3"]
 
 
 @pytest.mark.parametrize("ident", ["", "e/2"])
 def test_a_message_that_is_not_kept_or_not_known_is_not_compared(ident: str) -> None:
     """Retention takes messages without losing any."""
-    track: Track[str] = Track("status.demo", "e", 2, ident, str)
+    tracker: OffsetTracker[str] = OffsetTracker("status.demo", "e", 2, ident, str)
     log = _log("e", 4, trimmed=2 if ident else 0)
-    assert _read_all(track, log) == ["e/3", "e/4"]
+    assert _read_all(tracker, log) == ["e/3", "e/4"]
 
 
 # sessions that come and go
@@ -245,38 +245,38 @@ def test_a_message_that_is_not_kept_or_not_known_is_not_compared(ident: str) -> 
 
 def test_a_session_that_is_deleted_is_told_once() -> None:
     """With what the reader has missed of it; nothing follows."""
-    track = _attached(_log("e", 3))
-    assert track.bury("e", 5) == [Gap("events.demo", "deleted", 4, 5)]
-    assert track.bury("e", 5) == []
-    assert (track.last, track.stale) == (5, False)
+    tracker = _attached(_log("e", 3))
+    assert tracker.bury("e", 5) == [Gap("events.demo", "deleted", 4, 5)]
+    assert tracker.bury("e", 5) == []
+    assert (tracker.last, tracker.stale) == (5, False)
 
 
 def test_a_reader_of_a_deleted_session_is_told_at_once() -> None:
     """Whether it has anything of it or not."""
-    assert Track[str]("events.demo").bury("e", 0) == [Gap("events.demo", "deleted", 1, 0)]
-    assert Track[str]("events.demo", "old", 7).bury("e", 2) == [Gap("events.demo", "deleted", 8, 7)]
+    assert OffsetTracker[str]("events.demo").bury("e", 0) == [Gap("events.demo", "deleted", 1, 0)]
+    assert OffsetTracker[str]("events.demo", "old", 7).bury("e", 2) == [Gap("events.demo", "deleted", 8, 7)]
 
 
 def test_a_reader_may_come_before_the_session() -> None:
     """It stays stale, hears of no gap, and gets everything once the session has begun."""
-    track: Track[str] = Track("events.demo")
-    assert _read(track, None) == []
-    assert track.stale
-    assert _read_all(track, _log("e", 2)) == ["e/1", "e/2"]
+    tracker: OffsetTracker[str] = OffsetTracker("events.demo")
+    assert _read(tracker, None) == []
+    assert tracker.stale
+    assert _read_all(tracker, _log("e", 2)) == ["e/1", "e/2"]
 
 
 def test_a_session_that_goes_away_is_told_once() -> None:
     """Its reader hears of a reset, then nothing until there is a new session, which it gets whole."""
-    track = _attached(_log("e", 3))
-    assert _read(track, None) == [Gap("events.demo", "reset", 4, 3)]
-    assert _read(track, None) == []
-    assert _read_all(track, _log("f", 2)) == ["f/1", "f/2"]
+    tracker = _attached(_log("e", 3))
+    assert _read(tracker, None) == [Gap("events.demo", "reset", 4, 3)]
+    assert _read(tracker, None) == []
+    assert _read_all(tracker, _log("f", 2)) == ["f/1", "f/2"]
 
 
 def test_a_session_that_goes_away_unread_leaves_no_gap() -> None:
     """Nothing of it was delivered, so nothing is missing."""
-    track = _attached(_log("e", 0))
-    assert _read(track, None) == []
+    tracker = _attached(_log("e", 0))
+    assert _read(tracker, None) == []
 
 
 # any history
@@ -317,7 +317,7 @@ class Reading(RuleBasedStateMachine):
         self.buffer: list[tuple[str, int, str]] = []
         self.out: list[str | Gap] = []
         self.start: tuple[str | None, int] = (None, 0)
-        self.track: Track[str] = Track("events.demo", identify=str)
+        self.tracker: OffsetTracker[str] = OffsetTracker("events.demo", identify=str)
         self.crashes = 0
         self.reconnected = False
         self.trimmed = False
@@ -338,7 +338,7 @@ class Reading(RuleBasedStateMachine):
         self.logs = [_log("0", written, trimmed)]
         self.trimmed = bool(min(trimmed, written))
         self.start = (epoch, cursor)
-        self.track = Track("events.demo", epoch, cursor, identify=str)
+        self.tracker = OffsetTracker("events.demo", epoch, cursor, identify=str)
 
     @rule(count=st.integers(1, 3))
     def publish(self, count: int) -> None:
@@ -374,7 +374,7 @@ class Reading(RuleBasedStateMachine):
     @rule()
     def vanish(self) -> None:
         """The log is looked at while there is no session; then it begins again under another epoch."""
-        self.out += _read(self.track, None)
+        self.out += _read(self.tracker, None)
         self.lose(0)
 
     @rule(data=st.data(), again=st.booleans())
@@ -393,7 +393,7 @@ class Reading(RuleBasedStateMachine):
         self.buffer.clear()
 
     def _hear(self, epoch: str, offset: int, message: str) -> None:
-        taken = self.track.live(epoch, offset, message)
+        taken = self.tracker.live(epoch, offset, message)
         if taken is not None:
             self.out.append(taken)
 
@@ -405,7 +405,7 @@ class Reading(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4))
     def read(self, limit: int) -> None:
         """A page is read: at most one gap is told, and nothing is in it that could still be read."""
-        items = _read(self.track, self.log, limit)
+        items = _read(self.tracker, self.log, limit)
         self.reconnected = False
         gaps = [item for item in items if isinstance(item, Gap)]
         assert len(gaps) <= 1
@@ -417,11 +417,11 @@ class Reading(RuleBasedStateMachine):
     def catch_up(self) -> None:
         """The log is read to its end: the reader has all of it, or has been told what it lacks."""
         pages = 0
-        while self.track.stale or self.reconnected:
+        while self.tracker.stale or self.reconnected:
             self.read(3)
             pages += 1
             assert pages <= 2 + self.log.end
-        if self.track.last == self.log.end and self.track.epoch == self.log.epoch:
+        if self.tracker.last == self.log.end and self.tracker.epoch == self.log.epoch:
             self._holds_what_is_kept()
             assert _place(self.start, self.out) in {(self.log.epoch, self.log.end), (None, self.log.end)}
 
@@ -435,7 +435,7 @@ class Reading(RuleBasedStateMachine):
     @invariant()
     def it_is_one_sequence(self) -> None:
         """No hole, no double, and no more resets than there were logs."""
-        assert _place(self.start, self.out)[1] == self.track.last
+        assert _place(self.start, self.out)[1] == self.tracker.last
         resets = [item for item in self.out if isinstance(item, Gap) and item.why == "reset"]
         assert len(resets) <= len(self.logs) + self.crashes
 
@@ -443,7 +443,7 @@ class Reading(RuleBasedStateMachine):
         """Whatever happened, one look at the log in silence completes the sequence."""
         self.read(3)
         self.catch_up()
-        assert (self.track.epoch, self.track.last) == (self.log.epoch, self.log.end)
+        assert (self.tracker.epoch, self.tracker.last) == (self.log.epoch, self.log.end)
         self.it_is_one_sequence()
 
 

@@ -70,12 +70,12 @@ async def test_a_notice_has_a_limit(bus: Bus) -> None:
 async def test_a_seat_carries_the_picture(bus: Bus) -> None:
     """It is shown from then on, unless it was drawn before a nudge."""
     claim = await actors.hold(bus)
-    await publish_notice(bus._link, actors.retry("s"), actors.proof(claim, actors.limited()))
+    await publish_notice(bus._context, actors.retry("s"), actors.proof(claim, actors.limited()))
     assert (await bus.status("s")).picture == actors.limited()
-    await publish_notice(bus._link, actors.retry("s"), actors.proof(claim))
+    await publish_notice(bus._context, actors.retry("s"), actors.proof(claim))
     assert (await bus.status("s")).picture == actors.limited()
     with pytest.raises(LeaseLost):
-        await publish_notice(bus._link, actors.retry("s"), actors.proof(claim, token=claim.token - 1))
+        await publish_notice(bus._context, actors.retry("s"), actors.proof(claim, token=claim.token - 1))
 
 
 @pytest.mark.parametrize("what", ["request", "reply"])
@@ -145,7 +145,7 @@ async def test_the_newest_wait_while_the_server_is_away(make_server: MakeServer,
     server = make_server(appendonly=True)
     async with Bus.connect(server.url) as bus:
         await actors.hold(bus)
-        queue = NoticeQueue(bus._link, size=10)
+        queue = NoticeQueue(bus._context, size=10)
         for absence in (1, 2):
             server.stop()
             queue.put(actors.retry("s", 1000 * absence))
@@ -167,7 +167,7 @@ async def test_a_server_that_hangs_delays_nobody(make_server: MakeServer) -> Non
     server = make_server()
     async with Bus.connect(server.url) as bus:
         await actors.hold(bus)
-        queue = NoticeQueue(bus._link, size=10)
+        queue = NoticeQueue(bus._context, size=10)
         server.freeze()
         queue.put(actors.retry("s"))
         await eventually(lambda: not queue._queue)

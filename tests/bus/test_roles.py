@@ -158,7 +158,7 @@ async def test_a_viewer_changes_nothing(open_as: Open) -> None:
             await bus.worker.claim(WorkerRef(name="eve"), session="x", create=True)
         with pytest.raises(AccessDenied):
             await bus.admin.attend(Presence(role=Role.WORKER, name="eve"))
-        client = bus._link.connection.commands
+        client = bus._context.connection.commands
         for words in (
             ("SET", "x", "1"),
             ("DEL", "x"),

@@ -37,7 +37,7 @@ from tidings.bus import (
     carries,
 )
 from tidings.bus.channels import Names
-from tidings.bus.publisher import RING
+from tidings.bus.publisher import RETENTION
 from tidings.bus.records import SCHEMA
 
 NEVER_S = 600.0
@@ -258,10 +258,13 @@ async def test_a_cursor_from_a_picture_can_be_resumed(bus: Bus) -> None:
 async def test_what_the_ring_has_lost_is_one_gap(bus: Bus) -> None:
     """Exactly the missing range, then all that is left."""
     await actors.hold(bus)
-    await told(bus, RING + 10)
-    end = RING + 12
+    await told(bus, RETENTION + 10)
+    end = RETENTION + 12
     async with bus.follow("s", Notice, 5) as notices:
-        assert offsets(await take(notices, 1 + RING)) == [("trimmed", 6, end - RING), *range(end - RING + 1, end + 1)]
+        assert offsets(await take(notices, 1 + RETENTION)) == [
+            ("trimmed", 6, end - RETENTION),
+            *range(end - RETENTION + 1, end + 1),
+        ]
         await nothing_more(notices)
 
 
@@ -353,7 +356,7 @@ async def test_a_slow_reader_of_status_is_told_what_is_gone(bus: Bus) -> None:
         await told(bus, 100)
         await eventually(lambda: notices.statistics().overflows)
         items = await read_to(notices, 102)
-        assert offsets(items) == [("trimmed", 3, 102 - RING), *range(102 - RING + 1, 103)]
+        assert offsets(items) == [("trimmed", 3, 102 - RETENTION), *range(102 - RETENTION + 1, 103)]
         assert notices.statistics().gaps == 1
 
 
@@ -539,7 +542,7 @@ async def test_status_lost_and_written_over_up_to_the_same_offset(bus: Bus, raw:
             pipeline.xadd(names.log("status", "s"), {"id": f"other{offset}", "m": other}, id=f"{offset}-0")
         await pipeline.execute()
         # As when the connection was replaced.
-        notices.acknowledged()
+        notices.on_subscribed()
         assert offsets(await take(notices, 3)) == [("reset", 3, 2), 1, 2]
 
 

@@ -91,7 +91,7 @@ def settings() -> Settings:
         lease_s=LEASE,
         renew_s=0.25,
         poll_s=0.3,
-        grace_s=1.0,
+        drain_timeout_s=1.0,
         concurrency=2,
         controller_poll_s=0.2,
         visibility_s=1.0,
@@ -554,7 +554,7 @@ class _Reader:
     async def _leave(self, told: asyncio.Event, leave_s: float) -> None:
         if not await _wait(told, leave_s):
             return
-        # Told to end: not before the end of each log is reached, but for the bound.
+        # RetryNotice to end: not before the end of each log is reached, but for the bound.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_S):
                 while not await self._at_end():  # noqa: ASYNC110 - the end lies in the server

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.chaos.record import Claimed, Entry, Lease, Released, Renewed
-from tests.chaos.trail import Asking, Told, Trail, Violation, lease_of
+from tests.chaos.trail import Asking, RetryNotice, Trail, Violation, lease_of
 
 
 def check_leases(trail: Trail) -> Iterator[Violation]:
@@ -85,7 +85,7 @@ def _revoked(trail: Trail, session: str) -> Iterator[Violation]:
                 break
 
 
-def _takes(trail: Trail, asking: Asking, told: Told, mine: Claimed, write: Lease) -> bool:
+def _takes(trail: Trail, asking: Asking, told: RetryNotice, mine: Claimed, write: Lease) -> bool:
     """Return whether a pause or stop came after a claim, and was answered before something was written under it."""
     if told.at >= (write.began or write.at):
         return False

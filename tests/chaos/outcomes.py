@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from tests.chaos.record import AskFailed, Claimed, Delivered, Entry, Final, Outcome, Stored, Text
-from tests.chaos.trail import Asking, Told, Trail, Violation
+from tests.chaos.trail import Asking, RetryNotice, Trail, Violation
 from tidings.bus.states import COMMANDS, TABLE, Trigger
 
 _MEANINGS = {
@@ -153,7 +153,7 @@ def _passed_over(trail: Trail) -> Iterator[Violation]:
                     break
 
 
-def _decided(trail: Trail, stored: Stored) -> Told | None:
+def _decided(trail: Trail, stored: Stored) -> RetryNotice | None:
     """Return what a controller published of a command since it was stored; before that it was lost, and sent again."""
     asking = trail.commands.get(stored.command)
     told = [one for one in asking.told if one.at >= stored.at] if asking else []
@@ -192,14 +192,14 @@ def _paused(trail: Trail, session: str) -> Iterator[Violation]:
             break
 
 
-def _follows(trail: Trail, claim: Claimed, pause: Asking, applied: Told) -> bool:
+def _follows(trail: Trail, claim: Claimed, pause: Asking, applied: RetryNotice) -> bool:
     """Return whether a claim was granted after a pause was applied."""
     if applied.version and not trail.parted(min(pause.began, claim.began), max(applied.at, claim.at)):
         return claim.version > applied.version
     return claim.began > applied.at
 
 
-def _may_end(trail: Trail, resume: Asking, pause: Asking, applied: Told, claim: Claimed) -> bool:
+def _may_end(trail: Trail, resume: Asking, pause: Asking, applied: RetryNotice, claim: Claimed) -> bool:
     """Return whether a resume may have been applied between a pause and a claim."""
     if resume.began >= claim.at:
         return False
@@ -247,7 +247,7 @@ def _resumed(trail: Trail, final: Final) -> Iterator[Violation]:
             yield _violation("command.true", resume, "a session that goes on", seen, applied.entry, final)
 
 
-def _may_follow(pause: Asking, resume: Asking, resumed: Told) -> bool:
+def _may_follow(pause: Asking, resume: Asking, resumed: RetryNotice) -> bool:
     """Return whether a pause may have been applied after a resume."""
     told = pause.outcome("applied")
     if told is None:

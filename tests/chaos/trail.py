@@ -105,7 +105,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RetryNotice:
     """One telling of the outcome of a command."""
 
     at: float
@@ -129,7 +129,7 @@ class Asking:
     kind: str
     text: str | None
     asks: list[tuple[Asked, Answered | AskFailed | None]] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    told: list[RetryNotice] = field(default_factory=list)
 
     @property
     def began(self) -> float:
@@ -141,7 +141,7 @@ class Asking:
         """Id of the event that it adds to the history, if it says something."""
         return derived(self.id, "said")
 
-    def outcome(self, result: str) -> Told | None:
+    def outcome(self, result: str) -> RetryNotice | None:
         """Return the first telling of a result."""
         return next((told for told in self.told if told.result == result), None)
 
@@ -296,10 +296,10 @@ class Trail:
             end = ends.get(asked.call)
             asking.asks.append((asked, end))
             if isinstance(end, Answered):
-                asking.told.append(Told(end.at, end.result, end.state, end.version, end))
+                asking.told.append(RetryNotice(end.at, end.result, end.state, end.version, end))
         for outcome in self.all(Outcome):
             if outcome.command in found:
-                told = Told(outcome.at, outcome.result, outcome.state, outcome.version, outcome)
+                told = RetryNotice(outcome.at, outcome.result, outcome.state, outcome.version, outcome)
                 found[outcome.command].told.append(told)
         for asking in found.values():
             asking.told.sort(key=lambda told: told.at)

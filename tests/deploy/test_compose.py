@@ -108,7 +108,7 @@ def test_there_is_nothing_in_the_file_that_compose_would_not_take() -> None:
         ("${REDIS_PASSWORD}", "${REDIS_PASS}", "configs.redis.content"),
         ("${TIDINGS_PORT:-8080}", "${TIDINGS_PORT}", "services.gateway.ports"),
         ("${REDIS_PASSWORD}", "$REDIS_PASSWORD", "configs.redis.content"),
-        ('TIDINGS_GRACE_S: "30"', "TIDINGS_GRACE_S: 30", "services.worker.environment"),
+        ('TIDINGS_DRAIN_TIMEOUT_S: "30"', "TIDINGS_DRAIN_TIMEOUT_S: 30", "services.worker.environment"),
         ("read_only: true", "readonly: true", "services.worker.readonly"),
         ("volumes:\n  redis:", "volume:\n  redis:", "volume: there is no such key"),
     ],
@@ -176,7 +176,7 @@ def test_what_runs_for_long_is_watched_and_restarted(services: dict[str, Any]) -
     for name in (*_OURS, "tidings"):
         assert services[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
     worker = services["worker"]
-    assert seconds(worker["stop_grace_period"]) > float(environment_of(worker, {})["TIDINGS_GRACE_S"])
+    assert seconds(worker["stop_grace_period"]) > float(environment_of(worker, {})["TIDINGS_DRAIN_TIMEOUT_S"])
 
 
 def test_every_setting_can_be_given(services: dict[str, Any]) -> None:

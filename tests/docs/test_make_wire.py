@@ -43,7 +43,7 @@ async def test_a_reader_with_nothing_but_redis_finds_what_the_page_says(real_url
         await pubsub.subscribe("events.demo")
         claim = await bus.worker.claim(WorkerRef(name="w1"), session="demo", create=True)
         assert claim is not None
-        offset, _ = await publish_notice(bus._link, retry)
+        offset, _ = await publish_notice(bus._context, retry)
         await claim.append(said, after=0)
 
         retry = retry.model_copy(update={"offset": offset, "epoch": claim.epoch})

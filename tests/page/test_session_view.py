@@ -205,7 +205,7 @@ async def test_events_that_are_gone_leave_a_line(house: House, screens: Screens)
         await eventually(partial(_answered, house, 2 * count))
         await house.fleet.say("sea", text)
     await eventually(partial(_answered, house, 6))
-    link = house.fleet.bus._link
+    link = house.fleet.bus._context
     log = link.names.log("events", "sea")
     await link.connection.commands.xdel(log, "4-0")
     await link.connection.commands.xtrim(log, minid="3-0", approximate=False)
@@ -258,7 +258,7 @@ async def test_an_attempt_and_an_outage_are_shown_as_they_are(open_house: OpenHo
 
 async def test_parked_says_when_it_goes_on(open_house: OpenHouse, screens: Screens) -> None:
     """A limit that outlasts the hold limit frees the worker; the page says when, and that Resume is quicker."""
-    house = await open_house(hold_limit_s=1.0)
+    house = await open_house(max_inline_wait_s=1.0)
     house.fleet.script("429:retry-after=3600")
     await house.fleet.start("sea", "hello")
     page = await screens.open(house.session("sea"))

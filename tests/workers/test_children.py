@@ -49,8 +49,8 @@ async def test_each_child_is_asked_for_once() -> None:
 async def test_a_run_starts_what_another_has_only_written_down() -> None:
     """Not what has reported, and not what is a session already."""
     async with held() as (bus, _, children):
-        known: Any = bus._link.connection.commands
-        await known.hset(bus._link.names.children("p"), "c3", '{"child":"c3","name":"helper","state":"running"}')
+        known: Any = bus._context.connection.commands
+        await known.hset(bus._context.names.children("p"), "c3", '{"child":"c3","name":"helper","state":"running"}')
         history: list[Message[Event]] = [asked("c1"), asked("c2"), asked("c3"), reported("c1")]
         assert await children.start_missing(history) is False
         assert [bool(await _asked_for(bus, child)) for child in ("c1", "c2", "c3")] == [False, True, False]
@@ -72,8 +72,8 @@ async def test_a_child_that_cannot_be_asked_for_is_told_as_a_result() -> None:
 async def test_a_child_whose_session_was_deleted_is_told_as_a_result() -> None:
     """Its name is not used again, and nobody waits for it."""
     async with held() as (bus, _, children):
-        redis: Any = bus._link.connection.commands
-        await redis.hset(bus._link.names.record("c1"), mapping={"epoch": "e", "state": "deleted"})
+        redis: Any = bus._context.connection.commands
+        await redis.hset(bus._context.names.record("c1"), mapping={"epoch": "e", "state": "deleted"})
         assert await children.start([asked("c1")]) is True
         (result,) = await bus.history("p")
         assert isinstance(result.data, ChildResult)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.bus import Attendant, Presence, Queue, Queues, Role, Server, Unreadable
+from tidings.bus import Member, Presence, Queue, Queues, Role, Server, Unreadable
 from tidings.workers.doctor import Facts, Finding, Level, examine
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -30,10 +30,10 @@ SERVER = Server(
 )
 
 
-def there(role: Role, name: str, *, live: bool = True, **fields: Any) -> Attendant:
+def there(role: Role, name: str, *, live: bool = True, **fields: Any) -> Member:
     """A process on the roll."""
     presence = Presence(role=role, name=name, version="1", **fields)
-    return Attendant(presence, NOW - timedelta(seconds=1 if live else 100), live)
+    return Member(presence, NOW - timedelta(seconds=1 if live else 100), live)
 
 
 ROLL = (there(Role.CONTROLLER, "c1"), there(Role.WORKER, "w1", concurrency=4, sessions=("sea",)))
@@ -124,7 +124,7 @@ def test_a_worker_that_is_starting_is_no_problem() -> None:
 
 def test_processes_of_another_version_are_noted() -> None:
     """An upgrade that was begun is to be ended."""
-    other = Attendant(Presence(role=Role.WORKER, name="w2", version="0.9"), NOW, True)
+    other = Member(Presence(role=Role.WORKER, name="w2", version="0.9"), NOW, True)
     assert "0.9" in found(replace(WELL, roll=(*ROLL, other)), "versions").found
 
 
@@ -132,7 +132,7 @@ def test_sessions_that_wait_long_for_a_worker() -> None:
     """OK for a while; a problem where workers have room; a note where all are busy; a problem where there are none."""
     busy = there(Role.WORKER, "w1", concurrency=1, sessions=("sea",))
 
-    def level(seconds: float, roll: tuple[Attendant, ...]) -> Level:
+    def level(seconds: float, roll: tuple[Member, ...]) -> Level:
         return found(replace(WELL, roll=roll, queues=Queues(waiting(seconds), Queue(0))), "ready").level
 
     assert level(30, ROLL) is Level.OK
@@ -183,7 +183,7 @@ presences = st.builds(
         Facts,
         now=times,
         server=servers,
-        roll=st.lists(st.builds(Attendant, presences, times, st.booleans())),
+        roll=st.lists(st.builds(Member, presences, times, st.booleans())),
         queues=st.builds(Queues, queues, queues),
         lease_s=st.floats(0.1, 3600),
         version=st.text(),

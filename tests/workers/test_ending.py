@@ -15,7 +15,7 @@ from tidings.workers.errors import ending
 from tidings.workers.retry import Failure, RetryPlan
 
 NOW = datetime(2026, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
-PLAN = RetryPlan(hold_limit_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
+PLAN = RetryPlan(max_inline_wait_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
 LEASE: Any = SimpleNamespace(session="s", worker=WorkerRef(name="w1"), parks=0, parked_s=0.0)
 LIMIT = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", None, "Wait.")
 OUTAGE = Failure(Reason.OVERLOADED, True, 503, None, "no room", None, "Wait, or choose another model.")

@@ -115,7 +115,7 @@ def test_a_park_is_one_line_that_says_what_helps(
 async def test_a_worker_says_what_was_refused_and_what_it_parked(caplog: pytest.LogCaptureFixture) -> None:
     """Each park when it happens; the counts hold every attempt that failed, and what is left of them is told at its end."""
     caplog.set_level(logging.INFO, "tidings.worker")
-    async with Fleet(f"memory://{uuid4().hex}", hold_limit_s=1.0) as fleet:
+    async with Fleet(f"memory://{uuid4().hex}", max_inline_wait_s=1.0) as fleet:
         fleet.script("500x2", "429:retry-after=500")
         await fleet.start("sea")
         await fleet.until("sea", State.RATE_LIMITED)

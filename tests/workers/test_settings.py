@@ -32,7 +32,7 @@ def test_the_defaults_are_those_of_the_architecture() -> None:
     settings = Settings()
     assert settings.redis_url.get_secret_value() == "redis://127.0.0.1:6379/0"
     assert (settings.attempts, settings.backoff_base_s, settings.backoff_cap_s) == (6, 1, 30)
-    assert (settings.wait_budget_s, settings.hold_limit_s) == (300, 60)
+    assert (settings.wait_budget_s, settings.max_inline_wait_s) == (300, 60)
     assert (settings.lease_s, settings.renew_s) == (10, 1)
     assert (settings.park_base_s, settings.park_cap_s, settings.park_for_s) == (60, 900, 86_400)
     assert (settings.command_timeout_s, settings.log_level, settings.log_json) == (10, "info", False)
@@ -53,7 +53,7 @@ def test_the_plan_is_made_of_the_settings() -> None:
         backoff_base_s=3,
         backoff_cap_s=4,
         wait_budget_s=5,
-        hold_limit_s=6,
+        max_inline_wait_s=6,
         park_base_s=7,
         park_cap_s=8,
         park_for_s=9,
@@ -63,7 +63,7 @@ def test_the_plan_is_made_of_the_settings() -> None:
         "base_s": 3,
         "cap_s": 4,
         "budget_s": 5,
-        "hold_limit_s": 6,
+        "max_inline_wait_s": 6,
         "park_base_s": 7,
         "park_cap_s": 8,
         "park_for_s": 9,
@@ -78,7 +78,7 @@ def _within(name: str) -> st.SearchStrategy[float]:
     return st.integers(low, high) if whole else st.floats(low, high)  # type: ignore[arg-type]
 
 
-_PLAN = ("attempts", "wait_budget_s", "hold_limit_s", "park_for_s")
+_PLAN = ("attempts", "wait_budget_s", "max_inline_wait_s", "park_for_s")
 
 
 @given(
@@ -208,8 +208,12 @@ def test_a_bad_variable_is_named_and_not_quoted(monkeypatch: pytest.MonkeyPatch)
     assert "planted" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
 
-def test_a_setting_that_was_replaced_names_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("PARK_LIMIT", "PARK_FOR_S"), ("GRACE_S", "DRAIN_TIMEOUT_S"), ("HOLD_LIMIT_S", "MAX_INLINE_WAIT_S")],
+)
+def test_a_setting_that_was_replaced_names_the_new_one(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
     """It is not passed over in silence: a person who gave it believes that it counts."""
-    monkeypatch.setenv("TIDINGS_PARK_LIMIT", "3")
-    with pytest.raises(BadSetting, match=r"TIDINGS_PARK_LIMIT is not a setting any more: .* TIDINGS_PARK_FOR_S"):
+    monkeypatch.setenv(f"TIDINGS_{old}", "3")
+    with pytest.raises(BadSetting, match=f"TIDINGS_{old} is not a setting any more: .* TIDINGS_{new}"):
         load_settings({})

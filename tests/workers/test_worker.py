@@ -243,7 +243,7 @@ async def test_a_drained_worker_that_has_nothing_ends(fleet: Fleet) -> None:
 async def test_a_drained_worker_lets_a_turn_end(fleet: Fleet) -> None:
     """Within the grace time."""
     gate = Gate()
-    worker = await fleet.add_worker(lambda: Lingering(gate), grace_s=60)
+    worker = await fleet.add_worker(lambda: Lingering(gate), drain_timeout_s=60)
     await fleet.start("s")
     await gate.reached()
     worker.part.drain()
@@ -255,7 +255,7 @@ async def test_a_drained_worker_lets_a_turn_end(fleet: Fleet) -> None:
 
 async def test_a_drained_worker_hands_back_what_waits(fleet: Fleet) -> None:
     """What waits already, and what comes to wait: it is parked until then, and another worker goes on with it."""
-    worker = await fleet.add_worker(concurrency=2, grace_s=60)
+    worker = await fleet.add_worker(concurrency=2, drain_timeout_s=60)
     fleet.script(LONG)
     await fleet.start("a")
     await fleet.until("a", State.RATE_LIMITED)
@@ -275,7 +275,7 @@ async def test_a_drained_worker_hands_back_what_waits(fleet: Fleet) -> None:
 async def test_a_drained_worker_hands_back_what_takes_too_long(fleet: Fleet) -> None:
     """When the grace time is over; the row of parks goes on where it was."""
     gate = Gate()
-    worker = await fleet.add_worker(lambda: Lingering(gate), grace_s=0.05)
+    worker = await fleet.add_worker(lambda: Lingering(gate), drain_timeout_s=0.05)
     await fleet.start("s")
     await gate.reached()
     worker.part.drain()

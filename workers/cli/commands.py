@@ -242,7 +242,7 @@ def import_(
 
 def workers(settings: Settings, as_json: AsJson = False) -> int:
     """List the workers, controllers and gateways: where they run, what they hold, when they were last heard of."""
-    from tidings.workers.cli.roll import list_processes
+    from tidings.workers.cli.processes import list_processes
 
     return list_processes(settings, as_json=as_json)
 
@@ -279,6 +279,6 @@ def health(
 
     Ends with 0 when it was heard of within the last seconds, otherwise with 1; made for health checks.
     """
-    from tidings.workers.cli.roll import check_health
+    from tidings.workers.cli.processes import check_health
 
     return check_health(settings, role, name, as_json=as_json)

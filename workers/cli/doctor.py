@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tidings.bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
 from tidings.bus.errors import cause_of
+from tidings.bus.listener import Wakeup
 from tidings.bus.messages import Reason
 from tidings.bus.redaction import environment_secrets, one_line, redact
 from tidings.bus.redis.clients import installed_version
@@ -129,26 +130,12 @@ def _left_out(count: int) -> list[Finding]:
     return [Finding("processes", Level.NOTE, found, advice)]
 
 
-class _Heard:
-    """Notes that the server has confirmed a subscription."""
-
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-
-    def acknowledged(self) -> None:
-        """It has."""
-        self.event.set()
-
-    def receive(self, name: str, payload: bytes) -> None:
-        """What is said there does not matter here."""
-
-
 async def _hears(bus: Bus) -> Finding:
-    heard = _Heard()
+    heard = Wakeup()
     try:
         async with asyncio.timeout(_HEARD_S):
             await bus.on_status("doctor", heard)
-            await heard.event.wait()
+            await heard.wait()
     except TimeoutError:
         found = f"the server did not confirm a subscription within {_HEARD_S:g} s: watching is not possible"
         advice = "give the user SUBSCRIBE on the channels of its role; a proxy in between must pass Pub/Sub on"

@@ -98,8 +98,8 @@ def _failed(error: Exception) -> Exit:
         BadAddress,
         CommandExpired,
         CommandRefused,
+        IdempotencyConflict,
         InvalidMessage,
-        KeyReused,
         SessionExists,
         TidingsError,
         UnknownSession,
@@ -113,7 +113,7 @@ def _failed(error: Exception) -> Exit:
     complain(str(error))
     if isinstance(error, BadAddress | InvalidMessage):
         return Exit.USAGE
-    if isinstance(error, UnknownSession | CommandRefused | KeyReused | SessionExists):
+    if isinstance(error, UnknownSession | CommandRefused | IdempotencyConflict | SessionExists):
         return Exit.REFUSED
     return Exit.NO_ANSWER if isinstance(error, CommandExpired) else Exit.FAILED
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tidings.bus import Bus, Record, State, UnknownSession, Unreachable
+from tidings.bus.listener import Wakeup
 from tidings.bus.messages import check_session
 from tidings.bus.states import FINAL
 from tidings.workers.board import Row, clock
@@ -100,7 +100,7 @@ class Waiting:
     def __init__(self, bus: Bus, session: str, until: frozenset[State], *, patience_s: float = _PATIENCE_S) -> None:
         self._bus, self._session, self._until = bus, session, until
         self._patience_s = patience_s
-        self._changed = asyncio.Event()
+        self._changed = Wakeup()
         self._unreachable: Unreachable | None = None
         self.record: Record | None = None
 
@@ -145,12 +145,7 @@ class Waiting:
             # Looked at here too: a time-out is a cancellation, and those can get lost (see `tidings.workers.cli.tasks`).
             if loop.time() >= deadline:
                 raise TimeoutError
-            await self._wake(min(_LOOK_S, deadline - loop.time()))
-
-    async def _wake(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
+            await self._changed.wait_at_most(min(_LOOK_S, deadline - loop.time()))
 
     def _out_of_time(self, timeout_s: float) -> Verdict:
         if self._unreachable is not None:  # whether the state was reached cannot be known
@@ -161,16 +156,8 @@ class Waiting:
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        await self._bus.on_status(self._session, self)
+        await self._bus.on_status(self._session, self._changed)
         try:
             yield
         finally:
-            await self._bus.forget(self)
-
-    def acknowledged(self) -> None:
-        """Read the record: something may have happened before."""
-        self._changed.set()
-
-    def receive(self, name: str, payload: bytes) -> None:
-        """Read the record: something has happened."""
-        self._changed.set()
+            await self._bus.forget(self._changed)

@@ -29,11 +29,12 @@ from tidings.bus import (
     UnreadableRecord,
 )
 from tidings.bus.errors import cause_of
-from tidings.workers.attendance import Attendance
+from tidings.bus.listener import Wakeup
 from tidings.workers.controller.aside import ASIDE_S, Aside
 from tidings.workers.controller.decision import Rules, decide, refuse_all
 from tidings.workers.controller.errands import Errands
 from tidings.workers.controller.errors import Errors
+from tidings.workers.heartbeat import Heartbeat
 from tidings.workers.settings import Settings
 
 log = logging.getLogger("tidings.controller")
@@ -49,24 +50,16 @@ _MOST = 10_000
 """Sessions of which something is kept in mind here, because it cannot be kept in their records."""
 
 
-class _Wake:
-    """Hears that something happened somewhere.
-
-    Args:
-        errors: logs the sessions that came to be in error.
-    """
+class _Wake(Wakeup):
+    """Wakes the controller, and has the sessions logged that came to be in error."""
 
     def __init__(self, errors: Errors) -> None:
-        self.event = asyncio.Event()
+        super().__init__()
         self._errors = errors
-
-    def acknowledged(self) -> None:
-        """Look: something may have been missed."""
-        self.event.set()
 
     def receive(self, name: str, payload: bytes) -> None:
         """Look: something happened."""
-        self.event.set()
+        super().receive(name, payload)
         self._errors.hear(payload)
 
 
@@ -106,7 +99,7 @@ class Controller:
     def stop(self) -> None:
         """Have ``run`` return after what is under way."""
         self._stopping = True
-        self._wake.event.set()
+        self._wake.set()
 
     async def run(self) -> None:
         """Decide until stopped; outlasts any absence of the server, and rights that are taken away meanwhile.
@@ -116,7 +109,7 @@ class Controller:
         """
         self._hold_off()
         self._started_at = self._bus.now()
-        async with Attendance(self._bus, self.presence):
+        async with Heartbeat(self._bus, self.presence):
             await self._bus.controller.on_change(self._wake)
             try:
                 await self._decide_all()
@@ -137,7 +130,7 @@ class Controller:
                 told = type(error)
                 self._served_at = None
                 self._hold_off()
-                await self._pause(delay)
+                await self._wake.wait_at_most(delay)
                 delay = min(1.0, delay * 2)
 
     def presence(self) -> Presence:
@@ -162,12 +155,12 @@ class Controller:
 
     async def _round(self) -> None:
         """Take what is due and decide it; sleep when nothing is."""
-        self._wake.event.clear()
+        self._wake.clear()
         asked_at = asyncio.get_running_loop().time()
         due = await self._bus.controller.due(BATCH, self._visibility_s)
         self._notice_absence(asked_at)
         if not due.sessions:
-            await self._pause(self._poll_s)
+            await self._wake.wait_at_most(self._poll_s)
             return
         ended = await asyncio.gather(*(self._handle(session) for session in due.sessions), return_exceptions=True)
         # Raised only now: none of them is left running behind our back.
@@ -185,11 +178,6 @@ class Controller:
         if slow or self._bus.reconnects != self._reconnects:
             self._reconnects = self._bus.reconnects
             self._hold_off()
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.event.wait()
 
     async def _handle(self, session: str) -> None:
         """Decide one session; whatever goes wrong with it does not harm the others."""

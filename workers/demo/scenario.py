@@ -29,12 +29,12 @@ FLEET: Mapping[str, Any] = {
     "lease_s": 3.0,
     "renew_s": 0.5,
     "visibility_s": 5.0,
-    "grace_s": 1.0,
+    "drain_timeout_s": 1.0,
     # The call that hangs ends with its worker, long before this.
     "llm_timeout_s": 60.0,
     # Retry-After is at most the window; with the jitter it stays below what a worker waits out itself.
     "backoff_cap_s": 4.0,
-    "hold_limit_s": 8.0,
+    "max_inline_wait_s": 8.0,
     # Should a session use up its six attempts all the same, it comes back soon by itself.
     "park_base_s": 2.0,
     "park_cap_s": 8.0,

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp
 
 from tidings.bus import Bus, Presence, Role, TidingsError
 from tidings.bus.redis.clients import installed_version
-from tidings.workers.attendance import Attendance
 from tidings.workers.gateway.description import admission, described
 from tidings.workers.gateway.guard import Crossing, Guard, Sealed
 from tidings.workers.gateway.health import health_routes, metrics_routes
@@ -30,6 +29,7 @@ from tidings.workers.gateway.reading import Reading, reading_routes
 from tidings.workers.gateway.reference import STYLE, reference_page
 from tidings.workers.gateway.steering import Steering, steering_routes
 from tidings.workers.gateway.tokens import Tokens
+from tidings.workers.heartbeat import Heartbeat
 
 log = logging.getLogger("tidings.gateway")
 
@@ -78,7 +78,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.hub.aclose)
             await self.hub.start()
-            await stack.enter_async_context(Attendance(self._bus, self.presence))
+            await stack.enter_async_context(Heartbeat(self._bus, self.presence))
             self._stack = stack.pop_all()
         return self
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from tidings.bus import Attendant, Bus, Gap, LlmRetry, Message, Notice, Record, SessionState, State, TidingsError, UnknownSession
+from tidings.bus import Bus, Gap, LlmRetry, Member, Message, Notice, Record, SessionState, State, TidingsError, UnknownSession
 from tidings.bus.errors import cause_of
 from tidings.bus.records import DRAWN
 from tidings.workers.board import Row
@@ -47,7 +47,7 @@ class Hub:
         self.bus, self.heartbeat_s = bus, heartbeat_s
         self.ledger, self.feeds, self.counts = Ledger(), Feeds(bus), Counts()
         self.charts = Charts(bus.now())
-        self.roll: tuple[Attendant, ...] = ()
+        self.roll: tuple[Member, ...] = ()
         self.fleet_viewers: set[Viewer] = set()
         self.session_viewers: set[Viewer] = set()
         self.fleet: tuple[bytes, int] = (b"", 0)

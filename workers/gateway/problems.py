@@ -14,8 +14,8 @@ from tidings.bus.errors import (
     AccessDenied,
     CommandExpired,
     CommandRefused,
+    IdempotencyConflict,
     InvalidMessage,
-    KeyReused,
     PayloadTooLarge,
     ServerFull,
     SessionDeleted,
@@ -182,7 +182,7 @@ def of_error(error: TidingsError) -> Problem:
     if isinstance(error, CommandRefused):
         state = error.state or None
         return Problem("refused", error.reason, command_id=error.command_id, reason=error.reason, state=state, legal=error.legal)
-    if isinstance(error, KeyReused):
+    if isinstance(error, IdempotencyConflict):
         detail = f"Nothing was done: another command was sent to {error.session} under this Idempotency-Key. Take a new key."
         return Problem("key-reused", detail, session=error.session)
     if isinstance(error, CommandExpired):

@@ -18,7 +18,7 @@ from tidings.workers.gateway.descriptors import accepted_at_once
 from tidings.workers.gateway.gateway import Gateway
 from tidings.workers.gateway.options import GatewayOptions, is_loopback, new_token
 
-GRACE_S = 5
+DRAIN_TIMEOUT_S = 5
 """How long answers that are under way may take when the gateway ends; streams end at once."""
 _BACKLOG = 1024
 _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -124,7 +124,7 @@ def _config(gateway: Gateway, connections: Connections) -> uvicorn.Config:
         access_log=False,
         ws="none",
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
         backlog=accepted_at_once(),
     )
 

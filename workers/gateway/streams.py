@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from tidings.bus import Gap, Message, Unreachable
-from tidings.bus.merge import Track
+from tidings.bus.merge import OffsetTracker
 from tidings.workers.gateway.feed import Feed, Stored, event_frame, place
 from tidings.workers.gateway.frames import as_json, batches, first_frame, frame
 from tidings.workers.gateway.hub import Hub
@@ -89,7 +89,9 @@ class SessionStream:
 
     def __init__(self, hub: Hub, session: str, epoch: str | None, after: int, first: bytes) -> None:
         self._hub, self._session, self._first = hub, session, first
-        self._track: Track[Message[Any] | Stored | None] = Track(f"events.{session}", epoch, after, identify=_id_of)
+        self._tracker: OffsetTracker[Message[Any] | Stored | None] = OffsetTracker(
+            f"events.{session}", epoch, after, identify=_id_of
+        )
         self._viewer = Viewer()
         self._change, self._told, self._tick = 0, 0, hub.tick[1]
         self._looked_at = -1
@@ -167,24 +169,24 @@ class SessionStream:
     async def _events(self, feed: Feed) -> list[bytes]:
         """Return the next events: from the shared tail, or from the log where that does not join on."""
         if feed.breaks != self._breaks:
-            self._breaks, self._track.stale = feed.breaks, True
-        frames = [] if self._track.stale else self._from_tail(feed)
-        if self._track.stale and feed.following:
+            self._breaks, self._tracker.stale = feed.breaks, True
+        frames = [] if self._tracker.stale else self._from_tail(feed)
+        if self._tracker.stale and feed.following:
             frames += await self._from_log()
         return frames
 
     def _from_tail(self, feed: Feed) -> list[bytes]:
-        newer = feed.events_after(self._track.last)
+        newer = feed.events_after(self._tracker.last)
         if newer is None:
             self._hub.counts.overflows["session"] += 1
-            self._track.stale = True
+            self._tracker.stale = True
             return []
         frames, size = [], 0
         for stored in newer:
             if size >= CHUNK:
                 break
-            if self._track.live(stored.epoch, stored.offset, stored) is None:
-                if self._track.stale:
+            if self._tracker.live(stored.epoch, stored.offset, stored) is None:
+                if self._tracker.stale:
                     break
                 continue
             frames.append(stored.frame)
@@ -193,17 +195,17 @@ class SessionStream:
 
     async def _from_log(self) -> list[bytes]:
         """Read on in the log. While the server is away there is nothing; the next sign of life has us try again."""
-        track, frames = self._track, list[bytes]()
-        while track.stale and not frames:
-            before = track.epoch, track.last
+        tracker, frames = self._tracker, list[bytes]()
+        while tracker.stale and not frames:
+            before = tracker.epoch, tracker.last
             try:
-                page = await self._hub.bus.page(track.channel, track.last, PAGE)
+                page = await self._hub.bus.page(tracker.channel, tracker.last, PAGE)
             except Unreachable:
                 break
             if page.deleted and page.epoch is not None:
-                return self._framed(track.bury(page.epoch, page.end))
-            frames = self._framed(track.page(page.epoch, page.end, page.entries, page.id_before))
-            if (track.epoch, track.last) == before:
+                return self._framed(tracker.bury(page.epoch, page.end))
+            frames = self._framed(tracker.page(page.epoch, page.end, page.entries, page.id_before))
+            if (tracker.epoch, tracker.last) == before:
                 break
         return frames
 
@@ -213,7 +215,7 @@ class SessionStream:
         for item in items:
             if isinstance(item, Gap):
                 self._hub.counts.gaps += 1
-                frames.append(_gap_frame(item, self._track.epoch))
+                frames.append(_gap_frame(item, self._tracker.epoch))
             elif isinstance(item, Message):
                 frames.append(event_frame(item))
         return frames

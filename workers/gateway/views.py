@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from tidings.bus import Attendant, Role, State, Wait
+from tidings.bus import Member, Role, State, Wait
 from tidings.bus.states import legal_commands
 from tidings.workers.board import Row
 from tidings.workers.gateway.frames import as_json, batches
@@ -85,7 +85,7 @@ def _wait_view(wait: Wait) -> Json:
     }
 
 
-def process_view(one: Attendant) -> Json:
+def process_view(one: Member) -> Json:
     """Return a process as JSON."""
     it = one.presence
     return {
@@ -103,7 +103,7 @@ def process_view(one: Attendant) -> Json:
     }
 
 
-def fleet_view(now: datetime, by_state: Mapping[State, int], roll: Iterable[Attendant], charts: Json) -> Json:
+def fleet_view(now: datetime, by_state: Mapping[State, int], roll: Iterable[Member], charts: Json) -> Json:
     """Return the whole fleet as JSON; states without sessions are left out, and so are processes beyond the size of a frame."""
     roll = sorted(roll, key=lambda one: not one.live)
     listed = roll[: len(next(batches((as_json(process_view(one)) for one in roll), len(roll)), []))]

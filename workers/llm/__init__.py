@@ -1,6 +1,6 @@
 """Calls to models: litellm through tenacity, one attempt one HTTP request, every retry told before its wait.
 
-    llm = Llm("openai/gpt-4o", tell=print)
+    llm = Llm("openai/gpt-4o", on_notice=print)
     completion = await llm.complete([{"role": "user", "content": "Hello"}])
 
 Importing this package does not import litellm; `load_litellm` does, or else the first call. It knows nothing
@@ -10,11 +10,11 @@ called it.
 
 from tidings.workers.errors import BrokenAnswer, LlmCallFailed, LlmCallLimited, LlmCallParked, LlmError
 from tidings.workers.llm.answers import Completion, Delta, Restart, ToolRequest
+from tidings.workers.llm.callback import RetryNotice
 from tidings.workers.llm.gate import Gate
 from tidings.workers.llm.library import close_litellm, load_litellm
 from tidings.workers.llm.llm import Llm
-from tidings.workers.llm.nudge import Nudge
-from tidings.workers.llm.telling import Told
+from tidings.workers.llm.retry_now import RetryNow
 from tidings.workers.llm.usage import Tokens, Usage
 
 __all__ = [
@@ -27,10 +27,10 @@ __all__ = [
     "LlmCallLimited",
     "LlmCallParked",
     "LlmError",
-    "Nudge",
     "Restart",
+    "RetryNotice",
+    "RetryNow",
     "Tokens",
-    "Told",
     "ToolRequest",
     "Usage",
     "close_litellm",

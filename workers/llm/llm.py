@@ -29,8 +29,9 @@ from tidings.workers.llm.answers import (
     told_error,
 )
 from tidings.workers.llm.bounds import ANSWER_BYTES, bounded
+from tidings.workers.llm.call import Call, Path
+from tidings.workers.llm.callback import Callback, RetryNotice
 from tidings.workers.llm.gate import Gate, GuardedGate
-from tidings.workers.llm.nudge import Nudge
 from tidings.workers.llm.received import Received
 from tidings.workers.llm.request import (
     Messages,
@@ -40,8 +41,7 @@ from tidings.workers.llm.request import (
     check_prompt,
     checked_name,
 )
-from tidings.workers.llm.run import Path, Run
-from tidings.workers.llm.telling import Teller, Told
+from tidings.workers.llm.retry_now import RetryNow
 from tidings.workers.llm.usage import Usage
 from tidings.workers.retry import RetryPlan
 
@@ -59,7 +59,7 @@ class Llm:
     A call makes up to `RetryPlan.attempts` attempts; each is one HTTP request. Before each wait a
     `LlmRetry` is told, when the next attempt goes out a `LlmAttempt`, after the success that follows a
     `LlmRecovered`. A call that ends otherwise,
-    by an `LlmError` or a cancellation, tells nothing more, it only calls ``gave_up``: leaving it is the end of
+    by an `LlmError` or a cancellation, tells nothing more, it only calls ``on_give_up``: leaving it is the end of
     its wait. Whoever catches it says more (by parking or failing the session).
 
     Pausing and stopping are cancellations of the task that calls; they end a wait and a request at once. One
@@ -69,13 +69,13 @@ class Llm:
     Args:
         model: as litellm is asked for it, e.g. ``openai/gpt-4o``; calls with one that it does not know fail.
         name: of this path within the agent: ``agent``, ``condenser``, ...; 1 to 64 characters.
-        tell: gets what there is to tell; it is called between attempts, so it must return at once, and is
+        on_notice: gets what there is to tell; it is called between attempts, so it must return at once, and is
             never awaited. What it raises is logged once and harms nothing.
-        gave_up: gets the name of a path whose call told a wait and then ended without success; otherwise like ``tell``.
+        on_give_up: gets the name of a path whose call told a wait and then ended without success; otherwise like ``on_notice``.
         plan: how often, how long and in which rhythm.
         waits: calls that failed under an earlier worker, by name of the path (`Lease.waits`): the first call of a path asks
             no sooner than was told then, and counts on.
-        nudge: ends the waits under way when it is set.
+        retry_now: ends the waits under way when it is set.
         now: server time (`bus.Bus.now`), for the instants that are told.
         timeout_s: how long an attempt may go without its answer: a plain one until the answer is complete, a
             stream until the next piece of it. In all a stream is waited for `STREAM_TIMEOUTS` times as long.
@@ -88,7 +88,7 @@ class Llm:
         params: passed to litellm with each request, untouched.
 
     Raises:
-        TypeError: a parameter is one of those that are not passed on, or ``tell`` is async.
+        TypeError: a parameter is one of those that are not passed on, or ``on_notice`` is async.
         ValueError: ``name``, ``timeout_s`` or ``max_answer_bytes`` is none, or a user and a password are in ``api_base``.
     """
 
@@ -97,11 +97,11 @@ class Llm:
         model: str,
         *,
         name: str = "agent",
-        tell: Callable[[Told], None] | None = None,
-        gave_up: Callable[[str], None] | None = None,
+        on_notice: Callable[[RetryNotice], None] | None = None,
+        on_give_up: Callable[[str], None] | None = None,
         plan: RetryPlan | None = None,
         waits: Mapping[str, Wait] | None = None,
-        nudge: Nudge | None = None,
+        retry_now: RetryNow | None = None,
         now: Callable[[], datetime] = _utc_now,
         timeout_s: float = 120.0,
         max_answer_bytes: int = ANSWER_BYTES,
@@ -123,9 +123,9 @@ class Llm:
             model=model,
             params=params,
             plan=plan or RetryPlan(),
-            nudge=nudge or Nudge(),
-            tell=Teller(tell),
-            gave_up=Teller(gave_up),
+            retry_now=retry_now or RetryNow(),
+            on_notice=Callback(on_notice),
+            on_give_up=Callback(on_give_up),
             gate=GuardedGate(gate),
             usage=Usage(),
             waits=dict(waits or {}),
@@ -145,9 +145,9 @@ class Llm:
             model: as litellm is asked for it.
             options: further arguments of the constructor.
         """
-        given: dict[str, Any] = {"tell": lease.tell, "gave_up": lease.clear, "waits": lease.waits, "now": lease.now}
+        given: dict[str, Any] = {"on_notice": lease.tell, "on_give_up": lease.clear, "waits": lease.waits, "now": lease.now}
         made = cls(model, **given | options)
-        lease.on_retry_now(made.nudge.set)
+        lease.on_retry_now(made.retry_now.set)
         lease.counts(lambda: made.usage.succeeded)
         return made
 
@@ -170,9 +170,9 @@ class Llm:
         return self._path.plan
 
     @property
-    def nudge(self) -> Nudge:
+    def retry_now(self) -> RetryNow:
         """What ends the waits under way."""
-        return self._path.nudge
+        return self._path.retry_now
 
     @property
     def usage(self) -> Usage:
@@ -211,14 +211,14 @@ class Llm:
         check_params(params)
         check_prompt(messages)
         await library.loaded_beside()
-        with Run(self._path, params) as run:
+        with Call(self._path, params) as call:
 
             async def attempt() -> Completion:
-                await run.begin()
-                return await self._ask(self._request(messages, tools, params), run.attempt)
+                await call.begin()
+                return await self._ask(self._request(messages, tools, params), call.attempt)
 
-            completion: Completion = await run.retrying()(attempt)
-            run.succeed(completion)
+            completion: Completion = await call.retrying()(attempt)
+            call.succeed(completion)
             return completion
 
     def stream(
@@ -239,27 +239,27 @@ class Llm:
         self, messages: Messages, tools: Tools | None, params: Mapping[str, Any]
     ) -> AsyncGenerator[Delta | Restart | Completion]:
         await library.loaded_beside()
-        with Run(self._path, params) as run:
-            async with contextlib.aclosing(self._parts(run, messages, tools, params)) as parts:
+        with Call(self._path, params) as call:
+            async with contextlib.aclosing(self._parts(call, messages, tools, params)) as parts:
                 async for part in parts:
                     yield part
 
     async def _parts(
-        self, run: Run, messages: Messages, tools: Tools | None, params: Mapping[str, Any]
+        self, call: Call, messages: Messages, tools: Tools | None, params: Mapping[str, Any]
     ) -> AsyncGenerator[Delta | Restart | Completion]:
         """Make the attempts of a stream and yield what they bring."""
         void = False
-        async for attempt in run.retrying():
+        async for attempt in call.retrying():
             shown = False
             completion: Completion | None = None
             try:
-                await run.begin()
+                await call.begin()
                 request = self._stream_request(messages, tools, params)
-                async with contextlib.aclosing(self._receive(request, run.attempt)) as parts:
+                async with contextlib.aclosing(self._receive(request, call.attempt)) as parts:
                     async for part in parts:
                         if void:
                             void = False
-                            yield Restart(run.attempt)
+                            yield Restart(call.attempt)
                         if isinstance(part, Completion):
                             completion = part
                             break
@@ -271,7 +271,7 @@ class Llm:
                 void = void or shown
             else:
                 assert completion is not None
-                run.succeed(completion)
+                call.succeed(completion)
                 yield completion
                 return
 

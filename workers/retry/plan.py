@@ -57,7 +57,7 @@ class RetryPlan:
     """Most that the jitter's bound grows to."""
     budget_s: float = 300.0
     """Most seconds of waiting in one run, all its waits together."""
-    hold_limit_s: float = 60.0
+    max_inline_wait_s: float = 60.0
     """A wait that is longer than this parks the session."""
     park_base_s: float = 60.0
     """How long the first park lasts if the provider named no time; it doubles with each further one."""
@@ -77,7 +77,7 @@ class RetryPlan:
             raise ValueError("park_base_s is 0: give more, or a parked session comes back at once, for ever")
         _check_order("base_s", self.base_s, "cap_s", self.cap_s)
         _check_order("park_base_s", self.park_base_s, "park_cap_s", self.park_cap_s)
-        _check_order("hold_limit_s", self.hold_limit_s, "quota_after_s", self.quota_after_s)
+        _check_order("max_inline_wait_s", self.max_inline_wait_s, "quota_after_s", self.quota_after_s)
 
     def decide(
         self,
@@ -92,8 +92,8 @@ class RetryPlan:
         - An exhausted quota, and a rate limit that asks for more than `quota_after_s`, parks at once: until it is back, if
           the provider says when, and at least for `park_base_s`; else without a time.
         - What is not retryable is given up.
-        - Anything else parks if the wait is longer than `hold_limit_s`, for that wait; and if attempts or budget are used up,
-          for the wait that the provider named, else without one. So a limit and an outage end no session.
+        - Anything else parks if the wait is longer than `max_inline_wait_s`, for that wait; and if attempts or budget are used
+          up, for the wait that the provider named, else without one. So a limit and an outage end no session.
 
         Args:
             failure: What the attempt ended with.
@@ -120,7 +120,7 @@ class RetryPlan:
             return GiveUp()
         wait = floor + self._jitter_s(attempt, rng)
         left = self.budget_s - waited_s
-        if wait <= self.hold_limit_s and attempt < self.attempts and left > 0 and floor <= left:
+        if wait <= self.max_inline_wait_s and attempt < self.attempts and left > 0 and floor <= left:
             return Retry(min(wait, left))
         # A hint of no time at all has just failed, so it is none.
         return Park(failure.reason, wait if floor else None)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tidings.bus import Bus
-from tidings.bus.redis.link import Clock as Estimate
+from tidings.bus.redis.context import ServerClock as Estimate
 from tidings.bus.redis.memory import memory_server
 from tidings.workers.testing.clock import Clock
 

@@ -27,7 +27,7 @@ QUICK: Mapping[str, object] = {
     "poll_s": 0.05,
     "controller_poll_s": 0.05,
     "visibility_s": 0.5,
-    "grace_s": 0.5,
+    "drain_timeout_s": 0.5,
     "llm_timeout_s": 5.0 * stretch(),
 }
 """Settings of a fleet where they differ from the defaults; the plan of the retries does not."""
@@ -77,7 +77,7 @@ class InProcess:
             self._tasks[name] = asyncio.create_task(run, name=f"tidings-testing-{name}")
 
     async def close(self) -> None:
-        """End: turns under way get the grace time, what waits is handed back. Idempotent."""
+        """End: turns under way may end within the drain time-out, what waits is handed back. Idempotent."""
         tasks, self._tasks = self._tasks, {}
         for worker in self.workers:
             worker.drain()

@@ -16,7 +16,7 @@ N = TypeVar("N", bound=Notice)
 class NoticeRecorder:
     """Listens to the status of all sessions from the moment of ``ready`` on; nothing is replayed and nothing left out.
 
-    It is a `bus.Sink` for ``Bus.on_change``: a subscription would begin with snapshots, which were not published.
+    It is a `bus.Subscriber` for ``Bus.on_change``: a subscription would begin with snapshots, which were not published.
 
     Attributes:
         ready: set once the server has confirmed the subscription.
@@ -29,7 +29,7 @@ class NoticeRecorder:
         self._offsets: dict[str, int] = {}
         self._news = asyncio.Event()
 
-    def acknowledged(self) -> None:
+    def on_subscribed(self) -> None:
         """Note that nothing is missed from here on."""
         self.ready.set()
 

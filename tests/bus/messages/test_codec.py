@@ -425,7 +425,7 @@ async def test_as_stored_is_what_the_store_wrote(bus: Bus) -> None:
     assert claim is not None
     message = m.Message.of(m.AgentMessage(text='a "quoted" é'), session="demo")
     (stored,) = await claim.append(message, after=0)
-    log: Any = await bus._link.connection.commands.xrange(bus._link.names.log("events", "demo"))
+    log: Any = await bus._context.connection.commands.xrange(bus._context.names.log("events", "demo"))
     assert m.as_stored(stored).encode() == log[0][1][b"m"]
 
 

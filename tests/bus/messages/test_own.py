@@ -76,7 +76,7 @@ async def test_what_its_class_refuses_ends_no_reader(bus: Bus, data: dict[str, A
     wrong = Message.unknown("status", "acme.progress", data, session="s")
     async with bus.follow("s") as live:
         await anext(live)
-        await publish_notice(bus._link, wrong)
+        await publish_notice(bus._context, wrong)
         await bus.publish("s", progress(done=2, total=3))
         seen = await take(live, 2)
         assert [carries(one, UnknownNotice) for one in seen] == [True, False]

@@ -71,7 +71,7 @@ def wrapped(cause: Exception) -> lower.ConnectionError:
         (lower.InvalidResponse('got "H"'), Unreachable, "not as a Redis server does"),
         (lower.OutOfMemoryError("command not allowed"), ServerFull, "the server is full"),
         (lower.ReadOnlyError("a read only replica"), NotPrimary, "a read only replica"),
-        (lower.MasterDownError("Link with MASTER is down"), NotPrimary, "Link with MASTER is down"),
+        (lower.MasterDownError("RedisContext with MASTER is down"), NotPrimary, "RedisContext with MASTER is down"),
         (lower.ResponseError("NOREPLICAS Not enough good replicas"), NotPrimary, "Not enough good replicas"),
         (lower.ClusterDownError("Hash slot not served"), Unreachable, "Hash slot not served"),
         (lower.TryAgainError("Multiple keys"), Unreachable, "Multiple keys"),

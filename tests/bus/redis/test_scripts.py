@@ -23,7 +23,7 @@ pytestmark = pytest.mark.contract
 
 N = Names()
 RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
-RING, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "commands"))
+RETENTION, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "commands"))
 CHANNEL, WAKE = N.channel("status", "s"), N.wake
 LENGTH, TTL_MS = 3, 60_000
 STATE = '{"id":"n","data":{"why":"told"}}'
@@ -45,7 +45,7 @@ class Scripts:
     async def claim(self, *, lease_ms: int = 10_000, epoch: str = "e1", lease: str = LEASE) -> Any:
         state = ("n2", STATE)
         claimed = ("n1", '{"id":"n1","data":{"by":"w"}}')
-        keys = [RECORD, READY, DUE, RING, SESSIONS]
+        keys = [RECORD, READY, DUE, RETENTION, SESSIONS]
         return await self.run(
             "claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch, "{}", lease
         )
@@ -64,7 +64,7 @@ class Scripts:
     ) -> Any:
         shown = (token, lease, epoch) if token else ("", "", "")
         args = ("s", CHANNEL, ident, payload, *shown, picture, nudge, LENGTH, TTL_MS, again)
-        return await self.run("publish", [RECORD, RING, DUE], *args)
+        return await self.run("publish", [RECORD, RETENTION, DUE], *args)
 
     async def append(self, *idents: str, token: int = 1, lease: str = LEASE, epoch: str = "e1", after: int = 0) -> Any:
         pairs = [item for ident in idents for item in (ident, json.dumps({"id": ident}))]
@@ -116,7 +116,7 @@ class Scripts:
             *told,
             *rest,
         )
-        return await self.run("release", [RECORD, READY, DUE, RING, SESSIONS], *args)
+        return await self.run("release", [RECORD, READY, DUE, RETENTION, SESSIONS], *args)
 
     async def command(self, ident: str = "c1", *, epoch: str = "", life_ms: int = TTL_MS, most: int = 10) -> Any:
         args = ("s", N.channel("commands", "s"), ident, json.dumps({"id": ident}), epoch, life_ms, most)
@@ -144,7 +144,7 @@ class Scripts:
     ) -> Any:
         """Decide; `outcomes` has the expiry of each command that gets one."""
         settled = outcomes or {}
-        keys = [RECORD, EVENTS, RING, COMMANDS, READY, DUE, SESSIONS, *(N.outcome("s", ident) for ident in settled)]
+        keys = [RECORD, EVENTS, RETENTION, COMMANDS, READY, DUE, SESSIONS, *(N.outcome("s", ident) for ident in settled)]
         channels = (N.channel("events", "s"), CHANNEL, WAKE, N.outcomes("s"))
         told = ("n4", STATE) if to else ("", "")
         basis = [await self.field(name) or "" if given is None else given for name, given in (("state", state), ("lease", lease))]
@@ -287,7 +287,7 @@ async def test_subscribers_get_the_bytes_that_are_stored(bus: Bus, lua: Scripts)
     heard: list[bytes] = []
 
     class Ear:
-        def acknowledged(self) -> None:
+        def on_subscribed(self) -> None:
             heard.clear()
 
         def receive(self, name: str, payload: bytes) -> None:
@@ -298,7 +298,7 @@ async def test_subscribers_get_the_bytes_that_are_stored(bus: Bus, lua: Scripts)
     await eventually(lambda: bus.connected)
     await lua.publish("p", payload='{"text":"br{ace}s","deep":{"k":[1]}}')
     await eventually(lambda: heard)
-    entries: Any = await lua.client.xrange(RING)
+    entries: Any = await lua.client.xrange(RETENTION)
     assert heard == [entries[-1][1][b"m"]]
     assert json.loads(heard[0]) == {"text": "br{ace}s", "deep": {"k": [1]}, "offset": 3, "epoch": "e1"}
     assert entries[-1][1][b"id"] == b"p"
@@ -319,7 +319,7 @@ async def test_large_numbers_are_written_in_full(lua: Scripts) -> None:
     found: Any = await lua.client.hgetall(RECORD)
     assert all(re.fullmatch(rb"\d{13}", found[name]) for name in (b"lease_until", b"since"))
     assert (await lua.stored(EVENTS))[0] == {"id": "a", "offset": FAR + 1, "epoch": "e1", "at": FAR + 1}
-    assert "e+" not in str(await lua.stored(RING))
+    assert "e+" not in str(await lua.stored(RETENTION))
 
 
 # publish
@@ -330,15 +330,15 @@ async def test_publish_to_nobody_writes_nothing(lua: Scripts) -> None:
     assert await lua.publish() == [b"unknown"]
     await lua.command(epoch="e1")
     assert await lua.publish() == [b"unknown"]
-    assert await lua.client.exists(RING) == 0
+    assert await lua.client.exists(RETENTION) == 0
 
 
 async def test_publish_keeps_a_short_ring_that_expires(lua: Scripts) -> None:
     """The newest notices stay behind the channel, the newest of all in the record."""
     await lua.claim()
     assert [(await lua.publish(f"p{index}"))[1] for index in range(5)] == [3, 4, 5, 6, 7]
-    assert [entry["at"] for entry in await lua.stored(RING)] == [5, 6, 7]
-    assert 0 < await lua.client.pttl(RING) <= TTL_MS
+    assert [entry["at"] for entry in await lua.stored(RETENTION)] == [5, 6, 7]
+    assert 0 < await lua.client.pttl(RETENTION) <= TTL_MS
     assert json.loads(await lua.field("last") or "")["offset"] == 7
 
 
@@ -354,9 +354,9 @@ async def test_publish_makes_the_session_due_now(lua: Scripts) -> None:
 async def test_publish_with_an_old_token_writes_nothing(lua: Scripts) -> None:
     """What a worker that was replaced still has in flight is ignored."""
     await lua.claim()
-    before = await lua.stored(RING)
+    before = await lua.stored(RETENTION)
     assert await lua.publish(token="0", picture='{"old":1}') == [b"stale"]
-    assert await lua.stored(RING) == before
+    assert await lua.stored(RETENTION) == before
     assert await lua.field("picture") == "{}"
     assert (await lua.publish(token="1"))[0] == b"ok"
 
@@ -379,7 +379,7 @@ async def test_publish_again_finds_what_is_there(lua: Scripts) -> None:
     assert await lua.publish("p", again="1") == first
     assert await lua.publish("other", again="1") == [b"ok", first[1] + 1, b"e1"]
     assert touched == "1"
-    assert [entry["at"] for entry in await lua.stored(RING)] == [2, 3, 4]
+    assert [entry["at"] for entry in await lua.stored(RETENTION)] == [2, 3, 4]
 
 
 # append
@@ -450,12 +450,12 @@ async def test_claim_takes_a_queued_session(lua: Scripts) -> None:
 async def test_claim_tells_who_and_what(lua: Scripts) -> None:
     """worker.claimed with the token, then session.state with the state before and the version."""
     await lua.claim()
-    claimed, state = await lua.stored(RING)
+    claimed, state = await lua.stored(RETENTION)
     assert claimed["data"] == {"by": "w", "token": 1}
     assert state["data"] == _state(None, "running", 1, "told")
     await lua.release("queued")
     await lua.claim()
-    assert (await lua.stored(RING))[-1]["data"] == _state("queued", "running", 3, "told")
+    assert (await lua.stored(RETENTION))[-1]["data"] == _state("queued", "running", 3, "told")
 
 
 async def test_claim_of_what_is_not_queued_is_refused(lua: Scripts) -> None:
@@ -540,17 +540,17 @@ async def test_release_frees_the_session(lua: Scripts) -> None:
     assert await lua.client.zscore(DUE, "s") is None
     assert await lua.client.zcard(READY) == 0
     assert await lua.client.hget(SESSIONS, "s") == b"awaiting_input"
-    assert [entry["id"] for entry in await lua.stored(RING)] == ["n", "n0", "n"]
-    assert (await lua.stored(RING))[-1]["data"] == _state("running", "awaiting_input", 2, "told")
+    assert [entry["id"] for entry in await lua.stored(RETENTION)] == ["n", "n0", "n"]
+    assert (await lua.stored(RETENTION))[-1]["data"] == _state("running", "awaiting_input", 2, "told")
 
 
 async def test_release_twice_is_one(lua: Scripts) -> None:
     """The second answer is the first one; another lease's is stale."""
     await lua.claim()
     first = await lua.release()
-    told = await lua.stored(RING)
+    told = await lua.stored(RETENTION)
     assert await lua.release() == first
-    assert await lua.stored(RING) == told
+    assert await lua.stored(RETENTION) == told
     assert await lua.release(token=0, lease="r2") == [b"stale"]
 
 
@@ -559,13 +559,13 @@ async def test_a_token_given_a_second_time_is_not_the_first_ones(lua: Scripts) -
     await lua.claim(lease="first")
     await lua.set(token=0, version=0, state="queued")
     assert (await lua.claim(lease="second"))[1] == 1
-    before = await lua.client.hgetall(RECORD), await lua.stored(RING)
+    before = await lua.client.hgetall(RECORD), await lua.stored(RETENTION)
     assert await lua.renew(lease="first") == [b"stale", b"running"]
     assert await lua.append("a", lease="first") == [b"stale"]
     assert await lua.publish(token="1", lease="first") == [b"stale"]
     assert await lua.release(lease="first") == [b"stale"]
     assert await lua.decide(version=1, to="paused", revoke=1, lease="first") == [b"stale"]
-    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RING))
+    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RETENTION))
     assert await lua.append("b", lease="second") == [b"ok", 1]
 
 
@@ -574,12 +574,12 @@ async def test_a_lease_of_lost_data_is_worth_nothing(lua: Scripts) -> None:
     await lua.claim(epoch="e1")
     await lua.client.flushall()
     await lua.claim(epoch="e2")
-    before = await lua.client.hgetall(RECORD), await lua.stored(RING)
+    before = await lua.client.hgetall(RECORD), await lua.stored(RETENTION)
     assert await lua.renew(epoch="e1") == [b"stale", b""]
     assert await lua.append("a", epoch="e1") == [b"stale"]
     assert await lua.publish(token="1", epoch="e1") == [b"stale"]
     assert await lua.release(epoch="e1") == [b"stale"]
-    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RING))
+    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RETENTION))
 
 
 async def test_a_version_given_a_second_time_is_not_what_a_decision_rests_on(lua: Scripts) -> None:
@@ -605,7 +605,7 @@ async def test_release_with_words_unread_queues_the_session(lua: Scripts, to: st
     await lua.decide(version=1, messages=("said",))
     assert await lua.release(to, read=0) == [b"ok", b"queued", 2]
     assert [await lua.field(name) for name in ("pending", "reason")] == ["1", ""]
-    assert (await lua.stored(RING))[-1]["data"] == _state("running", "queued", 2, "again")
+    assert (await lua.stored(RETENTION))[-1]["data"] == _state("running", "queued", 2, "again")
     assert await lua.client.zrange(READY, 0, -1) == [b"s"]
     await lua.claim()
     assert await lua.release(to, token=3, read=1) == [b"ok", to.encode(), 4]
@@ -710,8 +710,8 @@ async def test_decide_writes_all_of_it(lua: Scripts) -> None:
     ]
     assert re.fullmatch(r"\d{13}", await lua.field("since") or "")
     assert [entry["id"] for entry in await lua.stored(EVENTS)] == ["m"]
-    assert [entry["at"] for entry in await lua.stored(RING)] == [1, 2]
-    assert (await lua.stored(RING))[1]["data"] == _state(None, "queued", 1, "told")
+    assert [entry["at"] for entry in await lua.stored(RETENTION)] == [1, 2]
+    assert (await lua.stored(RETENTION))[1]["data"] == _state(None, "queued", 1, "told")
     assert await lua.client.get(N.outcome("s", "c0")) == b'{"outcome": "c0"}'
     assert 0 < await lua.client.pttl(N.outcome("s", "c0")) <= TTL_MS
     assert await lua.client.exists(COMMANDS) == 0
@@ -770,9 +770,9 @@ async def test_decide_that_stays_keeps_version_and_since(lua: Scripts) -> None:
     """Without a new state nothing is told; with the same state the version grows and `since` stays."""
     await lua.claim()
     await lua.set(since=1)
-    told = await lua.stored(RING)
+    told = await lua.stored(RETENTION)
     assert await lua.decide(version=1, fields={"k": "v"}) == [b"ok", 1]
-    assert await lua.stored(RING) == told
+    assert await lua.stored(RETENTION) == told
     assert await lua.decide(version=1, to="running") == [b"ok", 2]
     assert await lua.field("since") == "1"
 
@@ -828,18 +828,18 @@ async def test_take_due_hides_what_it_takes(lua: Scripts) -> None:
     """The longest due first, as many as asked for; a session that is due later stays."""
     now = await lua.now_ms()
     await lua.client.zadd(DUE, {"late": now + 60_000, "b": now - 20, "a": now - 30, "c": now - 10})
-    time, strange, *taken = await lua.run("take_due", [DUE], 5000, 2)
+    time, strange, *taken = await lua.run("dequeue_due", [DUE], 5000, 2)
     assert (strange, taken) == (0, [b"a", b"b"])
     assert now <= int(time) <= await lua.now_ms()
-    assert (await lua.run("take_due", [DUE], 5000, 10))[2:] == [b"c"]
-    assert (await lua.run("take_due", [DUE], 5000, 10))[2:] == []
+    assert (await lua.run("dequeue_due", [DUE], 5000, 10))[2:] == [b"c"]
+    assert (await lua.run("dequeue_due", [DUE], 5000, 10))[2:] == []
     assert now + 5000 <= (await lua.client.zscore(DUE, "a") or 0) <= await lua.now_ms() + 5000
 
 
 async def test_take_due_takes_out_what_is_no_session(lua: Scripts) -> None:
     """What no session can be called would come up for ever."""
     await lua.client.zadd(DUE, {b"a": 1, b"": 2, b"a b": 3, b"x" * 65: 4, b"\xff": 5, b"-a": 6, b"z_-": 7})
-    assert (await lua.run("take_due", [DUE], 5000, 10))[1:] == [5, b"a", b"z_-"]
+    assert (await lua.run("dequeue_due", [DUE], 5000, 10))[1:] == [5, b"a", b"z_-"]
     assert await lua.client.zrange(DUE, 0, -1) == [b"a", b"z_-"]
 
 
@@ -875,7 +875,7 @@ async def test_two_prefixes_share_no_key(redis_url: str) -> None:
 
 async def test_restore_writes_over_nothing(raw: Redis) -> None:
     """Not even over a record without a state; what it has written itself it knows again."""
-    keys = [RECORD, EVENTS, RING, SESSIONS]
+    keys = [RECORD, EVENTS, RETENTION, SESSIONS]
     events = ["1", "a", '{"id":"a"}', "3", "b", '{"id":"b"}']
 
     async def restore(epoch: str) -> Any:
@@ -949,7 +949,7 @@ async def test_every_state_of_a_child_names_its_parent(lua: Scripts) -> None:
     await _child(lua)
     assert (await lua.claim(epoch=""))[6:8] == [b"p", b"helper"]
     await lua.release()
-    told = [entry["data"] for entry in await lua.stored(RING) if "to" in entry["data"]]
+    told = [entry["data"] for entry in await lua.stored(RETENTION) if "to" in entry["data"]]
     assert [(data["to"], data["parent"], data["name"]) for data in told][-2:] == [
         ("running", "p", "helper"),
         ("awaiting_input", "p", "helper"),

@@ -36,7 +36,7 @@ from tidings.bus import (
 from tidings.bus import messages as m
 from tidings.bus.channels import Names
 from tidings.bus.publisher import publish_notice
-from tidings.bus.redis.link import Link
+from tidings.bus.redis.context import RedisContext
 from tidings.bus.worker.face import Answer
 from tidings.bus.worker.lease import ALL_READ
 
@@ -100,14 +100,14 @@ async def test_a_crowd_does_not_try_the_same_session_all_together(bus: Bus, monk
     """Who has lost chooses among more; in step with the others and by age alone, each session would be tried a dozen times."""
     sessions = [f"s{index:03}" for index in range(96)]
     await actors.queue(bus, *sessions)
-    tries, run = 0, Link.run
+    tries, run = 0, RedisContext.run
 
-    async def counted(link: Link, name: str, *rest: Any) -> Any:
+    async def counted(context: RedisContext, name: str, *rest: Any) -> Any:
         nonlocal tries
         tries += name == "claim"
-        return await run(link, name, *rest)
+        return await run(context, name, *rest)
 
-    monkeypatch.setattr(Link, "run", counted)
+    monkeypatch.setattr(RedisContext, "run", counted)
 
     async def take() -> list[str]:
         return [claim.session for _ in range(6) if (claim := await bus.worker.claim(actors.WORKER))]
@@ -213,7 +213,7 @@ async def _release(bus: Bus, claim: Lease) -> None:
 
 
 async def _publish(bus: Bus, claim: Lease) -> None:
-    await publish_notice(bus._link, actors.retry(claim.session), actors.proof(claim, actors.limited()))
+    await publish_notice(bus._context, actors.retry(claim.session), actors.proof(claim, actors.limited()))
 
 
 async def _append_after_3(bus: Bus, claim: Lease) -> None:
@@ -537,7 +537,7 @@ async def test_a_token_that_a_server_gives_twice_serves_one_worker(make_server: 
         assert not (await actors.renew(first, Picture())).held
         for refused in (
             first.append(actors.answer("s", "of the first"), after=0),
-            publish_notice(bus._link, actors.retry("s"), actors.proof(first)),
+            publish_notice(bus._context, actors.retry("s"), actors.proof(first)),
             first.release(actors.finished()),
         ):
             with pytest.raises(LeaseLost):

@@ -37,7 +37,7 @@ from tidings.bus import (
     WorkerRef,
     carries,
 )
-from tidings.bus.redis.link import Link
+from tidings.bus.redis.context import RedisContext
 
 T = TypeVar("T")
 WORKER = WorkerRef(name="w1")
@@ -110,7 +110,7 @@ async def test_it_renews_the_lease(bus: Bus) -> None:
 
 
 async def test_a_session_that_was_taken_away_ends_the_work(bus: Bus) -> None:
-    """Told by its channel, so long before the next renewal is due; the error says what became of it."""
+    """RetryNotice by its channel, so long before the next renewal is due; the error says what became of it."""
     begun = asyncio.Event()
 
     async def work() -> None:
@@ -261,20 +261,20 @@ async def test_a_defect_of_the_renewal_ends_the_work(
 async def test_all_leases_are_renewed_in_one_call(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many; one whose record was spoiled, or that was taken away, costs the others nothing."""
     calls: list[int] = []
-    run_again = Link.run_again
+    run_again = RedisContext.run_again
 
-    async def counted(link: Link, name: str, keys: Any, *args: Any) -> Any:
+    async def counted(context: RedisContext, name: str, keys: Any, *args: Any) -> Any:
         if name == "renew":
             calls.append(len(keys) - 1)
-        return await run_again(link, name, keys, *args)
+        return await run_again(context, name, keys, *args)
 
     leases = [await claimed(bus, session=f"s{number}") for number in range(120)]
     await take_away(bus, session="s7")
-    raw: Any = bus._link.connection.commands
-    await raw.hset(bus._link.names.record("s8"), mapping={"touched": "many", "picture": "other"})
-    await raw.delete(bus._link.names.record("s9"))
-    await raw.set(bus._link.names.record("s9"), "no hash")
-    monkeypatch.setattr(Link, "run_again", counted)
+    raw: Any = bus._context.connection.commands
+    await raw.hset(bus._context.names.record("s8"), mapping={"touched": "many", "picture": "other"})
+    await raw.delete(bus._context.names.record("s9"))
+    await raw.set(bus._context.names.record("s9"), "no hash")
+    monkeypatch.setattr(RedisContext, "run_again", counted)
     answers = await bus.worker.renew(leases)
     assert calls == [100, 20]
     assert [lease.session for lease, answer in zip(leases, answers, strict=True) if not answer.held] == ["s7", "s8", "s9"]

@@ -18,13 +18,13 @@ import pytest
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     AgentMessage,
-    Attendant,
     Bus,
     Decision,
     Ending,
     Keeper,
     Lease,
     LeaseLost,
+    Member,
     Message,
     Presence,
     Reason,
@@ -104,7 +104,7 @@ def status(url: str, session: str = "s") -> Record:
     return record
 
 
-async def processes(bus: Bus) -> tuple[Attendant, ...]:
+async def processes(bus: Bus) -> tuple[Member, ...]:
     """Ask which processes there are."""
     return await bus.admin.processes()
 

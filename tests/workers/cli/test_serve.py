@@ -150,7 +150,7 @@ async def test_a_worker_and_a_controller_answer_until_told_to_end(
     """One session from its start to its answer; SIGTERM ends the worker with 0."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     async with Provider(ProviderSettings()) as provider:
-        settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05, grace_s=1)
+        settings = Settings(model="openai/x", api_base=provider.base_url, poll_s=0.05, controller_poll_s=0.05, drain_timeout_s=1)
         with caplog.at_level(logging.INFO, logger="tidings"):
             controlling = asyncio.create_task(control(bus, settings))
             await bus.send("demo", make_command("session.start", by="me", text="hi"))

@@ -74,8 +74,8 @@ async def test_an_unknown_session_is_3(bus: Bus, capsys: pytest.CaptureFixture[s
 async def test_a_session_of_another_version_is_3_at_once(bus: Bus, kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a controller too; nothing would be accepted, and the text says what to do."""
     await hold(bus, "demo")
-    redis: Any = bus._link.connection.commands
-    await redis.hset(bus._link.names.record("demo"), "schema", 99)
+    redis: Any = bus._context.connection.commands
+    await redis.hset(bus._context.names.record("demo"), "schema", 99)
     assert await send(bus, "demo", command(kind), 10, as_json=False) == 3
     assert "by another version of Tidings; run `tidings export demo` with that version" in capsys.readouterr().err
     assert await send(bus, "demo", command(kind), 10, as_json=True) == 3

@@ -91,7 +91,7 @@ async def test_a_missed_wake_up_does_not_hang_it(bus: Bus, monkeypatch: pytest.M
     """Nothing rests on Pub/Sub alone: the record is read now and then."""
     claim = await hold(bus, "demo")
     waiting_ = Waiting(bus, "demo", ENDS)
-    monkeypatch.setattr(waiting_, "receive", lambda name, payload: None)
+    monkeypatch.setattr(waiting_._changed, "receive", lambda name, payload: None)
     task = asyncio.create_task(waiting_.run(30))
     await eventually(lambda: waiting_.record is not None)
     await claim.release(Ending(Trigger.FINISH, read=0))

@@ -39,15 +39,15 @@ async def memory() -> AsyncIterator[Bus]:
 async def redis(memory: Bus) -> Any:
     """A bare client, with a session that cannot be read and is due."""
     await actors.hold(memory)
-    client: Any = memory._link.connection.commands
-    await client.hset(memory._link.names.record("s"), "version", "many")
-    await client.zadd(memory._link.names.due, {"s": 1})
+    client: Any = memory._context.connection.commands
+    await client.hset(memory._context.names.record("s"), "version", "many")
+    await client.zadd(memory._context.names.due, {"s": 1})
     return client
 
 
 async def due_in(bus: Bus, redis: Any) -> float:
     """Return in how many seconds the session is due."""
-    return float(await redis.zscore(bus._link.names.due, "s")) / 1000 - bus.now().timestamp()
+    return float(await redis.zscore(bus._context.names.due, "s")) / 1000 - bus.now().timestamp()
 
 
 async def test_what_nobody_asks_for_is_set_aside(memory: Bus, redis: Any) -> None:
@@ -66,24 +66,24 @@ async def test_what_another_version_wrote_comes_up_soon(memory: Bus, redis: Any)
 
 async def test_what_was_asked_meanwhile_is_not_set_aside(memory: Bus, redis: Any) -> None:
     """It is looked at again at once, so that the command has its outcome."""
-    await redis.hset(memory._link.names.record("s"), "touched", 8)
+    await redis.hset(memory._context.names.record("s"), "touched", 8)
     await memory.controller.set_aside("s", 60.0, b"7")
     assert await due_in(memory, redis) <= 0
 
 
 async def test_what_is_not_due_any_more_stays_so(memory: Bus, redis: Any) -> None:
     """Another controller has decided it: nothing is put back."""
-    await redis.zrem(memory._link.names.due, "s")
+    await redis.zrem(memory._context.names.due, "s")
     await memory.controller.set_aside("s", 60.0)
-    assert await redis.zscore(memory._link.names.due, "s") is None
+    assert await redis.zscore(memory._context.names.due, "s") is None
 
 
 async def test_a_record_of_another_kind_is_set_aside_too(memory: Bus, redis: Any) -> None:
     """Whatever somebody wrote under its name."""
-    await redis.set(memory._link.names.record("x"), "text")
-    await redis.zadd(memory._link.names.due, {"x": 1})
+    await redis.set(memory._context.names.record("x"), "text")
+    await redis.zadd(memory._context.names.due, {"x": 1})
     await memory.controller.set_aside("x", 60.0)
-    assert await redis.zscore(memory._link.names.due, "x") > 10**12
+    assert await redis.zscore(memory._context.names.due, "x") > 10**12
 
 
 async def test_commands_get_what_can_be_read(memory: Bus, redis: Any) -> None:
@@ -91,7 +91,7 @@ async def test_commands_get_what_can_be_read(memory: Bus, redis: Any) -> None:
     asking = asyncio.create_task(memory.send("s", SessionStop(), 30))
 
     async def asked() -> bool:
-        return bool(await redis.exists(memory._link.names.log("commands", "s")))
+        return bool(await redis.exists(memory._context.names.log("commands", "s")))
 
     await eventually(asked)
     snapshot = await Aside(memory).look("s", BAD)

@@ -74,8 +74,8 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 async def due(bus: Bus) -> set[str]:
     """The sessions that want a controller, now or later."""
-    redis: Any = bus._link.connection.commands
-    return {name.decode() for name in await redis.zrange(bus._link.names.due, 0, -1)}
+    redis: Any = bus._context.connection.commands
+    return {name.decode() for name in await redis.zrange(bus._context.names.due, 0, -1)}
 
 
 async def test_it_decides_and_stops_when_told(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
@@ -118,8 +118,8 @@ async def test_any_number_may_run(redis_url: str) -> None:
 
 async def test_a_session_without_a_record_is_forgotten(memory: Bus) -> None:
     """It may stand in ``due`` after its record has expired."""
-    redis: Any = memory._link.connection.commands
-    await redis.zadd(memory._link.names.due, {"nobody": 1})
+    redis: Any = memory._context.connection.commands
+    await redis.zadd(memory._context.names.due, {"nobody": 1})
     async with controlled(memory):
 
         async def gone() -> bool:
@@ -212,21 +212,21 @@ async def test_a_session_that_asks_for_nothing_is_not_tried_without_an_end(
             raise KeyError("a defect")
         return decide(snapshot, rules)
 
-    redis: Any = memory._link.connection.commands
+    redis: Any = memory._context.connection.commands
     await actors.hold(memory, lease_s=60)
     monkeypatch.setattr(module, "decide", shaky)
     async with controlled(memory) as controller:
-        await redis.zadd(memory._link.names.due, {"s": 1})
+        await redis.zadd(memory._context.names.due, {"s": 1})
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
 
         async def aside() -> bool:
-            score = await redis.zscore(memory._link.names.due, "s")
+            score = await redis.zscore(memory._context.names.due, "s")
             return bool(score / 1000 - memory.now().timestamp() > 30)
 
         await eventually(aside, PATIENCE_S)
         assert (controller.failed, (await memory.status("s")).failures) == (TRIES, TRIES)
         broken.clear()
-        await redis.zadd(memory._link.names.due, {"s": 1})
+        await redis.zadd(memory._context.names.due, {"s": 1})
         await eventually(lambda: controller.presence().unreadable == 0, PATIENCE_S)
         assert (await memory.status("s")).failures == 0
 
@@ -235,7 +235,7 @@ async def test_what_can_neither_be_decided_nor_noted_is_set_aside(
     memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After five times it is looked at once a minute."""
-    redis: Any = memory._link.connection.commands
+    redis: Any = memory._context.connection.commands
     await actors.hold(memory, lease_s=60)
 
     async def broken(*_: object) -> int:
@@ -243,18 +243,18 @@ async def test_what_can_neither_be_decided_nor_noted_is_set_aside(
 
     monkeypatch.setattr(memory.controller, "decide", broken)
     async with controlled(memory) as controller:
-        await redis.zadd(memory._link.names.due, {"s": 1})
+        await redis.zadd(memory._context.names.due, {"s": 1})
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
     assert messages(caplog).count("controller.failure_not_noted") == TRIES
 
 
 async def test_a_log_that_is_none_is_set_aside_at_once(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
     """There are no commands to be answered, and nothing fails because of it."""
-    redis: Any = memory._link.connection.commands
+    redis: Any = memory._context.connection.commands
     await actors.hold(memory, lease_s=60)
-    await redis.set(memory._link.names.log("commands", "s"), "text")
+    await redis.set(memory._context.names.log("commands", "s"), "text")
     async with controlled(memory) as controller:
-        await redis.zadd(memory._link.names.due, {"s": 1})
+        await redis.zadd(memory._context.names.due, {"s": 1})
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
         assert controller.failed == 0
     assert messages(caplog) == ["controller.set_aside"]
@@ -262,9 +262,9 @@ async def test_a_log_that_is_none_is_set_aside_at_once(memory: Bus, caplog: pyte
 
 async def test_a_count_below_nothing_is_set_aside(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
     """It reads like a number and is none to count with; nothing fails because of it."""
-    redis: Any = memory._link.connection.commands
+    redis: Any = memory._context.connection.commands
     await actors.hold(memory, lease_s=0.1)
-    await redis.hset(memory._link.names.record("s"), "status", "-1")
+    await redis.hset(memory._context.names.record("s"), "status", "-1")
     async with controlled(memory) as controller:
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
         assert controller.failed == 0
@@ -274,9 +274,9 @@ async def test_a_record_that_cannot_be_read_harms_nobody(memory: Bus, caplog: py
     """It is told in the log, without a traceback and without its content."""
     async with controlled(memory):
         await start(memory, "bad")
-        redis: Any = memory._link.connection.commands
-        await redis.hset(memory._link.names.record("bad"), "token", "secret words")
-        await redis.zadd(memory._link.names.due, {"bad": 1})
+        redis: Any = memory._context.connection.commands
+        await redis.hset(memory._context.names.record("bad"), "token", "secret words")
+        await redis.zadd(memory._context.names.due, {"bad": 1})
         await eventually(lambda: "controller.set_aside" in messages(caplog), PATIENCE_S)
         await start(memory, "good")
     assert "secret words" not in caplog.text

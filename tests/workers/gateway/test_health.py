@@ -10,7 +10,7 @@ from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, park
 from tests.workers.gateway.calling import OPERATOR, calling, gateway_and_caller, options
-from tidings.bus import Attendant, Bus, State
+from tidings.bus import Bus, Member, State
 from tidings.workers.controller import Controller
 from tidings.workers.gateway import Gateway
 from tidings.workers.gateway.health import Readiness
@@ -47,7 +47,7 @@ async def test_redis_is_asked_once_for_all_who_ask_in_a_second(monkeypatch: pyte
     async with Bus.connect("memory://") as bus, Gateway(bus, options()) as gateway:
         now, asked, answered = [0.0], [0], asyncio.Event()
 
-        async def roll() -> tuple[Attendant, ...]:
+        async def roll() -> tuple[Member, ...]:
             asked[0] += 1
             await answered.wait()
             return ()

@@ -108,7 +108,7 @@ async def test_what_could_not_be_read_is_read_later(hub: Hub, bus: Bus, monkeypa
 
 async def test_a_session_that_is_gone_is_forgotten(hub: Hub, bus: Bus) -> None:
     """When its record is."""
-    link = bus._link
+    link = bus._context
     await link.connection.commands.delete(link.names.record("idle"))
     await hub._read("idle")
     assert hub.ledger.get("idle") is None

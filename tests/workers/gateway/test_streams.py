@@ -108,7 +108,7 @@ async def test_what_was_trimmed_is_told_as_a_gap(bus: Bus) -> None:
     """The offsets that are missing, in the place where they would have stood."""
     claim = await hold(bus, "sea")
     await write(bus, claim, 5)
-    link = bus._link
+    link = bus._context
     await link.connection.commands.xtrim(link.names.log("events", "sea"), minid="4-0", approximate=False)
     async with gateway_and_caller(bus) as (_, caller), caller.follow(PATH, f"{claim.epoch}-1") as stream:
         await stream.until("event", count=2)
@@ -243,7 +243,7 @@ async def test_events_that_cannot_be_read_are_left_out(bus: Bus) -> None:
     """A whole page of them too; what comes after arrives."""
     claim = await hold(bus, "sea")
     await write(bus, claim, 60)
-    link, log = bus._link, bus._link.names.log("events", "sea")
+    link, log = bus._context, bus._context.names.log("events", "sea")
     redis = link.connection.commands
     await redis.xtrim(log, maxlen=0, approximate=False)
     for offset in range(1, 61):

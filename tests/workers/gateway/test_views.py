@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.bus import Attendant, LlmRetry, Presence, Reason, Role, State, Wait
+from tidings.bus import LlmRetry, Member, Presence, Reason, Role, State, Wait
 from tidings.workers.board import Row
 from tidings.workers.gateway.charts import Charts
 from tidings.workers.gateway.frames import LIMIT, as_json
@@ -88,7 +88,7 @@ def test_a_wait_says_all_that_a_countdown_needs() -> None:
 def test_the_fleet_is_as_described() -> None:
     """Processes by what they do; states in which nobody is are left out."""
     roll = [
-        Attendant(Presence(role=role, name=f"{role}-1", sessions=("a",), model="m"), NOW, live=True)
+        Member(Presence(role=role, name=f"{role}-1", sessions=("a",), model="m"), NOW, live=True)
         for role in (Role.WORKER, Role.CONTROLLER, Role.GATEWAY)
     ]
     fleet = fleet_view(NOW, {State.QUEUED: 2, State.ERROR: 0}, roll, Charts(NOW).view(NOW))
@@ -104,10 +104,10 @@ def test_however_many_processes_there_are_the_fleet_fits_into_a_frame() -> None:
     """Those that live come first, those that are left out are counted; a process names some of its sessions."""
     held = tuple(f"session-{number:04}" for number in range(1000))
     false = [
-        Attendant(Presence(role=Role.WORKER, name=f"false-{number}" + "x" * 150, sessions=held), NOW, live=False)
+        Member(Presence(role=Role.WORKER, name=f"false-{number}" + "x" * 150, sessions=held), NOW, live=False)
         for number in range(3000)
     ]
-    true = Attendant(Presence(role=Role.CONTROLLER, name="c1"), NOW, live=True)
+    true = Member(Presence(role=Role.CONTROLLER, name="c1"), NOW, live=True)
     fleet = fleet_view(NOW, {}, [*false, true], Charts(NOW).view(NOW))
     view = FleetView.model_validate_json(as_json(fleet))
     assert len(as_json(fleet)) < LIMIT + 10_000

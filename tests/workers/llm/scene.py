@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from tidings.bus.messages import LlmAttempt, LlmRecovered, LlmRetry
-from tidings.workers.llm import Completion, Delta, Llm, Restart, Told
+from tidings.workers.llm import Completion, Delta, Llm, Restart, RetryNotice
 from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
 
 KEY = "sk-planted-0123456789abcdef"
@@ -36,7 +36,7 @@ class Scene:
     """What happens is in `log`, in order: ``told 1`` (a retry), ``slept 1.0``, ``asked 2`` (an attempt), ``told ok``."""
 
     provider: Provider
-    told: list[Told] = field(default_factory=list)
+    told: list[RetryNotice] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     back_off: Callable[[float], Awaitable[None]] | None = None
@@ -44,7 +44,7 @@ class Scene:
     def llm(self, model: str = "openai/x", **settings: Any) -> Llm:
         """Make an Llm whose waits take no time, unless `back_off` says otherwise; its jitter is at its bound."""
         defaults: dict[str, Any] = {
-            "tell": self.tell,
+            "on_notice": self.tell,
             "api_base": self.provider.base_url,
             "api_key": KEY,
             "sleep": self.sleep,
@@ -58,7 +58,7 @@ class Scene:
         """Let the next calls fail."""
         self.provider.script(*(Fault.parse(fault) if isinstance(fault, str) else fault for fault in faults))
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: RetryNotice) -> None:
         """Listen."""
         self.told.append(told)
         retry = f"told {told.attempt}" if isinstance(told, LlmRetry) else "told ok"

@@ -63,7 +63,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
 
 def llm_on(dialect: Dialect, wire: Wire, **settings: Any) -> Llm:
     """Make an Llm of this route that would ask twice."""
-    plan = RetryPlan(attempts=2, base_s=0.0, cap_s=0.0, hold_limit_s=0.0)
+    plan = RetryPlan(attempts=2, base_s=0.0, cap_s=0.0, max_inline_wait_s=0.0)
     given = {"max_answer_bytes": MOST, "timeout_s": 30.0, "api_key": KEY, **dialect.settings, **settings}
     return Llm(dialect.model, api_base=wire.url, plan=plan, **given)
 

@@ -171,7 +171,7 @@ async def test_azure_makes_one_request_an_attempt() -> None:
             api_base=url,
             api_key=KEY,
             api_version="2024-10-21",
-            tell=told.append,
+            on_notice=told.append,
             rng=lambda: 0.0,
             temperature=0.5,
         )

@@ -21,8 +21,8 @@ from tidings.workers.llm import (
     LlmCallLimited,
     LlmCallParked,
     LlmError,
-    Nudge,
-    Told,
+    RetryNotice,
+    RetryNow,
     close_litellm,
     library,
 )
@@ -223,48 +223,48 @@ async def test_waits_end_with_the_budget(scene: Scene) -> None:
     assert scene.requests == 4
 
 
-async def test_a_nudge_ends_the_wait_at_once(scene: Scene) -> None:
+async def test_retry_now_ends_the_wait_at_once(scene: Scene) -> None:
     """On a "resume now" the attempt goes out although the wait is not over."""
     scene.back_off = _for_ever
-    nudge = Nudge()
+    retry_now = RetryNow()
     scene.script("429")
-    call = asyncio.create_task(scene.llm(nudge=nudge).complete(PROMPT))
+    call = asyncio.create_task(scene.llm(retry_now=retry_now).complete(PROMPT))
     await eventually(lambda: scene.slept)
-    nudge.set()
+    retry_now.set()
     assert (await call).attempts == 2
 
 
-async def test_a_nudge_reaches_every_wait_under_way_and_no_later_one(scene: Scene) -> None:
+async def test_retry_now_reaches_every_wait_under_way_and_no_later_one(scene: Scene) -> None:
     """Two paths wait, both go on; the wait that follows is waited for."""
     scene.back_off = _for_ever
     scene.script("500x3")
     llm = scene.llm()
-    llm.nudge.set()
+    llm.retry_now.set()
     calls = [asyncio.create_task(path.complete(PROMPT)) for path in (llm, llm.named("condenser"))]
     await eventually(lambda: len(scene.slept) == 2)
-    llm.nudge.set()
+    llm.retry_now.set()
     await eventually(lambda: len(scene.slept) == 3 and any(call.done() for call in calls))
     assert sum(call.done() for call in calls) == 1
-    llm.nudge.set()
+    llm.retry_now.set()
     assert [completion.text for completion in await asyncio.gather(*calls)] == [ANSWER, ANSWER]
 
 
-async def test_who_is_told_may_nudge_at_once(scene: Scene) -> None:
-    """A nudge between the notice and the wait counts for that wait."""
+async def test_who_is_told_may_ask_to_retry_at_once(scene: Scene) -> None:
+    """What is set between the notice and the wait counts for that wait."""
     scene.back_off = _for_ever
-    nudge = Nudge()
+    retry_now = RetryNow()
     scene.script("429")
-    completion = await scene.llm(nudge=nudge, tell=lambda _: nudge.set()).complete(PROMPT)
+    completion = await scene.llm(retry_now=retry_now, on_notice=lambda _: retry_now.set()).complete(PROMPT)
     assert completion.attempts == 2
 
 
-async def test_a_nudged_wait_costs_only_what_was_waited(scene: Scene) -> None:
-    """The budget counts seconds that passed: nudges do not use it up."""
+async def test_a_wait_cut_short_costs_only_what_was_waited(scene: Scene) -> None:
+    """The budget counts seconds that passed, no wait that was cut short."""
     scene.back_off = _for_ever
-    nudge = Nudge()
+    retry_now = RetryNow()
     scene.script("500x5")
     plan = RetryPlan(base_s=20, cap_s=20, budget_s=21)
-    completion = await scene.llm(nudge=nudge, tell=lambda _: nudge.set(), plan=plan).complete(PROMPT)
+    completion = await scene.llm(retry_now=retry_now, on_notice=lambda _: retry_now.set(), plan=plan).complete(PROMPT)
     assert completion.attempts == 6
 
 
@@ -298,12 +298,12 @@ async def test_a_cancellation_ends_a_request_at_once(scene: Scene) -> None:
 async def test_a_raising_listener_harms_nothing(scene: Scene, error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever it raises, the call goes on; it is logged once."""
 
-    def tell(_: Told) -> None:
+    def tell(_: RetryNotice) -> None:
         raise error
 
     scene.script("500x2")
     with caplog.at_level(logging.WARNING, "tidings.llm"):
-        completion = await scene.llm(tell=tell).complete(PROMPT)
+        completion = await scene.llm(on_notice=tell).complete(PROMPT)
     assert completion.attempts == 3
     assert [record.message for record in caplog.records if record.name == "tidings.llm"] == ["llm.tell_failed"]
 
@@ -311,7 +311,7 @@ async def test_a_raising_listener_harms_nothing(scene: Scene, error: BaseExcepti
 async def test_an_llm_without_a_listener_works(scene: Scene) -> None:
     """Nobody has to listen."""
     scene.script("500")
-    assert (await scene.llm(tell=None).complete(PROMPT)).attempts == 2
+    assert (await scene.llm(on_notice=None).complete(PROMPT)).attempts == 2
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ async def test_a_path_that_told_a_wait_and_failed_is_given_up(scene: Scene, faul
     """Once, by its name; not after a success, and not where no wait was told."""
     scene.script(fault)
     seen: list[str] = []
-    llm = scene.llm(gave_up=seen.append, plan=RetryPlan(attempts=3)).named("condenser")
+    llm = scene.llm(on_give_up=seen.append, plan=RetryPlan(attempts=3)).named("condenser")
     with contextlib.suppress(LlmError):
         await llm.complete(PROMPT)
     assert seen == given_up
@@ -332,7 +332,7 @@ async def test_a_path_whose_wait_is_cancelled_is_given_up(scene: Scene) -> None:
     scene.back_off = _for_ever
     scene.script("429")
     given_up: list[str] = []
-    call = asyncio.create_task(scene.llm(gave_up=given_up.append).complete(PROMPT))
+    call = asyncio.create_task(scene.llm(on_give_up=given_up.append).complete(PROMPT))
     await eventually(lambda: scene.slept)
     assert given_up == []
     call.cancel()
@@ -344,12 +344,12 @@ async def test_a_path_whose_wait_is_cancelled_is_given_up(scene: Scene) -> None:
 async def test_giving_up_cannot_change_how_a_call_ends(scene: Scene) -> None:
     """What the listener raises is swallowed like everything that listeners raise."""
 
-    def gave_up(_: str) -> None:
+    def on_give_up(_: str) -> None:
         raise RuntimeError("listener")
 
     scene.script("500x*")
     with pytest.raises(LlmCallParked):
-        await scene.llm(gave_up=gave_up, plan=RetryPlan(attempts=2)).complete(PROMPT)
+        await scene.llm(on_give_up=on_give_up, plan=RetryPlan(attempts=2)).complete(PROMPT)
 
 
 async def test_a_time_out_is_told_and_retried(scene: Scene) -> None:
@@ -466,7 +466,7 @@ async def test_a_sibling_shares_all_but_name_model_and_usage(scene: Scene) -> No
     (retry,) = scene.retries
     assert (retry.llm, retry.model) == ("condenser", "openai/small")
     assert (llm.usage.attempts, condenser.usage.attempts) == (1, 2)
-    assert condenser.nudge is llm.nudge
+    assert condenser.retry_now is llm.retry_now
     assert condenser.plan is llm.plan
     assert (llm.named("title").model, llm.name) == ("openai/x", "agent")
 
@@ -585,7 +585,7 @@ def test_an_llm_does_not_show_its_key() -> None:
 async def test_server_time_is_ours_by_default(scene: Scene) -> None:
     """Without a bus the deadline counts from this machine's clock, and is absolute."""
     scene.script("500")
-    llm = Llm("openai/x", tell=scene.tell, api_base=scene.provider.base_url, api_key=KEY, sleep=scene.sleep)
+    llm = Llm("openai/x", on_notice=scene.tell, api_base=scene.provider.base_url, api_key=KEY, sleep=scene.sleep)
     await llm.complete(PROMPT)
     retry_at = scene.retries[0].retry_at
     assert retry_at is not None

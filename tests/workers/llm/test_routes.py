@@ -13,7 +13,17 @@ from tests.workers.llm.dialects import DIALECTS, HALF, TEXT, Dialect, events
 from tests.workers.llm.scene import KEY, LITELLM_WARNS, PROMPT, collect, text_of
 from tests.workers.llm.wire import Reply, Wire, answering, cut, stream, whole
 from tidings.bus.messages import AgentMessage, LlmAttempt, LlmRetry, Message, Reason, ToolCall, ToolResult, UserMessage
-from tidings.workers.llm import Completion, Delta, Llm, LlmCallLimited, LlmCallParked, LlmError, Restart, Told, close_litellm
+from tidings.workers.llm import (
+    Completion,
+    Delta,
+    Llm,
+    LlmCallLimited,
+    LlmCallParked,
+    LlmError,
+    Restart,
+    RetryNotice,
+    close_litellm,
+)
 from tidings.workers.prompt import to_prompt
 from tidings.workers.retry import Failure, RetryPlan
 
@@ -82,7 +92,7 @@ def troubles(table: dict[str, Trouble], routes: Collection[str] = DIALECTS) -> p
 class Heard:
     """What was told of a call, in order, and what it waited."""
 
-    told: list[Told]
+    told: list[RetryNotice]
     slept: list[float]
 
     @property
@@ -105,7 +115,9 @@ def llm_on(dialect: Dialect, wire: Wire, heard: Heard, plan: RetryPlan = ONCE) -
     async def sleep(seconds: float) -> None:
         heard.slept.append(seconds)
 
-    return Llm(dialect.model, api_base=wire.url, api_key=KEY, plan=plan, tell=heard.told.append, sleep=sleep, **dialect.settings)
+    return Llm(
+        dialect.model, api_base=wire.url, api_key=KEY, plan=plan, on_notice=heard.told.append, sleep=sleep, **dialect.settings
+    )
 
 
 async def follow(llm: Llm, wire: Wire, items: list[Any]) -> None:

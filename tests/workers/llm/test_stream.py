@@ -293,7 +293,7 @@ async def test_leaving_after_a_wait_gives_the_path_up(scene: Scene) -> None:
     """Whoever shows the wait can take it away, though no recovery was told."""
     given_up: list[str] = []
     scene.script("429")
-    async with contextlib.aclosing(scene.llm(gave_up=given_up.append).stream(PROMPT)) as stream:
+    async with contextlib.aclosing(scene.llm(on_give_up=given_up.append).stream(PROMPT)) as stream:
         await anext(stream)
         assert given_up == []
     assert given_up == ["agent"]
@@ -304,7 +304,7 @@ async def test_a_stream_that_succeeds_is_not_given_up(scene: Scene) -> None:
     """The recovery says it."""
     given_up: list[str] = []
     scene.script("cut")
-    await collect(scene.llm(gave_up=given_up.append), PROMPT)
+    await collect(scene.llm(on_give_up=given_up.append), PROMPT)
     assert (given_up, len(scene.recoveries)) == ([], 1)
 
 

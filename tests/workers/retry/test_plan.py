@@ -152,11 +152,11 @@ def test_parks_count_up_from_nothing(parked_s: float) -> None:
         ({"base_s": -1.0}, "base_s is -1.0: give a finite number"),
         ({"cap_s": float("inf")}, "cap_s is inf: give a finite number"),
         ({"budget_s": float("nan")}, "budget_s is nan: give a finite number"),
-        ({"hold_limit_s": "60"}, "hold_limit_s is '60': give a number"),
+        ({"max_inline_wait_s": "60"}, "max_inline_wait_s is '60': give a number"),
         ({"park_base_s": 0.0}, "park_base_s is 0: give more"),
         ({"base_s": 31.0}, r"base_s \(31.0\) is larger than cap_s \(30.0\)"),
         ({"park_base_s": 901.0}, r"park_base_s \(901.0\) is larger than park_cap_s"),
-        ({"hold_limit_s": 1e6}, r"hold_limit_s \(1000000.0\) is larger than quota_after_s"),
+        ({"max_inline_wait_s": 1e6}, r"max_inline_wait_s \(1000000.0\) is larger than quota_after_s"),
     ],
 )
 def test_senseless_plan_is_refused(settings: dict[str, Any], text: str) -> None:
@@ -172,13 +172,13 @@ SECONDS = st.floats(0, 1e6)
 def plans(draw: st.DrawFn) -> RetryPlan:
     """Draw any plan that is accepted."""
     base_s, cap_s = sorted((draw(SECONDS), draw(SECONDS)))
-    hold_limit_s, quota_after_s = sorted((draw(SECONDS), draw(SECONDS)))
+    max_inline_wait_s, quota_after_s = sorted((draw(SECONDS), draw(SECONDS)))
     return RetryPlan(
         attempts=draw(st.integers(1, 50)),
         base_s=base_s,
         cap_s=cap_s,
         budget_s=draw(SECONDS),
-        hold_limit_s=hold_limit_s,
+        max_inline_wait_s=max_inline_wait_s,
         quota_after_s=quota_after_s,
     )
 
@@ -198,7 +198,7 @@ def test_any_run_keeps_the_plan(plan: RetryPlan, failures: list[Failure], rng: f
         assert attempt < plan.attempts
         assert failure.retryable
         assert verdict.wait_s >= floor
-        assert verdict.wait_s <= plan.hold_limit_s
+        assert verdict.wait_s <= plan.max_inline_wait_s
         waited_s += verdict.wait_s
         assert waited_s <= plan.budget_s * (1 + 1e-9)
     assert attempt <= plan.attempts

@@ -275,7 +275,7 @@ async def test_before_the_first_connection_it_says_so(memory_bus: Bus) -> None:
 
 async def test_with_a_real_fleet(redis_url: str) -> None:
     """A call is refused and waits; r ends the wait, the answer comes, and nothing was added to the history by it."""
-    async with Fleet(redis_url, backoff_cap_s=30.0, hold_limit_s=60.0) as fleet, watch(fleet.bus) as view:
+    async with Fleet(redis_url, backoff_cap_s=30.0, max_inline_wait_s=60.0) as fleet, watch(fleet.bus) as view:
         fleet.script("429:retry-after=30")
         await fleet.start("demo", "hello")
         await fleet.until_told("demo", LlmRetry)

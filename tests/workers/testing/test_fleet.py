@@ -483,7 +483,7 @@ async def test_a_fleet_that_cannot_listen_is_not_begun(
 ) -> None:
     """It ends with an error in bounded time and leaves nothing behind."""
 
-    async def deaf(sink: object) -> None:
+    async def deaf(subscriber: object) -> None:
         pass
 
     monkeypatch.setattr(tidings_bus.controller, "on_change", deaf)
@@ -535,7 +535,7 @@ async def test_a_fleet_leaves_nothing_running(left_alone: None, tidings_bus: Bus
             agent: Agent = ChatAgent() if history[0].session == "s" else gate
             return await agent.step(history, llm)
 
-    async with Fleet(tidings_bus, tidings_provider, Either, clock=clock, grace_s=0.05) as fleet:
+    async with Fleet(tidings_bus, tidings_provider, Either, clock=clock, drain_timeout_s=0.05) as fleet:
         await fleet.start("s", "hello")
         await fleet.start("t", "hello")
         await fleet.until("s", State.RATE_LIMITED)

@@ -26,8 +26,8 @@ def test_the_environment_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None
     """Neither a setting nor a mistake in it reaches a test."""
     monkeypatch.setenv("TIDINGS_ATTEMPTS", "2")
     monkeypatch.setenv("TIDINGS_BACKOFF_CAP_S", "never")
-    settings = fleet_settings({"hold_limit_s": 5.0})
-    assert (settings.attempts, settings.backoff_cap_s, settings.hold_limit_s) == (6, 30.0, 5.0)
+    settings = fleet_settings({"max_inline_wait_s": 5.0})
+    assert (settings.attempts, settings.backoff_cap_s, settings.max_inline_wait_s) == (6, 30.0, 5.0)
     assert {name: getattr(settings, name) for name in QUICK} == QUICK
 
 

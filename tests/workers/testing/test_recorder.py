@@ -67,5 +67,5 @@ async def test_it_is_ready_once_the_server_has_said_so() -> None:
     """Nothing that is told after that is missed."""
     recorder = NoticeRecorder()
     assert not recorder.ready.is_set()
-    recorder.acknowledged()
+    recorder.on_subscribed()
     await recorder.ready.wait()

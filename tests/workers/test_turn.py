@@ -35,10 +35,10 @@ from tidings.bus.messages import encode
 from tidings.workers import errors
 from tidings.workers.agent import Next, Step, open_calls
 from tidings.workers.retry import Failure
-from tidings.workers.run import Run
 from tidings.workers.settings import Settings
+from tidings.workers.turn import Turn
 
-SETTINGS = Settings(model="openai/x", hold_limit_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
+SETTINGS = Settings(model="openai/x", max_inline_wait_s=10, park_base_s=60, park_cap_s=900, park_for_s=400)
 FAILURE = Failure(Reason.RATE_LIMIT, True, 429, None, "slow down", None, "Wait.")
 
 Act = Callable[[Sequence[Message[Event]], Any], Any]
@@ -81,7 +81,7 @@ def limited(**fields: Any) -> errors.LlmCallLimited:
 
 
 @asynccontextmanager
-async def running(agent: Any, *, texts: Sequence[str] = ("hello",), parks: int = 0, limit: int = 65536) -> AsyncIterator[Run]:
+async def running(agent: Any, *, texts: Sequence[str] = ("hello",), parks: int = 0, limit: int = 65536) -> AsyncIterator[Turn]:
     """A run of a session of our own making, in memory."""
     async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=limit) as bus:
         claim = await bus.worker.claim(WorkerRef(name="w1"), session="s", create=True)
@@ -90,7 +90,7 @@ async def running(agent: Any, *, texts: Sequence[str] = ("hello",), parks: int =
         await claim.append(*said, after=0)
         claim.parks = parks
         async with claim:
-            yield Run(bus, claim, agent, SETTINGS)
+            yield Turn(bus, claim, agent, SETTINGS)
 
 
 async def turn(agent: Any, **fields: Any) -> tuple[Ending, tuple[Message[Event], ...]]:
@@ -100,7 +100,7 @@ async def turn(agent: Any, **fields: Any) -> tuple[Ending, tuple[Message[Event],
         return release, await history_of(run)
 
 
-async def history_of(run: Run) -> tuple[Message[Event], ...]:
+async def history_of(run: Turn) -> tuple[Message[Event], ...]:
     """Read the history as people read it."""
     return tuple(await run._lease.history())
 
@@ -293,15 +293,15 @@ async def test_an_error_of_the_agents_names_its_line() -> None:
     """In the history and in the reason; the innermost that is neither ours nor a library's, also in a task of the agent's."""
     line = raises(None).__code__.co_firstlineno + 1  # type: ignore[arg-type]
     release, history = await turn(Acting(raises(KeyError("x"))))
-    place = f"(tests/workers/test_run.py:{line} in act())"
+    place = f"(tests/workers/test_turn.py:{line} in act())"
     assert release.why == f"the agent's own code failed: KeyError: 'x' {place}"
     assert last(history).message == f"'x' {place}"
 
     release, _ = await turn(Acting(lambda *_: Step(json.loads("{"))))
-    assert re.search(r"JSONDecodeError: .* \(tests/workers/test_run.py:\d+ in <lambda>\(\)\)", release.why)
+    assert re.search(r"JSONDecodeError: .* \(tests/workers/test_turn.py:\d+ in <lambda>\(\)\)", release.why)
 
     release, _ = await turn(Acting(lambda *_: _in_a_group(ValueError("deep"))))
-    assert re.search(r"ValueError: deep \(tests/workers/test_run.py:\d+ in tool\(\)\)", release.why)
+    assert re.search(r"ValueError: deep \(tests/workers/test_turn.py:\d+ in tool\(\)\)", release.why)
 
     release, _ = await turn(Acting(raises(ValueError("long " * 1000))))
     assert release.why.endswith(place)

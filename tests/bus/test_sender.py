@@ -17,7 +17,7 @@ from tidings.bus import (
     CommandExpired,
     CommandRefused,
     Decision,
-    KeyReused,
+    IdempotencyConflict,
     Message,
     Outcome,
     PayloadTooLarge,
@@ -32,7 +32,7 @@ from tidings.bus import (
     carries,
 )
 from tidings.bus import messages as m
-from tidings.bus import steering as module
+from tidings.bus import sender as module
 from tidings.bus.channels import Names
 
 
@@ -133,11 +133,11 @@ async def test_a_key_is_one_command_of_a_session(bus: Bus) -> None:
     await actors.hold(bus)
     assert await actors.submit(bus, saying("c1"), key="two words ü") is None
     for asking in (actors.submit(bus, saying("c2"), key="two words ü"), actors.send(bus, saying("c2"), key="two words ü")):
-        with pytest.raises(KeyReused):
+        with pytest.raises(IdempotencyConflict):
             await asking
     assert await actors.submit(bus, saying("c1"), key="two words ü") is None
     await decide_all(bus)
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyConflict):
         await actors.send(bus, saying("c2"), key="two words ü")
     assert (await actors.send(bus, saying("c1"), key="two words ü")).command_id == "c1"
     assert await actors.submit(bus, saying("c3"), key="another") is None

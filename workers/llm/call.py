@@ -24,10 +24,10 @@ from tidings.workers.errors import (
     LlmError,
 )
 from tidings.workers.llm.answers import Completion
+from tidings.workers.llm.callback import Callback, RetryNotice
 from tidings.workers.llm.gate import GuardedGate
-from tidings.workers.llm.nudge import Nudge
+from tidings.workers.llm.retry_now import RetryNow
 from tidings.workers.llm.secrets import known_secrets, scrub
-from tidings.workers.llm.telling import Teller, Told
 from tidings.workers.llm.usage import Usage
 from tidings.workers.retry import MESSAGE_LIMIT, Failure, GiveUp, Park, Retry, RetryPlan, Verdict, advice, classify
 from tidings.workers.retry.evidence import causes
@@ -55,9 +55,9 @@ class Path:
     model: str
     params: Mapping[str, Any] = field(repr=False)
     plan: RetryPlan
-    nudge: Nudge
-    tell: Teller[Told]
-    gave_up: Teller[str]
+    retry_now: RetryNow
+    on_notice: Callback[RetryNotice]
+    on_give_up: Callback[str]
     gate: GuardedGate
     usage: Usage
     waits: dict[str, Wait]
@@ -66,7 +66,7 @@ class Path:
     sleep: Callable[[float], Awaitable[None]]
 
 
-class Run:
+class Call:
     """Makes the attempts of one call, by a tenacity loop of its own: it holds state and is never shared.
 
     It is a context manager: leaving it ends the wait that it has told of.
@@ -81,7 +81,7 @@ class Run:
         self._waited_s = 0.0
         self._failure: Failure | None = None
         self._verdict: Verdict = GiveUp()
-        self._nudged = path.nudge.next
+        self._cut_short = path.retry_now.next
         self._waited_for = False
         self._earlier = path.waits.pop(path.name, None)
         if self._earlier is not None:
@@ -99,7 +99,7 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Say that a wait that was told of is over, where no success has said it."""
         if self._waited_for:
-            self._path.gave_up(lambda: self._path.name)
+            self._path.on_give_up(lambda: self._path.name)
 
     @property
     def attempt(self) -> int:
@@ -128,14 +128,14 @@ class Run:
         self._path.usage.attempts += 1
         if self._failures:
             reason = self._failure.reason if self._failure else earlier.reason if earlier else Reason.UNKNOWN
-            self._path.tell(lambda: self._attempt(reason))
+            self._path.on_notice(lambda: self._attempt(reason))
 
     def succeed(self, completion: Completion) -> None:
         """Note the answer, and tell it if something was told before."""
         self._path.usage.spend(completion.tokens)
         if self._failures:
             self._waited_for = False
-            self._path.tell(self._recovery)
+            self._path.on_notice(self._recovery)
         self._path.gate.settle(self._path.model, completion.tokens)
 
     def _has_failed(self, state: RetryCallState) -> bool:
@@ -175,22 +175,22 @@ class Run:
 
     def _announce(self, _: RetryCallState) -> None:
         """Tell the wait before it begins."""
-        # Taken first: who is told may nudge at once.
-        self._nudged = self._path.nudge.next
+        # Taken first: who is told may set it at once.
+        self._cut_short = self._path.retry_now.next
         self._waited_for = True
-        self._path.tell(self._retry)
+        self._path.on_notice(self._retry)
 
     async def _back_off(self, seconds: float) -> None:
         """Wait, and count it."""
         started = time.monotonic()
         await self._sleep(seconds)
-        self._waited_s += min(seconds, time.monotonic() - started) if self._nudged.is_set() else seconds
+        self._waited_s += min(seconds, time.monotonic() - started) if self._cut_short.is_set() else seconds
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait; a nudge or a cancellation ends it at once."""
+        """Wait; "retry now" or a cancellation ends it at once."""
         waits: tuple[asyncio.Future[Any], ...] = (
             asyncio.ensure_future(self._path.sleep(seconds)),
-            asyncio.ensure_future(self._nudged.wait()),
+            asyncio.ensure_future(self._cut_short.wait()),
         )
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -201,7 +201,7 @@ class Run:
         for wait in done:
             wait.result()
 
-    def _retry(self) -> Told:
+    def _retry(self) -> RetryNotice:
         path, failure, verdict = self._path, self._failure, self._verdict
         assert failure is not None
         assert isinstance(verdict, Retry)
@@ -220,7 +220,7 @@ class Run:
             retry_after_s=failure.retry_after_s,
         )
 
-    def _attempt(self, reason: Reason) -> Told:
+    def _attempt(self, reason: Reason) -> RetryNotice:
         return LlmAttempt(
             llm=self._path.name,
             model=self._path.model[:_MODEL_LIMIT],
@@ -229,7 +229,7 @@ class Run:
             max_attempts=self._path.plan.attempts,
         )
 
-    def _recovery(self) -> Told:
+    def _recovery(self) -> RetryNotice:
         return LlmRecovered(llm=self._path.name, model=self._path.model[:_MODEL_LIMIT], attempt=self.attempt)
 
     def _give_up(self, state: RetryCallState) -> NoReturn:

@@ -13,8 +13,8 @@ from tests.conftest import MakeServer
 from tests.waiting import eventually
 from tidings.bus import AccessDenied, Bus, Presence, Role, Unreachable
 from tidings.workers.agent import ChatAgent
-from tidings.workers.attendance import Attendance
 from tidings.workers.controller import Controller
+from tidings.workers.heartbeat import Heartbeat
 from tidings.workers.settings import Settings
 from tidings.workers.worker import Worker
 
@@ -24,7 +24,7 @@ ME = Presence(role=Role.WORKER, name="w1")
 async def test_it_is_on_the_roll_while_it_is_entered(bus: Bus) -> None:
     """From the first moment on, with what it is right now, and gone at the end."""
     said = iter(range(1000))
-    async with Attendance(bus, lambda: ME.model_copy(update={"concurrency": next(said)}), beat_s=0.01):
+    async with Heartbeat(bus, lambda: ME.model_copy(update={"concurrency": next(said)}), beat_s=0.01):
 
         async def again() -> bool:
             roll = await bus.admin.processes()
@@ -41,16 +41,16 @@ async def test_a_change_is_said_at_once(bus: Bus) -> None:
     async def heard(count: int) -> bool:
         return [one.presence.concurrency for one in await bus.admin.processes()] == [count]
 
-    async with Attendance(bus, lambda: ME.model_copy(update={"concurrency": next(said)}), beat_s=3600) as attendance:
+    async with Heartbeat(bus, lambda: ME.model_copy(update={"concurrency": next(said)}), beat_s=3600) as heartbeat:
         await eventually(lambda: heard(0))
-        attendance.renew()
+        heartbeat.renew()
         await eventually(lambda: heard(1))
 
 
 async def test_it_outlasts_a_server_that_is_away(make_server: MakeServer) -> None:
     """Entering and working are not held up; when the server is back so is the process."""
     server = make_server()
-    async with Bus.connect(server.url) as bus, Attendance(bus, lambda: ME, beat_s=0.01):
+    async with Bus.connect(server.url) as bus, Heartbeat(bus, lambda: ME, beat_s=0.01):
         await eventually(bus.admin.processes, message="it is there")
         server.kill()
         with pytest.raises(Unreachable):
@@ -65,7 +65,7 @@ async def test_it_leaves_a_frozen_server_behind_in_time(make_server: MakeServer)
     """A server that does not answer holds the end up for two seconds at most."""
     server = make_server()
     async with Bus.connect(server.url) as bus:
-        async with Attendance(bus, lambda: ME, beat_s=0.01):
+        async with Heartbeat(bus, lambda: ME, beat_s=0.01):
             await eventually(bus.admin.processes, message="it is there")
             server.freeze()
         server.thaw()
@@ -86,9 +86,9 @@ async def test_a_missing_right_is_told_once(caplog: pytest.LogCaptureFixture) ->
 
     admin = Refusing()
     bus: Any = SimpleNamespace(admin=admin)
-    async with Attendance(bus, lambda: ME, beat_s=0.001):
+    async with Heartbeat(bus, lambda: ME, beat_s=0.001):
         await eventually(lambda: admin.tries > 5)
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["attendance.denied"]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["heartbeat.denied"]
 
 
 async def test_a_defect_in_a_description_ends_nothing(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
@@ -97,9 +97,9 @@ async def test_a_defect_in_a_description_ends_nothing(bus: Bus, caplog: pytest.L
     def describe() -> Presence:
         raise RuntimeError("no idea who I am")
 
-    async with Attendance(bus, describe, beat_s=0.01):
+    async with Heartbeat(bus, describe, beat_s=0.01):
         await eventually(lambda: len(caplog.records) > 1)
-    assert {record.getMessage() for record in caplog.records} == {"attendance.failed"}
+    assert {record.getMessage() for record in caplog.records} == {"heartbeat.failed"}
 
 
 async def test_workers_and_controllers_attend(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ async def test_workers_and_controllers_attend(bus: Bus, monkeypatch: pytest.Monk
         return len(roll) == 2 and not any(one.presence.starting for one in roll)
 
     await eventually(both, message="both are on the roll")
-    one, other = (attendant.presence for attendant in await bus.admin.processes())
+    one, other = (member.presence for member in await bus.admin.processes())
     assert (one.role, one.name, one.concurrency, one.model) == (Role.CONTROLLER, "c1", 0, None)
     assert (other.role, other.name, other.concurrency, other.model) == (Role.WORKER, "w1", 3, "openai/x")
     assert other.host == one.host != ""

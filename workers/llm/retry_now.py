@@ -1,14 +1,14 @@
-"""The nudge: "resume now", said to everybody who is waiting."""
+"""Retry now: what a person's resume says to the back-offs that are under way."""
 
 from __future__ import annotations
 
 import asyncio
 
 
-class Nudge:
+class RetryNow:
     """Ends every back-off that is under way, at once; a back-off that begins later is not touched.
 
-    One nudge is shared by all the paths of a session. It belongs to one event loop: call it from there.
+    One is shared by all the paths of a session. It belongs to one event loop: call it from there.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Nudge:
     def next(self) -> asyncio.Event:
         """The event that the next `set` sets, and that never is cleared.
 
-        Who is about to wait takes it first: a nudge that comes between the decision to wait and the wait
+        Who is about to wait takes it first: a `set` that comes between the decision to wait and the wait
         itself then counts.
         """
         return self._next

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tidings.bus import Attendant, Bus, Role
+from tidings.bus import Bus, Member, Role
 from tidings.bus.redaction import one_line
 from tidings.workers.board import duration
 from tidings.workers.cli.connection import on_bus
@@ -54,9 +54,9 @@ class ProcessView(View):
     live: bool
 
     @classmethod
-    def of(cls, attendant: Attendant) -> Self:
+    def of(cls, member: Member) -> Self:
         """Return what is told of a process."""
-        return cls(**attendant.presence.model_dump(), seen_at=attendant.seen_at, live=attendant.live)
+        return cls(**member.presence.model_dump(), seen_at=member.seen_at, live=member.live)
 
 
 def list_processes(settings: Settings, *, as_json: bool) -> int:
@@ -76,7 +76,7 @@ def list_processes(settings: Settings, *, as_json: bool) -> int:
     return on_bus(settings, act)
 
 
-def _print(roll: tuple[Attendant, ...], now: datetime) -> None:
+def _print(roll: tuple[Member, ...], now: datetime) -> None:
     """Print a table on a terminal; elsewhere a line a process, with nothing cut."""
     out = screen(fold=True)
     if not out.is_terminal:
@@ -91,7 +91,7 @@ def _print(roll: tuple[Attendant, ...], now: datetime) -> None:
     out.print(table)
 
 
-def _cells(one: Attendant, now: datetime) -> list[str]:
+def _cells(one: Member, now: datetime) -> list[str]:
     it = one.presence
     held = f"{len(it.sessions)}/{it.concurrency}" if it.concurrency else "-"
     ago = f"{duration((now - one.seen_at).total_seconds())} ago"

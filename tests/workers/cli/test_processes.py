@@ -17,7 +17,7 @@ async def _silence(bus: Bus, presence: Presence) -> None:
     """Make it as if it had not been heard of for a minute."""
     await bus.admin.attend(presence)
     seconds = bus.now().timestamp() - 60
-    await bus._link.connection.commands.zadd(Names().seen, {presence.member: seconds * 1000})
+    await bus._context.connection.commands.zadd(Names().seen, {presence.member: seconds * 1000})
 
 
 async def test_processes_are_listed(tidings: Tidings, server_bus: Bus) -> None:

@@ -1,4 +1,4 @@
--- take_due.lua: the sessions that want a controller now. Each is moved ahead by the visibility time: if the controller that takes it
+-- dequeue_due.lua: the sessions that want a controller now. Each is moved ahead by the visibility time: if the controller that takes it
 -- dies, it comes up again for another.
 -- KEYS: 1 due
 -- ARGV: 1 visibility time in ms  2 most sessions to take

@@ -49,7 +49,7 @@ class _AgentFailed(Exception):
         self.error = error
 
 
-class Run:
+class Turn:
     """Takes an agent through its steps, from the history alone.
 
     Args:

@@ -1,4 +1,4 @@
-"""Attendance: a process says every few seconds that it is there, beside its work and without ever holding it up."""
+"""Heartbeat: a process says every few seconds that it is there, beside its work and without ever holding it up."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tidings.bus import Bus, Presence, TidingsError
 from tidings.bus.errors import cause_of
 from tidings.bus.presence import BEAT_S
 
-log = logging.getLogger("tidings.attendance")
+log = logging.getLogger("tidings.heartbeat")
 
 LEAVE_S = 1.0
 """How long a process that ends tries to say so; after that it is taken for silent."""
 
 
-class Attendance:
+class Heartbeat:
     """Says that a process is there for as long as it is entered, and on leaving that it ends.
 
     While the server is away it goes on trying in silence: the worker, controller or gateway itself logs that the server is away.
@@ -37,7 +37,7 @@ class Attendance:
         self._denied = False
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._beat(), name="tidings-attendance")
+        self._task = asyncio.create_task(self._beat(), name="tidings-heartbeat")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -64,7 +64,7 @@ class Attendance:
             except TidingsError as error:
                 self._tell_once(error)
             except Exception:
-                log.exception("attendance.failed")
+                log.exception("heartbeat.failed")
             try:
                 async with asyncio.timeout(self._beat_s):
                     await self._changed.wait()
@@ -75,13 +75,13 @@ class Attendance:
         """Say once that we may not do this; that the server is away is said by others."""
         if isinstance(error, PermissionError) and not self._denied:
             self._denied = True
-            log.warning("attendance.denied", extra={"cause": cause_of(error)})
+            log.warning("heartbeat.denied", extra={"cause": cause_of(error)})
 
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._bus.admin.leave(self._describe())
         except (TidingsError, TimeoutError) as error:
-            log.info("attendance.not_left", extra={"cause": cause_of(error)})
+            log.info("heartbeat.not_left", extra={"cause": cause_of(error)})
         except Exception:
-            log.exception("attendance.failed")
+            log.exception("heartbeat.failed")

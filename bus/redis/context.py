@@ -40,7 +40,7 @@ _MISPLACED = "WRONGTYPE"
 _READINGS = 5
 
 
-class Clock:
+class ServerClock:
     """Server time, estimated from one measured difference and our own monotonic clock.
 
     Wall clocks of workers differ and jump; the scripts use the server's TIME, so all others convert to it.
@@ -65,13 +65,13 @@ class Clock:
 
 
 @dataclass
-class Link:
+class RedisContext:
     """One Redis, as the parts of the bus see it."""
 
     connection: Connection
     names: Names
     payload_limit: int = PAYLOAD_LIMIT
-    clock: Clock = field(default_factory=Clock)
+    clock: ServerClock = field(default_factory=ServerClock)
     _led_astray: bool = field(default=False, init=False)
     """Whether a server that is no primary has answered since a script last ran."""
 

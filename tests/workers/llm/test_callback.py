@@ -8,21 +8,21 @@ import logging
 import pytest
 
 from tidings.bus.messages import LlmRecovered, LlmRetry, Reason
-from tidings.workers.llm.telling import Teller, Told
+from tidings.workers.llm.callback import Callback, RetryNotice
 
 RECOVERED = LlmRecovered(attempt=2)
 
 
 def test_what_is_made_is_told() -> None:
     """As it is."""
-    told: list[Told] = []
-    Teller(told.append)(lambda: RECOVERED)
+    told: list[RetryNotice] = []
+    Callback(told.append)(lambda: RECOVERED)
     assert told == [RECOVERED]
 
 
 def test_without_a_listener_nothing_is_made() -> None:
     """Nor is it without."""
-    Teller(None)(lambda: pytest.fail("made for nobody"))
+    Callback(None)(lambda: pytest.fail("made for nobody"))
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError()])
@@ -30,12 +30,12 @@ def test_a_listener_that_raises_is_logged_once(error: BaseException, caplog: pyt
     """It is called again the next time."""
     calls = 0
 
-    def tell(_: Told) -> None:
+    def tell(_: RetryNotice) -> None:
         nonlocal calls
         calls += 1
         raise error
 
-    teller = Teller(tell)
+    teller = Callback(tell)
     with caplog.at_level(logging.WARNING, "tidings.llm"):
         teller(lambda: RECOVERED)
         teller(lambda: RECOVERED)
@@ -45,9 +45,9 @@ def test_a_listener_that_raises_is_logged_once(error: BaseException, caplog: pyt
 
 def test_what_cannot_be_made_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """A value that the wire refuses is like a listener that raises."""
-    told: list[Told] = []
+    told: list[RetryNotice] = []
     with caplog.at_level(logging.WARNING, "tidings.llm"):
-        Teller(told.append)(lambda: LlmRetry(reason=Reason.TIMEOUT, attempt=0))
+        Callback(told.append)(lambda: LlmRetry(reason=Reason.TIMEOUT, attempt=0))
     assert told == []
     assert [record.message for record in caplog.records] == ["llm.tell_failed"]
 
@@ -55,18 +55,18 @@ def test_what_cannot_be_made_harms_nobody(caplog: pytest.LogCaptureFixture) -> N
 def test_a_listener_that_stops_the_process_may() -> None:
     """Only what it raises as an error is swallowed."""
 
-    def tell(_: Told) -> None:
+    def tell(_: RetryNotice) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Teller(tell)(lambda: RECOVERED)
+        Callback(tell)(lambda: RECOVERED)
 
 
 def test_an_async_listener_is_refused() -> None:
     """It would never run: nobody awaits it."""
 
-    async def tell(_: Told) -> None:
+    async def tell(_: RetryNotice) -> None:
         raise AssertionError
 
     with pytest.raises(TypeError, match="never awaited"):
-        Teller(tell)  # type: ignore[arg-type]  # what a user without a type checker does
+        Callback(tell)  # type: ignore[arg-type]  # what a user without a type checker does

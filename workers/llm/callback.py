@@ -1,4 +1,4 @@
-"""Telling: handing over what an Llm has to say, without ever being harmed by who listens."""
+"""A callback: what an Llm has to say is handed over, and what the callback raises does no harm to a call."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from tidings.bus.messages import LlmAttempt, LlmRecovered, LlmRetry
 
 log = logging.getLogger("tidings.llm")
 
-Told = LlmRetry | LlmAttempt | LlmRecovered
+RetryNotice = LlmRetry | LlmAttempt | LlmRecovered
 """What an Llm tells while it works: a failure that will be retried, the next attempt going out, the success after such."""
 
 T = TypeVar("T")
 
 
-class Teller(Generic[T]):
-    """Calls a listener, which may raise; what it raises is logged the first time and swallowed always.
+class Callback(Generic[T]):
+    """Calls a function, which may raise; what it raises is logged the first time and swallowed always.
 
     Raises:
-        TypeError: the listener is a coroutine function. It would have to be awaited, and a call to a model
-            never waits for who listens.
+        TypeError: it is a coroutine function. It would have to be awaited, and a call to a model waits for no callback.
     """
 
-    def __init__(self, tell: Callable[[T], None] | None) -> None:
-        if inspect.iscoroutinefunction(tell):
-            raise TypeError("tell must not be async: it is never awaited; hand the notice to a queue (bus.Outbox.put)")
-        self._tell = tell
+    def __init__(self, function: Callable[[T], None] | None) -> None:
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                "a callback of an Llm must not be async: it is never awaited; hand the notice to a queue (Lease.tell)"
+            )
+        self._function = function
         self._complained = False
 
     def __call__(self, make: Callable[[], T]) -> None:
-        """Make what is to be told, and tell it; returns when the listener does and never raises.
+        """Make what is to be told, and tell it; returns when the function does and never raises.
 
         It is made in here because a value that the wire refuses (a model's name of 300 characters) must not
         fail a call either.
         """
-        if self._tell is None:
+        if self._function is None:
             return
         try:
-            self._tell(make())
+            self._function(make())
         # It is not awaited, so a CancelledError out of it is its own and not our task's.
         except (Exception, asyncio.CancelledError):
             if not self._complained:

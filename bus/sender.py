@@ -13,13 +13,13 @@ from tidings.bus.controller import OUTCOME_S
 from tidings.bus.errors import (
     CommandExpired,
     CommandRefused,
+    IdempotencyConflict,
     InvalidMessage,
-    KeyReused,
     SessionDeleted,
     UnknownSession,
     Unreachable,
 )
-from tidings.bus.listener import Listener
+from tidings.bus.listener import Listener, Wakeup
 from tidings.bus.messages import (
     Command,
     Message,
@@ -31,7 +31,7 @@ from tidings.bus.messages import (
     explain,
 )
 from tidings.bus.records import check_fit
-from tidings.bus.redis.link import Argument, Link
+from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.worker.face import new_epoch
 
 log = logging.getLogger("tidings.steering")
@@ -43,62 +43,47 @@ _WAITING = 1000
 _UNDECIDED_S = 24 * 3600.0
 
 
-class _Answer:
-    """Hears the outcome channel of one session; looks at the key as well, because Pub/Sub alone promises nothing."""
-
-    def __init__(self) -> None:
-        self.heard = asyncio.Event()
-
-    def acknowledged(self) -> None:
-        """Look at the key: something may have been said before."""
-        self.heard.set()
-
-    def receive(self, name: str, payload: bytes) -> None:
-        """Look at the key."""
-        self.heard.set()
-
-
-class Steering:
+class CommandSender:
     """Sends commands on behalf of people and programs.
 
     Attributes:
         dropped: entries that something else wrote into logs of commands, and that were taken out because they were in the way.
     """
 
-    def __init__(self, link: Link, listener: Listener) -> None:
-        self._link, self._listener = link, listener
+    def __init__(self, context: RedisContext, listener: Listener) -> None:
+        self._context, self._listener = context, listener
         self.dropped = 0
 
     async def send(self, command: Message[Command], timeout_s: float, key: str = "") -> Outcome:
         """Send a command and wait for its outcome; see ``Bus.send``."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        expires_at = self._link.clock.now() + timedelta(seconds=timeout_s)
+        expires_at = self._context.clock.now() + timedelta(seconds=timeout_s)
         command = command.model_copy(update={"data": command.data.model_copy(update={"expires_at": expires_at})})
-        answer = _Answer()
+        heard = Wakeup()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._listener.listen(self._link.names.outcomes(command.session), answer)
-                outcome = await self.submit(command, key) or await self._await_outcome(command, answer)
+                await self._listener.listen(self._context.names.outcomes(command.session), heard)
+                outcome = await self.submit(command, key) or await self._await_outcome(command, heard)
         except TimeoutError:
             outcome = await self._withdraw(command)
         finally:
-            await self._listener.forget(answer)
+            await self._listener.forget(heard)
         return _raise_unless_applied(outcome)
 
     async def submit(self, command: Message[Command], key: str = "", *, when_full: bool = False) -> Outcome | None:
         """Store a command and wait for nothing; see ``Bus.submit``."""
-        names, session = self._link.names, command.session
+        names, session = self._context.names, command.session
         keys = [names.record(session), names.log("commands", session), names.due, names.outcome(session, command.id)]
         keys += [names.key(session, _digest(key))] if key else []
         epoch = new_epoch() if isinstance(command.data, SessionStart) else ""
-        payload = encode(command, self._link.payload_limit)
+        payload = encode(command, self._context.payload_limit)
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
         args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command.data, SessionDelete)), int(OUTCOME_S * 1000)]
         script = "command_when_full" if when_full or isinstance(command.data, SessionDelete) else "command"
-        answer = await self._link.run_again(script, keys, args)
+        answer = await self._context.run_again(script, keys, args)
         check_fit(session, answer)
         if answer[0] == b"reused":
-            raise KeyReused(session)
+            raise IdempotencyConflict(session)
         if answer[0] == b"unknown":
             raise UnknownSession(session, start=not isinstance(command.data, SessionDelete))
         if answer[0] == b"deleted":
@@ -112,23 +97,20 @@ class Steering:
             log.warning("commands.dropped", extra={"session": session, "count": dropped})
         return None
 
-    async def _await_outcome(self, command: Message[Command], answer: _Answer) -> Outcome:
+    async def _await_outcome(self, command: Message[Command], heard: Wakeup) -> Outcome:
+        # The key is looked at as well: Pub/Sub alone promises nothing.
         while True:
-            answer.heard.clear()
+            heard.clear()
             outcome = await self._outcome(command)
             if outcome is not None:
                 return outcome
-            try:
-                async with asyncio.timeout(_LOOK_S):
-                    await answer.heard.wait()
-            except TimeoutError:
-                continue
+            await heard.wait_at_most(_LOOK_S)
 
     async def _outcome(self, command: Message[Command]) -> Outcome | None:
-        pipeline = self._link.pipeline(atomic=False)
-        pipeline.get(self._link.names.outcome(command.session, command.id))
+        pipeline = self._context.pipeline(atomic=False)
+        pipeline.get(self._context.names.outcome(command.session, command.id))
         try:
-            value = (await self._link.read(pipeline))[0]
+            value = (await self._context.read(pipeline))[0]
         except Unreachable:
             return None
         return _read(value) if value else None
@@ -143,12 +125,12 @@ class Steering:
             command_id=command.id, session=command.session, result=Result.EXPIRED, reason="no controller answered in time"
         )
         args: list[Argument] = [expired.model_dump_json(), int(OUTCOME_S * 1000)]
-        keys = [self._link.names.outcome(command.session, command.id)]
+        keys = [self._context.names.outcome(command.session, command.id)]
         try:
             async with asyncio.timeout(_WITHDRAW_S):
-                return _read(await self._link.run_again("withdraw", keys, args))
+                return _read(await self._context.run_again("withdraw", keys, args))
         except TimeoutError:
-            address = self._link.connection.address
+            address = self._context.connection.address
             raise Unreachable(f"{address} does not answer: look whether the server is well", address=address) from None
 
 
