@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+import tidings
 from tests.processes import environment, import_root
 from tests.waiting import PATIENCE_S
 from tidings import bus, workers
@@ -95,6 +96,38 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     modules = _modules_after(code)
     assert "tidings" in modules
     assert sorted(modules & HEAVY) == []
+
+
+@pytest.mark.process
+def test_importing_the_package_imports_none_of_its_names() -> None:
+    """`import tidings` brings neither redis nor pydantic; each name is imported when it is first used."""
+    assert not _modules_after("import tidings") & (HEAVY | {"pydantic", "redis", "tenacity", "typer"})
+
+
+@pytest.mark.process
+def test_no_name_of_the_package_brings_what_is_heavy() -> None:
+    """All names that `tidings` offers can be had without litellm, HTTP or a server."""
+    modules = _modules_after("import tidings\nfor name in tidings.__all__: getattr(tidings, name)")
+    assert {"pydantic", "redis"} <= modules
+    assert sorted(modules & HEAVY) == []
+
+
+def test_the_package_says_where_each_of_its_names_is() -> None:
+    """Type checkers read the imports, Python the table: both know the same names, each where it is defined."""
+    tree = ast.parse((TIDINGS / "__init__.py").read_text())
+    imported = {
+        alias.name: node.module
+        for guard in tree.body
+        if isinstance(guard, ast.If)
+        for node in guard.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(imported) == sorted(tidings.__all__)
+    wrong = [
+        name for name, home in imported.items() if getattr(importlib.import_module(str(home)), name) is not getattr(tidings, name)
+    ]
+    assert wrong == []
 
 
 def _packages() -> list[str]:

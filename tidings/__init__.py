@@ -1,37 +1,91 @@
-"""News of LLM workers for the people who run them, and never for the model.
+"""Tidings: an asyncio pub/sub message bus on Redis for fleets of LLM workers.
 
-`Bus` carries messages, `Llm` makes calls whose waits are told, an `Agent` is what a worker runs. `tidings.bus` and
-`tidings.workers` have the rest. Each name is imported when it is first used.
+`Bus` carries messages: a `Notice` tells what the system is doing, an `Event` is part of the history, a `Command` asks
+something of a session. A `Lease` is a session in hand, `Llm` makes calls whose waits are told, and an `Agent` is what a
+`Worker` runs.
+
+These are the names that a program needs first; `tidings.bus` and `tidings.workers` have the rest. Each is imported when
+it is first used. docs/library.md shows them in programs of ten lines.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tidings.bus import Bus, Command, Event, Message, Notice, TidingsError
-    from tidings.workers.agent import Agent, ChatAgent, Next, Step
+    from tidings.bus import (
+        AgentMessage,
+        Bus,
+        Command,
+        CommandExpired,
+        CommandRefused,
+        Cursor,
+        Event,
+        Gap,
+        Lease,
+        LeaseLost,
+        LlmRetry,
+        Message,
+        Notice,
+        Outcome,
+        SessionHeld,
+        SessionState,
+        State,
+        TidingsError,
+        UnknownNotice,
+        UnknownSession,
+        UserMessage,
+        carries,
+    )
+    from tidings.workers.agent import Agent, ChatAgent, Next, Step, answer, to_prompt, unanswered
+    from tidings.workers.controller import Controller
     from tidings.workers.errors import LlmError
     from tidings.workers.llm import Completion, Llm
+    from tidings.workers.settings import Settings
+    from tidings.workers.worker import Worker
 
 __all__ = [
     "Agent",
+    "AgentMessage",
     "Bus",
     "ChatAgent",
     "Command",
+    "CommandExpired",
+    "CommandRefused",
     "Completion",
+    "Controller",
+    "Cursor",
     "Event",
+    "Gap",
+    "Lease",
+    "LeaseLost",
     "Llm",
     "LlmError",
+    "LlmRetry",
     "Message",
     "Next",
     "Notice",
+    "Outcome",
+    "SessionHeld",
+    "SessionState",
+    "Settings",
+    "State",
     "Step",
     "TidingsError",
+    "UnknownNotice",
+    "UnknownSession",
+    "UserMessage",
+    "Worker",
+    "answer",
+    "carries",
+    "to_prompt",
+    "unanswered",
 ]
 
-_HOME = dict.fromkeys(("Bus", "Command", "Event", "Message", "Notice", "TidingsError"), "tidings.bus")
-_HOME |= dict.fromkeys(("Agent", "ChatAgent", "Next", "Step"), "tidings.workers.agent")
-_HOME |= {"LlmError": "tidings.workers.errors", "Completion": "tidings.workers.llm", "Llm": "tidings.workers.llm"}
+_ELSEWHERE = dict.fromkeys(("Agent", "ChatAgent", "Next", "Step", "answer", "to_prompt", "unanswered"), "tidings.workers.agent")
+_ELSEWHERE |= dict.fromkeys(("Completion", "Llm"), "tidings.workers.llm")
+_ELSEWHERE |= {"LlmError": "tidings.workers.errors", "Settings": "tidings.workers.settings"}
+_ELSEWHERE |= {"Controller": "tidings.workers.controller", "Worker": "tidings.workers.worker"}
+_HOME = dict.fromkeys(__all__, "tidings.bus") | _ELSEWHERE
 
 
 def __getattr__(name: str) -> Any:
