@@ -109,8 +109,9 @@ bench-gateway: $(VENV)/.installed-all ## How quickly the gateway tells 1,000 vie
 	$(BIN)/python -m bench.viewers
 
 .PHONY: docs
-docs: $(VENV)/.installed-all ## Write again what the docs take from the code: states, wire, settings, rights, providers
-	for page in states wire settings operations providers; do $(BIN)/python docs/make_$$page.py || exit 1; done
+docs: $(VENV)/.installed-all ## Write again what the docs take from the code, and build the API reference in dist/api
+	for page in states wire settings operations providers api; do $(BIN)/python docs/make_$$page.py || exit 1; done
+	@echo 'API reference: dist/api/index.html'
 
 .PHONY: screenshots
 screenshots: $(VENV)/.installed-all ## Take the pictures of the page and the terminal again (needs a Chromium)
