@@ -21,6 +21,7 @@ from tidings import bus as public
 from tidings.bus import Bus, LlmRetry, Reason, State
 from tidings.bus.messages.planes import RESERVED, TYPES
 from tidings.workers.controller import Controller
+from tidings.workers.llm import load_litellm
 from tidings.workers.provider import Fault, Provider, ProviderSettings
 from tidings.workers.settings import Settings
 
@@ -261,6 +262,15 @@ async def test_a_message_of_ones_own_is_read_where_its_class_is_not_known(start:
     assert await _output(await start("reader.py", real_url)) == PROGRAMS["reader.py"].printed
 
 
+@pytest.fixture(scope="module")
+def _imported_once() -> None:
+    """Import what is slow outside of the run of pytest within pytest: such a run forgets what it has imported."""
+    import tidings.workers.testing.fleet  # noqa: F401
+
+    load_litellm()
+
+
+@pytest.mark.usefixtures("_imported_once")
 def test_the_test_of_the_page_passes(pytester: pytest.Pytester) -> None:
     """It runs with the plugin and pytest-asyncio, warnings being errors; with another answer it would fail."""
     for name in ("poem.py", "test_poem.py"):
