@@ -107,7 +107,7 @@ class Record:
         status, events, commands: newest offset of each plane.
         handled: offset of the newest handled command.
         touched: grows with everything that may want a decision.
-        failures: how often in a row controllers failed to handle it.
+        failures: how often in a row controllers could not read or write it; above 0 it is in quarantine, and takes no command.
         last: the newest notice.
         schema: the form in which it was written; a version reads its own and no other.
     """
@@ -270,7 +270,7 @@ def check_fit(session: str, answer: Sequence[Any]) -> None:
 
 
 def salvage_record(session: str, fields: Mapping[bytes, bytes]) -> Record:
-    """Read what can be read of the hash of a session; what cannot be read is as if it were not there."""
+    """Read what can be read of the hash of a session, for an export; what cannot be read is as if it were not there."""
     return _parse(session, fields, _read_if_possible)
 
 

@@ -169,7 +169,7 @@ async def read_everything(bus: Bus) -> set[str]:
         lambda: bus.page("commands.bad", 1),
         lambda: bus.children("bad"),
         lambda: bus.controller.snapshot("bad"),
-        lambda: bus.controller.salvage("bad"),
+        lambda: bus.controller.quarantine("bad", "unreadable"),
         lambda: bus.admin.queues(),
         lambda: bus.admin.server(),
         lambda: bus.controller.due(),

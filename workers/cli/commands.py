@@ -199,6 +199,9 @@ def delete(
     older_than: OlderThan = None,
     state: States = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting what was not named.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without a controller, for sessions that cannot be read; needs the rights of one.")
+    ] = False,
     by: By = None,
     why: Why = "",
     as_json: AsJson = False,
@@ -208,7 +211,7 @@ def delete(
     from tidings.workers.cli.delete import delete
 
     choice = Choice.of(sessions or (), older_than, state or ())
-    return delete(settings, choice, by=by, why=why, yes=yes, as_json=as_json)
+    return delete(settings, choice, by=by, why=why, yes=yes, force=force, as_json=as_json)
 
 
 def export(

@@ -36,12 +36,9 @@ from tidings.bus import (
 from tidings.bus.records import milliseconds
 from tidings.bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
 from tidings.workers.board import waiting
-from tidings.workers.controller.refusal import newest, refuse_all
 from tidings.workers.controller.saying import event_of
-from tidings.workers.controller.wording import orphan, refusal, request, unreadable
+from tidings.workers.controller.wording import orphan, refusal, request
 from tidings.workers.family import RESTS, child_state, shown_as
-
-__all__ = ["Rules", "decide", "refuse_all"]
 
 _TRIGGERS = {**COMMANDS, **INTERNAL}
 
@@ -56,21 +53,16 @@ class Rules:
             workers could not renew.
         again_s: when to look again at a lease that may not be reaped yet, in seconds.
         loss_limit: workers lost in a row after which the session is not given to another.
-        aside_s: when to look again at a session whose record cannot be read, in seconds.
     """
 
     source: str = "controller"
     reap: bool = True
     again_s: float = 1.0
     loss_limit: int = 5
-    aside_s: float = 60.0
 
 
 def decide(snapshot: Snapshot, rules: Rules) -> Decision:
-    """Decide about one session: its commands in the order of their offsets, then what its record says.
-
-    Of a record that cannot be read nothing is believed: the session can be deleted, and any other command is refused.
-    """
+    """Decide about one session: its commands in the order of their offsets, then what its record says."""
     draft = _Draft(snapshot, rules)
     for command in snapshot.commands:
         draft.handle(command)
@@ -115,14 +107,12 @@ class _Draft:
             self._refuse(command, "this controller does not know this command")
         elif data.expires_at is not None and data.expires_at <= self._now:
             self._settle(command, Result.EXPIRED, "its asker had stopped waiting")
-        elif self._snapshot.problem and command.type != "session.delete":
-            self._refuse(command, unreadable(self._record.session, self._snapshot.problem))
         else:
             self._obey(command, data)
 
     def _obey(self, command: Message[Command], data: Command) -> None:
         trigger = self._meaning(command)
-        after = State.DELETED if trigger is Trigger.DELETE and self._snapshot.problem else next_state(self._state, trigger)
+        after = next_state(self._state, trigger)
         if after is None:
             self._refuse(command, refusal(command, self._state))
             return
@@ -161,8 +151,7 @@ class _Draft:
         return self._state in WAITING and not self._held
 
     def _refuse(self, command: Message[Command], reason: str) -> None:
-        legal = ("session.delete",) if self._snapshot.problem else legal_commands(self._state)
-        self._settle(command, Result.REFUSED, reason, legal)
+        self._settle(command, Result.REFUSED, reason, legal_commands(self._state))
 
     def _settle(self, command: Message[Command], result: Result, reason: str, legal: Iterable[str] = ()) -> None:
         self._outcomes[command.id] = (command, result, reason, self._state, tuple(legal))
@@ -171,7 +160,7 @@ class _Draft:
 
     def look(self) -> None:
         """Compare the state with what the record says: the lease, the worker's picture, the resume time."""
-        if self._state not in HELD or self._snapshot.problem:
+        if self._state not in HELD:
             return
         if not self._held:
             self._look_at_nobody()
@@ -294,7 +283,7 @@ class _Draft:
         """Return what is to be written."""
         to = self._state if self._changed else None
         fields = dict(self._fields)
-        if self._record.failures and not self._snapshot.problem:
+        if self._record.failures:
             fields["failures"] = "0"
         if self._pending != self._record.pending:
             fields["pending"] = str(int(self._pending))
@@ -306,9 +295,9 @@ class _Draft:
         return Decision(
             to=to,
             revoke=self._revoke,
-            ready=self._state is State.QUEUED and not self._snapshot.problem,
+            ready=self._state is State.QUEUED,
             due=self._due(),
-            handled=newest(self._snapshot),
+            handled=max((command.offset or 0 for command in self._snapshot.commands), default=self._record.handled),
             fields=fields,
             messages=tuple(self._messages),
             notices=tuple(self._notices),
@@ -319,7 +308,7 @@ class _Draft:
 
     def _child(self) -> ChildState | None:
         """Return what its parent's people see of it, where that is something new."""
-        if self._parent is None or self._state is None or (self._snapshot.problem and not self._changed):
+        if self._parent is None or self._state is None:
             return None
         child = ChildState(
             child=self._record.session,
@@ -338,8 +327,6 @@ class _Draft:
     def _due(self) -> datetime | None:
         if self._snapshot.more or (self._changed and self._has_news()):
             return self._now
-        if self._snapshot.problem and not self._changed:
-            return self._now + timedelta(seconds=self._rules.aside_s)
         if self._held:
             again = self._now + timedelta(seconds=self._rules.again_s)
             return max(self._record.lease_until, again) if self._record.lease_until else again

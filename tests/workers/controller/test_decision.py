@@ -43,7 +43,7 @@ from tidings.bus import (
 )
 from tidings.bus.records import instant
 from tidings.bus.states import FINAL, HELD, legal_commands, next_state
-from tidings.workers.controller.decision import Rules, decide, refuse_all
+from tidings.workers.controller.decision import Rules, decide
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(seconds=5), NOW - timedelta(seconds=5)
@@ -263,20 +263,6 @@ def test_what_changes_is_told_and_nothing_else(snapshot: Snapshot, by: Rules) ->
     assert [message.id for message in decision.messages] == [f"{command.id}.said" for command in texts]
     if result.state is State.PAUSED:
         assert result.paused_by
-
-
-@given(snapshots())
-def test_refusing_everything_leaves_the_session_as_it_is(snapshot: Snapshot) -> None:
-    """For a session that cannot be decided: its commands get their outcome and whoever held it holds it still."""
-    decision = refuse_all(snapshot, "internal")
-    assert {outcome.result for outcome in outcomes(decision)} <= {Result.REFUSED}
-    assert {outcome.command_id for outcome in outcomes(decision)} == {c.id for c in snapshot.commands} - snapshot.settled
-    assert (decision.to, decision.revoke, decision.ready) == (None, False, False)
-    assert dict(decision.fields) == {"failures": "0"}
-    if snapshot.more:
-        assert decision.due == NOW
-    else:
-        assert decision.due == (snapshot.record.lease_until if snapshot.record.held else snapshot.record.resume_at)
 
 
 # starting and saying
@@ -716,19 +702,6 @@ def test_nothing_can_be_asked_of_what_was_deleted(verb: str) -> None:
     [outcome] = outcomes(decide(seen(record(State.DELETED), ask(verb)), Rules()))
     assert (outcome.result, outcome.legal) == (Result.REFUSED, ())
     assert "another name" in outcome.reason
-
-
-@pytest.mark.parametrize("found", [record(None), record(State.QUEUED), held(until=PAST), record(State.PAUSED)])
-def test_of_a_record_that_cannot_be_read_nothing_is_believed(found: Record) -> None:
-    """It is neither reaped nor queued; whatever is asked but a delete is refused, and it is looked at again later."""
-    snapshot = replace(seen(found, ask("pause"), ask("say", 2)), basis=(b"x", b"0", b"0", b"e"), problem="version: ValueError")
-    decision = decide(snapshot, Rules(aside_s=60))
-    assert [(outcome.result, outcome.legal) for outcome in outcomes(decision)] == [(Result.REFUSED, ("session.delete",))] * 2
-    assert "version: ValueError" in outcomes(decision)[0].reason
-    assert (decision.to, decision.ready, decision.fields, decision.messages) == (None, False, {}, ())
-    assert decision.due == NOW + timedelta(seconds=60)
-    decision = decide(replace(snapshot, commands=(ask("delete"),)), Rules())
-    assert (decision.to, decision.revoke, decision.due) == (State.DELETED, True, None)
 
 
 # parents and children
