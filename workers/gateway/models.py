@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from tidings.bus import State
+from tidings.bus import State, Wait
 
 WHEN = "2026-11-23T00:34:57.668624Z"
 EVENT = {
@@ -91,24 +91,6 @@ class Me(_Model):
     heartbeat_s: float
 
 
-class WaitView(_Model):
-    """A call of one LLM path that has failed and is not over: it waits, or its next attempt is under way."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": WAIT})
-
-    llm: str
-    model: str
-    reason: str
-    attempt: int = Field(description="The attempt that failed; 1 is the first.")
-    max_attempts: int
-    wait_s: float = Field(description="Length of the wait after it.")
-    waited_s: float = Field(description="Seconds of all waits of this call, this one included.")
-    retry_at: AwareDatetime | None = Field(description="When the next attempt goes out; null where nothing is scheduled.")
-    asked_at: AwareDatetime | None = Field(description="When it went out: the attempt is under way. Null while it is waited for.")
-    message: str = Field(description="What the provider said: text, never markup.")
-    action: str = Field(description="What a person can do.")
-
-
 class RowView(_Model):
     """One session."""
 
@@ -130,8 +112,8 @@ class RowView(_Model):
     why: str
     reason: str | None
     reason_word: str
-    wait: WaitView | None = Field(description="The wait that says most; where nothing waits, the call that is asked again.")
-    waits: list[WaitView]
+    wait: Wait | None = Field(description="The wait that says most; where nothing waits, the call that is asked again.")
+    waits: list[Wait]
     resume_at: AwareDatetime | None = Field(description="When a parked session goes on by itself.")
     model: str
     worker: str
