@@ -249,11 +249,17 @@ class Lease:
         except asyncio.CancelledError:
             # The end waits for it: else the session would have to wait for the lease to expire.
             await asyncio.wait({releasing})
+            failed = None if releasing.cancelled() else releasing.exception()
+            if failed is not None:
+                self._tell_not_released(failed)
             raise
         except (TidingsError, TimeoutError) as failed:
             if error is None and isinstance(failed, TidingsError):
                 raise
-            log.warning("lease.release_failed", extra={"session": self.session, "cause": cause_of(failed)})
+            self._tell_not_released(failed)
+
+    def _tell_not_released(self, failed: BaseException) -> None:
+        log.warning("lease.release_failed", extra={"session": self.session, "cause": cause_of(failed)})
 
     async def _release_in_time(self, ending: Ending) -> None:
         async with asyncio.timeout(RELEASE_S):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable
@@ -345,6 +346,33 @@ async def test_a_body_that_is_cancelled_gives_the_session_back(memory: Bus) -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ((await memory.status("s")).state, (await memory.status("s")).why) == (State.QUEUED, "its worker ends")
+
+
+async def test_a_release_that_fails_while_its_body_is_cancelled_is_told(
+    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by a fault run: asyncio said that an exception was never retrieved, with a traceback."""
+    releasing, go_on = asyncio.Event(), asyncio.Event()
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def lost(lease: Lease, ending: Ending) -> tuple[State, int]:
+        releasing.set()
+        await go_on.wait()
+        raise LeaseLost(lease.session, "a worker has claimed it since")
+
+    lease = await claimed(memory)
+    monkeypatch.setattr(memory.worker, "release", lost)
+    task = asyncio.create_task(within(lease, asyncio.sleep(0)))
+    await releasing.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gc.collect()
+    assert complaints == []
+    assert [record.getMessage() for record in caplog.records] == ["lease.release_failed"]
 
 
 @pytest.mark.parametrize(
