@@ -74,7 +74,7 @@ class Snapshot:
     Attributes:
         record: the session record.
         commands: the commands that wait, in the order of their offsets.
-        settled: ids of those that have an outcome already (withdrawn by their askers).
+        resolved: ids of those that have an outcome already (withdrawn by their askers).
         now: server time.
         more: whether further commands wait that were not read.
         parents: the sessions as whose child this one may be started, by id, with their states; one that is not there is unknown.
@@ -82,7 +82,7 @@ class Snapshot:
 
     record: Record
     commands: tuple[Message[Command], ...]
-    settled: frozenset[str]
+    resolved: frozenset[str]
     now: datetime
     more: bool = False
     parents: Mapping[str, State] = field(default_factory=dict)
@@ -180,10 +180,10 @@ class ControllerFace:
             return None
         waiting = [_command(session, item) for item in raw if offset_of(item) <= record.commands]
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
-        settled = await self._settled(session, commands)
+        resolved = await self._resolved(session, commands)
         now = instant(int(seconds) * 1000 + int(micros) // 1000)
         parents = await self._parents(commands) if record.state is None else {}
-        return Snapshot(record, commands, settled, now, len(waiting) == _COMMANDS, parents)
+        return Snapshot(record, commands, resolved, now, len(waiting) == _COMMANDS, parents)
 
     async def quarantine(self, session: str, reason: str) -> Quarantined:
         """Leave a session alone that cannot be read or written, longer each time in a row, and refuse the commands that wait.
@@ -238,7 +238,7 @@ class ControllerFace:
                 found[parent] = State(state.decode() if isinstance(state, bytes) else "")
         return found
 
-    async def _settled(self, session: str, commands: tuple[Message[Command], ...]) -> frozenset[str]:
+    async def _resolved(self, session: str, commands: tuple[Message[Command], ...]) -> frozenset[str]:
         if not commands:
             return frozenset()
         pipeline = self._context.pipeline(atomic=False)

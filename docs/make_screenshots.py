@@ -29,7 +29,7 @@ from tidings.workers.llm import Llm
 from tidings.workers.provider import Fault
 from tidings.workers.terminal.app import WatchApp
 from tidings.workers.terminal.feed import Feed
-from tidings.workers.terminal.steering import Post
+from tidings.workers.terminal.post import Post
 
 FOLDER = Path(__file__).resolve().parent / "screenshots"
 MOST_BYTES = 160_000

@@ -151,7 +151,7 @@ def outcomes(seen: Snapshot, result: Result = Result.APPLIED, **more: Any) -> tu
     """Return an outcome for every waiting command that has none yet."""
     made = []
     for command in seen.commands:
-        if command.id not in seen.settled:
+        if command.id not in seen.resolved:
             outcome = Outcome(command_id=command.id, session=seen.record.session, result=result, **more)
             made.append((outcome, command.data.expires_at))
     return tuple(made)

@@ -48,7 +48,7 @@ WORKERS_LAYERS = (
     ("settings",),
     ("prompt", "family"),
     ("agent", "containment"),
-    ("heartbeat", "doctor", "children", "refusals"),
+    ("heartbeat", "doctor", "child_starts", "refusals"),
     ("turn", "controller"),
     ("worker",),
     ("testing", "terminal"),

@@ -25,7 +25,7 @@ from tidings.bus import (
 from tidings.bus.place import described, place_of
 from tidings.bus.redaction import environment_secrets, one_line
 from tidings.workers.agent import Agent, Next, as_event, open_calls, open_children, take_step
-from tidings.workers.children import Children, check_children, patiently
+from tidings.workers.child_starts import Children, check_children, patiently
 from tidings.workers.containment import is_ctrl_c, root_of
 from tidings.workers.errors import LlmError
 from tidings.workers.llm import Llm

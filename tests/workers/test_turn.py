@@ -187,7 +187,7 @@ async def test_a_long_history_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_the_history_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is away for a moment does not end a run; the lease bounds the wait."""
-    monkeypatch.setattr("tidings.workers.children.AGAIN_S", 0.001)
+    monkeypatch.setattr("tidings.workers.child_starts.AGAIN_S", 0.001)
     agent = Acting(says("hi"))
     async with running(agent) as run:
         history, away = run._lease.history, 3

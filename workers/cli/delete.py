@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from tidings.bus import Bus, Outcome, Result, State, UnknownSession, UnreadableRecord
 from tidings.bus.messages import new_id
 from tidings.workers.cli.choice import Choice
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import BadUsage, Exit
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.steer import make_command, send, tell_applied, tell_refused, this_user
 from tidings.workers.settings import Settings
 

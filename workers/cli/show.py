@@ -12,10 +12,10 @@ from tidings.bus import Bus, ChildState, Record, State
 from tidings.bus.messages import check_session
 from tidings.bus.redaction import one_line
 from tidings.workers.board import Board, Row, clock, day_and_clock, duration
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import BadUsage, Exit
+from tidings.workers.cli.live_table import draw, state_text
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import print_json, screen
-from tidings.workers.cli.table import draw, state_text
 from tidings.workers.cli.view import FamilyView, SessionView
 from tidings.workers.settings import Settings
 

@@ -28,8 +28,8 @@ from tidings.bus import (
 from tidings.bus.messages import check_session, new_id
 from tidings.bus.states import legal_commands
 from tidings.workers.board import LOOKS
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json
 from tidings.workers.cli.view import OutcomeView
 from tidings.workers.settings import Settings

@@ -13,9 +13,9 @@ from rich.text import Text
 from tidings.bus import Bus, Channel, ChildState, Gap, LlmAttempt, LlmRecovered, LlmRetry, SessionState, Subscription
 from tidings.bus.messages import PLANES
 from tidings.workers.board import Board, clock
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.history import print_item, told
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json, screen
 from tidings.workers.cli.steer import this_user
 from tidings.workers.cli.tasks import end

@@ -28,7 +28,7 @@ from tidings.bus.errors import cause_of
 from tidings.bus.listener import Wakeup
 from tidings.workers.controller.decision import Rules, decide
 from tidings.workers.controller.errands import Errands
-from tidings.workers.controller.errors import Errors
+from tidings.workers.controller.error_log import Errors
 from tidings.workers.controller.quarantine import Quarantine
 from tidings.workers.heartbeat import Heartbeat
 from tidings.workers.settings import Settings

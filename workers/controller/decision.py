@@ -100,13 +100,13 @@ class _Draft:
 
     def handle(self, command: Message[Command]) -> None:
         """Give one command its outcome; one that its asker has withdrawn has it already, and so has one that is there twice."""
-        if command.id in self._snapshot.settled or command.id in self._outcomes:
+        if command.id in self._snapshot.resolved or command.id in self._outcomes:
             return
         data = command.data
         if command.type not in _TRIGGERS or isinstance(data, UnknownCommand):
             self._refuse(command, "this controller does not know this command")
         elif data.expires_at is not None and data.expires_at <= self._now:
-            self._settle(command, Result.EXPIRED, "its asker had stopped waiting")
+            self._resolve(command, Result.EXPIRED, "its asker had stopped waiting")
         else:
             self._obey(command, data)
 
@@ -121,7 +121,7 @@ class _Draft:
         if event := event_of(command, data, self._rules.source, self._now):
             self._messages.append(event)
         self._move(trigger, after, request(trigger, data), data.by)
-        self._settle(command, Result.APPLIED, "")
+        self._resolve(command, Result.APPLIED, "")
 
     def _adopt(self, command: Message[Command], data: SessionStart) -> bool:
         """Note whose child a new session is; returns False where there is no parent that could have one."""
@@ -151,9 +151,9 @@ class _Draft:
         return self._state in WAITING and not self._held
 
     def _refuse(self, command: Message[Command], reason: str) -> None:
-        self._settle(command, Result.REFUSED, reason, legal_commands(self._state))
+        self._resolve(command, Result.REFUSED, reason, legal_commands(self._state))
 
-    def _settle(self, command: Message[Command], result: Result, reason: str, legal: Iterable[str] = ()) -> None:
+    def _resolve(self, command: Message[Command], result: Result, reason: str, legal: Iterable[str] = ()) -> None:
         self._outcomes[command.id] = (command, result, reason, self._state, tuple(legal))
 
     # what the record says

@@ -28,7 +28,7 @@ from tidings.bus import (
     WorkerReleased,
 )
 from tidings.workers.board import LATER, PARKED, Look, Row, clock
-from tidings.workers.cli.table import state_text
+from tidings.workers.cli.live_table import state_text
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

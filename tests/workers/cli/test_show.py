@@ -16,7 +16,7 @@ from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
 from tidings.bus import Bus, ChildState, Message, Reason, Record, SessionStart, State
 from tidings.bus.messages import LlmRetry, Picture
 from tidings.workers.cli.exits import BadUsage
-from tidings.workers.cli.look import parse_states, print_sessions, tell_family, tell_status
+from tidings.workers.cli.show import parse_states, print_sessions, tell_family, tell_status
 from tidings.workers.cli.view import SessionView
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

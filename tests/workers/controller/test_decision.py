@@ -100,12 +100,12 @@ def parked(resume_at: datetime | None, **fields: Any) -> Record:
 def seen(
     found: Record,
     *commands: Message[Command],
-    settled: frozenset[str] = frozenset(),
+    resolved: frozenset[str] = frozenset(),
     more: bool = False,
     parents: Mapping[str, State] | None = None,
 ) -> Snapshot:
     """What a controller reads."""
-    return Snapshot(found, commands, settled, NOW, more, parents=parents or {})
+    return Snapshot(found, commands, resolved, NOW, more, parents=parents or {})
 
 
 def outcomes(decision: Decision) -> list[Outcome]:
@@ -189,7 +189,7 @@ rules = st.builds(Rules, reap=st.booleans(), loss_limit=st.integers(1, 4))
 def test_every_command_gets_one_outcome_or_had_one(snapshot: Snapshot, by: Rules) -> None:
     """None is left over, none gets two, and those that were withdrawn are not touched."""
     decision = decide(snapshot, by)
-    wanted = [command.id for command in snapshot.commands if command.id not in snapshot.settled]
+    wanted = [command.id for command in snapshot.commands if command.id not in snapshot.resolved]
     assert [outcome.command_id for outcome in outcomes(decision)] == wanted
     assert decision.handled == max([command.offset or 0 for command in snapshot.commands] + [snapshot.record.handled])
 
