@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import AgentMessage, Bus, Event, Message, Notice, SessionPause, SessionStop, State, carries
+from tidings.bus import AgentMessage, Bus, Message, Notice, SessionPause, SessionStop, State, carries
 from tidings.workers.agent import ChatAgent, Next, Step, to_prompt
 from tidings.workers.board import Board, Row
+from tidings.workers.context import Context
 from tidings.workers.errors import LlmError
-from tidings.workers.llm import Llm
 
 ALIKE = ("state", "reason", "why", "message", "action", "model", "by", "worker", "waits", "resume_at", "parent", "name", "usual")
 SAYS_WHY = "it is late"
@@ -23,10 +23,10 @@ SAYS_WHY = "it is late"
 class Broken:
     """Fails by its own code, after a call that was refused and that it has caught."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Fail."""
         with pytest.raises(LlmError):
-            await llm.complete(to_prompt(history))
+            await ctx.llm.complete(to_prompt(ctx.history))
         raise KeyError("wind")
 
 
@@ -36,7 +36,7 @@ BROKEN_AT = f"tests/behaviour/test_rows.py:{Broken.step.__code__.co_firstlineno 
 class Done:
     """Says one thing, and has finished."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Finish."""
         return Step((AgentMessage(text="done"),), Next.FINISH)
 
@@ -44,31 +44,31 @@ class Done:
 class Condenser:
     """Asks another model before its own."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Ask both."""
-        await llm.named("condenser", "openai/small").complete(to_prompt(history))
-        said = await llm.complete(to_prompt(history))
+        await ctx.llm.named("condenser", "openai/small").complete(to_prompt(ctx.history))
+        said = await ctx.llm.complete(to_prompt(ctx.history))
         return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
 
 
 class Twice:
     """Asks again once it has its answer."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Ask twice."""
-        await llm.complete([{"role": "user", "content": "first"}])
-        said = await llm.complete([{"role": "user", "content": "second"}])
+        await ctx.llm.complete([{"role": "user", "content": "first"}])
+        said = await ctx.llm.complete([{"role": "user", "content": "second"}])
         return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
 
 
 class Leaving:
     """Asks two models at once, and leaves the one that waits when the other is asked again."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Ask both."""
-        title = asyncio.create_task(llm.named("title").complete([{"role": "user", "content": "title"}]))
-        asking = asyncio.create_task(llm.complete([{"role": "user", "content": "main"}]))
-        await eventually(lambda: llm.usage.attempts == 2, PATIENCE_S)
+        title = asyncio.create_task(ctx.llm.named("title").complete([{"role": "user", "content": "title"}]))
+        asking = asyncio.create_task(ctx.llm.complete([{"role": "user", "content": "main"}]))
+        await eventually(lambda: ctx.llm.usage.attempts == 2, PATIENCE_S)
         title.cancel()
         said = await asking
         return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)

@@ -25,6 +25,7 @@ from tidings.bus import (
     WorkerRef,
 )
 from tidings.workers.agent import Next, load_agent
+from tidings.workers.context import Context
 from tidings.workers.controller import Controller
 from tidings.workers.llm import Llm
 from tidings.workers.provider import Provider
@@ -115,7 +116,7 @@ def _call(name: str, arguments: dict[str, str], *, idempotent: bool = False) -> 
 )
 async def test_what_a_model_gets_wrong_is_told_to_it(call: Message[ToolCall], content: str) -> None:
     """A tool that is not there, and arguments that are no JSON, become results that say so."""
-    step = await ToolAgent().step([call], Llm("openai/never-asked"))
+    step = await ToolAgent().step(Context("s", [call], Llm("openai/never-asked")))
     (result,) = step.events
     assert (getattr(result, "content", ""), getattr(result, "is_error", False)) == (content, True)
     assert step.next is Next.CONTINUE
@@ -123,7 +124,7 @@ async def test_what_a_model_gets_wrong_is_told_to_it(call: Message[ToolCall], co
 
 async def test_nothing_is_asked_before_somebody_speaks() -> None:
     """A session that was started without a message waits for one."""
-    step = await ToolAgent().step([], Llm("openai/never-asked"))
+    step = await ToolAgent().step(Context("s", [], Llm("openai/never-asked")))
     assert (list(step.events), step.next) == ([], Next.AWAIT_INPUT)
 
 
@@ -133,7 +134,7 @@ async def test_nothing_is_asked_twice() -> None:
         Message.of(UserMessage(text="Hello"), session="s", offset=1),
         Message.of(AgentMessage(text="Hello yourself"), session="s", offset=2),
     ]
-    step = await ToolAgent().step(history, Llm("openai/never-asked"))
+    step = await ToolAgent().step(Context("s", history, Llm("openai/never-asked")))
     assert (list(step.events), step.next) == ([], Next.AWAIT_INPUT)
 
 

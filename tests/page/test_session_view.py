@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -13,9 +13,9 @@ from playwright.async_api import Route, expect
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
 from tests.waiting import eventually
-from tidings.bus import AgentMessage, ChildStart, Event, Message, SessionDelete, State, UserMessage, WorkerRef
+from tidings.bus import AgentMessage, ChildStart, Message, SessionDelete, State, UserMessage, WorkerRef
 from tidings.workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 
 
 async def test_attempts_change_in_place_and_clear_by_themselves(house: House, screens: Screens) -> None:
@@ -114,10 +114,10 @@ async def test_a_second_viewer_sees_the_same(house: House, screens: Screens) -> 
 class Parallel:
     """Calls two LLMs at once."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Answer and find a title."""
-        prompt = to_prompt(history)
-        said, _ = await asyncio.gather(llm.complete(prompt), llm.named("title").complete(prompt))
+        prompt = to_prompt(ctx.history)
+        said, _ = await asyncio.gather(ctx.llm.complete(prompt), ctx.llm.named("title").complete(prompt))
         return Step(answer(said))
 
 
@@ -136,9 +136,9 @@ class Parent:
 
     children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Start both, or rest."""
-        if any(event.type == "child.start" for event in history):
+        if any(event.type == "child.start" for event in ctx.history):
             return Step()
         return Step([ChildStart(name=name, text=f"do {name}") for name in self.children])
 
