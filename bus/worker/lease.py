@@ -54,6 +54,8 @@ DRAIN_S = 1.0
 """How long a release waits for notices that are still on their way."""
 APPEND_S = 10.0
 """How long an append is tried again while the server is away, by default."""
+TAKEN_UP = "taken up by a worker"
+"""Why a session runs that was just claimed; ``claim.lua`` has the same."""
 PROGRESS_S = 0.1
 """Shortest time between two notices of the agent's progress; quicker than people read, and no flood for those who follow."""
 

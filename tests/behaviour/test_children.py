@@ -163,7 +163,7 @@ async def test_who_attaches_later_sees_the_wait_of_a_child(redis_url: str) -> No
         async def asked_again() -> bool:
             (known,) = await fleet.bus.children("p")
             row = Row.of_child(known, "p")
-            return (row.state, row.progress) == (State.RUNNING, "attempt 2 of 6 under way")
+            return (row.state, row.tried) == (State.RUNNING, "attempt 2 of 6 under way")
 
         await eventually(asked_again, PATIENCE_S)
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 from playwright.async_api import Route, expect
 
+from tests.behaviour.agents import Gate
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
 from tests.waiting import eventually
@@ -129,6 +130,35 @@ async def test_several_paths_each_have_a_line(open_house: OpenHouse, screens: Sc
     page = await screens.open(house.session("sea"))
     await expect(page.locator(".deck .lines > li")).to_have_count(2)
     await expect(page.locator(".deck .lines .path").filter(has_text="title")).to_be_visible()
+
+
+class Compiling:
+    """Tells what it does, and stays at the gate."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def step(self, ctx: Context) -> Step:
+        """Tell it."""
+        await ctx.progress("compiling <b>all</b>", 3, 8)
+        await self._gate.stay()
+        return Step()
+
+
+async def test_what_the_agent_does_is_on_its_line(open_house: OpenHouse, screens: Screens) -> None:
+    """In the fleet and in the session, as text, for who comes later as well; it is over with the turn."""
+    gate = Gate()
+    house = await open_house(agent=lambda: Compiling(gate))
+    await house.fleet.start("sea", "hello")
+    await gate.reached()
+    page, fleet = await screens.open(house.session("sea")), await screens.open(house.at("/"))
+    await expect(status_of(page)).to_have_text("Running on w1: compiling <b>all</b> 3/8")
+    await expect(row_of(fleet, "sea").locator(".why")).to_have_text("compiling <b>all</b> 3/8")
+    await fleet.get_by_label("Filter the sessions").fill("compiling 3/8")
+    await expect(fleet.locator(".row")).to_have_count(1)
+    gate.open()
+    await expect(status_of(page)).to_have_text("Waiting for your reply")
+    await expect(page.locator(".events > *")).to_have_count(1)
 
 
 class Parent:

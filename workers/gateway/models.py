@@ -56,6 +56,7 @@ ROW: dict[str, JsonValue] = {
     "by": None,
     "parent": None,
     "name": None,
+    "progress": {"doing": "compiling", "done": 3, "total": 8},
     "legal": ["session.say", "session.resume", "session.pause", "session.stop", "session.delete"],
     "events": 1,
 }
@@ -109,6 +110,14 @@ class WaitView(_Model):
     action: str = Field(description="What a person can do.")
 
 
+class ProgressView(_Model):
+    """What an agent does in its turn, by its own word."""
+
+    doing: str = Field(description="What it does: text, never markup.")
+    done: int | None = Field(description="How much of it is done; null where it is not counted.")
+    total: int | None = Field(description="How much there is to do; null where that is not known.")
+
+
 class RowView(_Model):
     """One session."""
 
@@ -140,6 +149,9 @@ class RowView(_Model):
     by: str | None = Field(description="Sender of the command that led to the state.")
     parent: str | None
     name: str | None
+    progress: ProgressView | None = Field(
+        description="What its agent has told last of the turn under way. People are shown it where no call waits."
+    )
     legal: list[str] = Field(description="Commands that would be accepted now.")
     events: int | None = Field(description="Offset of the newest event, where it is known.")
 

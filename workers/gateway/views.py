@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from tidings.bus import Member, Role, State, Wait
+from tidings.bus import Member, Progress, Role, State, Wait
 from tidings.bus.states import legal_commands
 from tidings.workers.board import Row
 from tidings.workers.gateway.frames import as_json, batches
@@ -54,6 +54,7 @@ def row_view(row: Row, events: int | None = None) -> Json:
         "by": bounded(row.by) or None,
         "parent": bounded(row.parent) or None,
         "name": bounded(row.name) or None,
+        "progress": _progress_view(row.progress) if row.progress else None,
         "legal": legal_commands(row.state),
         "events": events,
     }
@@ -83,6 +84,10 @@ def _wait_view(wait: Wait) -> Json:
         "message": bounded(wait.message),
         "action": bounded(wait.action),
     }
+
+
+def _progress_view(progress: Progress) -> Json:
+    return {"doing": bounded(progress.doing), "done": progress.done, "total": progress.total}
 
 
 def process_view(one: Member) -> Json:

@@ -41,7 +41,7 @@ from tidings.bus import (
     carries,
 )
 from tidings.bus.redis.context import RedisContext
-from tidings.bus.worker.lease import PROGRESS_S
+from tidings.bus.worker.lease import PROGRESS_S, TAKEN_UP
 from tidings.bus.worker.pace import Pace
 
 T = TypeVar("T")
@@ -414,6 +414,12 @@ async def test_a_retry_is_told_and_seen(bus: Bus) -> None:
         lease.clear("nobody")
         assert not lease.waiting
         await eventually(none)
+
+
+async def test_why_a_claimed_session_runs_is_known(bus: Bus) -> None:
+    """The script that claims and those that decide have the same words for it."""
+    await claimed(bus)
+    assert (await bus.status("s")).why == TAKEN_UP
 
 
 async def test_progress_is_told_and_seen(bus: Bus) -> None:
