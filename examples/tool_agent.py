@@ -53,7 +53,12 @@ class ToolAgent:
         """
         calls = open_calls(ctx.history)
         if calls:
-            return Step([self._run(call) for call in calls], Next.CONTINUE)
+            results = []
+            for done, call in enumerate(calls):
+                # People see it on the session's line, as `running tools 1/2`; the model does not.
+                await ctx.progress("running tools", done, len(calls))
+                results.append(self._run(call))
+            return Step(results, Next.CONTINUE)
         if not unanswered(ctx.history):
             return Step()
         # Retries, waits and notices are the Llm's; an error of it may pass through, the worker parks or fails the session.

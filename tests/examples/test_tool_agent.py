@@ -12,6 +12,7 @@ from examples.tool_agent import TOOLS, ToolAgent
 from tests.waiting import eventually
 from tidings.bus import (
     AgentMessage,
+    AgentProgress,
     Bus,
     Ending,
     Event,
@@ -120,6 +121,14 @@ async def test_what_a_model_gets_wrong_is_told_to_it(call: Message[ToolCall], co
     (result,) = step.events
     assert (getattr(result, "content", ""), getattr(result, "is_error", False)) == (content, True)
     assert step.next is Next.CONTINUE
+
+
+async def test_it_tells_how_many_tools_have_run() -> None:
+    """Before each of them."""
+    told: list[AgentProgress] = []
+    calls = [_call("count_words", {"text": "one"}), _call("count_words", {"text": "two"}), _call("fly", {"text": "home"})]
+    await ToolAgent().step(Context("s", calls[1:], Llm("openai/never-asked"), told.append))
+    assert [(one.doing, one.done, one.total) for one in told] == [("running tools", 0, 2), ("running tools", 1, 2)]
 
 
 async def test_nothing_is_asked_before_somebody_speaks() -> None:
