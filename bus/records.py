@@ -15,6 +15,7 @@ from tidings.bus.messages import (
     Message,
     Notice,
     Picture,
+    Progress,
     Reason,
     SessionState,
     Wait,
@@ -170,6 +171,11 @@ class Record:
         """The call that failed for good; None where none did."""
         return self.picture.wait if self.state is State.ERROR else None
 
+    @property
+    def progress(self) -> Progress | None:
+        """What the agent has told last of the turn under way; None where it has told nothing, or no worker holds the session."""
+        return self.picture.progress if self.held and self.state in HELD else None
+
     def as_notice(self, at: datetime) -> Message[SessionState] | None:
         """Draw the current picture as a ``session.state`` notice that stands at the newest status offset.
 
@@ -207,6 +213,7 @@ class Record:
                 worker=self.worker,
                 failure=self.failure,
                 model=self.picture.model,
+                progress=self.progress,
             ),
             id=f"{self.epoch}.{self.version}.{self.status}",
             source=DRAWN,

@@ -46,7 +46,7 @@ WORKERS_LAYERS = (
     ("llm",),
     ("board",),
     ("settings",),
-    ("prompt", "family"),
+    ("prompt", "family", "context"),
     ("agent", "containment"),
     ("heartbeat", "doctor", "child_starts", "refusals"),
     ("turn", "controller"),

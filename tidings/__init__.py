@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tidings.bus import Bus, Command, Event, Message, Notice, TidingsError
     from tidings.workers.agent import Agent, ChatAgent, Next, Step
+    from tidings.workers.context import Context
     from tidings.workers.errors import LlmError
     from tidings.workers.llm import Completion, Llm
 
@@ -19,6 +20,7 @@ __all__ = [
     "ChatAgent",
     "Command",
     "Completion",
+    "Context",
     "Event",
     "Llm",
     "LlmError",
@@ -31,7 +33,8 @@ __all__ = [
 
 _HOME = dict.fromkeys(("Bus", "Command", "Event", "Message", "Notice", "TidingsError"), "tidings.bus")
 _HOME |= dict.fromkeys(("Agent", "ChatAgent", "Next", "Step"), "tidings.workers.agent")
-_HOME |= {"LlmError": "tidings.workers.errors", "Completion": "tidings.workers.llm", "Llm": "tidings.workers.llm"}
+_HOME |= {"Context": "tidings.workers.context", "LlmError": "tidings.workers.errors"}
+_HOME |= dict.fromkeys(("Completion", "Llm"), "tidings.workers.llm")
 
 
 def __getattr__(name: str) -> Any:

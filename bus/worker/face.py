@@ -56,7 +56,7 @@ from tidings.bus.records import check_fit, instant, milliseconds
 from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.states import FINAL, WAITING, State, Trigger, next_state
 from tidings.bus.worker.keeper import Keeper
-from tidings.bus.worker.lease import ALL_READ, LEASE_S, Ending, Lease
+from tidings.bus.worker.lease import ALL_READ, LEASE_S, TAKEN_UP, Ending, Lease
 
 log = logging.getLogger("tidings.worker")
 
@@ -355,7 +355,7 @@ class WorkerFace:
         source = f"worker/{worker.name}"
         claimed = Message.of(WorkerClaimed(worker=worker), session=session, source=source, time=now)
         state = Message.of(
-            SessionState(to=State.RUNNING, version=0, why="taken up by a worker", worker=worker, model=model),
+            SessionState(to=State.RUNNING, version=0, why=TAKEN_UP, worker=worker, model=model),
             session=session,
             source=source,
             time=now,

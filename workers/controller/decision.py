@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidings.bus import (
+    AgentProgress,
     ChildState,
     Command,
     Decision,
@@ -35,6 +36,7 @@ from tidings.bus import (
 )
 from tidings.bus.records import milliseconds
 from tidings.bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
+from tidings.bus.worker.lease import TAKEN_UP
 from tidings.workers.board import waiting
 from tidings.workers.controller.saying import event_of
 from tidings.workers.controller.wording import orphan, refusal, request
@@ -218,8 +220,14 @@ class _Draft:
 
     @property
     def _calls_told(self) -> bool:
-        """Whether the newest that was told is of a call: nothing else says now why the session is in its state."""
-        return self._record.last is not None and isinstance(self._record.last.data, LlmRetry | LlmAttempt | LlmRecovered)
+        """Whether the newest that was told is of a call: nothing else says now why the session is in its state.
+
+        What an agent tells of its progress may come right after that, and hide it.
+        """
+        last = self._record.last
+        if last is not None and isinstance(last.data, AgentProgress):
+            return self._record.why != TAKEN_UP
+        return last is not None and isinstance(last.data, LlmRetry | LlmAttempt | LlmRecovered)
 
     # moving
 
@@ -254,8 +262,8 @@ class _Draft:
 
     @property
     def _bare_picture(self) -> str:
-        """A picture in which nothing waits; who comes later still sees which model it was."""
-        return Picture(model=self._model).model_dump_json(exclude_defaults=True)
+        """A picture in which nothing waits; who comes later still sees which model it was, and what its agent does."""
+        return Picture(model=self._model, progress=self._record.picture.progress).model_dump_json(exclude_defaults=True)
 
     def _let_go(self, after: State, by: str | None, *, kept: bool) -> None:
         """Take the session from its worker, if it has one.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from tidings.bus import State, Wait
+from tidings.bus import Progress, State, Wait
 
 WHEN = "2026-11-23T00:34:57.668624Z"
 EVENT = {
@@ -56,6 +56,7 @@ ROW: dict[str, JsonValue] = {
     "by": None,
     "parent": None,
     "name": None,
+    "progress": {"doing": "compiling", "done": 3, "total": 8},
     "legal": ["session.say", "session.resume", "session.pause", "session.stop", "session.delete"],
     "events": 1,
 }
@@ -122,6 +123,9 @@ class RowView(_Model):
     by: str | None = Field(description="Sender of the command that led to the state.")
     parent: str | None
     name: str | None
+    progress: Progress | None = Field(
+        description="What its agent has told last of the turn under way. People are shown it where no call waits."
+    )
     legal: list[str] = Field(description="Commands that would be accepted now.")
     events: int | None = Field(description="Offset of the newest event, where it is known.")
 

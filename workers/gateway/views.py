@@ -54,6 +54,7 @@ def row_view(row: Row, events: int | None = None) -> Json:
         "by": bounded(row.by) or None,
         "parent": bounded(row.parent) or None,
         "name": bounded(row.name) or None,
+        "progress": row.progress,
         "legal": legal_commands(row.state),
         "events": events,
     }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tidings.bus import (
+    AgentProgress,
     ChildResult,
     Command,
     Decision,
@@ -23,6 +24,7 @@ from tidings.bus import (
     Notice,
     Outcome,
     Picture,
+    Progress,
     Reason,
     Record,
     Result,
@@ -43,6 +45,7 @@ from tidings.bus import (
 )
 from tidings.bus.records import instant
 from tidings.bus.states import FINAL, HELD, legal_commands, next_state
+from tidings.bus.worker.lease import TAKEN_UP
 from tidings.workers.controller.decision import Rules, decide
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -535,6 +538,32 @@ def test_after_a_call_was_left_every_change_is_said() -> None:
     decision = decide(seen(found), RULES)
     assert decision.state is not None
     assert (decision.to, decision.state.data.to) == (State.RUNNING, State.RUNNING)
+
+
+PROGRESS = told(AgentProgress, doing="compiling", done=3, total=8)
+
+
+def test_progress_changes_nothing_but_what_it_hides() -> None:
+    """An agent may tell it right after its call has ended; the record follows to the end of the call all the same."""
+    assert decide(seen(held(State.RUNNING, None, why=TAKEN_UP, last=PROGRESS)), RULES).fields == {}
+    decision = decide(seen(held(State.RUNNING, None, why="openai/x: attempt 2 of 6 under way", last=PROGRESS)), RULES)
+    assert (decision.to, decision.fields["why"]) == (None, "no call waits any more")
+
+
+def test_a_resumption_of_what_waits_leaves_the_progress() -> None:
+    """It is the same turn; the waits alone are over."""
+    found = held(State.RATE_LIMITED, LIMIT)
+    found = replace(found, picture=found.picture.model_copy(update={"progress": Progress(doing="compiling")}))
+    decision = decide(seen(found, ask("resume")), RULES)
+    kept = Picture.model_validate_json(decision.fields["picture"])
+    assert (kept.waits, kept.progress) == ({}, Progress(doing="compiling"))
+
+
+def test_a_lost_worker_takes_its_progress_along() -> None:
+    """The next one begins anew, where a wait goes on as well."""
+    found = held(State.RATE_LIMITED, LIMIT, PAST)
+    found = replace(found, picture=found.picture.model_copy(update={"progress": Progress(doing="compiling")}))
+    assert after(found, decide(seen(found), RULES)).picture == Picture(model="openai/x", waits={LIMIT.llm: LIMIT})
 
 
 @pytest.mark.parametrize("last", [RECOVERED, ATTEMPT], ids=["recovered", "left"])
