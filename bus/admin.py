@@ -1,14 +1,20 @@
-"""The side of those who look after an installation: its processes, queues and server, and sessions in and out of it."""
+"""The side of those who look after an installation: its processes, queues and server, and sessions in, out and away by force."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from tidings.bus.errors import UnknownSession
 from tidings.bus.inspection import Inspection
 from tidings.bus.logs import PAGE, Logs, Unreadable
+from tidings.bus.messages import Message, SessionState, check_session, encode_state
 from tidings.bus.presence import Members
-from tidings.bus.redis.context import RedisContext
+from tidings.bus.publisher import RETENTION, RETENTION_S
+from tidings.bus.records import check_fit
+from tidings.bus.redis.context import Argument, RedisContext
+from tidings.bus.states import State
 from tidings.bus.transfer import Transfer
+from tidings.bus.worker.face import new_epoch
 
 
 class AdminFace(Members, Inspection, Transfer):
@@ -17,6 +23,38 @@ class AdminFace(Members, Inspection, Transfer):
     def __init__(self, context: RedisContext, logs: Logs) -> None:
         Members.__init__(self, context)
         self._logs = logs
+
+    async def force_delete(self, session: str, *, by: str = "unknown") -> None:
+        """Take a session away without a controller, whatever stands under its keys; idempotent.
+
+        For what `Bus.delete` is refused: a record or a log that cannot be read. A tombstone keeps its name, as after any
+        deletion. It needs the rights of a controller.
+
+        Args:
+            session: session id.
+            by: who does it, for people.
+
+        Raises:
+            UnknownSession: there is nothing of it.
+            SchemaMismatch: another version wrote it, and that version can delete it.
+            AccessDenied: the user may not do what a controller may.
+            Unreachable: the server does not answer; doing it again is safe.
+        """
+        names, why = self._context.names, f"deleted by force by {by}"
+        told = Message.of(
+            SessionState(to=State.DELETED, version=0, why=why, by=by),
+            session=check_session(session),
+            source="tidings",
+            time=self._context.clock.now(),
+        )
+        keys = [names.record(session), *(names.log(plane, session) for plane in ("events", "status", "commands"))]
+        keys += [names.children(session), names.ready, names.due, names.sessions]
+        args: list[Argument] = [session, new_epoch(), why, names.channel("events", session), names.channel("status", session)]
+        args += [RETENTION, int(RETENTION_S * 1000), told.id, encode_state(told)]
+        answer = await self._context.run_again("force_delete", keys, args)
+        if answer[0] == b"unknown":
+            raise UnknownSession(session, start=False)
+        check_fit(session, answer)
 
     async def unreadable(self) -> AsyncIterator[Unreadable]:
         """Yield the sessions whose records cannot be read, in no order; it reads every record there is.

@@ -359,7 +359,7 @@ class Bus:
     @property
     def skipped(self) -> int:
         """How many stored messages this process could not read and left out so far."""
-        return self._logs.skipped + self._sender.dropped
+        return self._logs.skipped
 
     async def start(
         self, session: str, text: str | None = None, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""

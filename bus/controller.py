@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from tidings.bus.children import forget_children
-from tidings.bus.errors import InvalidMessage, SchemaMismatch, StaleDecision, UnreadableRecord
+from tidings.bus.errors import InvalidMessage, StaleDecision, TidingsError
 from tidings.bus.listener import Listener, Subscriber
 from tidings.bus.messages import (
     ChildState,
@@ -20,6 +19,7 @@ from tidings.bus.messages import (
     Message,
     Notice,
     Outcome,
+    Result,
     SessionStart,
     SessionState,
     decode_command,
@@ -27,7 +27,7 @@ from tidings.bus.messages import (
     encode_state,
 )
 from tidings.bus.publisher import RETENTION, RETENTION_S
-from tidings.bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record, salvage_record
+from tidings.bus.records import Record, check_fit, count_of, instant, milliseconds, offset_of, parse_record
 from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.states import State
 
@@ -35,7 +35,13 @@ log = logging.getLogger("tidings.controller")
 
 OUTCOME_S = 24 * 3600.0
 """Life of an outcome: an asker that sends the same command again within a day gets the first answer."""
+QUARANTINE_S = 60.0
+"""For how long a session is left alone that cannot be read or written; it doubles each time in a row, …"""
+QUARANTINE_CAP_S = 900.0
+"""… up to this."""
 _COMMANDS = 100
+_WAITING = 1000
+"""Commands that are refused at once; no more can wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +53,38 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A session that was set aside, because it cannot be read or written.
+
+    Attributes:
+        times: how often in a row; 0: it was not, because another schema wrote it or something was asked of it meanwhile.
+        seconds: after which it is looked at again.
+        refused: the commands that waited there.
+    """
+
+    times: int
+    seconds: float
+    refused: tuple[Message[Command], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a decision may rest on.
 
     Attributes:
         record: the session record.
         commands: the commands that wait, in the order of their offsets.
-        settled: ids of those that have an outcome already (withdrawn by their askers).
+        resolved: ids of those that have an outcome already (withdrawn by their askers).
         now: server time.
         more: whether further commands wait that were not read.
-        basis: version, handled offset, touched count, epoch, state and random part of the lease as they stand in a record that
-            cannot be read; None: they are those of `record`.
-        problem: what cannot be read of the record; '' where all can.
         parents: the sessions as whose child this one may be started, by id, with their states; one that is not there is unknown.
     """
 
     record: Record
     commands: tuple[Message[Command], ...]
-    settled: frozenset[str]
+    resolved: frozenset[str]
     now: datetime
     more: bool = False
-    basis: tuple[bytes, ...] | None = None
-    problem: str = ""
     parents: Mapping[str, State] = field(default_factory=dict)
 
 
@@ -150,52 +166,61 @@ class ControllerFace:
 
         Raises:
             Unreachable: the server does not answer.
-            UnreadableRecord: the record cannot be read; see ``salvage``.
+            UnreadableRecord: the record cannot be read; see ``quarantine``.
             SchemaMismatch: another version wrote it.
         """
-        return await self._look(session, parse_record)
-
-    async def salvage(self, session: str) -> Snapshot | None:
-        """Read what can be read of a session, so that its commands can be answered and it can be deleted.
-
-        Raises:
-            Unreachable: the server does not answer.
-            SchemaMismatch: another version wrote it.
-        """
-        return await self._look(session, _salvaged)
-
-    async def _look(self, session: str, parse: Callable[[str, Mapping[bytes, bytes]], Record | None]) -> Snapshot | None:
         names = self._context.names
         pipeline = self._context.pipeline(atomic=True)
         pipeline.hgetall(names.record(session))
         pipeline.xrange(names.log("commands", session), count=_COMMANDS)
         pipeline.time()
         fields, raw, (seconds, micros) = await self._context.read(pipeline)
-        record = parse(session, fields)
+        record = parse_record(session, fields)
         if record is None:
             return None
-        problem = _problem(session, fields) if parse is _salvaged else ""
-        waiting = [_command(session, item) for item in raw if offset_of(item) <= _end(fields)]
+        waiting = [_command(session, item) for item in raw if offset_of(item) <= record.commands]
         commands = tuple(command for command in waiting if (command.offset or 0) > record.handled)
-        settled = await self._settled(session, commands)
+        resolved = await self._resolved(session, commands)
         now = instant(int(seconds) * 1000 + int(micros) // 1000)
         parents = await self._parents(commands) if record.state is None else {}
-        basis = _basis(fields) if problem else None
-        return Snapshot(record, commands, settled, now, len(waiting) == _COMMANDS, basis, problem, parents)
+        return Snapshot(record, commands, resolved, now, len(waiting) == _COMMANDS, parents)
 
-    async def set_aside(self, session: str, for_s: float, touched: bytes = b"*") -> None:
-        """Have a session that cannot be decided come up again only after a while.
+    async def quarantine(self, session: str, reason: str) -> Quarantined:
+        """Leave a session alone that cannot be read or written, longer each time in a row, and refuse the commands that wait.
+
+        A decision ends it. What another schema wrote is not touched and comes up again after a second: controllers of that
+        version take turns with us. A session that was asked for something since its record was read comes up at once.
 
         Args:
-            touched: the touched count on which that rests, ``*`` for whichever; where it has changed, something was asked of the
-                session meanwhile, and it comes up at once.
+            reason: why its commands are refused, for people.
 
         Raises:
             Unreachable: the server does not answer.
         """
         names = self._context.names
-        args: list[Argument] = [session, int(for_s * 1000), touched]
-        await self._context.run_again("set_aside", [names.record(session), names.due], args)
+        touched, commands = await self._waiting(session)
+        outcomes = [Outcome(command_id=one.id, session=session, result=Result.REFUSED, reason=reason) for one in commands]
+        keys = [names.record(session), names.due, names.log("commands", session)]
+        keys += [names.outcome(session, one.command_id) for one in outcomes]
+        args: list[Argument] = [session, int(QUARANTINE_S * 1000), int(QUARANTINE_CAP_S * 1000), touched]
+        args += [names.outcomes(session), int(OUTCOME_S * 1000), max((one.offset or 0 for one in commands), default=0)]
+        times, wait_ms = await self._context.run_again("quarantine", keys, [*args, *(one.model_dump_json() for one in outcomes)])
+        return Quarantined(int(times), int(wait_ms) / 1000, commands if times else ())
+
+    async def _waiting(self, session: str) -> tuple[bytes, tuple[Message[Command], ...]]:
+        """Return what can be read of a session: the touched count as it stands there, and the commands that wait."""
+        names = self._context.names
+        pipeline = self._context.pipeline(atomic=True)
+        pipeline.hmget(names.record(session), ["touched", "commands"])
+        pipeline.xrange(names.log("commands", session), count=_WAITING)
+        counts, raw = await self._context.read_each(pipeline)
+        touched, end = (None, None) if isinstance(counts, TidingsError) else counts
+        newest = count_of(end)
+        # What lies beyond the count is no command of ours; where that cannot be read, what the scripts can count with may be.
+        ours = [] if isinstance(raw, TidingsError) else [item for item in raw if offset_of(item) <= (newest or 2**53 - 2)]
+        # An outcome is a key that a script is given: two of one id are one.
+        known = {command.id: command for command in (_command(session, item) for item in ours)}
+        return touched or b"0", tuple(known.values())
 
     async def _parents(self, commands: tuple[Message[Command], ...]) -> dict[str, State]:
         """Read the states of the sessions as whose child a new one may be started."""
@@ -213,7 +238,7 @@ class ControllerFace:
                 found[parent] = State(state.decode() if isinstance(state, bytes) else "")
         return found
 
-    async def _settled(self, session: str, commands: tuple[Message[Command], ...]) -> frozenset[str]:
+    async def _resolved(self, session: str, commands: tuple[Message[Command], ...]) -> frozenset[str]:
         if not commands:
             return frozenset()
         pipeline = self._context.pipeline(atomic=False)
@@ -252,14 +277,13 @@ class ControllerFace:
     def _args(self, snapshot: Snapshot, decision: Decision) -> list[Argument]:
         names, limit, record = self._context.names, self._context.payload_limit, snapshot.record
         session = record.session
-        ours = (record.version, record.handled, record.touched, record.epoch, record.state or "", record.lease)
-        version, seen, touched, *identity = snapshot.basis or ours
-        args: list[Argument] = [session, version, seen, touched, max(record.handled, decision.handled)]
+        args: list[Argument] = [session, record.version, record.handled, record.touched]
+        args += [max(record.handled, decision.handled)]
         args += [decision.to or "", int(decision.revoke), int(decision.ready), milliseconds(decision.due)]
         args += [names.channel("events", session), names.channel("status", session), names.wake, names.outcomes(session)]
         args += [RETENTION, int(RETENTION_S * 1000), int(OUTCOME_S * 1000)]
         args += [decision.state.id, encode_state(decision.state)] if decision.state else ["", ""]
-        args += identity
+        args += [record.epoch, record.state or "", record.lease]
         args += _counted([(name, value) for name, value in decision.fields.items()])
         args += _counted([(message.id, encode(message, limit)) for message in decision.messages])
         args += _counted([(notice.id, encode(notice, limit)) for notice in decision.notices])
@@ -275,39 +299,8 @@ class ControllerFace:
         return [1, child.id, encode(child, self._context.payload_limit), channel, child.data.model_dump_json()]
 
 
-def _salvaged(session: str, fields: Mapping[bytes, bytes]) -> Record | None:
-    return salvage_record(session, fields) if fields else None
-
-
-def _problem(session: str, fields: Mapping[bytes, bytes]) -> str:
-    """Say what cannot be read of a record; '' where all can.
-
-    Raises:
-        SchemaMismatch: another version wrote it.
-    """
-    try:
-        parse_record(session, fields)
-    except SchemaMismatch:
-        raise
-    except UnreadableRecord as error:
-        return error.cause
-    return ""
-
-
-def _basis(fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
-    """Return what a decision rests on as it stands there, whatever it is."""
-    counts = (fields.get(name, b"0") for name in (b"version", b"handled", b"touched"))
-    return (*counts, *(fields.get(name, b"") for name in (b"epoch", b"state", b"lease")))
-
-
 def _counted(pairs: list[tuple[Any, Any]]) -> list[Argument]:
     return [len(pairs), *(item for pair in pairs for item in pair)]
-
-
-def _end(fields: Mapping[bytes, bytes]) -> float:
-    """Return the newest offset of the commands; what lies beyond it was not sent, and handling it would hide what will be."""
-    count = count_of(fields.get(b"commands"))
-    return math.inf if count is None else count
 
 
 def _command(session: str, item: Any) -> Message[Command]:

@@ -12,7 +12,7 @@
     ├── UnsupportedServer     the server is too old
     ├── InvalidMessage        the content cannot be put on the wire, or what came from it cannot be read
     │   ├── InvalidName       a session id or a channel is not written as the rules say
-    │   ├── UnreadableRecord  the record of a session cannot be read; it can still be exported and deleted
+    │   ├── UnreadableRecord  the record of a session cannot be read; it can still be exported, and deleted by force
     │   │   ├── SchemaMismatch  it was written by another version of Tidings
     │   │   └── SpoiledLog    its events log holds what the record does not know of; nothing can be appended
     │   ├── BadArchive        an export cannot be read, or is too large to be restored
@@ -26,7 +26,7 @@
     ├── OutcomeUnknown        the connection broke while a write was under way; the same id may be sent again
     ├── CommandRefused        a controller refused the command, and says what would be legal
     ├── CommandExpired        no controller handled the command in time; it never will be applied
-    ├── IdempotencyConflict             another command was sent to the session under the same key
+    ├── IdempotencyConflict   another command was sent to the session under the same key
     └── Closed                the bus or the subscription was closed by us
 
 Lower errors (redis-py, the operating system) are mapped in ``tidings.bus.redis.failures``, all of them, and nowhere else. Data is
@@ -147,12 +147,20 @@ class UnreadableRecord(InvalidMessage):
     advice: str = ""
 
     def __init__(self, session: str, cause: str, advice: str = "") -> None:
-        usual = f"`tidings export {session}` keeps its history, `tidings delete {session}` takes it away"
+        usual = f"`tidings export {session}` keeps its history, `tidings delete --force {session}` takes it away"
         what = f"session {session!r}" if advice else f"the record of session {session!r}"
         super().__init__(f"{what} cannot be read: {cause}; {advice or usual}")
         self.session = session
         self.cause = cause
         self.advice = advice
+
+
+def unreadable(session: str, cause: str) -> str:
+    """Say why a session takes no command that cannot be read or written, and what to do."""
+    return (
+        f"unreadable: {cause}; `tidings doctor` says more, `tidings export {session}` keeps its history, "
+        f"`tidings delete --force {session}` takes it away"
+    )
 
 
 class SchemaMismatch(UnreadableRecord):
@@ -183,7 +191,7 @@ class SpoiledLog(UnreadableRecord):
             self,
             f"nothing can be appended to session {session!r}: something else wrote into its events log; "
             f"`tidings export {session}` keeps its history, `tidings import FILE --as NAME` goes on with it, "
-            f"`tidings delete {session}` takes it away",
+            f"`tidings delete --force {session}` takes it away",
         )
         self.session = session
         self.cause = cause

@@ -15,6 +15,7 @@ from tidings.bus.messages import (
     Message,
     Notice,
     Picture,
+    Progress,
     Reason,
     SessionState,
     Wait,
@@ -107,7 +108,7 @@ class Record:
         status, events, commands: newest offset of each plane.
         handled: offset of the newest handled command.
         touched: grows with everything that may want a decision.
-        failures: how often in a row controllers failed to handle it.
+        failures: how often in a row controllers could not read or write it; above 0 it is in quarantine, and takes no command.
         last: the newest notice.
         schema: the form in which it was written; a version reads its own and no other.
     """
@@ -170,6 +171,11 @@ class Record:
         """The call that failed for good; None where none did."""
         return self.picture.wait if self.state is State.ERROR else None
 
+    @property
+    def progress(self) -> Progress | None:
+        """What the agent has told last of the turn under way; None where it has told nothing, or no worker holds the session."""
+        return self.picture.progress if self.held and self.state in HELD else None
+
     def as_notice(self, at: datetime) -> Message[SessionState] | None:
         """Draw the current picture as a ``session.state`` notice that stands at the newest status offset.
 
@@ -207,6 +213,7 @@ class Record:
                 worker=self.worker,
                 failure=self.failure,
                 model=self.picture.model,
+                progress=self.progress,
             ),
             id=f"{self.epoch}.{self.version}.{self.status}",
             source=DRAWN,
@@ -270,7 +277,7 @@ def check_fit(session: str, answer: Sequence[Any]) -> None:
 
 
 def salvage_record(session: str, fields: Mapping[bytes, bytes]) -> Record:
-    """Read what can be read of the hash of a session; what cannot be read is as if it were not there."""
+    """Read what can be read of the hash of a session, for an export; what cannot be read is as if it were not there."""
     return _parse(session, fields, _read_if_possible)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from tidings.bus.errors import (
     SessionDeleted,
     UnknownSession,
     Unreachable,
+    unreadable,
 )
 from tidings.bus.listener import Listener, Wakeup
 from tidings.bus.messages import (
@@ -26,6 +26,8 @@ from tidings.bus.messages import (
     Outcome,
     Result,
     SessionDelete,
+    SessionReport,
+    SessionSay,
     SessionStart,
     encode,
     explain,
@@ -34,25 +36,21 @@ from tidings.bus.records import check_fit
 from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.worker.face import new_epoch
 
-log = logging.getLogger("tidings.steering")
-
 _LOOK_S = 0.5
 _WITHDRAW_S = 2.0
 _WAITING = 1000
 """Commands that may wait for a controller in one session. No person types that many; a program that sends them is told."""
+_EVENT_ROOM = 512
+"""Bytes by which the event may be larger than the command that it is made of: the name of the controller stands in it."""
+_WHY = "its record or its log of commands does not fit, or controllers have set it aside"
 _UNDECIDED_S = 24 * 3600.0
 
 
 class CommandSender:
-    """Sends commands on behalf of people and programs.
-
-    Attributes:
-        dropped: entries that something else wrote into logs of commands, and that were taken out because they were in the way.
-    """
+    """Sends commands on behalf of people and programs."""
 
     def __init__(self, context: RedisContext, listener: Listener) -> None:
         self._context, self._listener = context, listener
-        self.dropped = 0
 
     async def send(self, command: Message[Command], timeout_s: float, key: str = "") -> Outcome:
         """Send a command and wait for its outcome; see ``Bus.send``."""
@@ -76,11 +74,14 @@ class CommandSender:
         keys = [names.record(session), names.log("commands", session), names.due, names.outcome(session, command.id)]
         keys += [names.key(session, _digest(key))] if key else []
         epoch = new_epoch() if isinstance(command.data, SessionStart) else ""
-        payload = encode(command, self._context.payload_limit)
+        room = _EVENT_ROOM if isinstance(command.data, SessionStart | SessionSay | SessionReport) else 0
+        payload = encode(command, self._context.payload_limit - room)
         args: list[Argument] = [session, names.channel("commands", session), command.id, payload, epoch]
         args += [int(_UNDECIDED_S * 1000), _WAITING, int(isinstance(command.data, SessionDelete)), int(OUTCOME_S * 1000)]
         script = "command_when_full" if when_full or isinstance(command.data, SessionDelete) else "command"
         answer = await self._context.run_again(script, keys, args)
+        if answer[0] == b"unreadable":
+            raise CommandRefused(command.id, unreadable(session, _WHY), "", ())
         check_fit(session, answer)
         if answer[0] == b"reused":
             raise IdempotencyConflict(session)
@@ -92,9 +93,6 @@ class CommandSender:
             raise CommandRefused(command.id, f"{_WAITING} commands wait in this session already", "", ())
         if answer[0] == b"done":
             return _read(answer[1])
-        if dropped := sum(answer[2:]):
-            self.dropped += dropped
-            log.warning("commands.dropped", extra={"session": session, "count": dropped})
         return None
 
     async def _await_outcome(self, command: Message[Command], heard: Wakeup) -> Outcome:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +22,14 @@ from tests.browsers import Screens, chromium_binary, running_chromium
 from tests.page.house import House
 from tests.servers import RunningServer, redis_binary, valkey_binary
 from tests.waiting import eventually
-from tidings.bus import ChildStart, Event, Message, State, ToolCall, ToolResult, UserMessage
+from tidings.bus import ChildStart, State, ToolCall, ToolResult, UserMessage
 from tidings.workers.agent import AgentFactory, ChatAgent, Next, Step, open_calls
 from tidings.workers.cli.history import told
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 from tidings.workers.provider import Fault
 from tidings.workers.terminal.app import WatchApp
 from tidings.workers.terminal.feed import Feed
-from tidings.workers.terminal.steering import Post
+from tidings.workers.terminal.post import Post
 
 FOLDER = Path(__file__).resolve().parent / "screenshots"
 MOST_BYTES = 160_000
@@ -80,23 +80,23 @@ class Reader(ChatAgent):
 
     children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Call the tool, give its result, start the children, or answer."""
-        first = history[0] if history else None
+        first = ctx.history[0] if ctx.history else None
         asked_for = first.data.text if isinstance(first.data, UserMessage) else ""
         if "Research" in asked_for:
             team = [ChildStart(name=name, text=f"Find the {name}.") for name in self.children]
-            return Step() if len(history) > 1 else Step(team)
-        calls = open_calls(history)
+            return Step() if len(ctx.history) > 1 else Step(team)
+        calls = open_calls(ctx.history)
         if calls:
             found = [
                 ToolResult(call_id=call.data.call_id, name="read_file", content=_content(call.data.arguments)) for call in calls
             ]
             return Step(found, Next.CONTINUE)
-        if len(history) == 1 and "Read" in asked_for:
+        if len(ctx.history) == 1 and "Read" in asked_for:
             asked = ToolCall(call_id="call_1", name="read_file", arguments={"path": "auth/session.py"}, idempotent=True)
             return Step([asked], Next.CONTINUE)
-        return await super().step(history, llm)
+        return await super().step(ctx)
 
 
 FLEET: dict[str, Any] = {

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from tidings.workers.cli.commands import DOCTOR
+from tidings.workers.cli.actions import DOCTOR
 from tidings.workers.cli.flags import COMMAND, CONNECTION, LOGGING, shown_default
 from tidings.workers.cli.services import CONTROLLER, GATEWAY, UP, WORKER
 from tidings.workers.settings import Settings, flag_of, variable_of

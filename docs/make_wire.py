@@ -31,7 +31,7 @@ from tidings.bus.states import State
 
 DOCS = Path(__file__).resolve().parent
 
-_OBJECTS: Mapping[type[BaseModel], str] = {m.WorkerRef: "worker", m.Wait: "wait"}
+_OBJECTS: Mapping[type[BaseModel], str] = {m.WorkerRef: "worker", m.Wait: "wait", m.Progress: "progress"}
 """Objects within the data of several types: explained once, under these names."""
 _WORDS: Mapping[type[StrEnum], str] = {State: "state", m.Reason: "reason", m.Result: "result"}
 """Lists of words, likewise."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from tidings.bus import Event, HistoryCondensed, Message
 from tidings.workers.agent import Next, Step, answer, to_prompt, unanswered
+from tidings.workers.context import Context
 from tidings.workers.llm import Llm
 
 SYSTEM_PROMPT = "You are a patient tutor."
@@ -31,17 +32,17 @@ class CondensingAgent:
     def __init__(self, longest: int = 24_000, keep: int = 6) -> None:
         self._longest, self._keep = longest, keep
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Condense, or answer.
 
         Condensing is a step of its own: when the worker is lost after it, the summary is there and is not paid for twice.
         """
-        if not unanswered(history):
+        if not unanswered(ctx.history):
             return Step()
-        through = self._through(history)
+        through = self._through(ctx.history)
         if through:
-            return Step([await self._condensed(history, through, llm)], Next.CONTINUE)
-        completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT))
+            return Step([await self._condensed(ctx.history, through, ctx.llm)], Next.CONTINUE)
+        completion = await ctx.llm.complete(to_prompt(ctx.history, SYSTEM_PROMPT))
         return Step(answer(completion))
 
     def _through(self, history: Sequence[Message[Event]]) -> int:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from tidings.bus import ChildStart, Event, Message, UserMessage, carries
 from tidings.workers.agent import AgentFactory, ChatAgent, Step, answer, open_children, to_prompt, unanswered
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 
 SYSTEM_PROMPT = (
     "You lead a small team. Answer the user from what your researchers report. "
@@ -35,16 +35,16 @@ class ResearchTeam:
     )
     """Who runs the children, by the names under which they are started; the worker looks here."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Send the team out, wait for it, or answer."""
-        waiting = unanswered(history)
+        waiting = unanswered(ctx.history)
         # While a child is at work there is nothing to do here: its report brings the next turn, on whichever worker is free.
-        if not waiting or open_children(history):
+        if not waiting or open_children(ctx.history):
             return Step()
         asked = [event for event in waiting if carries(event, UserMessage)]
-        if asked and not _sent_out_since(history, asked[-1]):
+        if asked and not _sent_out_since(ctx.history, asked[-1]):
             return Step([ChildStart(name=name, text=asked[-1].data.text) for name in self.children])
-        completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT))
+        completion = await ctx.llm.complete(to_prompt(ctx.history, SYSTEM_PROMPT))
         return Step(answer(completion))
 
 

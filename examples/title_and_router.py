@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from tidings.bus import AgentMessage, Event, Message, UserMessage
 from tidings.workers.agent import Step, answer, to_prompt, unanswered
+from tidings.workers.context import Context
 from tidings.workers.llm import Llm, LlmError
 
 MODELS: Mapping[str, str | None] = MappingProxyType({"easy": None, "hard": "openai/gpt-4o"})
@@ -33,23 +34,23 @@ class RoutingAgent:
     def __init__(self, models: Mapping[str, str | None] = MODELS) -> None:
         self._models = models
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Choose and name at the same time, then answer."""
-        waiting = unanswered(history)
+        waiting = unanswered(ctx.history)
         if not waiting:
             return Step()
-        first = not any(isinstance(event.data, AgentMessage) for event in history)
-        naming = asyncio.create_task(_title(history, llm) if first else _none())
+        first = not any(isinstance(event.data, AgentMessage) for event in ctx.history)
+        naming = asyncio.create_task(_title(ctx.history, ctx.llm) if first else _none())
         try:
-            kind = await _route(waiting, llm)
+            kind = await _route(waiting, ctx.llm)
             title = await naming
         finally:
             # A router that fails, or a person who stops the session, ends the other call as well.
             naming.cancel()
-        completion = await llm.named(f"{kind}-answer", self._models[kind]).complete(to_prompt(history))
+        completion = await ctx.llm.named(f"{kind}-answer", self._models[kind]).complete(to_prompt(ctx.history))
         events = answer(completion)
         if title:
-            events.insert(0, AgentMessage(text=f"# {title}", model=llm.model))
+            events.insert(0, AgentMessage(text=f"# {title}", model=ctx.llm.model))
         return Step(events)
 
 

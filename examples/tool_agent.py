@@ -11,13 +11,12 @@ and what a person resumes is simply the next step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tidings.bus import Event, Message, ToolCall, ToolResult
+from tidings.bus import Message, ToolCall, ToolResult
 from tidings.workers.agent import Next, Step, answer, open_calls, to_prompt, unanswered
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 
 SYSTEM_PROMPT = "You help with texts. Count words with count_words. Keep what the user wants kept with write_note."
 
@@ -46,19 +45,24 @@ class ToolAgent:
     def __init__(self, notes: Path = Path("notes.txt")) -> None:
         self._notes = notes
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Run the tools that wait for it, or else ask the model what to do.
 
         A call to a tool takes two steps. The first returns the call, and the worker stores it; only then the second runs the tool
         and returns its result. A worker that dies in between so leaves the call behind, for whoever takes over to see.
         """
-        calls = open_calls(history)
+        calls = open_calls(ctx.history)
         if calls:
-            return Step([self._run(call) for call in calls], Next.CONTINUE)
-        if not unanswered(history):
+            results = []
+            for done, call in enumerate(calls):
+                # People see it on the session's line, as `running tools 1/2`; the model does not.
+                await ctx.progress("running tools", done, len(calls))
+                results.append(self._run(call))
+            return Step(results, Next.CONTINUE)
+        if not unanswered(ctx.history):
             return Step()
         # Retries, waits and notices are the Llm's; an error of it may pass through, the worker parks or fails the session.
-        completion = await llm.complete(to_prompt(history, SYSTEM_PROMPT), tools=TOOLS)
+        completion = await ctx.llm.complete(to_prompt(ctx.history, SYSTEM_PROMPT), tools=TOOLS)
         follow = Next.CONTINUE if completion.tool_calls else Next.AWAIT_INPUT
         return Step(answer(completion, IDEMPOTENT), follow)
 

@@ -111,7 +111,7 @@ def proof(lease: Lease, picture: Picture | None = None, token: int | None = None
 async def renew(lease: Lease, picture: Picture, retry_now: int = 0) -> Any:
     """Renew a lease by hand, with a picture of a test's own; returns what the server says."""
     lease._calls, lease._model, lease.retry_now = dict(picture.waits), picture.model, retry_now
-    lease._left = {"left": LIMITED} if picture.unsaid else {}
+    lease._left, lease._progress = {"left": LIMITED} if picture.unsaid else {}, picture.progress
     [answer] = await lease._face.renew([lease])
     return answer
 
@@ -151,7 +151,7 @@ def outcomes(seen: Snapshot, result: Result = Result.APPLIED, **more: Any) -> tu
     """Return an outcome for every waiting command that has none yet."""
     made = []
     for command in seen.commands:
-        if command.id not in seen.settled:
+        if command.id not in seen.resolved:
             outcome = Outcome(command_id=command.id, session=seen.record.session, result=result, **more)
             made.append((outcome, command.data.expires_at))
     return tuple(made)

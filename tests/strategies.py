@@ -70,7 +70,9 @@ _RESULT: Mapping[str, SearchStrategy[Any]] = {
 }
 
 waits = st.builds(m.Wait, **_WAIT)
-pictures = st.builds(m.Picture, model=_maybe(texts), waits=st.dictionaries(texts, waits, max_size=3))
+_PROGRESS: Mapping[str, SearchStrategy[Any]] = {"doing": words, "done": _maybe(counts), "total": _maybe(counts)}
+progress = st.builds(m.Progress, **_PROGRESS)
+pictures = st.builds(m.Picture, model=_maybe(texts), waits=st.dictionaries(texts, waits, max_size=3), progress=_maybe(progress))
 
 DATA: Mapping[type[m.Body], SearchStrategy[Any]] = {
     m.LlmRetry: st.builds(m.LlmRetry, **_WAIT, status_code=_maybe(st.integers(100, 599)), retry_after_s=_maybe(seconds)),
@@ -81,6 +83,7 @@ DATA: Mapping[type[m.Body], SearchStrategy[Any]] = {
     m.LlmRateLimited: st.builds(m.LlmRateLimited, **_ATTEMPT, resume_at=_maybe(instants), parks=positives),
     m.LlmRecovered: st.builds(m.LlmRecovered, llm=texts, model=_maybe(texts), attempt=positives),
     m.LlmFailed: st.builds(m.LlmFailed, **_ATTEMPT, status_code=_maybe(st.integers(100, 599))),
+    m.AgentProgress: st.builds(m.AgentProgress, **_PROGRESS),
     m.WorkerClaimed: st.builds(m.WorkerClaimed, worker=workers, token=counts),
     m.WorkerReleased: st.builds(m.WorkerReleased, worker=workers, why=texts),
     m.WorkerLost: st.builds(m.WorkerLost, worker=_maybe(workers), losses=positives),
@@ -99,6 +102,7 @@ DATA: Mapping[type[m.Body], SearchStrategy[Any]] = {
         worker=_maybe(workers),
         failure=_maybe(waits),
         model=_maybe(texts),
+        progress=_maybe(progress),
     ),
     m.ChildState: st.builds(
         m.ChildState,

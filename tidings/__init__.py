@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         SessionState,
         State,
         TidingsError,
-        UnknownNotice,
         UnknownSession,
         UserMessage,
         carries,
     )
     from tidings.workers.agent import Agent, ChatAgent, Next, Step, answer, to_prompt, unanswered
+    from tidings.workers.context import Context
     from tidings.workers.controller import Controller
     from tidings.workers.errors import LlmError
     from tidings.workers.llm import Completion, Llm
@@ -52,6 +52,7 @@ __all__ = [
     "CommandExpired",
     "CommandRefused",
     "Completion",
+    "Context",
     "Controller",
     "Cursor",
     "Event",
@@ -71,7 +72,6 @@ __all__ = [
     "State",
     "Step",
     "TidingsError",
-    "UnknownNotice",
     "UnknownSession",
     "UserMessage",
     "Worker",
@@ -83,8 +83,9 @@ __all__ = [
 
 _ELSEWHERE = dict.fromkeys(("Agent", "ChatAgent", "Next", "Step", "answer", "to_prompt", "unanswered"), "tidings.workers.agent")
 _ELSEWHERE |= dict.fromkeys(("Completion", "Llm"), "tidings.workers.llm")
-_ELSEWHERE |= {"LlmError": "tidings.workers.errors", "Settings": "tidings.workers.settings"}
+_ELSEWHERE |= {"LlmError": "tidings.workers.errors", "Context": "tidings.workers.context"}
 _ELSEWHERE |= {"Controller": "tidings.workers.controller", "Worker": "tidings.workers.worker"}
+_ELSEWHERE |= {"Settings": "tidings.workers.settings"}
 _HOME = dict.fromkeys(__all__, "tidings.bus") | _ELSEWHERE
 
 

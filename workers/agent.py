@@ -1,10 +1,10 @@
 """The agent: what a user brings. One method, and the way from the history to a prompt.
 
     class Greeter:
-        async def step(self, history, llm):
-            if not unanswered(history):
+        async def step(self, ctx):
+            if not unanswered(ctx.history):
                 return Step()
-            completion = await llm.complete(to_prompt(history))
+            completion = await ctx.llm.complete(to_prompt(ctx.history))
             return Step([AgentMessage(text=completion.text)])
 
 An agent keeps nothing between steps: all it knows is the history, so any worker can go on where another stopped.
@@ -33,11 +33,12 @@ from tidings.bus import (
 )
 from tidings.bus.messages.values import Data
 from tidings.bus.place import described
+from tidings.workers.context import Context
 from tidings.workers.family import child_id
 from tidings.workers.prompt import child_results, open_calls, open_children, to_prompt, unanswered
 
 if TYPE_CHECKING:
-    from tidings.workers.llm import Completion, Llm
+    from tidings.workers.llm import Completion
     from tidings.workers.settings import Settings
 
 __all__ = [
@@ -60,7 +61,7 @@ __all__ = [
     "unanswered",
 ]
 
-_SIGNATURE = "async def step(self, history, llm)"
+_SIGNATURE = "async def step(self, ctx)"
 _YIELDS = "step() yields: it must return one Step; several steps are several calls, with Next.CONTINUE"
 
 _OTHERS = (UserMessage, ChildResult, UnknownEvent)
@@ -95,7 +96,7 @@ class Agent(Protocol):
     the root's own agent.
     """
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Take one step.
 
         A call to a tool takes two: one that returns the ``ToolCall`` with ``Next.CONTINUE``, and the next, which finds it in
@@ -106,11 +107,11 @@ class Agent(Protocol):
         the right step is an empty one.
 
         Args:
-            history: all events of the session, oldest first.
-            llm: makes the calls; its errors may pass through, the worker knows what to do with them.
+            ctx: the history, what makes the calls, and the way to tell people what the step does.
 
         Raises:
-            LlmError: as ``llm`` raised it: the session is parked, or its state becomes ``error``; it can be resumed at this step.
+            LlmError: as ``ctx.llm`` raised it: the session is parked, or its state becomes ``error``; it can be resumed at this
+                step.
             Exception: anything else is the agent's own fault: it is appended as ``agent.error``.
         """
         ...
@@ -135,11 +136,11 @@ class ChatAgent:
         """Make one with the system prompt of the settings."""
         return cls(settings.system_prompt)
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Answer what was said since the last answer, if anything was."""
-        if not unanswered(history):
+        if not unanswered(ctx.history):
             return Step()
-        completion = await llm.complete(to_prompt(history, self._system_prompt))
+        completion = await ctx.llm.complete(to_prompt(ctx.history, self._system_prompt))
         return Step(answer(completion))
 
 
@@ -258,7 +259,7 @@ def _check_made(make: Any, what: str) -> None:
 def _check_step(agent: object, what: str) -> None:
     step = getattr(agent, "step", None)
     if not callable(step):
-        raise BadAgent(f"{what} has no method step(history, llm); see tidings.Agent")
+        raise BadAgent(f"{what} has no method step(ctx); see tidings.Agent")
     # A decorator may have made it async, or may only pass on what an async one gives.
     forms = [getattr(form, "__func__", form) for form in (step, inspect.unwrap(step))]
     if any(inspect.isasyncgenfunction(form) or inspect.isgeneratorfunction(form) for form in forms):
@@ -268,21 +269,32 @@ def _check_step(agent: object, what: str) -> None:
     if isinstance(agent, type):
         return
     try:
-        inspect.signature(step).bind((), None)
+        _check_arguments(step)
+    except BadAgent as error:
+        raise BadAgent(f"{what}: {error}") from error
+
+
+def _check_arguments(step: Callable[..., object]) -> None:
+    try:
+        inspect.signature(step).bind(None)
     except TypeError as error:
-        raise BadAgent(f"{what}: step() takes other arguments ({error}): write `{_SIGNATURE}`") from error
+        raise BadAgent(f"step() takes other arguments ({error}): write `{_SIGNATURE}`") from error
     except ValueError:  # it does not say what it takes
         return
 
 
-async def take_step(agent: Agent, history: Sequence[Message[Event]], llm: Llm) -> Step:
+async def take_step(agent: Agent, ctx: Context) -> Step:
     """Have an agent take one step.
 
     Raises:
         BadAgent: what it gave back is no step.
         BaseException: as the agent raised it.
     """
-    made: object = agent.step(history, llm)
+    try:
+        made: object = agent.step(ctx)
+    except TypeError:
+        _check_arguments(agent.step)
+        raise
     if isinstance(made, AsyncGenerator | Generator):
         raise BadAgent(_YIELDS)
     if not inspect.isawaitable(made):

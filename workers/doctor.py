@@ -217,9 +217,7 @@ def _records(facts: Facts) -> Iterator[Finding]:
     if broken:
         what = "record of 1 session" if len(broken) == 1 else f"records of {len(broken)} sessions"
         found = f"the {what} cannot be read: {_some(broken)}"
-        advice = (
-            "`tidings export SESSION` keeps a history, `tidings delete SESSION` takes the session away; both work all the same"
-        )
+        advice = "`tidings export SESSION` keeps a history, `tidings delete --force SESSION` takes the session away"
         yield Finding("records", Level.PROBLEM, found, advice)
     for one in sorted((one for one in facts.unreadable if one.advice), key=lambda one: one.session)[:_NAMED]:
         yield Finding("records", Level.PROBLEM, f"session {one.session} cannot be read: {one.cause}", one.advice)
@@ -227,7 +225,7 @@ def _records(facts: Facts) -> Iterator[Finding]:
         found = f"something else wrote into the events logs of {len(spoiled)} sessions, nothing can be appended: {_some(spoiled)}"
         advice = (
             "`tidings export SESSION` keeps the history, `tidings import FILE --as NAME` goes on with it under another name, "
-            "`tidings delete SESSION` takes the session away"
+            "`tidings delete --force SESSION` takes the session away"
         )
         yield Finding("records", Level.PROBLEM, found, advice)
     if others:
@@ -244,7 +242,7 @@ def _undecided(facts: Facts) -> Iterator[Finding]:
     aside = sorted(f"{one.presence.name} {one.presence.unreadable}" for one in facts.roll if one.live and one.presence.unreadable)
     if aside and not facts.unreadable:
         found = f"controllers have set sessions aside that they could not decide: {_some(aside)}"
-        advice = "look for controller.failed and controller.set_aside in their logs; if it was mended, this ends in ten minutes"
+        advice = "look for session.quarantined in their logs; if it was mended, this ends in a quarter of an hour"
         yield Finding("undecided", Level.PROBLEM, found, advice)
 
 

@@ -66,7 +66,7 @@ class LlmError(Exception):
     def ending(self, lease: Lease) -> Ending:
         """Return how a session is released whose turn this error ends: parked until its time has come, or in error."""
         until = lease.waits_until(self.llm)
-        return ending(self, lease, self.plan, lease.read, lease.now(), progress=lease.progress, not_before=until)
+        return ending(self, lease, self.plan, lease.read, lease.now(), achieved=lease.achieved, not_before=until)
 
 
 class LlmCallFailed(LlmError):
@@ -181,7 +181,7 @@ def ending(
     read: int,
     now: datetime,
     *,
-    progress: bool,
+    achieved: bool,
     not_before: datetime | None = None,
 ) -> Ending:
     """Return how to release a session whose turn a failed call has ended: its notice, its wait and its place on the schedule.
@@ -192,12 +192,12 @@ def ending(
         plan: says how long to park where the provider named no time.
         read: offset up to which the loop has read the history.
         now: server time.
-        progress: whether the turn has brought anything; the row of parks before it is then over.
+        achieved: whether the turn has brought anything; the row of parks before it is then over.
         not_before: until when another call of the turn was to wait, by what was told; None: none was.
     """
     if not isinstance(error, LlmCallParked):
         return _fail(error, lease, read, now, error.failure.action)
-    parks, parked_s = (0, 0.0) if progress else (lease.parks, lease.parked_s)
+    parks, parked_s = (0, 0.0) if achieved else (lease.parks, lease.parked_s)
     seconds = error.resume_in_s
     if seconds is None and error.schedule:
         seconds = plan.park_delay_s(parked_s)

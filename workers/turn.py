@@ -25,8 +25,9 @@ from tidings.bus import (
 from tidings.bus.place import described, place_of
 from tidings.bus.redaction import environment_secrets, one_line
 from tidings.workers.agent import Agent, Next, as_event, open_calls, open_children, take_step
-from tidings.workers.children import Children, check_children, patiently
+from tidings.workers.child_starts import Children, check_children, patiently
 from tidings.workers.containment import is_ctrl_c, root_of
+from tidings.workers.context import Context
 from tidings.workers.errors import LlmError
 from tidings.workers.llm import Llm
 from tidings.workers.llm.secrets import scrub
@@ -116,7 +117,7 @@ class Turn:
             _AgentFailed: the agent's own code failed, or gave back what is no step.
         """
         try:
-            step = await take_step(self._agent, history, self.llm)
+            step = await take_step(self._agent, Context(self._lease.session, history, self.llm, self._lease.tell))
             events = [as_event(data, self._lease.session, self._lease.source, self._lease.read) for data in step.events]
             check_children([*history, *events])
             return events, Next(step.next)

@@ -34,6 +34,7 @@ from tidings.bus.messages.events import (
 )
 from tidings.bus.messages.message import Cursor, Message, carries, kind_of, new_id
 from tidings.bus.messages.notices import (
+    AgentProgress,
     ChildState,
     LlmAttempt,
     LlmFailed,
@@ -42,6 +43,7 @@ from tidings.bus.messages.notices import (
     LlmRecovered,
     LlmRetry,
     Picture,
+    Progress,
     SessionState,
     Wait,
     WorkerClaimed,
@@ -60,6 +62,7 @@ __all__ = [
     "TYPES",
     "AgentError",
     "AgentMessage",
+    "AgentProgress",
     "Body",
     "ChildResult",
     "ChildStart",
@@ -78,6 +81,7 @@ __all__ = [
     "Notice",
     "Outcome",
     "Picture",
+    "Progress",
     "Reason",
     "Result",
     "SessionDelete",

@@ -9,8 +9,11 @@ from pydantic import Field
 
 from tidings.bus.messages.planes import Notice
 from tidings.bus.messages.reasons import Reason
-from tidings.bus.messages.values import ChildName, Data, Instant, Seconds, SessionId, Text
+from tidings.bus.messages.values import MAX_COUNT, ChildName, Data, Instant, Seconds, SessionId, Text, missing
 from tidings.bus.states import State
+
+LONGEST_DOING = 200
+"""Characters of what an agent says that it does."""
 
 
 class WorkerRef(Data):
@@ -70,6 +73,20 @@ class Wait(Data):
         return State.RATE_LIMITED if self.reason.is_rate_limit else State.RETRYING
 
 
+class Progress(Data):
+    """What an agent does in its turn, by its own word, and how far it has come.
+
+    Attributes:
+        doing: what it does, as in ``compiling``; 1 to 200 characters.
+        done: how much of it is done; None where it is not counted.
+        total: how much there is to do; None where that is not known.
+    """
+
+    doing: Text = Field(min_length=1, max_length=LONGEST_DOING)
+    done: int | None = Field(default=None, ge=0, le=MAX_COUNT)
+    total: int | None = Field(default=None, ge=0, le=MAX_COUNT)
+
+
 class Picture(Data):
     """What a worker is doing in a session right now; it goes with every renewal of the lease.
 
@@ -77,11 +94,13 @@ class Picture(Data):
         model: the model of its ``agent`` path; of the path that was told of first where the loop has not said it.
         waits: the calls that have failed and are not over, by LLM path: they wait, or their next attempt is under way.
         unsaid: whether a call is over without a notice of it: it was left. A follower of the notices still shows its wait.
+        progress: what its agent has told last of this turn; left out where it has told nothing.
     """
 
     model: Text | None = None
     waits: dict[Text, Wait] = Field(default_factory=dict)
     unsaid: bool = False
+    progress: Progress | None = Field(default=None, exclude_if=missing)
 
     @property
     def wait(self) -> Wait | None:
@@ -98,9 +117,9 @@ class Picture(Data):
         return most_telling(wait for wait in self.waits.values() if wait.asked_at)
 
     def kept(self) -> Picture:
-        """Return it as the next worker takes it over: no attempt is under way, and what has been counted stays."""
+        """Return it as the next worker takes it over: no attempt is under way, the turn is over, what has been counted stays."""
         waits = {llm: wait.kept() for llm, wait in self.waits.items() if wait.retry_at}
-        return self.model_copy(update={"waits": waits, "unsaid": False})
+        return self.model_copy(update={"waits": waits, "unsaid": False, "progress": None})
 
     @property
     def resume_at(self) -> datetime | None:
@@ -222,6 +241,14 @@ class LlmFailed(Notice, type="llm.failed"):
     action: Text = ""
 
 
+class AgentProgress(Progress, Notice, type="agent.progress"):
+    """The agent of a session says what it does in its turn, every 0.5 s at most; it is over with the turn and in no prompt."""
+
+    def progress(self) -> Progress:
+        """Return what the picture shows of it from now on."""
+        return Progress(doing=self.doing, done=self.done, total=self.total)
+
+
 class WorkerClaimed(Notice, type="worker.claimed"):
     """A worker holds the session now.
 
@@ -275,6 +302,8 @@ class SessionState(Notice, type="session.state"):
         worker: the worker that holds the session.
         failure: the call that failed for good, None where none did.
         model: the model of its agent, None where it is not known; a wait and a failure name their own.
+        progress: what its agent does, as ``agent.progress`` told it last; only at the moment of attaching, and left out where
+            that has told nothing or no worker holds the session.
     """
 
     from_: State | None = Field(default=None, alias="from")
@@ -290,6 +319,7 @@ class SessionState(Notice, type="session.state"):
     worker: WorkerRef | None = None
     failure: Wait | None = None
     model: Text | None = None
+    progress: Progress | None = Field(default=None, exclude_if=missing)
 
 
 class ChildState(Notice, type="child.state"):

@@ -15,6 +15,9 @@ MAX_DEPTH = 64
 """Nesting of JSON in a message, the envelope not counted. Redis' own cjson and many JSON readers stop not far above (cjson: 1,000
 in the server, 128 in several clients), and no tool needs more."""
 
+MAX_COUNT = 2**53 - 1
+"""The largest whole number that Lua and most readers of JSON hold exactly."""
+
 MAX_INTEGER_BITS = 1024
 """Length of an integer in JSON. Most readers hold numbers as doubles, to which anything longer is infinity; beyond 4,300 digits
 Python and pydantic do not read back what they wrote."""
@@ -117,6 +120,11 @@ Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A duration in seconds, finite and not negative."""
+
+
+def missing(value: object) -> bool:
+    """Whether a value is None: for fields that are left out of JSON then (``exclude_if``)."""
+    return value is None
 
 
 class Data(BaseModel):

@@ -164,4 +164,7 @@ async def _close(client: redis.Redis) -> None:
         except asyncio.CancelledError:
             # Cut short, it would leave some of them open.
             await asyncio.wait({closing})
+            if not closing.cancelled():
+                # Else asyncio would complain that it was lost.
+                closing.exception()
             raise

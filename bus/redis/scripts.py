@@ -18,12 +18,13 @@ NAMES = (
     "command",
     "command_when_full",
     "decide",
+    "force_delete",
     "forget_due",
     "publish",
+    "quarantine",
     "release",
     "renew",
     "restore",
-    "set_aside",
     "dequeue_due",
     "withdraw",
 )
@@ -31,7 +32,18 @@ NAMES = (
 
 
 ON_A_FULL_SERVER = frozenset(
-    {"attend", "command_when_full", "decide", "forget_due", "release", "renew", "set_aside", "dequeue_due", "withdraw"}
+    {
+        "attend",
+        "command_when_full",
+        "decide",
+        "dequeue_due",
+        "force_delete",
+        "forget_due",
+        "quarantine",
+        "release",
+        "renew",
+        "withdraw",
+    }
 )
 """Scripts that a server without memory (``maxmemory``) runs all the same, of those that need some.
 

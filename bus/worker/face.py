@@ -56,7 +56,7 @@ from tidings.bus.records import check_fit, instant, milliseconds
 from tidings.bus.redis.context import Argument, RedisContext
 from tidings.bus.states import FINAL, WAITING, State, Trigger, next_state
 from tidings.bus.worker.keeper import Keeper
-from tidings.bus.worker.lease import ALL_READ, LEASE_S, Ending, Lease
+from tidings.bus.worker.lease import ALL_READ, LEASE_S, TAKEN_UP, Ending, Lease
 
 log = logging.getLogger("tidings.worker")
 
@@ -124,7 +124,7 @@ def _as_kept(ending: Ending, now: datetime) -> tuple[State, Ending]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Renewed:
     """What the server says to the renewal of one lease.
 
     Attributes:
@@ -355,7 +355,7 @@ class WorkerFace:
         source = f"worker/{worker.name}"
         claimed = Message.of(WorkerClaimed(worker=worker), session=session, source=source, time=now)
         state = Message.of(
-            SessionState(to=State.RUNNING, version=0, why="taken up by a worker", worker=worker, model=model),
+            SessionState(to=State.RUNNING, version=0, why=TAKEN_UP, worker=worker, model=model),
             session=session,
             source=source,
             time=now,
@@ -393,18 +393,18 @@ class WorkerFace:
             waits=_waits_of(picture),
         )
 
-    async def renew(self, leases: Sequence[Lease]) -> list[Answer]:
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewed]:
         """Keep leases, however many, and say what each worker is doing; returns what the server says to each.
 
         Raises:
             Unreachable: the server does not answer; the leases run on until their ends.
         """
-        answers: list[Answer] = []
+        answers: list[Renewed] = []
         for first in range(0, len(leases), _AT_ONCE):
             answers += await self._renew(leases[first : first + _AT_ONCE])
         return answers
 
-    async def _renew(self, leases: Sequence[Lease]) -> list[Answer]:
+    async def _renew(self, leases: Sequence[Lease]) -> list[Renewed]:
         names = self._context.names
         args: list[Argument] = []
         for lease in leases:
@@ -415,13 +415,13 @@ class WorkerFace:
             for lease, answer in zip(leases, await self._context.run_again("renew", keys, args), strict=True)
         ]
 
-    async def _answer(self, lease: Lease, answer: Any) -> Answer:
+    async def _answer(self, lease: Lease, answer: Any) -> Renewed:
         if answer[0] == b"ok":
             # A count that cannot be read is no answer to Lua.
-            return Answer(held=True, retry_now=int(answer[1] or 0) if len(answer) > 1 else 0)
+            return Renewed(held=True, retry_now=int(answer[1] or 0) if len(answer) > 1 else 0)
         if answer[0] == b"unreadable":
-            return Answer(held=False, why="its lease cannot be renewed: its record cannot be read")
-        return Answer(held=False, state=_state_of(answer[1]), why=await self._what_became(lease))
+            return Renewed(held=False, why="its lease cannot be renewed: its record cannot be read")
+        return Renewed(held=False, state=_state_of(answer[1]), why=await self._what_became(lease))
 
     async def _what_became(self, lease: Lease) -> str:
         """Say what became of a session that is no longer held; '' where the server does not say."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 from tidings.bus.errors import LeaseLost, OutcomeUnknown, TidingsError, Unreachable, cause_of
 from tidings.bus.messages import (
     AgentMessage,
+    AgentProgress,
     Event,
     LlmAttempt,
     LlmRecovered,
@@ -25,6 +26,7 @@ from tidings.bus.messages import (
     Message,
     Notice,
     Picture,
+    Progress,
     Reason,
     Wait,
     WorkerRef,
@@ -33,6 +35,7 @@ from tidings.bus.place import described
 from tidings.bus.publisher import Proof
 from tidings.bus.redaction import EXCERPT, environment_secrets, redact
 from tidings.bus.states import State, Trigger
+from tidings.bus.worker.throttle import Throttle
 from tidings.bus.worker.watchdog import WORK, Blocked
 
 if TYPE_CHECKING:
@@ -51,6 +54,10 @@ DRAIN_S = 1.0
 """How long a release waits for notices that are still on their way."""
 APPEND_S = 10.0
 """How long an append is tried again while the server is away, by default."""
+TAKEN_UP = "taken up by a worker"
+"""Why a session runs that was just claimed; ``claim.lua`` has the same."""
+PROGRESS_S = 0.5
+"""Shortest time between two notices of the agent's progress; quicker than people read, and no flood for those who follow."""
 
 _AGENT = "agent"
 
@@ -176,6 +183,8 @@ class Lease:
         self._fresh = False
         """Whether the row of parks is over: something was achieved, or a person has resumed it."""
         self._queue = face.queue()
+        self._progress: Progress | None = None
+        self._throttle: Throttle[AgentProgress] = Throttle(PROGRESS_S, self._put, asyncio.get_running_loop())
         self._cut: set[str] = set()
         """Paths whose call was left while the work is being cancelled: if the work ends so, they are not over."""
         self._task: asyncio.Task[Any] | None = None
@@ -236,6 +245,7 @@ class Lease:
             if self.lost is None and not self.released and not isinstance(error, LeaseLost | OutcomeUnknown | Unreachable):
                 await self._release_after(error)
         finally:
+            self._throttle.drop()
             await self._keeper.leave(self)
             await self._queue.aclose()
         if self.lost is not None and (error is None or (ours and isinstance(error, asyncio.CancelledError))):
@@ -249,11 +259,17 @@ class Lease:
         except asyncio.CancelledError:
             # The end waits for it: else the session would have to wait for the lease to expire.
             await asyncio.wait({releasing})
+            failed = None if releasing.cancelled() else releasing.exception()
+            if failed is not None:
+                self._tell_not_released(failed)
             raise
         except (TidingsError, TimeoutError) as failed:
             if error is None and isinstance(failed, TidingsError):
                 raise
-            log.warning("lease.release_failed", extra={"session": self.session, "cause": cause_of(failed)})
+            self._tell_not_released(failed)
+
+    def _tell_not_released(self, failed: BaseException) -> None:
+        log.warning("lease.release_failed", extra={"session": self.session, "cause": cause_of(failed)})
 
     async def _release_in_time(self, ending: Ending) -> None:
         async with asyncio.timeout(RELEASE_S):
@@ -353,8 +369,17 @@ class Lease:
     def tell(self, notice: Notice) -> None:
         """Tell something about the session; returns at once.
 
-        A retry, an attempt and a recovery of a call change the picture of the session as well.
+        A retry, an attempt and a recovery of a call change the picture of the session as well, and so does what the agent does
+        (`AgentProgress`). Of that the picture has the newest at once; as a notice it is told every 0.5 s at most, and what came
+        in between is left out.
         """
+        if isinstance(notice, AgentProgress):
+            self._progress = notice.progress()
+            self._throttle.put(notice)
+        else:
+            self._put(notice)
+
+    def _put(self, notice: Notice) -> None:
         message = self._message(notice)
         if isinstance(notice, LlmRetry | LlmAttempt | LlmRecovered):
             self._draw(notice, message.time)
@@ -398,7 +423,7 @@ class Lease:
     def picture(self) -> Picture:
         """What is being done right now."""
         self._settle()
-        return Picture(model=self._model, waits=dict(self._calls), unsaid=bool(self._left))
+        return Picture(model=self._model, waits=dict(self._calls), unsaid=bool(self._left), progress=self._progress)
 
     @property
     def waiting(self) -> bool:
@@ -411,7 +436,7 @@ class Lease:
         others = {path: wait for path, wait in (self._left | self._calls).items() if path != llm}
         return Picture(waits=others).resume_at
 
-    # progress
+    # what the turn has brought
 
     def on_retry_now(self, end_waits: Callable[[], object]) -> None:
         """Have something called when a person resumes the session while it is held: the waits are over."""
@@ -422,7 +447,7 @@ class Lease:
         self._achieved.append(achieved)
 
     @property
-    def progress(self) -> bool:
+    def achieved(self) -> bool:
         """Whether the turn has brought anything, such as an event or an answer; or a person has resumed it."""
         return self._fresh or any(achieved() for achieved in self._achieved)
 
@@ -453,6 +478,7 @@ class Lease:
             raise TypeError(
                 f"a session is released by an Ending, not by {type(ending).__name__}: Ending(Trigger.YIELD), for example"
             )
+        self._throttle.flush()
         await self._queue.drain(DRAIN_S)
         while True:
             lost = self.lost
@@ -474,7 +500,7 @@ class Lease:
         ending = replace(ending, read=read, model=ending.model or self._model, why=why)
         if ending.trigger is not Trigger.HAND_BACK:
             return ending
-        parks, parked_s = (0, 0.0) if self.progress else (self.parks, self.parked_s)
+        parks, parked_s = (0, 0.0) if self.achieved else (self.parks, self.parked_s)
         return replace(ending, waits=dict(self._calls), parks=parks, parked_s=parked_s)
 
     # the side of its keeper
@@ -520,6 +546,7 @@ class Lease:
         """
         if self.lost is not None or self.released:
             return
+        self._throttle.drop()
         self.lost = LeaseLost(self.session, why or (f"it is {state}" if state else "its lease has ended"), state)
         for heard in self._on_lost:
             heard()

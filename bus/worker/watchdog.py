@@ -279,6 +279,9 @@ class Watchdog:
                     await asyncio.shield(saying)
                 finally:
                     await asyncio.wait({saying}, timeout=RELEASE_TIMEOUT_S)
+                    if saying.done() and not saying.cancelled():
+                        # Cancelled, this is not told what went wrong, and asyncio would complain that it was lost.
+                        saying.exception()
 
     async def _renew(self, face: WorkerFace) -> None:
         """Renew the leases as their keeper would, and leave the answers with them."""

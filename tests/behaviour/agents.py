@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from tests.waiting import PATIENCE_S
-from tidings.bus import AgentMessage, Event, Message, ToolCall, ToolResult
+from tidings.bus import AgentMessage, ToolCall, ToolResult
 from tidings.workers.agent import ChatAgent, Next, Step, answer, open_calls, to_prompt
-from tidings.workers.llm import Llm, LlmError
+from tidings.workers.context import Context
+from tidings.workers.llm import LlmError
 
 
 class Gate:
@@ -42,10 +42,10 @@ class Witness(ChatAgent):
         super().__init__()
         self.errors: list[LlmError] = []
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Answer."""
         try:
-            return await super().step(history, llm)
+            return await super().step(ctx)
         except LlmError as error:
             self.errors.append(error)
             raise
@@ -58,9 +58,9 @@ class Lingering(ChatAgent):
         super().__init__()
         self._gate = gate
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Answer, later."""
-        step = await super().step(history, llm)
+        step = await super().step(ctx)
         await self._gate.stay()
         return step
 
@@ -71,13 +71,13 @@ class Condensing:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Try to condense, then answer."""
         try:
-            await llm.named("condenser").complete([{"role": "user", "content": "condense"}])
+            await ctx.llm.named("condenser").complete([{"role": "user", "content": "condense"}])
         except LlmError:
             await self._gate.stay()
-        return Step(answer(await llm.complete(to_prompt(history))))
+        return Step(answer(await ctx.llm.complete(to_prompt(ctx.history))))
 
 
 class TwoSteps(ChatAgent):
@@ -87,10 +87,10 @@ class TwoSteps(ChatAgent):
         super().__init__()
         self._gate = gate
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Think, or answer."""
         if self._gate.visits:
-            return await super().step(history, llm)
+            return await super().step(ctx)
         await self._gate.stay()
         return Step([AgentMessage(text="I think")], Next.CONTINUE)
 
@@ -102,11 +102,11 @@ class Failing(ChatAgent):
         super().__init__()
         self.error: Exception | None = error
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Fail, or answer."""
         if self.error is not None:
             raise self.error
-        return await super().step(history, llm)
+        return await super().step(ctx)
 
 
 class ToolUser:
@@ -117,15 +117,15 @@ class ToolUser:
         self._idempotent = idempotent
         self.runs = 0
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Call the tool, run it, answer."""
-        calls = open_calls(history)
+        calls = open_calls(ctx.history)
         if calls:
             self.runs += 1
             if self.runs == 1:
                 await self._gate.stay()
             found = [ToolResult(call_id=call.data.call_id, name="look", content="found") for call in calls]
             return Step(found, Next.CONTINUE)
-        if not any(event.type == "tool.call" for event in history):
+        if not any(event.type == "tool.call" for event in ctx.history):
             return Step([ToolCall(call_id="a", name="look", idempotent=self._idempotent)], Next.CONTINUE)
-        return Step(answer(await llm.complete(to_prompt(history))))
+        return Step(answer(await ctx.llm.complete(to_prompt(ctx.history))))

@@ -24,12 +24,12 @@ import asyncio, os, sys, time
 from tidings.workers.agent import ChatAgent, unanswered
 
 class Mine(ChatAgent):
-    async def step(self, history, llm):
-        if unanswered(history):
+    async def step(self, ctx):
+        if unanswered(ctx.history):
             with open(os.environ["STEPS"], "a") as steps:
-                print(history[0].data.text, file=steps)
-            await globals()[history[0].data.text]()
-        return await super().step(history, llm)
+                print(ctx.history[0].data.text, file=steps)
+            await globals()[ctx.history[0].data.text]()
+        return await super().step(ctx)
 
 async def passes():
     pass

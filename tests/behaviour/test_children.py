@@ -30,18 +30,18 @@ from tidings.bus import (
 )
 from tidings.workers.agent import AgentFactory, ChatAgent, Next, Step, child_results, open_children, unanswered
 from tidings.workers.board import Row
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 
 
 class Parent:
     """Sends out each child that it is told of, waits for all of them and then says what they said."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Start, wait, or tell."""
-        waiting = unanswered(history)
-        if not waiting or open_children(history):
+        waiting = unanswered(ctx.history)
+        if not waiting or open_children(ctx.history):
             return Step()
-        results = child_results(history)
+        results = child_results(ctx.history)
         if not results:
             names = str(getattr(waiting[-1].data, "text", "")).split()
             return Step([ChildStart(name=name, text=f"do {name}") for name in names])
@@ -63,11 +63,11 @@ class Team(Parent):
 class Middle(Parent):
     """A child with a child of its own."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Start one child, and tell what it said."""
-        if not any(isinstance(event.data, ChildStart) for event in history):
+        if not any(isinstance(event.data, ChildStart) for event in ctx.history):
             return Step([ChildStart(name="three", text="do three")])
-        return await super().step(history, llm)
+        return await super().step(ctx)
 
 
 async def _child(fleet: Fleet, parent: str, name: str) -> str:
@@ -163,7 +163,7 @@ async def test_who_attaches_later_sees_the_wait_of_a_child(redis_url: str) -> No
         async def asked_again() -> bool:
             (known,) = await fleet.bus.children("p")
             row = Row.of_child(known, "p")
-            return (row.state, row.progress) == (State.RUNNING, "attempt 2 of 6 under way")
+            return (row.state, row.tried) == (State.RUNNING, "attempt 2 of 6 under way")
 
         await eventually(asked_again, PATIENCE_S)
 
@@ -217,10 +217,10 @@ async def test_a_parent_that_finishes_stops_its_children(redis_url: str) -> None
     """However it came to its end: nobody is left who would read what they find."""
 
     class Hasty(Team):
-        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
-            if len(history) == 1:
+        async def step(self, ctx: Context) -> Step:
+            if len(ctx.history) == 1:
                 return Step([ChildStart(name="one", text="do one")])
-            return Step(next=Next.FINISH) if len(history) == 3 else Step()
+            return Step(next=Next.FINISH) if len(ctx.history) == 3 else Step()
 
     async with Fleet(redis_url, agent=Hasty, concurrency=2) as fleet:
         fleet.script("429:retry-after=50")
@@ -400,10 +400,10 @@ async def test_a_child_that_cannot_be_started_is_told_of(redis_url: str) -> None
     """Its session exists already, say: the parent gets a result like any other, and does not wait for ever."""
 
     class Clumsy(Team):
-        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
-            if len(history) == 1:
+        async def step(self, ctx: Context) -> Step:
+            if len(ctx.history) == 1:
                 return Step([ChildStart(name="one", text="do it", child="taken")])
-            return await super().step(history, llm)
+            return await super().step(ctx)
 
     async with Fleet(redis_url, agent=Clumsy) as fleet:
         await fleet.start("taken", None)
@@ -420,8 +420,8 @@ async def test_no_child_outlives_a_parent_that_is_stopped_meanwhile(redis_url: s
     """Whether it was started a moment before or comes a moment too late: it is stopped, or there is none."""
 
     class Busy(Team):
-        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
-            if len(history) < 20:
+        async def step(self, ctx: Context) -> Step:
+            if len(ctx.history) < 20:
                 return Step([ChildStart(name="one", text="do it")], Next.CONTINUE)
             return Step()
 
@@ -469,8 +469,8 @@ class ChatParent(ChatAgent):
 
     children: ClassVar[Mapping[str, AgentFactory]] = {"one": ChatAgent}
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Start the child, wait for it, answer."""
-        if len(history) == 1:
+        if len(ctx.history) == 1:
             return Step([ChildStart(name="one", text="do one")])
-        return Step() if open_children(history) else await super().step(history, llm)
+        return Step() if open_children(ctx.history) else await super().step(ctx)

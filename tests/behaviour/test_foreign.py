@@ -21,6 +21,7 @@ from tidings.bus import (
     SchemaMismatch,
     SessionDelete,
     SessionPause,
+    SessionSay,
     SpoiledLog,
     State,
     Trigger,
@@ -71,7 +72,7 @@ async def test_nothing_is_half_written(redis_url: str, entry: str) -> None:
         seen, before = await actors.snapshot(bus), await everything(client)
         said = Decision(fields={"failures": "0"}, messages=(actors.spoken("s"),), notices=(actors.retry("s"),))
         for _ in range(2):
-            with pytest.raises(SpoiledLog, match="tidings delete s"):
+            with pytest.raises(SpoiledLog, match="tidings delete --force s"):
                 await claim.append(actors.answer("s"), actors.answer("s"), after=3)
             with pytest.raises(SpoiledLog):
                 await bus.controller.decide(seen, said)
@@ -122,31 +123,37 @@ async def test_readers_are_not_led_beyond_the_end(redis_url: str) -> None:
 
 
 @spoilt
-async def test_what_was_said_is_refused_and_the_rest_is_done(
+async def test_a_history_that_takes_nothing_sets_its_session_aside(
     redis_url: str, entry: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The controller tells of it once, counts it, and goes on; pause, export and delete work."""
+    """What was said is refused at once, and what is asked next; the history can be exported, and the session deleted by force."""
     async with Fleet(redis_url, workers=0) as fleet, server(redis_url) as client:
-        claim = await three_events(fleet.bus)
+        await three_events(fleet.bus)
         await spoil(client, "events", entry)
         controller = fleet.controllers[0].part
-        for _ in range(2):
-            with pytest.raises(CommandRefused, match="something else wrote into its events log") as caught:
-                await fleet.say("s", "hello")
-            assert "session.say" not in caught.value.legal
-        assert (await fleet.send(Message.of(SessionPause(), session="s"))).state is State.PAUSED
+        for command in (SessionSay(text="hello"), SessionSay(text="hello"), SessionPause(), SessionDelete()):
+            with pytest.raises(CommandRefused, match=r"^unreadable: "):
+                await fleet.send(Message.of(command, session="s"))
         assert controller.presence().unreadable == 1
         [found] = [one async for one in fleet.bus.admin.unreadable()]
         assert (found.session, found.other_schema, found.spoiled) == ("s", False, True)
         lines = [json.loads(line) async for line in fleet.bus.admin.export("s")]
         assert len(lines) == 4
         assert controller.failed == 0
-        assert claim.token
-        assert (await fleet.send(Message.of(SessionDelete(by="ann"), session="s"))).state is State.DELETED
+        await fleet.bus.admin.force_delete("s", by="ann")
         await eventually(lambda: controller.presence().unreadable == 0, PATIENCE_S)
     told = [record.getMessage() for record in caplog.records]
-    assert told.count("controller.set_aside") == 1
-    assert "controller.failed" not in told
+    assert told.count("session.quarantined") == 1
+
+
+@spoilt
+async def test_a_session_with_a_spoiled_history_can_be_paused_and_deleted(redis_url: str, entry: str) -> None:
+    """Where nothing was said: these append nothing."""
+    async with Fleet(redis_url, workers=0) as fleet, server(redis_url) as client:
+        await three_events(fleet.bus)
+        await spoil(client, "events", entry)
+        assert (await fleet.send(Message.of(SessionPause(), session="s"))).state is State.PAUSED
+        assert (await fleet.send(Message.of(SessionDelete(by="ann"), session="s"))).state is State.DELETED
 
 
 async def test_no_model_is_called_for_a_history_that_takes_no_answer(redis_url: str) -> None:
@@ -161,33 +168,31 @@ async def test_no_model_is_called_for_a_history_that_takes_no_answer(redis_url: 
 
 
 @spoilt
-@pytest.mark.parametrize("poison", [{}, {"token": "xx"}], ids=["healthy", "unreadable"])
-async def test_foreign_commands_keep_no_session_from_being_deleted(redis_url: str, entry: str, poison: dict[str, str]) -> None:
-    """They are dropped where they are in the way, and counted; offsets go on as they were."""
-    async with Fleet(redis_url, workers=0) as fleet, server(redis_url) as client:
-        await actors.hold(fleet.bus, lease_s=60)
-        if poison:
-            await client.hset(NAMES.record("s"), mapping=poison)
+async def test_a_log_of_commands_that_something_else_wrote_into_takes_none(redis_url: str, entry: str) -> None:
+    """The command is refused when it is sent, and nothing is stored; by force the session is taken away."""
+    async with Bus.connect(redis_url) as bus, server(redis_url) as client:
+        await actors.hold(bus, lease_s=60)
         await spoil(client, "commands", entry)
-        assert (await fleet.send(Message.of(SessionDelete(), session="s"))).state is State.DELETED
-        assert (await fleet.bus.status("s")).commands == 1
-        assert fleet.bus.skipped == 1
+        before = await everything(client)
+        for command in (SessionPause(), SessionDelete()):
+            with pytest.raises(CommandRefused, match=r"^unreadable: "):
+                await actors.send(bus, Message.of(command, session="s"), 5)
+        assert await everything(client) == before
+        await bus.admin.force_delete("s")
+        assert (await bus.status("s")).state is State.DELETED
 
 
-async def test_a_command_that_waits_survives_a_foreign_one(redis_url: str) -> None:
-    """It keeps its offset and is decided; a controller that met the foreign one does not lose the next."""
+async def test_a_command_that_waits_is_decided_beside_a_foreign_one(redis_url: str) -> None:
+    """What lies beyond the count is no command, and keeps none from being decided."""
     async with Bus.connect(redis_url) as bus, server(redis_url) as client:
         await actors.hold(bus, lease_s=60)
         first = Message.of(SessionPause(), session="s")
         await actors.submit(bus, first)
         await spoil(client, "commands")
-        assert [command.id for command in (await actors.snapshot(bus)).commands] == [first.id]
-        second = Message.of(SessionPause(), session="s")
-        await actors.submit(bus, second)
         seen = await actors.snapshot(bus)
-        assert [(command.id, command.offset) for command in seen.commands] == [(first.id, 1), (second.id, 2)]
+        assert [command.id for command in seen.commands] == [first.id]
         await bus.controller.decide(seen, actors.settled(seen))
-        assert (await actors.snapshot(bus)).record.handled == 2
+        assert (await actors.snapshot(bus)).record.handled == 1
 
 
 async def test_a_record_of_another_schema_takes_no_command(redis_url: str) -> None:

@@ -42,7 +42,7 @@ from tidings.bus.presence import CALLED, CALLED_BYTES
 from tidings.bus.redis import open_connection
 from tidings.workers.board import Board, Row
 from tidings.workers.cli.doctor import examined
-from tidings.workers.cli.processes import ProcessView
+from tidings.workers.cli.members import ProcessView
 from tidings.workers.cli.view import FamilyView, SessionView
 from tidings.workers.doctor import Level
 from tidings.workers.gateway.hub import Hub
@@ -169,7 +169,7 @@ async def read_everything(bus: Bus) -> set[str]:
         lambda: bus.page("commands.bad", 1),
         lambda: bus.children("bad"),
         lambda: bus.controller.snapshot("bad"),
-        lambda: bus.controller.salvage("bad"),
+        lambda: bus.controller.quarantine("bad", "unreadable"),
         lambda: bus.admin.queues(),
         lambda: bus.admin.server(),
         lambda: bus.controller.due(),

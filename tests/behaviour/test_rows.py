@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
-from tidings.bus import AgentMessage, Bus, Event, Message, Notice, SessionPause, SessionStop, State, carries
+from tidings.bus import AgentMessage, Bus, Message, Notice, Progress, SessionPause, SessionStop, State, carries
 from tidings.workers.agent import ChatAgent, Next, Step, to_prompt
 from tidings.workers.board import Board, Row
+from tidings.workers.context import Context
 from tidings.workers.errors import LlmError
-from tidings.workers.llm import Llm
 
 ALIKE = ("state", "reason", "why", "message", "action", "model", "by", "worker", "waits", "resume_at", "parent", "name", "usual")
 SAYS_WHY = "it is late"
@@ -23,10 +23,10 @@ SAYS_WHY = "it is late"
 class Broken:
     """Fails by its own code, after a call that was refused and that it has caught."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Fail."""
         with pytest.raises(LlmError):
-            await llm.complete(to_prompt(history))
+            await ctx.llm.complete(to_prompt(ctx.history))
         raise KeyError("wind")
 
 
@@ -36,7 +36,7 @@ BROKEN_AT = f"tests/behaviour/test_rows.py:{Broken.step.__code__.co_firstlineno 
 class Done:
     """Says one thing, and has finished."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Finish."""
         return Step((AgentMessage(text="done"),), Next.FINISH)
 
@@ -44,31 +44,42 @@ class Done:
 class Condenser:
     """Asks another model before its own."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Ask both."""
-        await llm.named("condenser", "openai/small").complete(to_prompt(history))
-        said = await llm.complete(to_prompt(history))
+        await ctx.llm.named("condenser", "openai/small").complete(to_prompt(ctx.history))
+        said = await ctx.llm.complete(to_prompt(ctx.history))
+        return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
+
+
+class Compiling:
+    """Tells what it does, and asks."""
+
+    async def step(self, ctx: Context) -> Step:
+        """Tell it again and again: the last one counts."""
+        for done in range(9):
+            await ctx.progress("compiling", done, 8)
+        said = await ctx.llm.complete(to_prompt(ctx.history))
         return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
 
 
 class Twice:
     """Asks again once it has its answer."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Ask twice."""
-        await llm.complete([{"role": "user", "content": "first"}])
-        said = await llm.complete([{"role": "user", "content": "second"}])
+        await ctx.llm.complete([{"role": "user", "content": "first"}])
+        said = await ctx.llm.complete([{"role": "user", "content": "second"}])
         return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
 
 
 class Leaving:
     """Asks two models at once, and leaves the one that waits when the other is asked again."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Ask both."""
-        title = asyncio.create_task(llm.named("title").complete([{"role": "user", "content": "title"}]))
-        asking = asyncio.create_task(llm.complete([{"role": "user", "content": "main"}]))
-        await eventually(lambda: llm.usage.attempts == 2, PATIENCE_S)
+        title = asyncio.create_task(ctx.llm.named("title").complete([{"role": "user", "content": "title"}]))
+        asking = asyncio.create_task(ctx.llm.complete([{"role": "user", "content": "main"}]))
+        await eventually(lambda: ctx.llm.usage.attempts == 2, PATIENCE_S)
         title.cancel()
         said = await asking
         return Step((AgentMessage(text=said.text),), Next.AWAIT_INPUT)
@@ -108,6 +119,24 @@ Act = Callable[[Fleet], Awaitable[None]]
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = {
     "queued": ({"workers": 0}, (), _nothing, {"word": "queued", "by": "ann", "model": ""}),
     "running": ({}, ("timeout",), _nothing, {"word": "running", "worker": "w1", "model": "openai/x"}),
+    "running and telling what it does": (
+        {"agent": Compiling},
+        ("timeout",),
+        _nothing,
+        {"word": "running", "doing": "compiling 8/8", "worker": "w1"},
+    ),
+    "waiting after telling what it does": (
+        {"agent": Compiling},
+        ("429:retry-after=50",),
+        _nothing,
+        {"word": "rate limited", "doing": "", "progress": Progress(doing="compiling", done=8, total=8)},
+    ),
+    "awaiting input after telling what it does": (
+        {"agent": Compiling},
+        (),
+        _nothing,
+        {"word": "awaiting input", "doing": "", "progress": None},
+    ),
     "retrying": (
         {"backoff_base_s": 50.0, "backoff_cap_s": 60.0},
         ("500",),
@@ -136,7 +165,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         {},
         ("429", "timeout"),
         _nothing,
-        {"word": "running", "progress": "attempt 2 of 6 under way", "why": "openai/x: attempt 2 of 6 under way", "reason": None},
+        {"word": "running", "tried": "attempt 2 of 6 under way", "why": "openai/x: attempt 2 of 6 under way", "reason": None},
     ),
     "waiting for an outage to end": (
         {"attempts": 2},
@@ -148,13 +177,13 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         {},
         ("429:retry-after=50",),
         _drain,
-        {"word": "parked", "progress": "attempt 1 of 6 failed", "worker": "", "needs_you": False, "model": "openai/x"},
+        {"word": "parked", "tried": "attempt 1 of 6 failed", "worker": "", "needs_you": False, "model": "openai/x"},
     ),
     "handed back in the wait of an outage": (
         {"backoff_base_s": 50.0, "backoff_cap_s": 60.0},
         ("500",),
         _drain,
-        {"word": "retrying later", "progress": "attempt 1 of 6 failed", "worker": "", "model": "openai/x"},
+        {"word": "retrying later", "tried": "attempt 1 of 6 failed", "worker": "", "model": "openai/x"},
     ),
     "parked": ({}, ("429:retry-after=500",), _nothing, {"word": "parked", "needs_you": False, "model": "openai/x"}),
     "parked without a time": ({}, ("quota",), _nothing, {"word": "parked", "needs_you": True, "model": "openai/x"}),

@@ -48,7 +48,7 @@ async def test_nothing_of_a_record_of_another_schema_is_touched(redis_url: str, 
             bus.worker.claim(actors.WORKER, session="s"),
             bus.controller.decide(seen, Decision()),
             bus.controller.snapshot("s"),
-            bus.controller.salvage("s"),
+            bus.admin.force_delete("s"),
             bus.status("s"),
         ):
             with pytest.raises(SchemaMismatch, match=f"with schema {schema} .* `tidings export s` with that version"):

@@ -109,7 +109,7 @@ async def test_a_snapshot_has_what_a_decision_rests_on(bus: Bus) -> None:
     seen = await actors.waiting(bus, count=3)
     assert [command.offset for command in seen.commands] == [1, 2, 3]
     assert all(isinstance(command.data, SessionSay) for command in seen.commands)
-    assert (seen.settled, seen.more) == (frozenset(), False)
+    assert (seen.resolved, seen.more) == (frozenset(), False)
     assert seen.record == await bus.status("s")
     assert abs(seen.now - bus.now()) < timedelta(seconds=10)
     for each in asking:
@@ -253,7 +253,7 @@ async def test_a_command_withdrawn_meanwhile_is_not_applied(bus: Bus) -> None:
         await bus.controller.decide(seen, actors.settled(seen, messages=(actors.spoken("s"),)))
     assert await bus.history("s") == ()
     again = await actors.snapshot(bus)
-    assert again.settled == {"c1"}
+    assert again.resolved == {"c1"}
     await bus.controller.decide(again, actors.settled(again))
     assert (await actors.snapshot(bus)).commands == ()
 

@@ -93,12 +93,12 @@ async def test_installations_do_not_see_each_other(redis_url: str) -> None:
     st.builds(
         dict[str, Any],
         role=st.sampled_from(Role),
-        name=st.text(min_size=1),
-        host=st.text(),
+        name=st.text(min_size=1, max_size=128),
+        host=st.text(max_size=255),
         pid=st.integers(0, 2**31),
         sessions=st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)).map(tuple),
         concurrency=st.integers(0, 1000),
-        model=st.none() | st.text(),
+        model=st.none() | st.text(max_size=200),
         draining=st.booleans(),
     )
 )

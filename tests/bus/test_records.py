@@ -259,6 +259,18 @@ def test_who_comes_late_sees_what_the_worker_has_told(state: State) -> None:
         assert (notice.data.to, notice.data.wait) == (to, kept)
 
 
+@pytest.mark.parametrize("state", State)
+def test_who_comes_late_sees_what_the_agent_does(state: State) -> None:
+    """While a worker holds the session, in a wait as well; what is left in an old picture is not shown."""
+    worker = m.WorkerRef(name="w1").model_dump_json()
+    progress = m.Progress(doing="compiling", done=3, total=8)
+    fields = {"state": state, "status": "3", "picture": m.Picture(progress=progress).model_dump_json()}
+    for held in (True, False):
+        notice = _record(**fields, worker=worker if held else "").as_notice(NOON)
+        assert notice is not None
+        assert notice.data.progress == (progress if held and state in HELD else None)
+
+
 def test_a_session_that_nothing_was_told_of_has_no_picture() -> None:
     """Before the first notice there is no offset to stand at, and without a state there is nothing to draw."""
     assert _record(state="running", status="0").as_notice(NOON) is None

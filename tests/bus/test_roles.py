@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar
 
@@ -37,8 +37,8 @@ from tidings.bus import (
 from tidings.bus.channels import Names
 from tidings.bus.roles import acl, grants, trials
 from tidings.workers.agent import ChatAgent, Step
+from tidings.workers.context import Context
 from tidings.workers.controller import Controller
-from tidings.workers.llm import Llm
 from tidings.workers.provider import Provider
 from tidings.workers.settings import Settings
 from tidings.workers.worker import Worker
@@ -139,9 +139,9 @@ class _Parent(ChatAgent):
 
     children: ClassVar[dict[str, Callable[[], ChatAgent]]] = {"helper": ChatAgent}
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Start it, and wait."""
-        return Step([ChildStart(name="helper", text="help")] if len(history) == 1 else [])
+        return Step([ChildStart(name="helper", text="help")] if len(ctx.history) == 1 else [])
 
 
 async def _history(open_as: Open, session: str) -> tuple[Message[Event], ...]:

@@ -45,7 +45,7 @@ async def decide_all(bus: Bus) -> None:
     """Apply what waits, as a controller does, until it is written."""
     while True:
         seen = await actors.snapshot(bus)
-        fresh = [command for command in seen.commands if command.id not in seen.settled]
+        fresh = [command for command in seen.commands if command.id not in seen.resolved]
         messages = tuple(
             actors.spoken("s", command.data.text, id=command.id) for command in fresh if isinstance(command.data, SessionSay)
         )

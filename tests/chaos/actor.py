@@ -66,8 +66,8 @@ from tidings.bus.worker.face import WorkerFace
 from tidings.bus.worker.lease import LEASE_S
 from tidings.workers import worker
 from tidings.workers.agent import Next, Step, as_event
+from tidings.workers.context import Context
 from tidings.workers.controller import Controller
-from tidings.workers.llm import Llm
 from tidings.workers.log import configure_logging
 from tidings.workers.settings import Settings
 from tidings.workers.testing.tied import end_with
@@ -310,10 +310,10 @@ async def _until_told(running: Coroutine[Any, Any, None], told: asyncio.Event, f
 class Counting:
     """An agent without a model: what is asked of it says how many numbered events it adds, one or two a step."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Add the next numbers, until there are as many as were asked for."""
         await asyncio.sleep(random.uniform(0.01, 0.12))
-        return next_step(history)
+        return next_step(ctx.history)
 
 
 def next_step(history: Sequence[Message[Event]]) -> Step:

@@ -17,6 +17,7 @@ from tidings.bus import AgentMessage, Bus, Event, LlmAttempt, LlmRecovered, LlmR
 from tidings.workers.agent import Next
 from tidings.workers.cli import app
 from tidings.workers.cli.exits import Exit
+from tidings.workers.context import Context
 from tidings.workers.llm import Llm, close_litellm
 from tidings.workers.provider import Fault, Provider, ProviderSettings
 
@@ -145,10 +146,10 @@ async def test_the_agent_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) ->
     asked: Message[Event] = Message.of(UserMessage(text="Good morning"), session="s", offset=1)
     async with Provider(ProviderSettings()) as provider:
         llm = Llm("openai/test", api_base=provider.base_url)
-        step = await agent.step([asked], llm)
+        step = await agent.step(Context("s", [asked], llm))
         (said,) = step.events
         assert isinstance(said, AgentMessage)
         assert (said.text, step.next) == ("You said: Good morning", Next.AWAIT_INPUT)
-        assert list((await agent.step([], llm)).events) == []
+        assert list((await agent.step(Context("s", [], llm))).events) == []
         assert [message["role"] for message in provider.requests[0].messages] == ["system", "user"]
         await close_litellm()

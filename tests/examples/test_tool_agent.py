@@ -12,6 +12,7 @@ from examples.tool_agent import TOOLS, ToolAgent
 from tests.waiting import eventually
 from tidings.bus import (
     AgentMessage,
+    AgentProgress,
     Bus,
     Ending,
     Event,
@@ -25,6 +26,7 @@ from tidings.bus import (
     WorkerRef,
 )
 from tidings.workers.agent import Next, load_agent
+from tidings.workers.context import Context
 from tidings.workers.controller import Controller
 from tidings.workers.llm import Llm
 from tidings.workers.provider import Provider
@@ -115,15 +117,23 @@ def _call(name: str, arguments: dict[str, str], *, idempotent: bool = False) -> 
 )
 async def test_what_a_model_gets_wrong_is_told_to_it(call: Message[ToolCall], content: str) -> None:
     """A tool that is not there, and arguments that are no JSON, become results that say so."""
-    step = await ToolAgent().step([call], Llm("openai/never-asked"))
+    step = await ToolAgent().step(Context("s", [call], Llm("openai/never-asked")))
     (result,) = step.events
     assert (getattr(result, "content", ""), getattr(result, "is_error", False)) == (content, True)
     assert step.next is Next.CONTINUE
 
 
+async def test_it_tells_how_many_tools_have_run() -> None:
+    """Before each of them."""
+    told: list[AgentProgress] = []
+    calls = [_call("count_words", {"text": "one"}), _call("count_words", {"text": "two"}), _call("fly", {"text": "home"})]
+    await ToolAgent().step(Context("s", calls[1:], Llm("openai/never-asked"), told.append))
+    assert [(one.doing, one.done, one.total) for one in told] == [("running tools", 0, 2), ("running tools", 1, 2)]
+
+
 async def test_nothing_is_asked_before_somebody_speaks() -> None:
     """A session that was started without a message waits for one."""
-    step = await ToolAgent().step([], Llm("openai/never-asked"))
+    step = await ToolAgent().step(Context("s", [], Llm("openai/never-asked")))
     assert (list(step.events), step.next) == ([], Next.AWAIT_INPUT)
 
 
@@ -133,7 +143,7 @@ async def test_nothing_is_asked_twice() -> None:
         Message.of(UserMessage(text="Hello"), session="s", offset=1),
         Message.of(AgentMessage(text="Hello yourself"), session="s", offset=2),
     ]
-    step = await ToolAgent().step(history, Llm("openai/never-asked"))
+    step = await ToolAgent().step(Context("s", history, Llm("openai/never-asked")))
     assert (list(step.events), step.next) == ([], Next.AWAIT_INPUT)
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
 import pytest
 from playwright.async_api import Route, expect
 
+from tests.behaviour.agents import Gate
 from tests.browsers import Screens
 from tests.page.house import House, OpenHouse, button, in_sequence, offsets, record, row_of, status_of
 from tests.waiting import eventually
-from tidings.bus import AgentMessage, ChildStart, Event, Message, SessionDelete, State, UserMessage, WorkerRef
+from tidings.bus import AgentMessage, ChildStart, Message, SessionDelete, State, UserMessage, WorkerRef
 from tidings.workers.agent import AgentFactory, ChatAgent, Step, answer, to_prompt
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 
 
 async def test_attempts_change_in_place_and_clear_by_themselves(house: House, screens: Screens) -> None:
@@ -114,10 +115,10 @@ async def test_a_second_viewer_sees_the_same(house: House, screens: Screens) -> 
 class Parallel:
     """Calls two LLMs at once."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Answer and find a title."""
-        prompt = to_prompt(history)
-        said, _ = await asyncio.gather(llm.complete(prompt), llm.named("title").complete(prompt))
+        prompt = to_prompt(ctx.history)
+        said, _ = await asyncio.gather(ctx.llm.complete(prompt), ctx.llm.named("title").complete(prompt))
         return Step(answer(said))
 
 
@@ -131,14 +132,43 @@ async def test_several_paths_each_have_a_line(open_house: OpenHouse, screens: Sc
     await expect(page.locator(".deck .lines .path").filter(has_text="title")).to_be_visible()
 
 
+class Compiling:
+    """Tells what it does, and stays at the gate."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def step(self, ctx: Context) -> Step:
+        """Tell it."""
+        await ctx.progress("compiling <b>all</b>", 3, 8)
+        await self._gate.stay()
+        return Step()
+
+
+async def test_what_the_agent_does_is_on_its_line(open_house: OpenHouse, screens: Screens) -> None:
+    """In the fleet and in the session, as text, for who comes later as well; it is over with the turn."""
+    gate = Gate()
+    house = await open_house(agent=lambda: Compiling(gate))
+    await house.fleet.start("sea", "hello")
+    await gate.reached()
+    page, fleet = await screens.open(house.session("sea")), await screens.open(house.at("/"))
+    await expect(status_of(page)).to_have_text("Running on w1: compiling <b>all</b> 3/8")
+    await expect(row_of(fleet, "sea").locator(".why")).to_have_text("compiling <b>all</b> 3/8")
+    await fleet.get_by_label("Filter the sessions").fill("compiling 3/8")
+    await expect(fleet.locator(".row")).to_have_count(1)
+    gate.open()
+    await expect(status_of(page)).to_have_text("Waiting for your reply")
+    await expect(page.locator(".events > *")).to_have_count(1)
+
+
 class Parent:
     """Sends out two children and waits for them."""
 
     children: ClassVar[Mapping[str, AgentFactory]] = {"sources": ChatAgent, "summary": ChatAgent}
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Start both, or rest."""
-        if any(event.type == "child.start" for event in history):
+        if any(event.type == "child.start" for event in ctx.history):
             return Step()
         return Step([ChildStart(name=name, text=f"do {name}") for name in self.children])
 

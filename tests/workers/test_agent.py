@@ -38,6 +38,7 @@ from tidings.workers.agent import (
     load_agent,
     take_step,
 )
+from tidings.workers.context import Context
 from tidings.workers.llm import Completion, ToolRequest
 from tidings.workers.settings import Settings
 
@@ -175,7 +176,7 @@ def test_an_answer_becomes_a_message_and_its_calls() -> None:
 async def test_the_chat_agent_answers_what_was_said() -> None:
     """With its system prompt, and then it is a person's turn."""
     llm: Any = ScriptedLlm(completion("hi"))
-    step = await ChatAgent.from_settings(SETTINGS).step(log(user("hello")), llm)
+    step = await ChatAgent.from_settings(SETTINGS).step(Context("s", log(user("hello")), llm))
     assert [data.text for data in step.events if isinstance(data, AgentMessage)] == ["hi"]
     assert step.next is Next.AWAIT_INPUT
     assert told(llm.prompts[0]) == ["system:Be brief.", "user:hello"]
@@ -185,7 +186,7 @@ async def test_the_chat_agent_answers_what_was_said() -> None:
 async def test_the_chat_agent_says_nothing_when_nothing_was_said(history: list[Message[Event]]) -> None:
     """A session may start without a message; and an answer that was stored is not given a second time."""
     llm: Any = ScriptedLlm()
-    assert await ChatAgent().step(history, llm) == Step()
+    assert await ChatAgent().step(Context("s", history, llm)) == Step()
 
 
 # loading an agent
@@ -205,7 +206,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_an_agent_of_the_current_folder_is_found(folder: Path) -> None:
     """Each run gets one of its own."""
-    (folder / "my_agent.py").write_text("class Mine:\n    async def step(self, history, llm):\n        ...\n")
+    (folder / "my_agent.py").write_text("class Mine:\n    async def step(self, ctx):\n        ...\n")
     make = load_agent("my_agent:Mine", SETTINGS)
     assert load_agent("my_agent:Mine", SETTINGS) is make
     one, two = make(), make()
@@ -226,18 +227,20 @@ VALUE = 1
 def function(): ...
 class Stepless: ...
 class Good:
-    async def step(self, history, llm): ...
+    async def step(self, ctx): ...
 class Sync:
-    def step(self, history, llm): ...
+    def step(self, ctx): ...
 class Yielding:
-    async def step(self, history, llm): yield
+    async def step(self, ctx): yield
 class Generating:
-    def step(self, history, llm): yield
+    def step(self, ctx): yield
 class Narrow:
-    async def step(self, history): ...
+    async def step(self): ...
+class Old:
+    async def step(self, history, llm): ...
 class Static:
     @staticmethod
-    async def step(self, history, llm): ...
+    async def step(self, ctx): ...
 class Wanting(Good):
     def __init__(self, token): ...
 class Failing(Good):
@@ -269,10 +272,11 @@ class Listed(Good):
         ("my_agent", "has no class ''"),
         ("my_agent:VALUE", "it is an object of the class 'int'"),
         ("my_agent:function", "it is a function; name a class"),
-        ("my_agent:Sync", "step() is not async: write `async def step(self, history, llm)`"),
+        ("my_agent:Sync", "step() is not async: write `async def step(self, ctx)`"),
         ("my_agent:Yielding", "step() yields"),
         ("my_agent:Generating", "step() yields"),
         ("my_agent:Narrow", "step() takes other arguments"),
+        ("my_agent:Old", "step() takes other arguments (missing a required argument: 'llm'): write `async def step(self, ctx)`"),
         ("my_agent:Static", "step() takes other arguments"),
         ("my_agent:Wanting", "Wanting cannot be made without arguments: TypeError"),
         ("my_agent:Failing", "cannot be made without arguments: RuntimeError: no token (my_agent.py:"),
@@ -300,11 +304,11 @@ def test_an_agent_that_cannot_be_used_is_told_as_such(folder: Path, spec: str, w
 @pytest.mark.parametrize(
     "source",
     [
-        "import functools\nclass Mine:\n    @functools.lru_cache\n    async def step(self, history, llm, more=1): ...\n",
+        "import functools\nclass Mine:\n    @functools.lru_cache\n    async def step(self, ctx, more=1): ...\n",
         "import asyncio, functools\ndef threaded(step):\n    @functools.wraps(step)\n    async def run(*given):\n"
         "        return await asyncio.to_thread(step, *given)\n    return run\n"
-        "class Mine:\n    @threaded\n    def step(self, history, llm): ...\n",
-        "class Steps:\n    async def __call__(self, history, llm): ...\nclass Mine:\n    step = Steps()\n",
+        "class Mine:\n    @threaded\n    def step(self, ctx): ...\n",
+        "class Steps:\n    async def __call__(self, ctx): ...\nclass Mine:\n    step = Steps()\n",
     ],
     ids=["decorated", "threaded", "object"],
 )
@@ -323,7 +327,7 @@ class Giving:
     def __init__(self, made: Any) -> None:
         self._made = made
 
-    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Give it back."""
         made: Step = self._made
         return made
@@ -332,7 +336,7 @@ class Giving:
 class Sync:
     """Its step is not async."""
 
-    def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
+    def step(self, ctx: Context) -> Step:
         """Do nothing."""
         return Step()
 
@@ -340,9 +344,17 @@ class Sync:
 class Yielding:
     """Yields its steps."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Any:
+    async def step(self, ctx: Context) -> Any:
         """Yield two."""
         yield Step()
+
+
+class Old:
+    """Takes what steps took before there was a context."""
+
+    async def step(self, history: Any, llm: Any) -> Step:
+        """Do nothing."""
+        return Step()
 
 
 async def _later() -> Step:
@@ -361,15 +373,16 @@ async def _later() -> Step:
         (lambda: Giving(Step(None)), "a Step whose events are None: give it a list"),  # type: ignore[arg-type]
         (lambda: Giving(Step("hi")), "a Step whose events are a str: give it a list"),  # type: ignore[arg-type]
         (lambda: Giving(Step(AgentMessage(text="hi"))), "whose events are an AgentMessage"),  # type: ignore[arg-type]
-        (Sync, "step() is not async: write `async def step(self, history, llm)`"),
+        (Sync, "step() is not async: write `async def step(self, ctx)`"),
         (Yielding, "step() yields: it must return one Step"),
+        (Old, "step() takes other arguments (missing a required argument: 'llm'): write `async def step(self, ctx)`"),
     ],
-    ids=["none", "text", "list", "data", "coroutine", "events-none", "events-text", "events-data", "sync", "yields"],
+    ids=["none", "text", "list", "data", "coroutine", "events-none", "events-text", "events-data", "sync", "yields", "old"],
 )
 async def test_what_is_no_step_is_named(agent: Any, words: str) -> None:
     """With what to write in its place."""
     with pytest.raises(BadAgent) as told_error:
-        await take_step(agent(), (), None)  # type: ignore[arg-type]
+        await take_step(agent(), Context("s", (), None))  # type: ignore[arg-type]
     assert words in str(told_error.value)
 
 
@@ -381,7 +394,7 @@ class Root:
 
     children: ClassVar[dict[str, Any]] = {"chat": ChatAgent, "other": lambda: Root()}
 
-    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Do nothing."""
         return Step()
 

@@ -40,10 +40,10 @@ def refused(**fields: Any) -> errors.LlmCallFailed:
     return errors.LlmCallFailed("no", **given)
 
 
-def end(error: errors.LlmError, parks: int = 0, parked_s: float = 0.0, *, progress: bool = False) -> Ending:
+def end(error: errors.LlmError, parks: int = 0, parked_s: float = 0.0, *, achieved: bool = False) -> Ending:
     """End a turn of a session that has been parked so often and so long before."""
     lease: Any = SimpleNamespace(**{**vars(LEASE), "parks": parks, "parked_s": parked_s})
-    return ending(error, lease, PLAN, 7, NOW, progress=progress)
+    return ending(error, lease, PLAN, 7, NOW, achieved=achieved)
 
 
 @pytest.mark.parametrize(
@@ -121,16 +121,16 @@ def test_the_end_of_the_schedule_counts_the_waits_that_there_were(parks: int, wo
 def test_a_park_lasts_until_no_other_call_waits() -> None:
     """Two calls at once: the told instant of the other one holds as well, and the notice says it."""
     later = NOW + timedelta(seconds=45)
-    release = ending(limited(resume_in_s=5.0), LEASE, PLAN, 7, NOW, progress=False, not_before=later)
+    release = ending(limited(resume_in_s=5.0), LEASE, PLAN, 7, NOW, achieved=False, not_before=later)
     assert release.resume_at is not None
     assert release.resume_at >= later
     (notice,) = release.notices
     assert isinstance(notice.data, LlmRateLimited)
     assert notice.data.resume_at == release.resume_at
-    longer = ending(limited(resume_in_s=50.0), LEASE, PLAN, 7, NOW, progress=False, not_before=later).resume_at
+    longer = ending(limited(resume_in_s=50.0), LEASE, PLAN, 7, NOW, achieved=False, not_before=later).resume_at
     assert longer is not None
     assert longer > later
-    assert ending(limited(), LEASE, PLAN, 7, NOW, progress=False, not_before=later).resume_at is None
+    assert ending(limited(), LEASE, PLAN, 7, NOW, achieved=False, not_before=later).resume_at is None
 
 
 def test_an_outage_with_a_known_end_is_never_an_error() -> None:
@@ -139,9 +139,9 @@ def test_an_outage_with_a_known_end_is_never_an_error() -> None:
 
 
 @pytest.mark.parametrize("error", [limited(schedule=True), troubled()])
-def test_progress_begins_a_new_row_of_parks(error: errors.LlmError) -> None:
+def test_what_was_achieved_begins_a_new_row_of_parks(error: errors.LlmError) -> None:
     """A turn that brought something ends the row before it."""
-    release = end(error, 3, 400.0, progress=True)
+    release = end(error, 3, 400.0, achieved=True)
     assert (release.parks, release.parked_s) == (1, 60.0)
     assert release.resume_at is not None
 

@@ -34,6 +34,7 @@ from tidings.bus import (
 from tidings.bus.messages import encode
 from tidings.workers import errors
 from tidings.workers.agent import Next, Step, open_calls
+from tidings.workers.context import Context
 from tidings.workers.retry import Failure
 from tidings.workers.settings import Settings
 from tidings.workers.turn import Turn
@@ -51,11 +52,11 @@ class Acting:
         self._acts = list(acts)
         self.seen: list[int] = []
 
-    async def step(self, history: Sequence[Message[Event]], llm: Any) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Do the next thing."""
-        self.seen.append(len(history))
+        self.seen.append(len(ctx.history))
         act = self._acts.pop(0) if len(self._acts) > 1 else self._acts[0]
-        made = act(history, llm)
+        made = act(ctx.history, ctx.llm)
         step: Step = await made if asyncio.iscoroutine(made) else made
         return step
 
@@ -187,7 +188,7 @@ async def test_a_long_history_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_the_history_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is away for a moment does not end a run; the lease bounds the wait."""
-    monkeypatch.setattr("tidings.workers.children.AGAIN_S", 0.001)
+    monkeypatch.setattr("tidings.workers.child_starts.AGAIN_S", 0.001)
     agent = Acting(says("hi"))
     async with running(agent) as run:
         history, away = run._lease.history, 3

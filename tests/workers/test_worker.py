@@ -17,6 +17,7 @@ from tests.fleet import KEY, Fleet, Running
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import Ending, LeaseLost, LlmRetry, OutcomeUnknown, Reason, Role, State, Unreachable, WorkerReleased
 from tidings.workers.agent import Agent, ChatAgent, Step
+from tidings.workers.context import Context
 from tidings.workers.provider import ProviderSettings
 
 LONG = "429:retry-after=50"
@@ -147,7 +148,7 @@ class Exits:
         if where == "constructor":
             sys.exit(1)
 
-    async def step(self, history: Any, llm: Any) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """End it."""
         if self._where == "step":
             sys.exit(1)

@@ -8,7 +8,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from tidings.bus import State, Wait
+from tidings.bus import Progress, State, Wait
+from tidings.bus.messages.notices import LONGEST_DOING
+from tidings.bus.redaction import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,13 @@ def waiting(wait: Wait | None) -> str:
         return f"{wait.model or 'the model'}: attempt {wait.attempt + 1} of {wait.max_attempts} under way"
     reason = wait.reason.value.replace("_", " ")
     return f"{wait.model or 'the model'}: {reason}, attempt {wait.attempt} of {wait.max_attempts} failed"
+
+
+def doing(progress: Progress) -> str:
+    """Say what an agent does in one line, as in ``compiling 3/8``."""
+    done = "" if progress.done is None else str(progress.done)
+    numbers = f"{done}/{progress.total}" if done and progress.total is not None else done
+    return f"{one_line(progress.doing, LONGEST_DOING)} {numbers}".strip()
 
 
 def clock(when: datetime) -> str:

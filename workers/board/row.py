@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Self
 
 from tidings.bus import (
+    AgentProgress,
     ChildState,
     LlmAttempt,
     LlmFailed,
@@ -16,6 +17,7 @@ from tidings.bus import (
     LlmRetry,
     Message,
     Notice,
+    Progress,
     Reason,
     Record,
     SessionState,
@@ -29,7 +31,7 @@ from tidings.bus.messages import most_telling
 from tidings.bus.records import DRAWN
 from tidings.bus.redaction import one_line
 from tidings.bus.states import FINAL, HELD, WAITING
-from tidings.workers.board.look import Look, age, clock, duration, look_of, waiting
+from tidings.workers.board.look import Look, age, clock, doing, duration, look_of, waiting
 
 _AGENT = "agent"
 _RESUME = "resume it, or say something"
@@ -53,6 +55,7 @@ class Row:
         parent: session of which it is a child; '' for none.
         name: what that calls it.
         usual: the model of its agent, to which `model` goes back when nothing of another path waits.
+        progress: what its agent has told last of the turn under way; None where it has told nothing.
     """
 
     session: str
@@ -70,6 +73,7 @@ class Row:
     parent: str = ""
     name: str = ""
     usual: str = ""
+    progress: Progress | None = None
 
     @classmethod
     def of_child(cls, child: ChildState, parent: str) -> Self:
@@ -118,11 +122,13 @@ class Row:
             return self._calling({llm: wait for llm, wait in self.waits.items() if llm != told.llm}, told, notice)
         if isinstance(notice.data, LlmParked | LlmFailed):
             return self._given_up(notice.data)
+        if isinstance(told, AgentProgress):
+            return replace(self, progress=told.progress(), worker=self.worker or _worker_of(notice.source))
         if isinstance(notice.data, WorkerClaimed):
-            return replace(self, worker=notice.data.worker.name)
+            return replace(self, worker=notice.data.worker.name, progress=None)
         if isinstance(notice.data, WorkerReleased | WorkerLost):
             # It enters the state that follows now, be it called as the one before: what is parked does not go on waiting.
-            return replace(self, worker="", waits={}, since=notice.time)
+            return replace(self, worker="", waits={}, since=notice.time, progress=None)
         return self
 
     def _calling(self, waits: Mapping[str, Wait], told: LlmRetry | LlmAttempt | LlmRecovered, notice: Message[Notice]) -> Self:
@@ -159,8 +165,8 @@ class Row:
     def _moved(self, told: SessionState, notice: Message[Notice]) -> Self:
         wait, said = told.wait, told.wait or told.failure
         usual = told.model or self.usual
-        # A change of state that a controller tells does not name the worker that goes on holding it.
-        kept = self.worker if told.to in HELD else ""
+        # A change of state that a controller tells does not name the worker that goes on holding it, nor what its agent does.
+        kept, progress = (self.worker, self.progress) if told.to in HELD else ("", None)
         return replace(
             self,
             state=told.to,
@@ -177,6 +183,7 @@ class Row:
             parent=told.parent or self.parent,
             name=told.name or self.name,
             usual=usual,
+            progress=told.progress if notice.source == DRAWN else progress,
         )
 
     def _entered(self, told: SessionState, notice: Message[Notice]) -> datetime:
@@ -253,10 +260,15 @@ class Row:
         return f"{wait.attempt + self.under_way} of {wait.max_attempts}" if wait else ""
 
     @property
-    def progress(self) -> str:
+    def tried(self) -> str:
         """How far the call is, as in ``attempt 1 of 6 failed``; '' where no attempt of it has failed."""
         how = "under way" if self.under_way else "failed"
         return f"attempt {self.attempt} {how}" if self.wait else ""
+
+    @property
+    def doing(self) -> str:
+        """What its agent does, as in ``compiling 3/8``; '' where it has told nothing, or a call waits or is asked again."""
+        return doing(self.progress) if self.progress and self.state is State.RUNNING and not self.waits else ""
 
     @property
     def reason_word(self) -> str:
@@ -281,7 +293,9 @@ class Row:
         return age((now - self.since).total_seconds()) if self.since else ""
 
     def story(self) -> str:
-        """Return why it is in its state, in one line."""
+        """Return why it is in its state, in one line; of one at work, what its agent does."""
+        if self.doing:
+            return self.doing
         wait = self.wait
         if wait is not None and wait.asked_at is not None:
             # The attempt itself is told beside it.
@@ -301,7 +315,7 @@ class Row:
         parts = [called, self.look.word if self.look else "starting"]
         next_at = wait.retry_at if wait and not self.under_way else None
         if wait:
-            parts.append(self.progress + (f", the next at {clock(next_at)}" if next_at else ""))
+            parts.append(self.tried + (f", the next at {clock(next_at)}" if next_at else ""))
         if self.parked:
             parts.append(f"no worker, resumes at {clock(self.resume_at)}" if self.resume_at and not next_at else "no worker")
         parts += [self.story(), _short(self.model), f"on {_short(self.worker)}" if self.worker else ""]

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidings.workers.cli.commands import add_commands
+from tidings.workers.cli.actions import add_commands
 from tidings.workers.cli.exits import Exit, guarded
 from tidings.workers.cli.flags import CONTEXT, LOGGING, give_signature, setting_option
 from tidings.workers.cli.services import add_services

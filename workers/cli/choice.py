@@ -12,7 +12,7 @@ from tidings.bus.messages import check_session
 from tidings.bus.redaction import one_line
 from tidings.bus.states import FINAL
 from tidings.workers.cli.exits import BadUsage
-from tidings.workers.cli.look import parse_states
+from tidings.workers.cli.show import parse_states
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")

@@ -15,8 +15,8 @@ from tidings.bus.listener import Wakeup
 from tidings.bus.messages import Reason
 from tidings.bus.redaction import environment_secrets, one_line, redact
 from tidings.bus.redis.clients import installed_version
-from tidings.workers.cli.connection import open_bus
 from tidings.workers.cli.exits import BadUsage, Exit
+from tidings.workers.cli.open_bus import open_bus
 from tidings.workers.cli.output import print_json, screen
 from tidings.workers.cli.view import View
 from tidings.workers.doctor import Facts, Finding, Level, examine

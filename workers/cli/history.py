@@ -28,8 +28,8 @@ from tidings.bus.logs import PAGE
 from tidings.bus.messages import check_session
 from tidings.bus.redaction import one_line
 from tidings.workers.board import clock
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import block, print_json, screen
 from tidings.workers.cli.view import wire_line
 from tidings.workers.settings import Settings

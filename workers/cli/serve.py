@@ -12,8 +12,8 @@ from typing import Any
 
 from tidings.bus import Bus
 from tidings.workers.agent import AgentFactory, BadAgent, load_agent
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit, end_at_once, end_blocked
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm
 from tidings.workers.llm.keys import tell_missing_key

@@ -1,6 +1,6 @@
 """The commands that run until they are told to end: worker, controller, gateway, all of them at once, provider; and the demo.
 
-Here is what they are called and which flags they have, as in `tidings.workers.cli.commands`.
+Here is what they are called and which flags they have, as in `tidings.workers.cli.actions`.
 """
 
 from __future__ import annotations

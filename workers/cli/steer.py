@@ -28,8 +28,8 @@ from tidings.bus import (
 from tidings.bus.messages import check_session, new_id
 from tidings.bus.states import legal_commands
 from tidings.workers.board import LOOKS
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json
 from tidings.workers.cli.view import OutcomeView
 from tidings.workers.settings import Settings
@@ -109,7 +109,7 @@ async def send(bus: Bus, session: str, command: Command, timeout_s: float, *, as
     except CommandExpired as error:
         view = OutcomeView(result=Result.EXPIRED, command_id=id, session=session, reason=str(error))
     else:
-        return _tell_applied(outcome, as_json)
+        return tell_applied(outcome, as_json)
     return _tell_not_applied(view, as_json)
 
 
@@ -124,7 +124,13 @@ def _refused(session: str, id: str, reason: str, state: str, legal: tuple[str, .
     )
 
 
-def _tell_applied(outcome: Outcome, as_json: bool) -> int:
+def tell_refused(session: str, reason: str, *, as_json: bool) -> int:
+    """Say why nothing was done; returns the exit code."""
+    return _tell_not_applied(_refused(session, new_id(), reason, "", ()), as_json)
+
+
+def tell_applied(outcome: Outcome, as_json: bool) -> int:
+    """Say what was done; returns the exit code."""
     if as_json:
         print_json(OutcomeView.applied(outcome).line())
     else:

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from tidings.bus import Bus
 from tidings.workers.agent import AgentFactory, BadAgent, load_agent
-from tidings.workers.cli.connection import open_bus
 from tidings.workers.cli.exits import BadUsage, CommandFailed, end_blocked
 from tidings.workers.cli.invocation import own_name
+from tidings.workers.cli.open_bus import open_bus
 from tidings.workers.cli.serve import require, until_told
 from tidings.workers.cli.web import check_gateway
 from tidings.workers.controller import Controller

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
-from tidings.bus import ChildState, Gap, Message, Notice, Outcome, Reason, Record, Result, State, WorkerRef
+from tidings.bus import ChildState, Gap, Message, Notice, Outcome, Progress, Reason, Record, Result, State, WorkerRef
 from tidings.bus.messages import as_stored
 
 
@@ -34,6 +34,7 @@ class SessionView(View):
         last: the newest notice, as on the wire.
         parent: session of which it is a child.
         name: what that calls it.
+        progress: what its agent does in the turn under way, by its own word. Null where it has told nothing.
     """
 
     session: str
@@ -54,6 +55,7 @@ class SessionView(View):
     last: SerializeAsAny[Message[Notice]] | None
     parent: str | None
     name: str | None
+    progress: Progress | None
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -79,6 +81,7 @@ class SessionView(View):
             last=record.last,
             parent=record.parent,
             name=record.name,
+            progress=record.progress,
         )
 
 

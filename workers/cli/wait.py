@@ -13,10 +13,10 @@ from tidings.bus.listener import Wakeup
 from tidings.bus.messages import check_session
 from tidings.bus.states import FINAL
 from tidings.workers.board import Row, clock
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit
-from tidings.workers.cli.look import parse_states, tell_family
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain
+from tidings.workers.cli.show import parse_states, tell_family
 from tidings.workers.settings import Settings
 
 _LOOK_S = 0.5

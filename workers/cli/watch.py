@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from tidings.bus import Bus, Channel, ChildState, Gap, LlmAttempt, LlmRecovered, LlmRetry, SessionState, Subscription
+from tidings.bus import (
+    AgentProgress,
+    Bus,
+    Channel,
+    ChildState,
+    Gap,
+    LlmAttempt,
+    LlmRecovered,
+    LlmRetry,
+    SessionState,
+    Subscription,
+)
 from tidings.bus.messages import PLANES
 from tidings.workers.board import Board, clock
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.history import print_item, told
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json, screen
 from tidings.workers.cli.steer import this_user
 from tidings.workers.cli.tasks import end
@@ -89,7 +100,7 @@ async def print_changes(bus: Bus, session: str, out: Console) -> None:
             row = board.apply(item)
             line = row.line()
             # The other notices lead up to a change of state that follows at once.
-            news = isinstance(item.data, SessionState | ChildState | LlmRetry | LlmAttempt | LlmRecovered)
+            news = isinstance(item.data, SessionState | ChildState | LlmRetry | LlmAttempt | LlmRecovered | AgentProgress)
             if news and shown.get(row.session) != line:
                 shown[row.session] = line
                 out.print(Text(f"{clock(item.time)}  {line}"))

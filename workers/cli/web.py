@@ -7,8 +7,8 @@ import logging
 from importlib.util import find_spec
 
 from tidings.bus import Bus, TidingsError
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import BadUsage, CommandFailed
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.serve import check_name, require, until_told
 from tidings.workers.settings import Settings, spelling
 

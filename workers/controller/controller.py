@@ -7,12 +7,10 @@ record is still what it rests on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tidings.bus import (
     AccessDenied,
@@ -20,20 +18,18 @@ from tidings.bus import (
     Decision,
     Presence,
     Role,
-    SchemaMismatch,
     Snapshot,
     StaleDecision,
-    State,
     TidingsError,
     Unreachable,
     UnreadableRecord,
 )
 from tidings.bus.errors import cause_of
 from tidings.bus.listener import Wakeup
-from tidings.workers.controller.aside import ASIDE_S, Aside
-from tidings.workers.controller.decision import Rules, decide, refuse_all
+from tidings.workers.controller.decision import Rules, decide
 from tidings.workers.controller.errands import Errands
-from tidings.workers.controller.errors import Errors
+from tidings.workers.controller.error_log import Errors
+from tidings.workers.controller.quarantine import Quarantine
 from tidings.workers.heartbeat import Heartbeat
 from tidings.workers.settings import Settings
 
@@ -43,8 +39,7 @@ AT_ONCE = 16
 """Sessions decided at the same time by one controller; as many as the connection pool holds."""
 BATCH = 100
 TRIES = 5
-"""How often a session is read anew when it changed while it was being decided, and how often a session may fail to be decided
-before its first command is refused."""
+"""How often a session is read anew when it changed while it was being decided."""
 
 _MOST = 10_000
 """Sessions of which something is kept in mind here, because it cannot be kept in their records."""
@@ -90,9 +85,7 @@ class Controller:
         self._overdue: dict[str, tuple[datetime, float]] = {}
         """Leases that were seen to have run out while none was reaped: their ends, and `_served_s` at the first look."""
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._aside = Aside(bus)
-        self._unnoted: dict[str, int] = {}
-        """How often each could not be decided, nor that be noted."""
+        self._quarantine = Quarantine(bus, self._errands)
         self.decided = 0
         self.failed = 0
 
@@ -142,7 +135,7 @@ class Controller:
             pid=os.getpid(),
             started_at=self._started_at,
             draining=self._stopping,
-            unreadable=len(self._aside),
+            unreadable=len(self._quarantine),
             skipped=self._bus.skipped,
         )
 
@@ -180,74 +173,36 @@ class Controller:
             self._hold_off()
 
     async def _handle(self, session: str) -> None:
-        """Decide one session; whatever goes wrong with it does not harm the others."""
+        """Decide one session; what is wrong with it sets it aside, and does no harm to the others."""
         async with self._slots:
             try:
                 await self._settle(session)
-            except Unreachable:
+            except (AccessDenied, Unreachable):
                 raise
             except Exception as error:
-                self.failed += 1
-                ours = isinstance(error, TidingsError)
-                extra = {"session": session, "cause": cause_of(error) if ours else type(error).__name__}
-                log.error("controller.failed", extra=extra, exc_info=None if ours else error)
-                await self._note_failure(session)
+                self.failed += 0 if isinstance(error, UnreadableRecord) else 1
+                await self._quarantine.put(session, error)
 
     async def _settle(self, session: str) -> None:
         reason: TidingsError | None = None
-        alone = False
         for _ in range(TRIES):
-            try:
-                snapshot = await self._bus.controller.snapshot(session)
-            except UnreadableRecord as error:
-                snapshot = await self._aside.look(session, error)
-                if snapshot is None:
-                    return
-            else:
-                self._aside.readable(session)
+            snapshot = await self._bus.controller.snapshot(session)
             if snapshot is None:
                 await self._bus.controller.forget_due(session)
                 return
-            snapshot = _narrowed(snapshot, alone=alone)
             try:
                 decision = await self._errands.run(snapshot, decide(snapshot, self._rules(snapshot)))
                 await self._bus.controller.decide(snapshot, decision)
-            except SchemaMismatch as error:
-                await self._aside.look(session, error)
-                return
-            except UnreadableRecord as error:
-                # Commands that append nothing are decided all the same, so each is tried by itself.
-                if not alone and len(snapshot.commands) > 1:
-                    alone = True
-                    continue
-                try:
-                    await self._give_up(snapshot, error)
-                except (StaleDecision, Unreachable) as again:
-                    reason = again
-                    continue
-                return
             except (StaleDecision, Unreachable) as error:
                 # Whether it was written is not known after a lost connection; the next snapshot shows it.
                 reason = error
                 continue
             self._log(snapshot, decision)
-            self._unnoted.pop(session, None)
-            if decision.to is State.DELETED or decision.messages or snapshot.record.failures:
-                self._aside.forget(session)
+            self._quarantine.forget(session)
             return
         # It changes faster than it can be decided: it comes up again after the visibility time.
         if isinstance(reason, Unreachable):
             raise reason
-
-    async def _give_up(self, snapshot: Snapshot, error: UnreadableRecord) -> None:
-        """Refuse the command that cannot be written; where none waits, set the session aside."""
-        session = snapshot.record.session
-        if not snapshot.commands:
-            await self._aside.leave(session, error.cause, str(snapshot.record.touched).encode())
-            return
-        self._aside.note(session, error.cause, lasting=True)
-        refused = refuse_all(snapshot, str(error), mute=True)
-        await self._bus.controller.decide(snapshot, await self._errands.run(snapshot, refused))
 
     def _log(self, snapshot: Snapshot, decision: Decision) -> None:
         self.decided += 1
@@ -278,52 +233,4 @@ class Controller:
 
     def _rules(self, snapshot: Snapshot) -> Rules:
         reap = self._may_reap(snapshot)
-        return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit, ASIDE_S)
-
-    async def _note_failure(self, session: str) -> None:
-        """Count a session that could not be decided; the fifth time its first command is refused, so that the rest goes on.
-
-        Where none waits it is set aside: whatever the cause, no session is tried again and again without an end.
-        """
-        try:
-            snapshot = await self._bus.controller.snapshot(session)
-            if snapshot is None:
-                return
-            if snapshot.record.failures + 1 < TRIES:
-                await self._bus.controller.decide(snapshot, self._once_more(snapshot, self._poll_s))
-            elif not snapshot.commands:
-                self._aside.note(session, "it could not be decided", lasting=True)
-                await self._bus.controller.decide(snapshot, self._once_more(snapshot, ASIDE_S))
-            else:
-                snapshot = _narrowed(snapshot)
-                refused = refuse_all(snapshot, "internal: see the controllers' logs")
-                await self._bus.controller.decide(snapshot, await self._errands.run(snapshot, refused))
-        except UnreadableRecord as error:
-            await self._aside.look(session, error)
-        except (StaleDecision, Unreachable) as error:
-            # It comes up again after the visibility time.
-            log.warning("controller.failure_not_noted", extra={"session": session, "cause": type(error).__name__})
-        except Exception as error:
-            # The same for the first few times; after that it is set aside.
-            log.warning("controller.failure_not_noted", extra={"session": session, "cause": type(error).__name__})
-            if len(self._unnoted) >= _MOST:
-                self._unnoted.clear()
-            self._unnoted[session] = self._unnoted.get(session, 0) + 1
-            if self._unnoted[session] >= TRIES:
-                del self._unnoted[session]
-                with contextlib.suppress(TidingsError):
-                    await self._aside.leave(session, "it could not be decided")
-
-    def _once_more(self, snapshot: Snapshot, again_s: float) -> Decision:
-        return Decision(
-            handled=snapshot.record.handled,
-            fields={"failures": str(snapshot.record.failures + 1)},
-            due=snapshot.now + timedelta(seconds=again_s),
-        )
-
-
-def _narrowed(snapshot: Snapshot, *, alone: bool = False) -> Snapshot:
-    """After a failure look at the first command alone, so that one that cannot be handled takes no other with it."""
-    if not (alone or snapshot.record.failures) or len(snapshot.commands) < 2:
-        return snapshot
-    return replace(snapshot, commands=snapshot.commands[:1], more=True)
+        return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit)

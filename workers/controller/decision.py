@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidings.bus import (
+    AgentProgress,
     ChildState,
     Command,
     Decision,
@@ -35,13 +36,11 @@ from tidings.bus import (
 )
 from tidings.bus.records import milliseconds
 from tidings.bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
+from tidings.bus.worker.lease import TAKEN_UP
 from tidings.workers.board import waiting
-from tidings.workers.controller.refusal import newest, refuse_all
 from tidings.workers.controller.saying import event_of
-from tidings.workers.controller.wording import orphan, refusal, request, unreadable
+from tidings.workers.controller.wording import orphan, refusal, request
 from tidings.workers.family import RESTS, child_state, shown_as
-
-__all__ = ["Rules", "decide", "refuse_all"]
 
 _TRIGGERS = {**COMMANDS, **INTERNAL}
 
@@ -56,21 +55,16 @@ class Rules:
             workers could not renew.
         again_s: when to look again at a lease that may not be reaped yet, in seconds.
         loss_limit: workers lost in a row after which the session is not given to another.
-        aside_s: when to look again at a session whose record cannot be read, in seconds.
     """
 
     source: str = "controller"
     reap: bool = True
     again_s: float = 1.0
     loss_limit: int = 5
-    aside_s: float = 60.0
 
 
 def decide(snapshot: Snapshot, rules: Rules) -> Decision:
-    """Decide about one session: its commands in the order of their offsets, then what its record says.
-
-    Of a record that cannot be read nothing is believed: the session can be deleted, and any other command is refused.
-    """
+    """Decide about one session: its commands in the order of their offsets, then what its record says."""
     draft = _Draft(snapshot, rules)
     for command in snapshot.commands:
         draft.handle(command)
@@ -108,21 +102,19 @@ class _Draft:
 
     def handle(self, command: Message[Command]) -> None:
         """Give one command its outcome; one that its asker has withdrawn has it already, and so has one that is there twice."""
-        if command.id in self._snapshot.settled or command.id in self._outcomes:
+        if command.id in self._snapshot.resolved or command.id in self._outcomes:
             return
         data = command.data
         if command.type not in _TRIGGERS or isinstance(data, UnknownCommand):
             self._refuse(command, "this controller does not know this command")
         elif data.expires_at is not None and data.expires_at <= self._now:
-            self._settle(command, Result.EXPIRED, "its asker had stopped waiting")
-        elif self._snapshot.problem and command.type != "session.delete":
-            self._refuse(command, unreadable(self._record.session, self._snapshot.problem))
+            self._resolve(command, Result.EXPIRED, "its asker had stopped waiting")
         else:
             self._obey(command, data)
 
     def _obey(self, command: Message[Command], data: Command) -> None:
         trigger = self._meaning(command)
-        after = State.DELETED if trigger is Trigger.DELETE and self._snapshot.problem else next_state(self._state, trigger)
+        after = next_state(self._state, trigger)
         if after is None:
             self._refuse(command, refusal(command, self._state))
             return
@@ -131,7 +123,7 @@ class _Draft:
         if event := event_of(command, data, self._rules.source, self._now):
             self._messages.append(event)
         self._move(trigger, after, request(trigger, data), data.by)
-        self._settle(command, Result.APPLIED, "")
+        self._resolve(command, Result.APPLIED, "")
 
     def _adopt(self, command: Message[Command], data: SessionStart) -> bool:
         """Note whose child a new session is; returns False where there is no parent that could have one."""
@@ -161,17 +153,16 @@ class _Draft:
         return self._state in WAITING and not self._held
 
     def _refuse(self, command: Message[Command], reason: str) -> None:
-        legal = ("session.delete",) if self._snapshot.problem else legal_commands(self._state)
-        self._settle(command, Result.REFUSED, reason, legal)
+        self._resolve(command, Result.REFUSED, reason, legal_commands(self._state))
 
-    def _settle(self, command: Message[Command], result: Result, reason: str, legal: Iterable[str] = ()) -> None:
+    def _resolve(self, command: Message[Command], result: Result, reason: str, legal: Iterable[str] = ()) -> None:
         self._outcomes[command.id] = (command, result, reason, self._state, tuple(legal))
 
     # what the record says
 
     def look(self) -> None:
         """Compare the state with what the record says: the lease, the worker's picture, the resume time."""
-        if self._state not in HELD or self._snapshot.problem:
+        if self._state not in HELD:
             return
         if not self._held:
             self._look_at_nobody()
@@ -229,8 +220,14 @@ class _Draft:
 
     @property
     def _calls_told(self) -> bool:
-        """Whether the newest that was told is of a call: nothing else says now why the session is in its state."""
-        return self._record.last is not None and isinstance(self._record.last.data, LlmRetry | LlmAttempt | LlmRecovered)
+        """Whether the newest that was told is of a call: nothing else says now why the session is in its state.
+
+        What an agent tells of its progress may come right after that, and hide it.
+        """
+        last = self._record.last
+        if last is not None and isinstance(last.data, AgentProgress):
+            return self._record.why != TAKEN_UP
+        return last is not None and isinstance(last.data, LlmRetry | LlmAttempt | LlmRecovered)
 
     # moving
 
@@ -265,8 +262,8 @@ class _Draft:
 
     @property
     def _bare_picture(self) -> str:
-        """A picture in which nothing waits; who comes later still sees which model it was."""
-        return Picture(model=self._model).model_dump_json(exclude_defaults=True)
+        """A picture in which nothing waits; who comes later still sees which model it was, and what its agent does."""
+        return Picture(model=self._model, progress=self._record.picture.progress).model_dump_json(exclude_defaults=True)
 
     def _let_go(self, after: State, by: str | None, *, kept: bool) -> None:
         """Take the session from its worker, if it has one.
@@ -294,7 +291,7 @@ class _Draft:
         """Return what is to be written."""
         to = self._state if self._changed else None
         fields = dict(self._fields)
-        if self._record.failures and not self._snapshot.problem:
+        if self._record.failures:
             fields["failures"] = "0"
         if self._pending != self._record.pending:
             fields["pending"] = str(int(self._pending))
@@ -306,9 +303,9 @@ class _Draft:
         return Decision(
             to=to,
             revoke=self._revoke,
-            ready=self._state is State.QUEUED and not self._snapshot.problem,
+            ready=self._state is State.QUEUED,
             due=self._due(),
-            handled=newest(self._snapshot),
+            handled=max((command.offset or 0 for command in self._snapshot.commands), default=self._record.handled),
             fields=fields,
             messages=tuple(self._messages),
             notices=tuple(self._notices),
@@ -319,7 +316,7 @@ class _Draft:
 
     def _child(self) -> ChildState | None:
         """Return what its parent's people see of it, where that is something new."""
-        if self._parent is None or self._state is None or (self._snapshot.problem and not self._changed):
+        if self._parent is None or self._state is None:
             return None
         child = ChildState(
             child=self._record.session,
@@ -338,8 +335,6 @@ class _Draft:
     def _due(self) -> datetime | None:
         if self._snapshot.more or (self._changed and self._has_news()):
             return self._now
-        if self._snapshot.problem and not self._changed:
-            return self._now + timedelta(seconds=self._rules.aside_s)
         if self._held:
             again = self._now + timedelta(seconds=self._rules.again_s)
             return max(self._record.lease_until, again) if self._record.lease_until else again

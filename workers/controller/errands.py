@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tidings.bus import (
     AgentMessage,
@@ -37,8 +37,10 @@ log = logging.getLogger("tidings.controller")
 PAGE = 100
 ENVELOPE = 4096
 """Bytes of a report, and of the event that it becomes, that are not its text."""
-AGAIN_S = 5.0
+LOOK_S = 5.0
 """How often to look whether the children of what is over have stopped. They report when they have, so this is for lost ones."""
+AGAIN_S = 60.0
+"""How often a report is sent that its parent does not take."""
 _CUT = " … (cut: it was too long for a report)"
 
 
@@ -59,29 +61,34 @@ class Errands:
         Raises:
             Unreachable: the server does not answer; doing it again is safe.
         """
-        await self._tell_of_refused_starts(snapshot, decision)
+        refused = {outcome.command_id: outcome.reason for outcome, _ in decision.outcomes if outcome.result is Result.REFUSED}
         record = snapshot.record
-        if decision.to is not None or snapshot.problem:
-            # It moves on first, and is due at once where that calls for something. Of what cannot be read nothing is told.
+        for command in snapshot.commands:
+            if command.id in refused:
+                await self.refused(command, refused[command.id], snapshot.now, known_parent=record.parent)
+        if decision.to is not None:
+            # It moves on first, and is due at once where that calls for something.
             return decision
         if owes_report(record):
             decision = await self._report(snapshot, decision)
         if record.state in FINAL and record.children:
             if not await self._stop_children(snapshot):
-                decision = replace(decision, due=decision.due or snapshot.now + timedelta(seconds=AGAIN_S))
+                decision = replace(decision, due=decision.due or snapshot.now + timedelta(seconds=LOOK_S))
             elif record.state is State.DELETED:
                 await self._bus.controller.forget_children(record.session)
         return decision
 
-    async def _tell_of_refused_starts(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Have no parent wait for a child that never began."""
-        starts = {command.id: command for command in snapshot.commands if carries(command, SessionStart)}
-        for outcome, _ in decision.outcomes:
-            start = starts.get(outcome.command_id)
-            if start is None or start.data.parent is None or outcome.result is not Result.REFUSED:
-                continue
-            if snapshot.record.parent != start.data.parent:
-                await self._send(refused_start(start, outcome.reason, self._source, snapshot.now))
+    async def refused(self, command: Message[Command], reason: str, now: datetime, known_parent: str | None = None) -> None:
+        """Have no parent wait for a child whose start was refused.
+
+        Args:
+            known_parent: the session whose child it is already; that has its child.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        if carries(command, SessionStart) and command.data.parent is not None and command.data.parent != known_parent:
+            await self._send(refused_start(command, reason, self._source, now))
 
     async def _report(self, snapshot: Snapshot, decision: Decision) -> Decision:
         record = snapshot.record

@@ -36,11 +36,6 @@ def refusal(command: Message[Command], state: State | None) -> str:
     return f"nothing was interrupted: the session is {state}; say something to go on"
 
 
-def unreadable(session: str, problem: str) -> str:
-    """Say why nothing but deleting can be done with a session."""
-    return f"its record cannot be read ({problem}): `tidings export {session}` keeps its history, then delete it"
-
-
 def orphan(parent: str, state: State | None) -> str:
     """Say why a session cannot be started as a child."""
     if state is None:

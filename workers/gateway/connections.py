@@ -47,15 +47,15 @@ class Connections:
     def __init__(self, options: GatewayOptions, counts: Counts) -> None:
         self.options, self.counts = options, counts
         self.limit = options.most_connections
-        self._strangers: dict[Connection, None] = {}
-        self._known: dict[Connection, None] = {}
+        self._strangers: dict[HttpConnection, None] = {}
+        self._known: dict[HttpConnection, None] = {}
         self._told: dict[str, float] = {}
 
-    def protocol(self, *args: Any, **kwargs: Any) -> Connection:
+    def protocol(self, *args: Any, **kwargs: Any) -> HttpConnection:
         """Make the protocol of one connection, as uvicorn asks for it."""
-        return Connection(self, *args, **kwargs)
+        return HttpConnection(self, *args, **kwargs)
 
-    def add(self, new: Connection) -> None:
+    def add(self, new: HttpConnection) -> None:
         """Take one in, and end another one or itself where there are too many."""
         self._strangers[new] = None
         self._count()
@@ -69,7 +69,7 @@ class Connections:
             self.discard(other)
             other.transport.abort()
 
-    def _stranger(self, new: Connection) -> Connection | None:
+    def _stranger(self, new: HttpConnection) -> HttpConnection | None:
         """Return the oldest that has shown no token; those that have are put apart on the way."""
         for one in tuple(self._strangers):
             if one is new:
@@ -80,7 +80,7 @@ class Connections:
             self._known[one] = None
         return None
 
-    def discard(self, one: Connection) -> None:
+    def discard(self, one: HttpConnection) -> None:
         """Forget one that is gone, or is about to be."""
         self._strangers.pop(one, None)
         self._known.pop(one, None)
@@ -131,7 +131,7 @@ class _Strict(h11.Connection):
         return h11.PAUSED
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """One connection."""
 
     conn: _Strict

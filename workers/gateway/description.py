@@ -10,7 +10,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 
 from tidings.workers.gateway.models import ProblemView
 from tidings.workers.gateway.problems import KINDS, MEDIA_TYPE
-from tidings.workers.gateway.tokens import Tokens
+from tidings.workers.gateway.tokens import AccessTokens
 
 _PROBLEM: Final[dict[str, Any]] = {"model": ProblemView, "content": {MEDIA_TYPE: {}}}
 LOOKING: Final = (401, 403)
@@ -19,7 +19,7 @@ ONE_SESSION: Final = (*LOOKING, 404, 410, 503)
 SENDING: Final = (400, *LOOKING, 409, 410, 411, 413, 415, 422, 429, 503, 504, 507)
 
 
-def admission(tokens: Tokens) -> list[Depends]:
+def admission(tokens: AccessTokens) -> list[Depends]:
     """Return the two ways in as the description names them; either is enough. The guard checks them."""
     bearer = HTTPBearer(scheme_name="token", description="The token of operators or of viewers.", auto_error=False)
     cookie = APIKeyCookie(

@@ -28,7 +28,7 @@ from tidings.workers.gateway.problems import Problem, of_error, of_status
 from tidings.workers.gateway.reading import Reading, reading_routes
 from tidings.workers.gateway.reference import STYLE, reference_page
 from tidings.workers.gateway.steering import Steering, steering_routes
-from tidings.workers.gateway.tokens import Tokens
+from tidings.workers.gateway.tokens import AccessTokens
 from tidings.workers.heartbeat import Heartbeat
 
 log = logging.getLogger("tidings.gateway")
@@ -56,7 +56,7 @@ class Gateway:
         self._bus, self.options = bus, options
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.hub = Hub(bus, heartbeat_s=options.heartbeat_s)
-        self.tokens = Tokens(options.token, options.viewer_token)
+        self.tokens = AccessTokens(options.token, options.viewer_token)
         self._started_at = bus.now()
         self._stack: AsyncExitStack | None = None
         self.app: ASGIApp = self._guarded(self._api())

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidings.workers.gateway.origins import foreign
 from tidings.workers.gateway.problems import Problem
-from tidings.workers.gateway.tokens import Caller, Rank, Tokens
+from tidings.workers.gateway.tokens import AccessTokens, Caller, Rank
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -46,7 +46,7 @@ class Guard:
         body_limit: most bytes of a request's body.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, allowed_origins: frozenset[str], body_limit: int) -> None:
+    def __init__(self, app: ASGIApp, tokens: AccessTokens, allowed_origins: frozenset[str], body_limit: int) -> None:
         self._app, self._tokens, self._allowed, self._body_limit = app, tokens, allowed_origins, body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

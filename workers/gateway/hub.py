@@ -11,9 +11,9 @@ from tidings.bus.errors import cause_of
 from tidings.bus.records import DRAWN
 from tidings.workers.board import Row
 from tidings.workers.gateway.charts import Charts
-from tidings.workers.gateway.feed import Feeds
 from tidings.workers.gateway.frames import as_json, frame
 from tidings.workers.gateway.ledger import Ledger
+from tidings.workers.gateway.session_feed import Feeds
 from tidings.workers.gateway.viewers import Counts, Viewer, wake_all
 from tidings.workers.gateway.views import Json, fleet_view
 

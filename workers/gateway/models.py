@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from tidings.bus import State
+from tidings.bus import Progress, State, Wait
 
 WHEN = "2026-11-23T00:34:57.668624Z"
 EVENT = {
@@ -56,6 +56,7 @@ ROW: dict[str, JsonValue] = {
     "by": None,
     "parent": None,
     "name": None,
+    "progress": {"doing": "compiling", "done": 3, "total": 8},
     "legal": ["session.say", "session.resume", "session.pause", "session.stop", "session.delete"],
     "events": 1,
 }
@@ -91,24 +92,6 @@ class Me(_Model):
     heartbeat_s: float
 
 
-class WaitView(_Model):
-    """A call of one LLM path that has failed and is not over: it waits, or its next attempt is under way."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": WAIT})
-
-    llm: str
-    model: str
-    reason: str
-    attempt: int = Field(description="The attempt that failed; 1 is the first.")
-    max_attempts: int
-    wait_s: float = Field(description="Length of the wait after it.")
-    waited_s: float = Field(description="Seconds of all waits of this call, this one included.")
-    retry_at: AwareDatetime | None = Field(description="When the next attempt goes out; null where nothing is scheduled.")
-    asked_at: AwareDatetime | None = Field(description="When it went out: the attempt is under way. Null while it is waited for.")
-    message: str = Field(description="What the provider said: text, never markup.")
-    action: str = Field(description="What a person can do.")
-
-
 class RowView(_Model):
     """One session."""
 
@@ -130,8 +113,8 @@ class RowView(_Model):
     why: str
     reason: str | None
     reason_word: str
-    wait: WaitView | None = Field(description="The wait that says most; where nothing waits, the call that is asked again.")
-    waits: list[WaitView]
+    wait: Wait | None = Field(description="The wait that says most; where nothing waits, the call that is asked again.")
+    waits: list[Wait]
     resume_at: AwareDatetime | None = Field(description="When a parked session goes on by itself.")
     model: str
     worker: str
@@ -140,6 +123,9 @@ class RowView(_Model):
     by: str | None = Field(description="Sender of the command that led to the state.")
     parent: str | None
     name: str | None
+    progress: Progress | None = Field(
+        description="What its agent has told last of the turn under way. People are shown it where no call waits."
+    )
     legal: list[str] = Field(description="Commands that would be accepted now.")
     events: int | None = Field(description="Offset of the newest event, where it is known.")
 

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tidings.workers.gateway.guard import caller_of
 from tidings.workers.gateway.problems import Problem
-from tidings.workers.gateway.tokens import Tokens
+from tidings.workers.gateway.tokens import AccessTokens
 
 FOLDER: Final = Path(__file__).resolve().parent / "page"
 TYPES: Final = {
@@ -41,7 +41,7 @@ give you the token of a viewer or an operator.</p>
 """
 
 
-def page_routes(tokens: Tokens) -> APIRouter:
+def page_routes(tokens: AccessTokens) -> APIRouter:
     """Return the routes that a browser opens; none of them is part of the API."""
     router = APIRouter(include_in_schema=False)
 
@@ -64,7 +64,7 @@ def page_routes(tokens: Tokens) -> APIRouter:
     return router
 
 
-def _let_in(request: Request, tokens: Tokens, token: str) -> Response:
+def _let_in(request: Request, tokens: AccessTokens, token: str) -> Response:
     """Turn a token into a cookie and show the same address without it."""
     rank = tokens.rank_of(token)
     if rank is None:

@@ -102,7 +102,7 @@ KINDS: Final = MappingProxyType(
         "unreadable": Kind(
             500,
             "The record of the session cannot be read",
-            "The record of the session cannot be read: tidings doctor says what is wrong. It can be exported and deleted.",
+            "The record of the session cannot be read: tidings doctor says more. It can be exported, and deleted by force.",
         ),
         "unreachable": Kind(
             503,

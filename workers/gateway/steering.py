@@ -30,13 +30,13 @@ from tidings.bus import (
 )
 from tidings.bus.messages import check_session, new_id
 from tidings.bus.redaction import one_line
-from tidings.workers.gateway.allowance import Allowance
 from tidings.workers.gateway.description import SENDING, problems
 from tidings.workers.gateway.frames import as_json
 from tidings.workers.gateway.guard import caller_of
 from tidings.workers.gateway.models import NewCommand, NewSession, OutcomeView
 from tidings.workers.gateway.options import GatewayOptions
 from tidings.workers.gateway.problems import Problem, later
+from tidings.workers.gateway.token_bucket import TokenBucket
 from tidings.workers.gateway.tokens import Rank
 from tidings.workers.gateway.viewers import Counts
 
@@ -68,7 +68,7 @@ class Steering:
 
     def __init__(self, bus: Bus, options: GatewayOptions, counts: Counts) -> None:
         self._bus, self._timeout_s, self._counts = bus, options.command_timeout_s, counts
-        self._allowance = Allowance(options.command_rate)
+        self._allowance = TokenBucket(options.command_rate)
 
     async def send(self, request: Request, command: Message[Command], key: str) -> Outcome:
         """Send a command and wait for its outcome.

@@ -7,10 +7,10 @@ from typing import Any
 
 from tidings.bus import Gap, Message, Unreachable
 from tidings.bus.merge import OffsetTracker
-from tidings.workers.gateway.feed import Feed, Stored, event_frame, place
 from tidings.workers.gateway.frames import as_json, batches, first_frame, frame
 from tidings.workers.gateway.hub import Hub
 from tidings.workers.gateway.ledger import gone_frame
+from tidings.workers.gateway.session_feed import SessionFeed, Stored, event_frame, place
 from tidings.workers.gateway.viewers import Viewer
 
 ROWS = 200
@@ -126,7 +126,7 @@ class SessionStream:
         self._hub.counts.frames["session"] += len(frames)
         return chunks(frames)
 
-    def _news(self, feed: Feed) -> list[bytes]:
+    def _news(self, feed: SessionFeed) -> list[bytes]:
         """Return what is new beside the history: the newest rows, notices, a sign of life."""
         frames: list[bytes] = []
         ledger = self._hub.ledger
@@ -166,7 +166,7 @@ class SessionStream:
         changed = [child.child for child in children if child.change != known.get(child.row.session)]
         return changed + [gone_frame(session) for session in known if session not in self._children]
 
-    async def _events(self, feed: Feed) -> list[bytes]:
+    async def _events(self, feed: SessionFeed) -> list[bytes]:
         """Return the next events: from the shared tail, or from the log where that does not join on."""
         if feed.breaks != self._breaks:
             self._breaks, self._tracker.stale = feed.breaks, True
@@ -175,7 +175,7 @@ class SessionStream:
             frames += await self._from_log()
         return frames
 
-    def _from_tail(self, feed: Feed) -> list[bytes]:
+    def _from_tail(self, feed: SessionFeed) -> list[bytes]:
         newer = feed.events_after(self._tracker.last)
         if newer is None:
             self._hub.counts.overflows["session"] += 1

@@ -32,7 +32,7 @@ class Caller:
     by_cookie: bool
 
 
-class Tokens:
+class AccessTokens:
     """The tokens of one gateway.
 
     A cookie does not hold the token but a value derived from it, so what a browser keeps opens nothing else; a change of

@@ -54,6 +54,7 @@ def row_view(row: Row, events: int | None = None) -> Json:
         "by": bounded(row.by) or None,
         "parent": bounded(row.parent) or None,
         "name": bounded(row.name) or None,
+        "progress": row.progress,
         "legal": legal_commands(row.state),
         "events": events,
     }
@@ -70,19 +71,8 @@ def urgency_of(row: Row) -> int:
 
 
 def _wait_view(wait: Wait) -> Json:
-    return {
-        "llm": bounded(wait.llm),
-        "model": bounded(wait.model or ""),
-        "reason": wait.reason,
-        "attempt": wait.attempt,
-        "max_attempts": wait.max_attempts,
-        "wait_s": wait.wait_s,
-        "waited_s": wait.waited_s,
-        "retry_at": wait.retry_at,
-        "asked_at": wait.asked_at,
-        "message": bounded(wait.message),
-        "action": bounded(wait.action),
-    }
+    shown = {name: getattr(wait, name) for name in Wait.model_fields}
+    return {name: bounded(value) if isinstance(value, str) else value for name, value in shown.items()}
 
 
 def process_view(one: Member) -> Json:

@@ -15,7 +15,7 @@ from tidings.workers.provider import error_answers
 from tidings.workers.provider.api_keys import bearer, mask
 from tidings.workers.provider.completions import Reply, compose, count_tokens, last_user_text
 from tidings.workers.provider.error_answers import ErrorAnswer, Refusal
-from tidings.workers.provider.fault_queue import Call, FaultQueue
+from tidings.workers.provider.fault_queue import FaultQueue, IncomingCall
 from tidings.workers.provider.faults import Fault, explain
 from tidings.workers.provider.headers import ratelimit_headers, retry_after_headers
 from tidings.workers.provider.journal import Journal, RequestInFlight
@@ -62,7 +62,7 @@ class ChatEndpoint:
                 entry.settle("invalid")
                 return _error(entry, refusal.answer)
             said = last_user_text(chat.messages)
-            fault = self._script.take(Call(key, chat.model, said, bool(chat.stream)))
+            fault = self._script.take(IncomingCall(key, chat.model, said, bool(chat.stream)))
             if fault is not None:
                 return await self._fail(request, entry, chat, fault)
             return await self._admit(request, entry, chat, key)

@@ -12,7 +12,7 @@ SCRIPT_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class IncomingCall:
     """What of a call a fault can aim at; `said` is the text of the last user message."""
 
     key: str
@@ -48,7 +48,7 @@ class FaultQueue:
         """Forget every fault that waits."""
         self._queue.clear()
 
-    def take(self, call: Call) -> Fault | None:
+    def take(self, call: IncomingCall) -> Fault | None:
         """Return the fault for this call, used up by one; None if no fault is aimed at it."""
         for queued in self._queue:
             if _aimed_at(queued.fault, call):
@@ -68,7 +68,7 @@ class FaultQueue:
             self._queue.remove(queued)
 
 
-def _aimed_at(fault: Fault, call: Call) -> bool:
+def _aimed_at(fault: Fault, call: IncomingCall) -> bool:
     return (
         (call.stream or not fault.needs_stream)
         and fault.model in (None, call.model)

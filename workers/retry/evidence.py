@@ -20,7 +20,7 @@ from typing import Final
 
 from tidings.bus.messages import Reason
 from tidings.workers.retry.answer import TEXT_LIMIT, Answer, read_answer
-from tidings.workers.retry.reading import LIBRARIES, broke_reading
+from tidings.workers.retry.broken_read import LIBRARIES, broke_reading
 
 _DEPTH: Final = 16
 

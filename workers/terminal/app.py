@@ -16,9 +16,9 @@ from textual.worker import WorkerFailed
 from tidings.bus import Bus
 from tidings.workers.terminal.commentary import Commentary
 from tidings.workers.terminal.feed import Feed
-from tidings.workers.terminal.fleet import FleetScreen
+from tidings.workers.terminal.fleet_screen import FleetScreen
+from tidings.workers.terminal.post import Post, SteeringScreen, Tell
 from tidings.workers.terminal.session import SessionScreen
-from tidings.workers.terminal.steering import Post, SteeringScreen, Tell
 
 _LOOK_S = 0.1
 """Shortest time between two drawings, however much happens."""

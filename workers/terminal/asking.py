@@ -29,7 +29,7 @@ _LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Told:
     """What became of a wish.
 
     Attributes:
@@ -41,7 +41,7 @@ class Answer:
     text: str
 
 
-async def ask(bus: Bus, wish: Wish, session: str, *, by: str, timeout_s: float, text: str = "") -> Answer:
+async def ask(bus: Bus, wish: Wish, session: str, *, by: str, timeout_s: float, text: str = "") -> Told:
     """Send a command, wait for its outcome and return it; an error on the way is an answer too.
 
     Args:
@@ -58,13 +58,13 @@ async def ask(bus: Bus, wish: Wish, session: str, *, by: str, timeout_s: float, 
         return _answer(f"{session}: {wish}: {error}")
 
 
-def _granted(wish: Wish, outcome: Outcome) -> Answer:
+def _granted(wish: Wish, outcome: Outcome) -> Told:
     state = LOOKS[outcome.state].word if outcome.state else "gone"
-    return Answer(True, f"{outcome.session}: {wish} applied, the session is {state}")
+    return Told(True, f"{outcome.session}: {wish} applied, the session is {state}")
 
 
-def _answer(text: str) -> Answer:
-    return Answer(False, one_line(text, _LONGEST))
+def _answer(text: str) -> Told:
+    return Told(False, one_line(text, _LONGEST))
 
 
 def _while(state: str) -> str:

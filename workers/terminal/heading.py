@@ -61,7 +61,7 @@ def status(row: Row | None, session: str, moment: Moment) -> Text:
     wait = row.wait
     left = row.countdown(moment.now)
     parts = [
-        row.progress,
+        row.tried,
         (f"next try in {left}" if wait and wait.retry_at else f"goes on in {left}") if left else "",
         "no worker" if row.parked else "",
     ]

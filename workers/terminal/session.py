@@ -16,7 +16,7 @@ from tidings.bus.redaction import one_line
 from tidings.workers.board import Row
 from tidings.workers.terminal.conversation import ITEMS, Conversation
 from tidings.workers.terminal.heading import connection, status
-from tidings.workers.terminal.steering import Post, SteeringScreen
+from tidings.workers.terminal.post import Post, SteeringScreen
 
 _REST_S = 0.1
 """Shortest time between two drawings, however much is said."""

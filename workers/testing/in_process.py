@@ -141,10 +141,10 @@ def _factory(agent: type[Agent] | AgentFactory | Agent, settings: Settings) -> A
     steps = callable(getattr(agent, "step", None))
     if isinstance(agent, type):
         if not steps:
-            raise TypeError(f"{agent.__name__} is no agent: it has no method step(history, llm); see tidings.Agent")
+            raise TypeError(f"{agent.__name__} is no agent: it has no method step(ctx); see tidings.Agent")
         return factory_of(agent, settings)
     if isinstance(agent, Agent):
         return _Same(agent)
     if not callable(agent):
-        raise TypeError(f"{agent!r} is no agent: give a class with step(history, llm), one of it, or a function that makes one")
+        raise TypeError(f"{agent!r} is no agent: give a class with step(ctx), one of it, or a function that makes one")
     return agent

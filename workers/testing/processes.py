@@ -233,5 +233,5 @@ def _name(agent: Any) -> str:
     """
     name = f"{getattr(agent, '__module__', '')}:{getattr(agent, '__qualname__', '')}"
     if not (isinstance(agent, type) and callable(getattr(agent, "step", None))) or "." in name.partition(":")[2]:
-        raise TypeError(f"{agent!r} cannot be an agent in another process: give a class with step(history, llm) of a module")
+        raise TypeError(f"{agent!r} cannot be an agent in another process: give a class with step(ctx) of a module")
     return name

@@ -14,7 +14,7 @@
 -- Returns {'ok', version}, or that nothing was written: {'stale'} the record or a command is not what the decision rests on
 --   | {'schema', number} the record was written with another schema
 --   | {'unreadable'} a count in the record is none | {'spoiled'} the log of events is not what the record says
--- The state 'deleted' takes the logs and all of the record but a tombstone away. It must not rest on the record's being readable.
+-- The state 'deleted' takes the logs and all of the record but a tombstone away.
 local wrong = misplaced('stream', KEYS[4]) or misplaced('zset', KEYS[5], KEYS[6]) or misplaced('hash', KEYS[7])
 if wrong then return wrong end
 local other = other_schema(KEYS[1])
@@ -50,20 +50,10 @@ for index, outcome in ipairs(outcomes) do
   if outcome[2] ~= '' and now > tonumber(outcome[2]) then return {'stale'} end
 end
 
-local deleted = ARGV[6] == 'deleted'
-local counts = not deleted and (ARGV[6] ~= '' or ARGV[7] == '1' or #messages + #notices > 0)
+local counts = ARGV[6] ~= '' or ARGV[7] == '1' or #messages + #notices > 0
 local unable = counts and unfit(KEYS[1], 'token', 'version', 'status', 'events')
 if unable then return unable end
-if deleted then
-  if not (held[5] and is_epoch(held[5])) then redis.call('HSET', KEYS[1], 'epoch', 'lost') end
-  for _, field in ipairs({'token', 'version', 'status', 'events', 'commands'}) do
-    if not countable(redis.call('HGET', KEYS[1], field)) then redis.call('HSET', KEYS[1], field, 0) end
-  end
-  -- Before anything is stored as well: a log that outlives a lost count would refuse the next offset.
-  -- One by one: the rights of a controller are by key, and a command on several needs one rule for all of them.
-  redis.call('DEL', KEYS[2])
-  redis.call('DEL', KEYS[3])
-end
+local deleted = ARGV[6] == 'deleted'
 
 -- The events come first: they are all that can still be refused, and the ring of status cannot.
 for _, message in ipairs(messages) do
@@ -106,20 +96,7 @@ for index, outcome in ipairs(outcomes) do
   redis.call('PUBLISH', ARGV[13], outcome[1])
 end
 
-if deleted then
-  local kept = {'epoch', 'state', 'version', 'since', 'token', 'lease', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema',
-    'parent', 'name', 'children', 'shown', 'reported'}
-  local tombstone = redis.call('HMGET', KEYS[1], unpack(kept))
-  for index = 1, 3 do redis.call('DEL', KEYS[index]) end
-  for index, field in ipairs(kept) do
-    if tombstone[index] then redis.call('HSET', KEYS[1], field, tombstone[index]) end
-  end
-  redis.call('HDEL', KEYS[7], ARGV[1])
-  local last = redis.call('HGET', KEYS[1], 'events') or '0'
-  -- Not a message: readers of the history look at the log because of it, and find the tombstone.
-  redis.call('PUBLISH', ARGV[10], '{"gap":{"channel":"events.' .. ARGV[1] .. '","why":"deleted","first":' ..
-    text(tonumber(last) + 1) .. ',"last":' .. last .. '}}')
-end
+if deleted then bury(ARGV[1], KEYS[1], KEYS[2], KEYS[3], KEYS[7], ARGV[10]) end
 
 if ARGV[8] == '1' then
   -- A session that is queued already keeps its place.

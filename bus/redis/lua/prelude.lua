@@ -38,6 +38,11 @@ local function countable(value)
   return not value or (#value < 17 and string.match(value, '^%d+$') ~= nil and tonumber(value) < 2 ^ 53)
 end
 
+-- Whether a session is in quarantine (quarantine.lua), by the field of its record that counts that.
+local function quarantined(failures)
+  return failures and failures ~= '0'
+end
+
 -- Whether this is an epoch, which is put into JSON as it is (bus/records.py has the same rule).
 local function is_epoch(value)
   return #value <= 64 and string.match(value, '^[%w_-]+$') ~= nil
@@ -73,7 +78,7 @@ local function store(record, log, channel, plane, id, payload)
   local held = redis.call('HMGET', record, plane, 'epoch')
   if not countable(held[1]) or not held[2] then return false end
   local offset = tonumber(held[1] or 0) + 1
-  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. (is_epoch(held[2]) and held[2] or 'lost') .. '"}'
+  local message = string.sub(payload, 1, -2) .. ',"offset":' .. text(offset) .. ',"epoch":"' .. held[2] .. '"}'
   local added = redis.pcall('XADD', log, text(offset) .. '-0', 'id', id, 'm', message)
   if type(added) == 'table' and added.err then
     for _, words in ipairs({'equal or smaller', 'exhausted', 'WRONGTYPE'}) do
@@ -122,4 +127,23 @@ local function state_payload(record, payload, from, to, version)
   local kin = redis.call('HMGET', record, 'parent', 'name')
   return saying(payload, ',"from":' .. quoted(from) .. ',"to":"' .. to .. '","version":' .. text(version)
     .. ',"parent":' .. quoted(kin[1]) .. ',"name":' .. quoted(kin[2]))
+end
+
+-- Take a session away but for a tombstone, which keeps its name from being used again and tells readers what became of it.
+-- One by one: the rights of a controller are by key, and a command on several needs one rule for all of them.
+local function bury(session, record, events, ring, sessions, channel)
+  local kept = {'epoch', 'state', 'version', 'since', 'token', 'lease', 'status', 'events', 'commands', 'handled', 'touched', 'why', 'schema',
+    'parent', 'name', 'children', 'shown', 'reported'}
+  local tombstone = redis.call('HMGET', record, unpack(kept))
+  redis.call('DEL', record)
+  redis.call('DEL', events)
+  redis.call('DEL', ring)
+  for index, field in ipairs(kept) do
+    if tombstone[index] then redis.call('HSET', record, field, tombstone[index]) end
+  end
+  redis.call('HDEL', sessions, session)
+  local last = redis.call('HGET', record, 'events') or '0'
+  -- Not a message: readers of the history look at the log because of it, and find the tombstone.
+  redis.call('PUBLISH', channel, '{"gap":{"channel":"events.' .. session .. '","why":"deleted","first":' ..
+    text(tonumber(last) + 1) .. ',"last":' .. last .. '}}')
 end

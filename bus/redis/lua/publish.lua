@@ -9,7 +9,7 @@ local wrong = misplaced('zset', KEYS[3])
 if wrong then return wrong end
 local why = unfit(KEYS[1], 'status', 'touched')
 if why then return why end
-local state = redis.call('HGET', KEYS[1], 'state')
+local state, failures = unpack(redis.call('HMGET', KEYS[1], 'state', 'failures'))
 if not state then return {'unknown'} end
 if state == 'deleted' then return {'deleted'} end
 if ARGV[5] ~= '' and not holds(KEYS[1], ARGV[5], ARGV[6], ARGV[7]) then return {'stale'} end
@@ -23,5 +23,6 @@ if ARGV[8] ~= '' and redis.call('HGET', KEYS[1], 'nudge') == ARGV[9] then
   redis.call('HSET', KEYS[1], 'picture', ARGV[8])
 end
 redis.call('HINCRBY', KEYS[1], 'touched', 1)
-redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1])
+-- It must not bring up what is set aside: a worker may tell much.
+if not quarantined(failures) then redis.call('ZADD', KEYS[3], text(now_ms()), ARGV[1]) end
 return {'ok', offset, epoch}

@@ -12,7 +12,7 @@ if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'status', 'said', 'commands', 'handled', 'children')
 if unable then return unable end
 local held = redis.call('HMGET', KEYS[1], 'lease', 'released', 'state', 'said', 'commands', 'handled', 'version', 'parent', 'children',
-  'events')
+  'events', 'failures')
 if not holds(KEYS[1], ARGV[2], ARGV[3], ARGV[4]) then
   if held[1] == ARGV[3] and held[2] == ARGV[3] then return {'ok', held[3], tonumber(held[7])} end
   return {'stale'}
@@ -43,9 +43,9 @@ if to == 'queued' then
   redis.call('ZADD', KEYS[2], text(now), ARGV[1])
   redis.call('PUBLISH', ARGV[15], ARGV[1])
 end
--- What a controller must do at once: handle commands, tell a parent of its child, stop the children of what is over.
+-- What a controller must do at once: handle commands, tell a parent of its child, stop the children of what is over, end a quarantine.
 local parents = held[8] or (to == 'finished' and tonumber(held[9] or 0) > 0)
-if parents or tonumber(held[5] or 0) > tonumber(held[6] or 0) then
+if parents or quarantined(held[11]) or tonumber(held[5] or 0) > tonumber(held[6] or 0) then
   redis.call('ZADD', KEYS[3], text(now), ARGV[1])
 elseif parked and ARGV[7] ~= '' then
   redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1])

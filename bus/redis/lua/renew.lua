@@ -10,7 +10,7 @@ local now = now_ms()
 
 local function renew(record, session, token, lease, epoch, length, picture, seen)
   if misplaced('hash', record) then return {'unreadable'} end
-  local held = redis.call('HMGET', record, 'schema', 'token', 'lease', 'epoch', 'state', 'nudge', 'picture', 'touched')
+  local held = redis.call('HMGET', record, 'schema', 'token', 'lease', 'epoch', 'state', 'nudge', 'picture', 'touched', 'failures')
   if mismatch(held[1]) then return {'stale', ''} end
   if held[2] ~= token or held[3] ~= lease or held[4] ~= epoch then return {'stale', held[4] == epoch and held[5] or ''} end
   redis.call('HSET', record, 'lease_until', text(now + length))
@@ -19,7 +19,7 @@ local function renew(record, session, token, lease, epoch, length, picture, seen
     if not countable(held[8]) then return {'unreadable'} end
     redis.call('HSET', record, 'picture', picture)
     redis.call('HINCRBY', record, 'touched', 1)
-    redis.call('ZADD', KEYS[1], text(now), session)
+    if not quarantined(held[9]) then redis.call('ZADD', KEYS[1], text(now), session) end
   end
   return {'ok', tonumber(held[6])}
 end

@@ -30,6 +30,7 @@ def test_notice_types_are_stable_words() -> None:
         "llm.rate_limited",
         "llm.recovered",
         "llm.failed",
+        "agent.progress",
         "worker.claimed",
         "worker.released",
         "worker.lost",
@@ -45,6 +46,30 @@ def test_every_notice_is_on_the_status_plane() -> None:
         assert model.plane == "status"
         assert issubclass(model, m.Notice)
         assert not issubclass(model, m.Event | m.Command)
+
+
+def test_progress_that_was_not_told_takes_no_room() -> None:
+    """Records and notices without it are as they were before there was any, and are read so."""
+    for model in (m.Picture(), m.SessionState(to=State.RUNNING, version=1)):
+        assert "progress" not in json.loads(model.model_dump_json())
+        assert type(model).model_validate_json(model.model_dump_json(by_alias=True)) == model
+
+
+def test_progress_is_over_with_the_turn() -> None:
+    """The next worker takes over what was counted of the calls, and nothing of what the agent did."""
+    told = m.AgentProgress(doing="compiling", done=3, total=8)
+    picture = m.Picture(progress=told.progress())
+    assert json.loads(picture.model_dump_json())["progress"] == {"doing": "compiling", "done": 3, "total": 8}
+    assert picture.kept() == m.Picture()
+
+
+@pytest.mark.parametrize(
+    "data", [{"doing": ""}, {"doing": "x" * 201}, {"doing": "x", "done": -1}, {"doing": "x", "total": 2**53}, {}]
+)
+def test_progress_is_bounded(data: dict[str, Any]) -> None:
+    """What stands on a line is short, and its numbers are such as every reader holds."""
+    with pytest.raises(ValueError, match="validation error"):
+        m.AgentProgress(**data)
 
 
 def test_nothing_to_wait_for_is_no_wait() -> None:

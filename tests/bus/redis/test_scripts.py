@@ -23,7 +23,7 @@ pytestmark = pytest.mark.contract
 
 N = Names()
 RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
-RETENTION, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "commands"))
+STATUS, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "commands"))
 CHANNEL, WAKE = N.channel("status", "s"), N.wake
 LENGTH, TTL_MS = 3, 60_000
 STATE = '{"id":"n","data":{"why":"told"}}'
@@ -45,7 +45,7 @@ class Scripts:
     async def claim(self, *, lease_ms: int = 10_000, epoch: str = "e1", lease: str = LEASE) -> Any:
         state = ("n2", STATE)
         claimed = ("n1", '{"id":"n1","data":{"by":"w"}}')
-        keys = [RECORD, READY, DUE, RETENTION, SESSIONS]
+        keys = [RECORD, READY, DUE, STATUS, SESSIONS]
         return await self.run(
             "claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch, "{}", lease
         )
@@ -64,7 +64,7 @@ class Scripts:
     ) -> Any:
         shown = (token, lease, epoch) if token else ("", "", "")
         args = ("s", CHANNEL, ident, payload, *shown, picture, nudge, LENGTH, TTL_MS, again)
-        return await self.run("publish", [RECORD, RETENTION, DUE], *args)
+        return await self.run("publish", [RECORD, STATUS, DUE], *args)
 
     async def append(self, *idents: str, token: int = 1, lease: str = LEASE, epoch: str = "e1", after: int = 0) -> Any:
         pairs = [item for ident in idents for item in (ident, json.dumps({"id": ident}))]
@@ -116,7 +116,7 @@ class Scripts:
             *told,
             *rest,
         )
-        return await self.run("release", [RECORD, READY, DUE, RETENTION, SESSIONS], *args)
+        return await self.run("release", [RECORD, READY, DUE, STATUS, SESSIONS], *args)
 
     async def command(self, ident: str = "c1", *, epoch: str = "", life_ms: int = TTL_MS, most: int = 10) -> Any:
         args = ("s", N.channel("commands", "s"), ident, json.dumps({"id": ident}), epoch, life_ms, most)
@@ -144,7 +144,7 @@ class Scripts:
     ) -> Any:
         """Decide; `outcomes` has the expiry of each command that gets one."""
         settled = outcomes or {}
-        keys = [RECORD, EVENTS, RETENTION, COMMANDS, READY, DUE, SESSIONS, *(N.outcome("s", ident) for ident in settled)]
+        keys = [RECORD, EVENTS, STATUS, COMMANDS, READY, DUE, SESSIONS, *(N.outcome("s", ident) for ident in settled)]
         channels = (N.channel("events", "s"), CHANNEL, WAKE, N.outcomes("s"))
         told = ("n4", STATE) if to else ("", "")
         basis = [await self.field(name) or "" if given is None else given for name, given in (("state", state), ("lease", lease))]
@@ -230,7 +230,7 @@ def test_scripts_build_no_keys() -> None:
     keyless = {"TIME", "PUBLISH"}
     for name in scripts.NAMES:
         for command, first in re.findall(r"redis\.call\('(\w+)'(?:, ([^,)]+))?", scripts.source(name)):
-            given = first.startswith("KEYS[") or first in {"record", "log", "ring", "key"}
+            given = first.startswith("KEYS[") or first in {"record", "log", "ring", "key", "events", "sessions"}
             assert command in keyless or given, (name, command, first)
 
 
@@ -298,7 +298,7 @@ async def test_subscribers_get_the_bytes_that_are_stored(bus: Bus, lua: Scripts)
     await eventually(lambda: bus.connected)
     await lua.publish("p", payload='{"text":"br{ace}s","deep":{"k":[1]}}')
     await eventually(lambda: heard)
-    entries: Any = await lua.client.xrange(RETENTION)
+    entries: Any = await lua.client.xrange(STATUS)
     assert heard == [entries[-1][1][b"m"]]
     assert json.loads(heard[0]) == {"text": "br{ace}s", "deep": {"k": [1]}, "offset": 3, "epoch": "e1"}
     assert entries[-1][1][b"id"] == b"p"
@@ -319,7 +319,7 @@ async def test_large_numbers_are_written_in_full(lua: Scripts) -> None:
     found: Any = await lua.client.hgetall(RECORD)
     assert all(re.fullmatch(rb"\d{13}", found[name]) for name in (b"lease_until", b"since"))
     assert (await lua.stored(EVENTS))[0] == {"id": "a", "offset": FAR + 1, "epoch": "e1", "at": FAR + 1}
-    assert "e+" not in str(await lua.stored(RETENTION))
+    assert "e+" not in str(await lua.stored(STATUS))
 
 
 # publish
@@ -330,15 +330,15 @@ async def test_publish_to_nobody_writes_nothing(lua: Scripts) -> None:
     assert await lua.publish() == [b"unknown"]
     await lua.command(epoch="e1")
     assert await lua.publish() == [b"unknown"]
-    assert await lua.client.exists(RETENTION) == 0
+    assert await lua.client.exists(STATUS) == 0
 
 
 async def test_publish_keeps_a_short_ring_that_expires(lua: Scripts) -> None:
     """The newest notices stay behind the channel, the newest of all in the record."""
     await lua.claim()
     assert [(await lua.publish(f"p{index}"))[1] for index in range(5)] == [3, 4, 5, 6, 7]
-    assert [entry["at"] for entry in await lua.stored(RETENTION)] == [5, 6, 7]
-    assert 0 < await lua.client.pttl(RETENTION) <= TTL_MS
+    assert [entry["at"] for entry in await lua.stored(STATUS)] == [5, 6, 7]
+    assert 0 < await lua.client.pttl(STATUS) <= TTL_MS
     assert json.loads(await lua.field("last") or "")["offset"] == 7
 
 
@@ -354,9 +354,9 @@ async def test_publish_makes_the_session_due_now(lua: Scripts) -> None:
 async def test_publish_with_an_old_token_writes_nothing(lua: Scripts) -> None:
     """What a worker that was replaced still has in flight is ignored."""
     await lua.claim()
-    before = await lua.stored(RETENTION)
+    before = await lua.stored(STATUS)
     assert await lua.publish(token="0", picture='{"old":1}') == [b"stale"]
-    assert await lua.stored(RETENTION) == before
+    assert await lua.stored(STATUS) == before
     assert await lua.field("picture") == "{}"
     assert (await lua.publish(token="1"))[0] == b"ok"
 
@@ -379,7 +379,7 @@ async def test_publish_again_finds_what_is_there(lua: Scripts) -> None:
     assert await lua.publish("p", again="1") == first
     assert await lua.publish("other", again="1") == [b"ok", first[1] + 1, b"e1"]
     assert touched == "1"
-    assert [entry["at"] for entry in await lua.stored(RETENTION)] == [2, 3, 4]
+    assert [entry["at"] for entry in await lua.stored(STATUS)] == [2, 3, 4]
 
 
 # append
@@ -450,12 +450,12 @@ async def test_claim_takes_a_queued_session(lua: Scripts) -> None:
 async def test_claim_tells_who_and_what(lua: Scripts) -> None:
     """worker.claimed with the token, then session.state with the state before and the version."""
     await lua.claim()
-    claimed, state = await lua.stored(RETENTION)
+    claimed, state = await lua.stored(STATUS)
     assert claimed["data"] == {"by": "w", "token": 1}
     assert state["data"] == _state(None, "running", 1, "told")
     await lua.release("queued")
     await lua.claim()
-    assert (await lua.stored(RETENTION))[-1]["data"] == _state("queued", "running", 3, "told")
+    assert (await lua.stored(STATUS))[-1]["data"] == _state("queued", "running", 3, "told")
 
 
 async def test_claim_of_what_is_not_queued_is_refused(lua: Scripts) -> None:
@@ -540,17 +540,17 @@ async def test_release_frees_the_session(lua: Scripts) -> None:
     assert await lua.client.zscore(DUE, "s") is None
     assert await lua.client.zcard(READY) == 0
     assert await lua.client.hget(SESSIONS, "s") == b"awaiting_input"
-    assert [entry["id"] for entry in await lua.stored(RETENTION)] == ["n", "n0", "n"]
-    assert (await lua.stored(RETENTION))[-1]["data"] == _state("running", "awaiting_input", 2, "told")
+    assert [entry["id"] for entry in await lua.stored(STATUS)] == ["n", "n0", "n"]
+    assert (await lua.stored(STATUS))[-1]["data"] == _state("running", "awaiting_input", 2, "told")
 
 
 async def test_release_twice_is_one(lua: Scripts) -> None:
     """The second answer is the first one; another lease's is stale."""
     await lua.claim()
     first = await lua.release()
-    told = await lua.stored(RETENTION)
+    told = await lua.stored(STATUS)
     assert await lua.release() == first
-    assert await lua.stored(RETENTION) == told
+    assert await lua.stored(STATUS) == told
     assert await lua.release(token=0, lease="r2") == [b"stale"]
 
 
@@ -559,13 +559,13 @@ async def test_a_token_given_a_second_time_is_not_the_first_ones(lua: Scripts) -
     await lua.claim(lease="first")
     await lua.set(token=0, version=0, state="queued")
     assert (await lua.claim(lease="second"))[1] == 1
-    before = await lua.client.hgetall(RECORD), await lua.stored(RETENTION)
+    before = await lua.client.hgetall(RECORD), await lua.stored(STATUS)
     assert await lua.renew(lease="first") == [b"stale", b"running"]
     assert await lua.append("a", lease="first") == [b"stale"]
     assert await lua.publish(token="1", lease="first") == [b"stale"]
     assert await lua.release(lease="first") == [b"stale"]
     assert await lua.decide(version=1, to="paused", revoke=1, lease="first") == [b"stale"]
-    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RETENTION))
+    assert before == (await lua.client.hgetall(RECORD), await lua.stored(STATUS))
     assert await lua.append("b", lease="second") == [b"ok", 1]
 
 
@@ -574,12 +574,12 @@ async def test_a_lease_of_lost_data_is_worth_nothing(lua: Scripts) -> None:
     await lua.claim(epoch="e1")
     await lua.client.flushall()
     await lua.claim(epoch="e2")
-    before = await lua.client.hgetall(RECORD), await lua.stored(RETENTION)
+    before = await lua.client.hgetall(RECORD), await lua.stored(STATUS)
     assert await lua.renew(epoch="e1") == [b"stale", b""]
     assert await lua.append("a", epoch="e1") == [b"stale"]
     assert await lua.publish(token="1", epoch="e1") == [b"stale"]
     assert await lua.release(epoch="e1") == [b"stale"]
-    assert before == (await lua.client.hgetall(RECORD), await lua.stored(RETENTION))
+    assert before == (await lua.client.hgetall(RECORD), await lua.stored(STATUS))
 
 
 async def test_a_version_given_a_second_time_is_not_what_a_decision_rests_on(lua: Scripts) -> None:
@@ -605,7 +605,7 @@ async def test_release_with_words_unread_queues_the_session(lua: Scripts, to: st
     await lua.decide(version=1, messages=("said",))
     assert await lua.release(to, read=0) == [b"ok", b"queued", 2]
     assert [await lua.field(name) for name in ("pending", "reason")] == ["1", ""]
-    assert (await lua.stored(RETENTION))[-1]["data"] == _state("running", "queued", 2, "again")
+    assert (await lua.stored(STATUS))[-1]["data"] == _state("running", "queued", 2, "again")
     assert await lua.client.zrange(READY, 0, -1) == [b"s"]
     await lua.claim()
     assert await lua.release(to, token=3, read=1) == [b"ok", to.encode(), 4]
@@ -710,8 +710,8 @@ async def test_decide_writes_all_of_it(lua: Scripts) -> None:
     ]
     assert re.fullmatch(r"\d{13}", await lua.field("since") or "")
     assert [entry["id"] for entry in await lua.stored(EVENTS)] == ["m"]
-    assert [entry["at"] for entry in await lua.stored(RETENTION)] == [1, 2]
-    assert (await lua.stored(RETENTION))[1]["data"] == _state(None, "queued", 1, "told")
+    assert [entry["at"] for entry in await lua.stored(STATUS)] == [1, 2]
+    assert (await lua.stored(STATUS))[1]["data"] == _state(None, "queued", 1, "told")
     assert await lua.client.get(N.outcome("s", "c0")) == b'{"outcome": "c0"}'
     assert 0 < await lua.client.pttl(N.outcome("s", "c0")) <= TTL_MS
     assert await lua.client.exists(COMMANDS) == 0
@@ -770,9 +770,9 @@ async def test_decide_that_stays_keeps_version_and_since(lua: Scripts) -> None:
     """Without a new state nothing is told; with the same state the version grows and `since` stays."""
     await lua.claim()
     await lua.set(since=1)
-    told = await lua.stored(RETENTION)
+    told = await lua.stored(STATUS)
     assert await lua.decide(version=1, fields={"k": "v"}) == [b"ok", 1]
-    assert await lua.stored(RETENTION) == told
+    assert await lua.stored(STATUS) == told
     assert await lua.decide(version=1, to="running") == [b"ok", 2]
     assert await lua.field("since") == "1"
 
@@ -875,7 +875,7 @@ async def test_two_prefixes_share_no_key(redis_url: str) -> None:
 
 async def test_restore_writes_over_nothing(raw: Redis) -> None:
     """Not even over a record without a state; what it has written itself it knows again."""
-    keys = [RECORD, EVENTS, RETENTION, SESSIONS]
+    keys = [RECORD, EVENTS, STATUS, SESSIONS]
     events = ["1", "a", '{"id":"a"}', "3", "b", '{"id":"b"}']
 
     async def restore(epoch: str) -> Any:
@@ -909,16 +909,40 @@ async def test_restore_writes_over_nothing(raw: Redis) -> None:
     assert await restore("e8") == [b"exists", b""]
 
 
-@pytest.mark.parametrize(("touched", "later"), [("4", True), ("*", True), ("3", False)])
-async def test_set_aside_moves_only_what_is_due_and_was_not_asked(raw: Redis, touched: str, later: bool) -> None:
-    """By the count on which it rests."""
-    await raw.hset(RECORD, "touched", 4)
-    assert await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched]) == 1
-    assert await raw.zscore(DUE, "s") is None
-    await raw.zadd(DUE, {"s": 1})
-    await scripts.run(raw, "set_aside", [RECORD, DUE], ["s", 60_000, touched])
+@pytest.mark.parametrize("due", [True, False])
+async def test_quarantine_moves_only_what_is_due_and_refuses_what_waits(raw: Redis, due: bool) -> None:
+    """A command that has its outcome keeps it; a command beyond those that were read stays."""
+    await raw.hset(RECORD, mapping={"touched": 4, "commands": 3, "handled": 0})
+    if due:
+        await raw.zadd(DUE, {"s": 1})
+    for number in (1, 2, 3):
+        await raw.xadd(COMMANDS, {"id": f"c{number}", "m": "{}"}, id=f"{number}-0")
+    await raw.set(N.outcome("s", "c1"), "withdrawn")
+    keys = [RECORD, DUE, COMMANDS, N.outcome("s", "c1"), N.outcome("s", "c2")]
+    args: list[str | int] = ["s", 60_000, 900_000, 4, N.outcomes("s"), 1000, 2, "refused 1", "refused 2"]
+    assert await scripts.run(raw, "quarantine", keys, args) == [1, 60_000]
     seconds, _ = await raw.time()
-    assert (float(await raw.zscore(DUE, "s") or 0) > seconds * 1000 + 30_000) is later
+    score = await raw.zscore(DUE, "s")
+    assert (score is not None and score > seconds * 1000 + 30_000) is due
+    assert [await raw.get(key) for key in keys[3:]] == [b"withdrawn", b"refused 2"]
+    assert [entry[0] for entry in await raw.xrange(COMMANDS) or ()] == [b"3-0"]
+    assert await raw.hmget(RECORD, "failures", "handled") == [b"1", b"2"]
+    again = [await scripts.run(raw, "quarantine", keys[:3], [*args[:6], 0]) for _ in range(5)]
+    assert again == [[2, 120_000], [3, 240_000], [4, 480_000], [5, 900_000], [6, 900_000]]
+
+
+async def test_quarantine_touches_nothing_that_is_not_known(raw: Redis) -> None:
+    """What was asked meanwhile brings it up at once; another schema is left alone; text under its name waits longest."""
+    args: list[str | int] = ["s", 60_000, 900_000, 4, N.outcomes("s"), 1000, 0]
+    await raw.zadd(DUE, {"s": 1})
+    await raw.hset(RECORD, mapping={"touched": 5})
+    assert await scripts.run(raw, "quarantine", [RECORD, DUE, COMMANDS], args) == [0, 0]
+    await raw.hset(RECORD, mapping={"touched": 4, "schema": SCHEMA + 1})
+    before = await raw.hgetall(RECORD)
+    assert await scripts.run(raw, "quarantine", [RECORD, DUE, COMMANDS], args) == [0, 1000]
+    assert await raw.hgetall(RECORD) == before
+    await raw.set(RECORD, "text")
+    assert await scripts.run(raw, "quarantine", [RECORD, DUE, COMMANDS], args) == [1, 900_000]
 
 
 # children
@@ -949,7 +973,7 @@ async def test_every_state_of_a_child_names_its_parent(lua: Scripts) -> None:
     await _child(lua)
     assert (await lua.claim(epoch=""))[6:8] == [b"p", b"helper"]
     await lua.release()
-    told = [entry["data"] for entry in await lua.stored(RETENTION) if "to" in entry["data"]]
+    told = [entry["data"] for entry in await lua.stored(STATUS) if "to" in entry["data"]]
     assert [(data["to"], data["parent"], data["name"]) for data in told][-2:] == [
         ("running", "p", "helper"),
         ("awaiting_input", "p", "helper"),

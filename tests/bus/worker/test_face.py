@@ -37,7 +37,7 @@ from tidings.bus import messages as m
 from tidings.bus.channels import Names
 from tidings.bus.publisher import publish_notice
 from tidings.bus.redis.context import RedisContext
-from tidings.bus.worker.face import Answer
+from tidings.bus.worker.face import Renewed
 from tidings.bus.worker.lease import ALL_READ
 
 pytestmark = pytest.mark.contract
@@ -156,7 +156,7 @@ async def test_a_claim_is_told_with_its_token(bus: Bus) -> None:
 async def test_a_renewal_carries_the_picture(bus: Bus) -> None:
     """Whoever looks sees what the worker waits for, once a controller has said so."""
     claim = await actors.hold(bus)
-    assert await actors.renew(claim, actors.limited()) == Answer(held=True, retry_now=0)
+    assert await actors.renew(claim, actors.limited()) == Renewed(held=True, retry_now=0)
     assert (await bus.status("s")).picture == actors.limited()
     seen = await actors.snapshot(bus)
     await bus.controller.decide(seen, actors.settled(seen, State.RATE_LIMITED))
@@ -168,19 +168,19 @@ async def test_a_renewal_answers_what_is_wanted(bus: Bus) -> None:
     claim = await actors.hold(bus)
     seen = await actors.snapshot(bus)
     await bus.controller.decide(seen, actors.settled(seen, fields={"nudge": "1", "picture": "{}"}))
-    assert await actors.renew(claim, actors.limited(), 0) == Answer(held=True, retry_now=1)
+    assert await actors.renew(claim, actors.limited(), 0) == Renewed(held=True, retry_now=1)
     assert (await bus.status("s")).picture == Picture()
-    assert await actors.renew(claim, actors.limited(), 1) == Answer(held=True, retry_now=1)
+    assert await actors.renew(claim, actors.limited(), 1) == Renewed(held=True, retry_now=1)
     assert (await bus.status("s")).picture == actors.limited()
     await actors.revoke(bus)
-    assert await actors.renew(claim, Picture()) == Answer(held=False, state=State.PAUSED, why="it is paused")
+    assert await actors.renew(claim, Picture()) == Renewed(held=False, state=State.PAUSED, why="it is paused")
 
 
 async def test_a_renewal_of_what_was_lost(bus: Bus, raw: Redis) -> None:
     """The data is gone, and so is the session."""
     claim = await actors.hold(bus)
     await raw.flushall()
-    assert await actors.renew(claim, Picture()) == Answer(held=False, state=None, why="it is gone")
+    assert await actors.renew(claim, Picture()) == Renewed(held=False, state=None, why="it is gone")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable
@@ -13,9 +14,11 @@ from uuid import uuid4
 
 import pytest
 
+from tests.hands import Hands
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import (
     AgentMessage,
+    AgentProgress,
     Bus,
     Decision,
     Ending,
@@ -27,6 +30,7 @@ from tidings.bus import (
     Message,
     Notice,
     OutcomeUnknown,
+    Progress,
     Reason,
     SessionState,
     State,
@@ -38,6 +42,8 @@ from tidings.bus import (
     carries,
 )
 from tidings.bus.redis.context import RedisContext
+from tidings.bus.worker.lease import PROGRESS_S, TAKEN_UP
+from tidings.bus.worker.throttle import Throttle
 
 T = TypeVar("T")
 WORKER = WorkerRef(name="w1")
@@ -76,6 +82,9 @@ async def nudge(bus: Bus, times: int) -> None:
     snapshot = await bus.controller.snapshot("s")
     assert snapshot is not None
     await bus.controller.decide(snapshot, Decision(fields={"nudge": str(times), "picture": "{}"}))
+
+
+COMPILING = AgentProgress(doing="compiling", done=3, total=8)
 
 
 def kept(bus: Bus, lease: Lease, renew_s: float) -> Lease:
@@ -347,6 +356,33 @@ async def test_a_body_that_is_cancelled_gives_the_session_back(memory: Bus) -> N
     assert ((await memory.status("s")).state, (await memory.status("s")).why) == (State.QUEUED, "its worker ends")
 
 
+async def test_a_release_that_fails_while_its_body_is_cancelled_is_told(
+    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by a fault run: asyncio said that an exception was never retrieved, with a traceback."""
+    releasing, go_on = asyncio.Event(), asyncio.Event()
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def lost(lease: Lease, ending: Ending) -> tuple[State, int]:
+        releasing.set()
+        await go_on.wait()
+        raise LeaseLost(lease.session, "a worker has claimed it since")
+
+    lease = await claimed(memory)
+    monkeypatch.setattr(memory.worker, "release", lost)
+    task = asyncio.create_task(within(lease, asyncio.sleep(0)))
+    await releasing.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gc.collect()
+    assert complaints == []
+    assert [record.getMessage() for record in caplog.records] == ["lease.release_failed"]
+
+
 @pytest.mark.parametrize(
     "error", [OutcomeUnknown(("e1",)), Unreachable("gone"), LeaseLost("s")], ids=lambda error: type(error).__name__
 )
@@ -406,6 +442,81 @@ async def test_a_retry_is_told_and_seen(bus: Bus) -> None:
         lease.clear("nobody")
         assert not lease.waiting
         await eventually(none)
+
+
+async def test_why_a_claimed_session_runs_is_known(bus: Bus) -> None:
+    """The script that claims and those that decide have the same words for it."""
+    await claimed(bus)
+    assert (await bus.status("s")).why == TAKEN_UP
+
+
+async def test_progress_is_told_and_seen(bus: Bus) -> None:
+    """As a notice, and by those who come later, until the turn is over."""
+    async with bus.follow("s") as notices, kept(bus, await claimed(bus), 0.02) as lease:
+        lease.tell(COMPILING)
+        told = await _next(notices, AgentProgress)
+        assert (told.source, told.data) == ("worker/w1", COMPILING)
+        assert (await bus.status("s")).progress == COMPILING.progress()
+        async with bus.follow("s") as late:
+            assert (await _next(late, SessionState)).data.progress == COMPILING.progress()
+    assert (await bus.status("s")).picture.progress is None
+    async with bus.follow("s") as later:
+        assert (await _next(later, SessionState)).data.progress is None
+
+
+@pytest.mark.parametrize("ending", [Trigger.YIELD, Trigger.FINISH, Trigger.FAIL, Trigger.PARK, Trigger.OUTAGE, Trigger.HAND_BACK])
+async def test_progress_is_over_however_the_turn_ends(memory: Bus, ending: Trigger) -> None:
+    """Neither the record nor the next worker's picture has it."""
+    async with await claimed(memory) as lease:
+        lease.tell(COMPILING)
+        lease.tell(retry())
+        waits = dict(lease.picture.waits)
+        await lease.release(Ending(ending, read=0, waits=waits, reason=Reason.RATE_LIMIT))
+    assert (await memory.status("s")).picture.progress is None
+
+
+async def test_progress_is_over_when_the_session_is_taken_away(memory: Bus) -> None:
+    """What is told after that does not land."""
+    lease = await claimed(memory)
+
+    async def work() -> None:
+        lease.tell(COMPILING)
+        assert await lease._queue.drain(PATIENCE_S)
+        assert (await memory.status("s")).progress == COMPILING.progress()
+        await take_away(memory)
+        await forever()
+
+    with pytest.raises(LeaseLost):
+        await within(lease, work())
+    lease.tell(COMPILING)
+    assert (await memory.status("s")).progress is None
+
+
+async def test_progress_in_a_loop_is_no_flood(memory: Bus) -> None:
+    """One notice in 0.1 s; the picture has the newest at once, and the last one is told as well."""
+    hands = Hands()
+    async with memory.follow("s") as told, await claimed(memory) as lease:
+        lease._throttle = Throttle(PROGRESS_S, lease._put, hands)
+        for done in range(500):
+            lease.tell(AgentProgress(doing="counting", done=done))
+            assert lease.picture.progress == Progress(doing="counting", done=done)
+        assert await lease._queue.drain(PATIENCE_S)
+        assert lease._queue.published == 1
+        hands.move(PROGRESS_S)
+        assert await lease._queue.drain(PATIENCE_S)
+        assert lease._queue.published == 2
+        seen = [(await _next(told, AgentProgress)).data.done for _ in range(2)]
+        assert seen == [0, 499]
+
+
+async def test_the_last_progress_is_told_before_the_session_is_let_go(memory: Bus) -> None:
+    """Who reads the notices later sees how far it came."""
+    async with memory.follow("s") as told, await claimed(memory) as lease:
+        lease.tell(AgentProgress(doing="counting", done=0))
+        lease.tell(AgentProgress(doing="counting", done=1))
+        await lease.release()
+        seen = [(await _next(told, AgentProgress)).data.done for _ in range(2)]
+        assert seen == [0, 1]
 
 
 async def test_a_call_that_was_left_is_remembered_until_its_path_is_told_of_again(memory: Bus) -> None:

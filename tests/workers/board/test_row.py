@@ -9,6 +9,7 @@ import pytest
 
 from tests.workers.cli.stage import WORKER, waiting
 from tidings.bus import (
+    AgentProgress,
     LlmAttempt,
     LlmFailed,
     LlmParked,
@@ -18,6 +19,7 @@ from tidings.bus import (
     Message,
     Notice,
     Picture,
+    Progress,
     Reason,
     Record,
     SessionState,
@@ -28,7 +30,7 @@ from tidings.bus import (
     WorkerReleased,
 )
 from tidings.workers.board import LATER, PARKED, Look, Row, clock
-from tidings.workers.cli.table import state_text
+from tidings.workers.cli.live_table import state_text
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -109,14 +111,78 @@ def attempt(number: int = 3, *, llm: str = "agent", seconds: float = 8) -> Messa
 def test_the_next_attempt_is_shown_from_the_moment_it_goes_out() -> None:
     """It runs, nothing counts down, and what failed before is still told; the next failure waits again."""
     row = after(claimed, moved(State.RUNNING, worker=WORKER), retry(), attempt())
-    assert (row.state, row.attempt, row.progress) == (State.RUNNING, "3 of 6", "attempt 3 of 6 under way")
+    assert (row.state, row.attempt, row.tried) == (State.RUNNING, "3 of 6", "attempt 3 of 6 under way")
     assert (row.countdown(NOW), row.since, row.reason) == ("", NOW + timedelta(seconds=8), None)
     assert row.story() == "after rate limit · slow down"
     assert row.line() == "demo  running  attempt 3 of 6 under way  after rate limit · slow down  openai/x  on w1"
     again = after(retry(attempt=3), row=row)
-    assert (again.state, again.progress) == (State.RATE_LIMITED, "attempt 3 of 6 failed")
+    assert (again.state, again.tried) == (State.RATE_LIMITED, "attempt 3 of 6 failed")
     recovered = Message.of(LlmRecovered(model="openai/x", attempt=3), session="demo", time=NOW)
-    assert (after(recovered, row=row).progress, after(recovered, row=row).message) == ("", "")
+    assert (after(recovered, row=row).tried, after(recovered, row=row).message) == ("", "")
+
+
+def compiling(done: int | None = 3, total: int | None = 8, text: str = "compiling") -> Message[AgentProgress]:
+    """Return what an agent tells."""
+    data = AgentProgress(doing=text, done=done, total=total)
+    return Message.of(data, session="demo", source="worker/w1", time=NOW)
+
+
+RUNNING = moved(State.RUNNING, worker=WORKER, model="openai/x", why="taken up by a worker")
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (compiling(), "compiling 3/8"),
+        (compiling(0, 8), "compiling 0/8"),
+        (compiling(3, None), "compiling 3"),
+        (compiling(None, None), "compiling"),
+        (compiling(None, 8), "compiling"),
+        (compiling(text="a\x1b[31m\nb\u202ec"), "a bc 3/8"),
+        (compiling(None, None, "\u200b"), "taken up by a worker"),
+    ],
+    ids=["both", "none done", "no total", "no numbers", "total alone", "hostile", "invisible"],
+)
+def test_what_an_agent_does_stands_where_the_reason_stood(told: Message[AgentProgress], shown: str) -> None:
+    """With its numbers, in one line, and no text of an agent does anything to the terminal."""
+    row = after(claimed, RUNNING, told)
+    assert row.story() == shown
+    assert row.line() == f"demo  running  {shown}  openai/x  on w1"
+
+
+def test_a_wait_is_shown_before_progress() -> None:
+    """Until it is over, the attempt that follows included; then the agent is where it was."""
+    row = after(claimed, RUNNING, compiling(), retry())
+    assert (row.doing, row.story()) == ("", "rate limit · slow down")
+    row = after(attempt(), row=row)
+    assert (row.doing, row.story()) == ("", "after rate limit · slow down")
+    recovered = Message.of(LlmRecovered(model="openai/x", attempt=3), session="demo", time=NOW)
+    assert after(recovered, row=row).story() == "compiling 3/8"
+    # A change of state that a controller tells says nothing of it.
+    assert after(moved(State.RATE_LIMITED), moved(State.RUNNING), recovered, row=row).story() == "compiling 3/8"
+
+
+@pytest.mark.parametrize(
+    "over",
+    [released, lost, claimed, moved(State.PAUSED), moved(State.AWAITING_INPUT), moved(State.QUEUED), moved(State.STOPPED)],
+    ids=["released", "lost", "another worker", "paused", "over", "queued", "stopped"],
+)
+def test_progress_is_over_with_the_turn(over: Message[Notice]) -> None:
+    """However that ends; the next turn begins with none."""
+    row = after(claimed, RUNNING, compiling(), over)
+    assert (row.progress, row.doing) == (None, "")
+    assert after(RUNNING, row=row).story() == "taken up by a worker"
+
+
+def test_who_attaches_later_sees_what_the_agent_does() -> None:
+    """The record keeps it; the row is the one that the notices made. A picture without it says that there is none."""
+    live = after(claimed, RUNNING, compiling())
+    record = Record("demo", State.RUNNING, "e", status=4, why="taken up by a worker", since=live.since, worker=WORKER)
+    record = replace(record, picture=Picture(model="openai/x", progress=Progress(doing="compiling", done=3, total=8)))
+    assert Row.of(record, NOW) == live
+    notice = replace(record, picture=Picture(model="openai/x")).as_notice(NOW)
+    assert notice is not None
+    assert after(notice, row=live).progress is None
 
 
 def test_who_attaches_later_sees_the_attempt_under_way() -> None:
@@ -140,14 +206,14 @@ def test_who_attaches_later_sees_the_attempt_under_way() -> None:
 def test_another_path_that_waits_says_more_than_an_attempt() -> None:
     """While one waits the session does; when both are asked again it runs."""
     both = after(claimed, moved(State.RUNNING, worker=WORKER), retry(llm="title"), retry(), attempt(llm="title", seconds=1))
-    assert (both.state, both.progress, both.countdown(NOW)) == (State.RATE_LIMITED, "attempt 2 of 6 failed", "8s")
+    assert (both.state, both.tried, both.countdown(NOW)) == (State.RATE_LIMITED, "attempt 2 of 6 failed", "8s")
     assert after(attempt(), row=both).state is State.RUNNING
 
 
 def test_an_attempt_after_a_wait_that_was_not_seen_is_one_too() -> None:
     """A worker that takes a session over goes on counting; of the wait there was only the other worker's word."""
     row = after(claimed, moved(State.RUNNING, worker=WORKER), attempt(2))
-    assert (row.state, row.progress, row.model) == (State.RUNNING, "attempt 2 of 6 under way", "openai/x")
+    assert (row.state, row.tried, row.model) == (State.RUNNING, "attempt 2 of 6 under way", "openai/x")
 
 
 def test_an_outage_that_is_waited_out_without_a_worker_is_told_as_such() -> None:
@@ -188,7 +254,7 @@ def test_a_session_that_lost_its_worker_in_a_wait_goes_on_waiting(end: Message[N
     told = moved(state, reason=reason, wait=wait, resume_at=wait.retry_at)
     row = after(claimed, moved(State.RUNNING, worker=WORKER), retry(reason=reason, attempt=1), end, told)
     assert (row.look, row.parked, row.needs_you, row.worker) == (look, True, False, "")
-    assert (row.progress, row.countdown(NOW)) == ("attempt 1 of 6 failed", "8s")
+    assert (row.tried, row.countdown(NOW)) == ("attempt 1 of 6 failed", "8s")
     assert f"attempt 1 of 6 failed, the next at {clock(wait.retry_at)}  no worker  " in row.line()
 
 

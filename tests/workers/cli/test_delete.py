@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,25 @@ async def test_those_named_are_deleted(server_bus: Bus, controlled: Controlled, 
         assert (await tidings("history", "a", "--follow")).code == 0
         again = await tidings("start", "a", "--message", "hi")
         assert (again.code, "another name" in again.stderr) == (3, True)
+
+
+async def test_force_takes_away_what_cannot_be_read(server_bus: Bus, controlled: Controlled, tidings: Tidings) -> None:
+    """Its commands are refused with the words that name the way out; what is not there, and a choice, are refused."""
+    await bring(server_bus, "a", State.ERROR)
+    redis: Any = server_bus._context.connection.commands
+    await redis.hset(server_bus._context.names.record("a"), "version", "many")
+    async with controlled(server_bus):
+        refused = await tidings("delete", "a")
+        assert refused.code == 3
+        assert "refused: unreadable: " in refused.stderr
+        assert "`tidings delete --force a` takes it away" in refused.stderr
+    done = await tidings("delete", "--force", "a", "--by", "ann")
+    assert (done.code, done.stdout) == (0, "a: applied, the session is deleted\n")
+    assert "deleted by force by ann" in (await tidings("status", "a")).stdout
+    done = await tidings("delete", "--force", "nothing", "a", "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.code, [(line["session"], line["result"]) for line in told]) == (3, [("nothing", "refused"), ("a", "applied")])
+    assert (await tidings("delete", "--force", "--older-than", "1d")).code == 2
 
 
 async def test_each_outcome_is_a_json_line_and_the_first_failure_the_code(

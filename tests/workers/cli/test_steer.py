@@ -181,7 +181,7 @@ async def test_a_text_over_the_limit_is_2(server_bus: Bus, controlled: Controlle
     """With the size and the limit in the text."""
     done = await tidings("start", "demo", "-m", "x" * 2000, "--payload-limit", "1024")
     assert done.code == 2
-    assert "1024" in done.stderr
+    assert "the limit is 512" in done.stderr
 
 
 def test_who_asks_is_you_unless_you_are_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

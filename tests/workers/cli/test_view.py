@@ -30,6 +30,7 @@ FIELDS = [
     "last",
     "parent",
     "name",
+    "progress",
 ]
 
 

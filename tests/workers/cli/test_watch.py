@@ -22,7 +22,7 @@ from tests.processes import environment
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import bring, hold, park, retry
-from tidings.bus import Bus, Ending, LlmAttempt, LlmRecovered, Message, Reason, State, Trigger
+from tidings.bus import AgentProgress, Bus, Ending, LlmAttempt, LlmRecovered, Message, Reason, State, Trigger
 from tidings.bus.messages import as_stored
 from tidings.workers.cli import watch as module
 from tidings.workers.cli.tasks import end
@@ -78,7 +78,7 @@ async def test_json_begins_with_the_picture_and_goes_on_with_the_wire(bus: Bus, 
 
 
 async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each retry is one, and each further attempt; a heartbeat, a repeated state or a countdown is none."""
+    """Each retry is one, each further attempt, and what the agent does; a heartbeat, a repeated state or a countdown is none."""
     stdout = take_stdout(monkeypatch)
     claim = await hold(bus, "demo")
     async with watching(bus, "status.*"):
@@ -89,6 +89,8 @@ async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch:
         await bus.publish("demo", ASKED, source="worker/w1")
         await retry(bus, claim, 2)
         await bus.publish("demo", LlmRecovered(attempt=3))
+        for _ in range(2):
+            await bus.publish("demo", AgentProgress(doing="compiling", done=3, total=8), source="worker/w1")
         await claim.release(Ending(Trigger.FINISH, read=0, why="done"))
         await eventually(lambda: "finished" in stdout.getvalue())
     told = [line.split("  ", 1)[1] for line in stdout.lines]
@@ -98,8 +100,9 @@ async def test_a_pipe_gets_a_line_where_something_changes(bus: Bus, monkeypatch:
     assert told[2].startswith("demo  running  attempt 2 of 6 under way  after rate limit · slow down")
     assert told[3].startswith("demo  rate limited  attempt 2 of 6 failed")
     assert told[4].startswith("demo  running")
-    assert told[5].startswith("demo  finished  done")
-    assert len(told) == 6
+    assert told[5].startswith("demo  running  compiling 3/8")
+    assert told[6].startswith("demo  finished  done")
+    assert len(told) == 7
 
 
 async def test_one_session_can_be_watched(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,17 +21,21 @@ from tidings.bus import (
     CommandExpired,
     CommandRefused,
     Message,
-    Outcome,
+    PayloadTooLarge,
+    SessionPause,
     SessionSay,
     SessionStart,
     StaleDecision,
     State,
     Unreachable,
+    UnreadableRecord,
     WorkerRef,
 )
 from tidings.workers.controller import TRIES, Controller
 from tidings.workers.controller import controller as module
 from tidings.workers.controller.decision import decide
+from tidings.workers.controller.errands import Errands
+from tidings.workers.controller.quarantine import Quarantine
 from tidings.workers.settings import Settings
 
 QUICK = Settings(lease_s=0.4, renew_s=0.1, controller_poll_s=0.02, visibility_s=0.2)
@@ -134,7 +138,7 @@ async def test_a_session_without_a_record_is_forgotten(memory: Bus) -> None:
 async def test_a_session_that_cannot_be_decided_harms_no_other(
     memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its commands are refused after five failures, and then it goes on if it can."""
+    """Its commands are refused at once, then it is set aside, and takes none; a decision ends that."""
     broken = True
 
     def shaky(snapshot: Any, rules: Any) -> Any:
@@ -144,98 +148,81 @@ async def test_a_session_that_cannot_be_decided_harms_no_other(
 
     monkeypatch.setattr(module, "decide", shaky)
     async with controlled(memory) as controller:
-        with pytest.raises(CommandRefused, match="internal"):
+        with pytest.raises(CommandRefused, match="unreadable: controllers failed to decide it"):
             await start(memory, "bad")
-        assert controller.failed == TRIES
-        assert messages(caplog) == ["controller.failed"] * TRIES
+        with pytest.raises(CommandRefused, match=r"unreadable: .* set it aside"):
+            await start(memory, "bad")
+        assert (controller.failed, controller.presence().unreadable) == (1, 1)
+        assert messages(caplog) == ["session.quarantined"]
         await start(memory, "good")
         broken = False
+        await look_again(memory, "bad")
+        await eventually(lambda: controller.presence().unreadable == 0, PATIENCE_S)
         await start(memory, "bad")
         assert (await memory.status("bad")).failures == 0
 
 
-async def test_a_command_that_cannot_be_handled_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
-    """A word whose event is larger than its command was is refused, and those before and behind it are applied."""
-    async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=2048) as memory:
-        async with controlled(memory):
-            await start(memory)
-
-        async def waiting() -> int:
-            found = await memory.controller.snapshot("s")
-            return len(found.commands) if found else 0
-
-        sent: list[asyncio.Task[Outcome]] = []
-        for text in ("before", "x" * 1700, "behind"):
-            sent.append(asyncio.create_task(actors.send(memory, said("s", text), PATIENCE_S)))
-            await eventually(lambda: _equals(waiting, len(sent)), PATIENCE_S)
-        async with controlled(memory, name="c" * 150):
-            before, large, behind = await asyncio.gather(*sent, return_exceptions=True)
-        assert isinstance(before, Outcome)
-        assert isinstance(large, CommandRefused)
-        assert isinstance(behind, Outcome)
-    assert set(messages(caplog)) == {"controller.failed"}
+async def look_again(bus: Bus, session: str) -> None:
+    """Have the controllers look at a session now."""
+    redis: Any = bus._context.connection.commands
+    await redis.zadd(bus._context.names.due, {session: 1})
 
 
-async def _equals(count: Callable[[], Awaitable[int]], wanted: int) -> bool:
-    return await count() == wanted
+async def test_what_was_said_is_stored_only_where_its_event_fits_too(memory: Bus) -> None:
+    """The event that a controller makes of it is a little larger than the command."""
+    async with Bus.connect(f"memory://{uuid4().hex}", payload_limit=2048) as bus, controlled(bus, name="c" * 150):
+        await start(bus)
+        with pytest.raises(PayloadTooLarge):
+            await actors.send(bus, said("s", "x" * 1700), PATIENCE_S)
+        longest = 2048
+        while longest := longest - 1:
+            try:
+                await actors.send(bus, said("s", "x" * longest), PATIENCE_S)
+            except PayloadTooLarge:
+                continue
+            break
+        assert longest > 1000
 
 
-async def test_a_failure_that_cannot_be_noted_harms_nobody(
+async def test_the_quarantine_grows_from_a_minute_to_a_quarter_of_an_hour(
     memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The session comes up again after the visibility time."""
-    fails = [True]
-
-    def broken(*_: object) -> Any:
-        if fails:
-            raise KeyError("a defect")
-        return decide(*_)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "decide", broken)
-    monkeypatch.setattr(Controller, "_once_more", broken)
-    async with controlled(memory):
-        asking = asyncio.create_task(start(memory))
-        await eventually(lambda: "controller.failure_not_noted" in messages(caplog), PATIENCE_S)
-        fails.clear()
-        await asking
-    assert (await memory.status("s")).state is State.QUEUED
-
-
-async def test_a_session_that_asks_for_nothing_is_not_tried_without_an_end(
-    memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """After five failures it is looked at once a minute, and counted; that it was decided again ends it."""
-    broken = [True]
+    """Each time is told; all controllers count together, for the count is in the record."""
+    failing = [True]
 
     def shaky(snapshot: Any, rules: Any) -> Any:
-        if broken:
+        if failing:
             raise KeyError("a defect")
         return decide(snapshot, rules)
 
     redis: Any = memory._context.connection.commands
-    await actors.hold(memory, lease_s=60)
+    await actors.hold(memory, lease_s=3600)
     monkeypatch.setattr(module, "decide", shaky)
-    async with controlled(memory) as controller:
-        await redis.zadd(memory._context.names.due, {"s": 1})
-        await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
+    async with controlled(memory) as one, controlled(memory) as two:
+        for times, seconds in enumerate((60, 120, 240, 480, 900, 900), 1):
+            await look_again(memory, "s")
 
-        async def aside() -> bool:
+            async def counted(times: int = times) -> bool:
+                return (await memory.status("s")).failures == times
+
+            await eventually(counted, PATIENCE_S)
             score = await redis.zscore(memory._context.names.due, "s")
-            return bool(score / 1000 - memory.now().timestamp() > 30)
+            assert abs(score / 1000 - memory.now().timestamp() - seconds) < PATIENCE_S
+        assert one.failed + two.failed == 6
+        failing.clear()
+        await look_again(memory, "s")
 
-        await eventually(aside, PATIENCE_S)
-        assert (controller.failed, (await memory.status("s")).failures) == (TRIES, TRIES)
-        broken.clear()
-        await redis.zadd(memory._context.names.due, {"s": 1})
-        await eventually(lambda: controller.presence().unreadable == 0, PATIENCE_S)
-        assert (await memory.status("s")).failures == 0
+        async def decided() -> bool:
+            return (await memory.status("s")).failures == 0
+
+        await eventually(decided, PATIENCE_S)
+    assert messages(caplog) == ["session.quarantined"] * 6
 
 
-async def test_what_can_neither_be_decided_nor_noted_is_set_aside(
+async def test_a_decision_that_cannot_be_written_sets_the_session_aside(
     memory: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After five times it is looked at once a minute."""
-    redis: Any = memory._context.connection.commands
+    """Once, not again and again."""
     await actors.hold(memory, lease_s=60)
 
     async def broken(*_: object) -> int:
@@ -243,9 +230,43 @@ async def test_what_can_neither_be_decided_nor_noted_is_set_aside(
 
     monkeypatch.setattr(memory.controller, "decide", broken)
     async with controlled(memory) as controller:
-        await redis.zadd(memory._context.names.due, {"s": 1})
+        await look_again(memory, "s")
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
-    assert messages(caplog).count("controller.failure_not_noted") == TRIES
+    assert messages(caplog) == ["session.quarantined"]
+
+
+async def test_what_is_asked_while_it_is_set_aside_brings_it_up_at_once(memory: Bus) -> None:
+    """It is read anew, and nothing of it is refused unread."""
+    redis: Any = memory._context.connection.commands
+    await actors.hold(memory, lease_s=60)
+    await redis.zadd(memory._context.names.due, {"s": 1})
+    waiting = memory.controller._waiting
+
+    async def overtaken(session: str) -> Any:
+        found = await waiting(session)
+        await memory.submit("s", SessionPause())
+        return found
+
+    memory.controller._waiting = overtaken  # type: ignore[method-assign]
+    put = await memory.controller.quarantine("s", "unreadable")
+    assert (put.times, put.seconds, put.refused) == (0, 0.0, ())
+    assert await redis.zscore(memory._context.names.due, "s") / 1000 <= memory.now().timestamp() + 1
+    assert (await memory.status("s")).failures == 0
+
+
+async def test_as_many_are_remembered_as_there_is_room_for(memory: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them must not fill a controller; and what another controller decided stops counting."""
+    monkeypatch.setattr("tidings.workers.controller.quarantine._MOST", 2)
+    now = [0.0]
+    quarantine = Quarantine(memory, Errands(memory, "c"), lambda: now[0])
+    await actors.queue(memory, "a", "b", "c")
+    for session in ("a", "b", "c"):
+        await quarantine.put(session, UnreadableRecord(session, "x"))
+    assert len(quarantine) == 2
+    now[0] = 119.0
+    assert len(quarantine) == 2
+    now[0] = 120.0
+    assert len(quarantine) == 0
 
 
 async def test_a_log_that_is_none_is_set_aside_at_once(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
@@ -257,7 +278,7 @@ async def test_a_log_that_is_none_is_set_aside_at_once(memory: Bus, caplog: pyte
         await redis.zadd(memory._context.names.due, {"s": 1})
         await eventually(lambda: controller.presence().unreadable == 1, PATIENCE_S)
         assert controller.failed == 0
-    assert messages(caplog) == ["controller.set_aside"]
+    assert messages(caplog) == ["session.quarantined"]
 
 
 async def test_a_count_below_nothing_is_set_aside(memory: Bus, caplog: pytest.LogCaptureFixture) -> None:
@@ -277,17 +298,10 @@ async def test_a_record_that_cannot_be_read_harms_nobody(memory: Bus, caplog: py
         redis: Any = memory._context.connection.commands
         await redis.hset(memory._context.names.record("bad"), "token", "secret words")
         await redis.zadd(memory._context.names.due, {"bad": 1})
-        await eventually(lambda: "controller.set_aside" in messages(caplog), PATIENCE_S)
+        await eventually(lambda: "session.quarantined" in messages(caplog), PATIENCE_S)
         await start(memory, "good")
     assert "secret words" not in caplog.text
     assert "Traceback" not in caplog.text
-
-
-async def test_a_session_that_vanishes_while_it_fails_is_left(memory: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is nothing to note it in."""
-    controller = Controller(memory, QUICK, "c1")
-    await controller._note_failure("nobody")
-    assert await memory.controller.snapshot("nobody") is None
 
 
 async def test_a_stale_decision_is_made_anew(

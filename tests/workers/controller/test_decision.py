@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tidings.bus import (
+    AgentProgress,
     ChildResult,
     Command,
     Decision,
@@ -23,6 +24,7 @@ from tidings.bus import (
     Notice,
     Outcome,
     Picture,
+    Progress,
     Reason,
     Record,
     Result,
@@ -43,7 +45,8 @@ from tidings.bus import (
 )
 from tidings.bus.records import instant
 from tidings.bus.states import FINAL, HELD, legal_commands, next_state
-from tidings.workers.controller.decision import Rules, decide, refuse_all
+from tidings.bus.worker.lease import TAKEN_UP
+from tidings.workers.controller.decision import Rules, decide
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(seconds=5), NOW - timedelta(seconds=5)
@@ -100,12 +103,12 @@ def parked(resume_at: datetime | None, **fields: Any) -> Record:
 def seen(
     found: Record,
     *commands: Message[Command],
-    settled: frozenset[str] = frozenset(),
+    resolved: frozenset[str] = frozenset(),
     more: bool = False,
     parents: Mapping[str, State] | None = None,
 ) -> Snapshot:
     """What a controller reads."""
-    return Snapshot(found, commands, settled, NOW, more, parents=parents or {})
+    return Snapshot(found, commands, resolved, NOW, more, parents=parents or {})
 
 
 def outcomes(decision: Decision) -> list[Outcome]:
@@ -189,7 +192,7 @@ rules = st.builds(Rules, reap=st.booleans(), loss_limit=st.integers(1, 4))
 def test_every_command_gets_one_outcome_or_had_one(snapshot: Snapshot, by: Rules) -> None:
     """None is left over, none gets two, and those that were withdrawn are not touched."""
     decision = decide(snapshot, by)
-    wanted = [command.id for command in snapshot.commands if command.id not in snapshot.settled]
+    wanted = [command.id for command in snapshot.commands if command.id not in snapshot.resolved]
     assert [outcome.command_id for outcome in outcomes(decision)] == wanted
     assert decision.handled == max([command.offset or 0 for command in snapshot.commands] + [snapshot.record.handled])
 
@@ -263,20 +266,6 @@ def test_what_changes_is_told_and_nothing_else(snapshot: Snapshot, by: Rules) ->
     assert [message.id for message in decision.messages] == [f"{command.id}.said" for command in texts]
     if result.state is State.PAUSED:
         assert result.paused_by
-
-
-@given(snapshots())
-def test_refusing_everything_leaves_the_session_as_it_is(snapshot: Snapshot) -> None:
-    """For a session that cannot be decided: its commands get their outcome and whoever held it holds it still."""
-    decision = refuse_all(snapshot, "internal")
-    assert {outcome.result for outcome in outcomes(decision)} <= {Result.REFUSED}
-    assert {outcome.command_id for outcome in outcomes(decision)} == {c.id for c in snapshot.commands} - snapshot.settled
-    assert (decision.to, decision.revoke, decision.ready) == (None, False, False)
-    assert dict(decision.fields) == {"failures": "0"}
-    if snapshot.more:
-        assert decision.due == NOW
-    else:
-        assert decision.due == (snapshot.record.lease_until if snapshot.record.held else snapshot.record.resume_at)
 
 
 # starting and saying
@@ -551,6 +540,32 @@ def test_after_a_call_was_left_every_change_is_said() -> None:
     assert (decision.to, decision.state.data.to) == (State.RUNNING, State.RUNNING)
 
 
+PROGRESS = told(AgentProgress, doing="compiling", done=3, total=8)
+
+
+def test_progress_changes_nothing_but_what_it_hides() -> None:
+    """An agent may tell it right after its call has ended; the record follows to the end of the call all the same."""
+    assert decide(seen(held(State.RUNNING, None, why=TAKEN_UP, last=PROGRESS)), RULES).fields == {}
+    decision = decide(seen(held(State.RUNNING, None, why="openai/x: attempt 2 of 6 under way", last=PROGRESS)), RULES)
+    assert (decision.to, decision.fields["why"]) == (None, "no call waits any more")
+
+
+def test_a_resumption_of_what_waits_leaves_the_progress() -> None:
+    """It is the same turn; the waits alone are over."""
+    found = held(State.RATE_LIMITED, LIMIT)
+    found = replace(found, picture=found.picture.model_copy(update={"progress": Progress(doing="compiling")}))
+    decision = decide(seen(found, ask("resume")), RULES)
+    kept = Picture.model_validate_json(decision.fields["picture"])
+    assert (kept.waits, kept.progress) == ({}, Progress(doing="compiling"))
+
+
+def test_a_lost_worker_takes_its_progress_along() -> None:
+    """The next one begins anew, where a wait goes on as well."""
+    found = held(State.RATE_LIMITED, LIMIT, PAST)
+    found = replace(found, picture=found.picture.model_copy(update={"progress": Progress(doing="compiling")}))
+    assert after(found, decide(seen(found), RULES)).picture == Picture(model="openai/x", waits={LIMIT.llm: LIMIT})
+
+
 @pytest.mark.parametrize("last", [RECOVERED, ATTEMPT], ids=["recovered", "left"])
 def test_the_record_follows_to_the_end_of_a_call(last: Message[Notice]) -> None:
     """The session goes on running; that an attempt is under way is not true any more."""
@@ -716,19 +731,6 @@ def test_nothing_can_be_asked_of_what_was_deleted(verb: str) -> None:
     [outcome] = outcomes(decide(seen(record(State.DELETED), ask(verb)), Rules()))
     assert (outcome.result, outcome.legal) == (Result.REFUSED, ())
     assert "another name" in outcome.reason
-
-
-@pytest.mark.parametrize("found", [record(None), record(State.QUEUED), held(until=PAST), record(State.PAUSED)])
-def test_of_a_record_that_cannot_be_read_nothing_is_believed(found: Record) -> None:
-    """It is neither reaped nor queued; whatever is asked but a delete is refused, and it is looked at again later."""
-    snapshot = replace(seen(found, ask("pause"), ask("say", 2)), basis=(b"x", b"0", b"0", b"e"), problem="version: ValueError")
-    decision = decide(snapshot, Rules(aside_s=60))
-    assert [(outcome.result, outcome.legal) for outcome in outcomes(decision)] == [(Result.REFUSED, ("session.delete",))] * 2
-    assert "version: ValueError" in outcomes(decision)[0].reason
-    assert (decision.to, decision.ready, decision.fields, decision.messages) == (None, False, {}, ())
-    assert decision.due == NOW + timedelta(seconds=60)
-    decision = decide(replace(snapshot, commands=(ask("delete"),)), Rules())
-    assert (decision.to, decision.revoke, decision.due) == (State.DELETED, True, None)
 
 
 # parents and children

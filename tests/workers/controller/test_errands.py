@@ -129,16 +129,6 @@ async def test_what_was_said_before_the_last_question_is_no_result() -> None:
         assert (report.data.state, report.data.text) == (State.ERROR, "")
 
 
-async def test_nothing_is_told_of_what_cannot_be_read() -> None:
-    """What can be made out of it is not believed."""
-    async with family("one") as (_, sent, snapshot):
-        unreadable = replace(snapshot, basis=(b"x", b"0", b"0", b"e"), problem="version: ValueError")
-        decision = decide(unreadable, RULES)
-        assert decision.child is None
-        assert await _errands(sent).run(unreadable, decision) is decision
-        assert sent.commands == []
-
-
 async def test_what_moves_on_is_not_reported_yet() -> None:
     """The state that it comes to is, when that is written."""
     async with family("one") as (_, sent, snapshot):

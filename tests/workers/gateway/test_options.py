@@ -32,7 +32,7 @@ def test_only_loopback_is_loopback(host: str, loopback: bool) -> None:
 
 
 def test_the_settings_become_options() -> None:
-    """Tokens, origins and limits arrive; none is shown."""
+    """AccessTokens, origins and limits arrive; none is shown."""
     settings = load_settings(
         {
             "token": TOKEN,

@@ -16,7 +16,8 @@ from tests.workers.cli.stage import bring, hold
 from tests.workers.gateway.calling import calling, gateway_and_caller, options
 from tidings.bus import Bus, Lease, LlmRetry, Message, Page, Reason, State, Unreachable
 from tidings.workers.board import Row
-from tidings.workers.gateway import feed, serve
+from tidings.workers.gateway import serve
+from tidings.workers.gateway import session_feed as feed
 from tidings.workers.gateway.hub import Hub
 from tidings.workers.gateway.streams import SessionStream, chunks
 

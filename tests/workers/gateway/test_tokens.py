@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.workers.gateway.tokens import Caller, Rank, Tokens
+from tidings.workers.gateway.tokens import AccessTokens, Caller, Rank
 
 OPERATOR, VIEWER = "operator-0123456789", "viewer-0123456789"
-TOKENS = Tokens(OPERATOR, VIEWER)
+TOKENS = AccessTokens(OPERATOR, VIEWER)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_a_cookie_stands_for_a_token_and_is_none() -> None:
         assert TOKENS.caller("", f"other=1; {TOKENS.cookie_name}={cookie}") == Caller(rank, by_cookie=True)
         assert TOKENS.caller(f"Bearer {cookie}", "") is None
         assert TOKENS.caller("Bearer wrong", f"{TOKENS.cookie_name}={cookie}") is None
-    other = Tokens("another-0123456789")
+    other = AccessTokens("another-0123456789")
     assert other.cookie_name != TOKENS.cookie_name
     assert other.caller("", f"{other.cookie_name}={TOKENS.cookie_of(Rank.OPERATOR)}") is None
 
 
 def test_without_a_viewer_token_there_are_no_viewers() -> None:
     """Also nobody whose token is empty."""
-    tokens = Tokens(OPERATOR)
+    tokens = AccessTokens(OPERATOR)
     assert tokens.rank_of("") is None
     assert tokens.rank_of(VIEWER) is None
     assert tokens.caller("Bearer ", "") is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.bus import LlmRetry, Member, Presence, Reason, Role, State, Wait
+from tidings.bus import LlmRetry, Member, Presence, Progress, Reason, Role, State, Wait
 from tidings.workers.board import Row
 from tidings.workers.gateway.charts import Charts
 from tidings.workers.gateway.frames import LIMIT, as_json
@@ -38,6 +38,7 @@ _ROWS = st.builds(
     worker=_TEXT,
     parent=st.sampled_from(["", "mother"]),
     name=_TEXT,
+    progress=st.none() | st.builds(Progress, doing=_TEXT.filter(bool), done=st.none() | st.integers(0, 9), total=st.none()),
 )
 
 
@@ -50,6 +51,7 @@ def test_every_row_is_as_described(row: Row) -> None:
     assert (view.by, view.parent, view.name) == (row.by or None, row.parent or None, row.name or None)
     assert len(view.waits) == len(row.waits)
     assert (view.wait is None) is (row.wait is None)
+    assert (view.progress.model_dump() if view.progress else None) == (row.progress.model_dump() if row.progress else None)
 
 
 def test_a_wait_says_all_that_a_countdown_needs() -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tidings.workers.provider import Fault
-from tidings.workers.provider.fault_queue import SCRIPT_MAX, Call, FaultQueue
+from tidings.workers.provider.fault_queue import SCRIPT_MAX, FaultQueue, IncomingCall
 
 
-def call(*, key: str = "k", model: str = "m", said: str = "hello", stream: bool = False) -> Call:
+def call(*, key: str = "k", model: str = "m", said: str = "hello", stream: bool = False) -> IncomingCall:
     """Return a call."""
-    return Call(key=key, model=model, said=said, stream=stream)
+    return IncomingCall(key=key, model=model, said=said, stream=stream)
 
 
-def kinds(script: FaultQueue, *calls: Call) -> list[str | None]:
+def kinds(script: FaultQueue, *calls: IncomingCall) -> list[str | None]:
     """Put calls to a script and return what each takes."""
     return [fault.kind if (fault := script.take(one)) else None for one in calls]
 
@@ -41,7 +41,7 @@ def test_a_fault_without_end_lasts_until_cleared() -> None:
         ({"contains": "weather"}, call(said="the weather?"), call(said="hello")),
     ],
 )
-def test_a_fault_waits_for_the_call_it_is_aimed_at(aim: dict[str, str], hit: Call, missed: Call) -> None:
+def test_a_fault_waits_for_the_call_it_is_aimed_at(aim: dict[str, str], hit: IncomingCall, missed: IncomingCall) -> None:
     """Calls that do not match pass it by and may take a later one."""
     script = FaultQueue([Fault.model_validate({"kind": "timeout", **aim}), Fault(kind="quota")])
     assert kinds(script, missed, hit, missed, hit) == ["quota", "timeout", None, None]

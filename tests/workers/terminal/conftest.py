@@ -18,7 +18,7 @@ from tidings.workers.settings import Settings
 from tidings.workers.terminal.app import WatchApp
 from tidings.workers.terminal.commentary import Commentary
 from tidings.workers.terminal.feed import Feed
-from tidings.workers.terminal.steering import Post
+from tidings.workers.terminal.post import Post
 
 
 class Watching:

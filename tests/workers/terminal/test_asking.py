@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 from tests.workers.cli.stage import bring
 from tidings.bus import Bus, State
-from tidings.workers.terminal.asking import Answer, ask
+from tidings.workers.terminal.asking import Told, ask
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 
@@ -17,10 +17,10 @@ async def test_what_is_applied_says_the_state(bus: Bus, controlled: Controlled) 
     await bring(bus, "demo", State.AWAITING_INPUT)
     async with controlled(bus):
         paused = await ask(bus, "pause", "demo", by="ann", timeout_s=10)
-        assert paused == Answer(True, "demo: pause applied, the session is paused")
+        assert paused == Told(True, "demo: pause applied, the session is paused")
         assert (await bus.status("demo")).paused_by == "ann"
         said = await ask(bus, "say", "demo", by="ann", timeout_s=10, text="hello")
-        assert said == Answer(True, "demo: say applied, the session is paused")
+        assert said == Told(True, "demo: say applied, the session is paused")
 
 
 async def test_what_is_refused_says_why_and_what_instead(bus: Bus, controlled: Controlled) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.waiting import eventually
 from tests.workers.cli.stage import waiting
-from tidings.bus import Bus, Reason, State, Wait
+from tidings.bus import Bus, Progress, Reason, State, Wait
 from tidings.workers.board import Row
 from tidings.workers.terminal.arrangement import count
 from tidings.workers.terminal.feed import Feed
@@ -72,6 +72,7 @@ def test_where_there_are_no_signs_letters_do() -> None:
     ("row", "text"),
     [
         (RUNNING, "▸ running\ntaken up by a worker\nopenai/x   on w1"),
+        (replace(RUNNING, progress=Progress(doing="compiling", done=3, total=8)), "▸ running\ncompiling 3/8\nopenai/x   on w1"),
         (LIMITED, "◔ rate limited   attempt 2 of 6 failed   next try in 8s\nrate limit · slow down\nopenai/x   on w1"),
         (PARKED, "◑ parked   goes on in 5m 00s   no worker\nrate limit · it goes on by itself; resume it to try at once\n"),
         (ASKED, "▸ running   attempt 3 of 6 under way\nafter rate limit · slow down\nopenai/x   on w1"),

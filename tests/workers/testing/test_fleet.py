@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,6 @@ from tidings.bus import (
     CommandExpired,
     CommandRefused,
     Decision,
-    Event,
     LlmFailed,
     LlmRateLimited,
     LlmRecovered,
@@ -34,7 +33,8 @@ from tidings.bus import (
     WorkerRef,
 )
 from tidings.workers.agent import Agent, ChatAgent, Next, Step, answer, open_children, to_prompt, unanswered
-from tidings.workers.llm import Llm, LlmError
+from tidings.workers.context import Context
+from tidings.workers.llm import LlmError
 from tidings.workers.provider import Fault, Limit, Provider, ProviderSettings
 from tidings.workers.testing import Clock, Fleet, NotInTime, StartFleet, memory_bus, reply
 from tidings.workers.testing.in_process import InProcess
@@ -48,9 +48,9 @@ class Gate:
         self.inside = asyncio.Event()
         self.cancelled = 0
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Answer once the gate is open."""
-        if not unanswered(history):
+        if not unanswered(ctx.history):
             return Step()
         self.inside.set()
         try:
@@ -64,9 +64,9 @@ class Gate:
 class Final:
     """An agent that says one thing and is done, or fails when it is asked to."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Finish."""
-        if "fail" in str(to_prompt(history)):
+        if "fail" in str(to_prompt(ctx.history)):
             raise ValueError("asked to fail")
         return Step([AgentMessage(text="done")], Next.FINISH)
 
@@ -74,13 +74,13 @@ class Final:
 class Condensing:
     """An agent that uses a second path, and does without what that fails to bring."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Condense, then answer."""
-        if not unanswered(history):
+        if not unanswered(ctx.history):
             return Step()
         with contextlib.suppress(LlmError):
-            await llm.named("condenser").complete([{"role": "user", "content": "condense"}])
-        return Step(answer(await llm.complete(to_prompt(history))))
+            await ctx.llm.named("condenser").complete([{"role": "user", "content": "condense"}])
+        return Step(answer(await ctx.llm.complete(to_prompt(ctx.history))))
 
 
 def script(provider: Provider, *faults: str) -> None:
@@ -241,11 +241,11 @@ class Parent(ChatAgent):
 
     children: ClassVar[dict[str, Any]] = {"helper": lambda: ChatAgent("Help.")}
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Start the child, wait for it, answer."""
-        if len(history) == 1:
+        if len(ctx.history) == 1:
             return Step([ChildStart(name="helper", text="help")])
-        return Step() if open_children(history) else await super().step(history, llm)
+        return Step() if open_children(ctx.history) else await super().step(ctx)
 
 
 async def test_a_wait_is_skipped_with_its_attempt(tidings_fleet: StartFleet, tidings_provider: Provider) -> None:
@@ -531,9 +531,9 @@ async def test_a_fleet_leaves_nothing_running(left_alone: None, tidings_bus: Bus
     script(tidings_provider, "429:retry-after=30")
 
     class Either:
-        async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
-            agent: Agent = ChatAgent() if history[0].session == "s" else gate
-            return await agent.step(history, llm)
+        async def step(self, ctx: Context) -> Step:
+            agent: Agent = ChatAgent() if ctx.history[0].session == "s" else gate
+            return await agent.step(ctx)
 
     async with Fleet(tidings_bus, tidings_provider, Either, clock=clock, drain_timeout_s=0.05) as fleet:
         await fleet.start("s", "hello")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
-from tidings.bus import Bus, Event, Message
+from tidings.bus import Bus
 from tidings.workers.agent import Agent, ChatAgent, Step
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 from tidings.workers.settings import BadSetting, Settings
 from tidings.workers.testing.in_process import QUICK, InProcess, _factory, fleet_settings
 
@@ -17,7 +16,7 @@ from tidings.workers.testing.in_process import QUICK, InProcess, _factory, fleet
 class Plain:
     """An agent."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Do nothing."""
         return Step()
 
@@ -58,7 +57,7 @@ def test_an_agent_comes_as_a_class_as_one_or_as_what_makes_one() -> None:
 @pytest.mark.parametrize("agent", [str, "module:Class", None])
 def test_what_is_no_agent_is_told(agent: type[Agent]) -> None:
     """The text says what it lacks."""
-    with pytest.raises(TypeError, match=r"is no agent: .*step\(history, llm\)"):
+    with pytest.raises(TypeError, match=r"is no agent: .*step\(ctx\)"):
         _factory(agent, fleet_settings({}))
 
 

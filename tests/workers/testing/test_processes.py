@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.waiting import eventually
-from tidings.bus import Bus, Event, Message, Record, State, WorkerRef
+from tidings.bus import Bus, Record, State, WorkerRef
 from tidings.workers.agent import ChatAgent, Step
-from tidings.workers.llm import Llm
+from tidings.workers.context import Context
 from tidings.workers.provider import Provider
 from tidings.workers.testing import Clock, Fleet, Processes, ProcessLost, processes, tied
 from tidings.workers.testing.processes import environment
@@ -20,7 +20,7 @@ from tidings.workers.testing.processes import environment
 class Plain:
     """An agent that another process can import."""
 
-    async def step(self, history: Sequence[Message[Event]], llm: Llm) -> Step:
+    async def step(self, ctx: Context) -> Step:
         """Do nothing."""
         return Step()
 

@@ -1,6 +1,6 @@
 // All sessions and the order in which they are shown. Nothing here touches the document.
 
-import { FINAL } from "./states.js";
+import { FINAL, doingOf } from "./states.js";
 
 const BY_NAME = new Intl.Collator("en", { numeric: true });
 const MOST_DEPTH = 8;
@@ -19,7 +19,7 @@ export function bandOf(row) {
 
 function haystackOf(row) {
   const { session, name, word, model, worker, why, message, reason_word } = row;
-  return [session, name, word, model, worker, why, message, reason_word].filter(Boolean).join(" ").toLowerCase();
+  return [session, name, word, model, worker, why, message, reason_word, doingOf(row)].filter(Boolean).join(" ").toLowerCase();
 }
 
 /** Return whether a row is what is looked for: a state or `needs_you`, and words that all occur in it. */

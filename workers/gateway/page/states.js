@@ -55,8 +55,18 @@ export function whatHelps(row) {
   return oneLine(row.action) || (row.needs_you ? "resume it, or say something" : "it goes on by itself; resume it to try at once");
 }
 
-/** Say in one line why a row is in its state. */
+/** Say what the agent of a session at work does, as in `compiling 3/8`; "" where it has told nothing, or a call waits. */
+export function doingOf({ progress, state, wait }) {
+  if (!progress || state !== "running" || wait) return "";
+  const { doing, done, total } = progress;
+  const numbers = [done, done === null ? null : total].filter((number) => number !== null).join("/");
+  return [oneLine(doing), numbers].filter(Boolean).join(" ");
+}
+
+/** Say in one line why a row is in its state; of one at work, what its agent does. */
 export function storyOf(row) {
+  const doing = doingOf(row);
+  if (doing) return doing;
   const parts = [];
   if (row.needs_you) parts.push(whatHelps(row));
   if (underWay(row.wait)) return [`after ${words(row.wait.reason)}`, oneLine(row.message)].filter(Boolean).join(" · ");

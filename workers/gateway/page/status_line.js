@@ -3,7 +3,7 @@
 
 import { now, onBeat } from "./clock.js";
 import { el, icon, mark, redraw, show, write } from "./element.js";
-import { advice, iconOf, idleStory, lookOf, underWay, waitEnd, waitStory, wordOf } from "./states.js";
+import { advice, doingOf, iconOf, idleStory, lookOf, underWay, waitEnd, waitStory, wordOf } from "./states.js";
 import { capital, oneLine } from "./wording.js";
 
 const RESTING = new Set(["running", "queued", "awaiting_input", "finished", "stopped", "paused"]);
@@ -88,7 +88,7 @@ export class StatusLine {
     redraw(parts.use.firstChild, iconOf(row));
     write(parts.who, oneLine(who));
     show(parts.who, Boolean(who));
-    write(parts.text, waiting ? waitStory(wait) + (wait.retry_at && !underWay(wait) ? "," : "") : this.#idle(row));
+    write(parts.text, waiting ? waitStory(wait) + (wait.retry_at && !underWay(wait) ? "," : "") : this.#atWork(row));
     drawPips(parts.pips, waiting ? wait : null);
     write(parts.end, waiting ? waitEnd(wait) : "");
   }
@@ -97,6 +97,12 @@ export class StatusLine {
   #idle(row) {
     const forChildren = row === this.row && row.state === "awaiting_input" && this.children.some((child) => WAITED_FOR.has(child.state));
     return forChildren ? "Waiting for its children" : idleStory(row);
+  }
+
+  /** Say also what the agent does. It changes too often to be read aloud, so `sentence` leaves it out. */
+  #atWork(row) {
+    const doing = doingOf(row);
+    return doing ? `${this.#idle(row)}: ${doing}` : this.#idle(row);
   }
 
   #drawAround() {

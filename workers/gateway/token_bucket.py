@@ -9,7 +9,7 @@ from typing import Final
 _MINUTE_S: Final = 60.0
 
 
-class Allowance:
+class TokenBucket:
     """A bucket for each of a few names.
 
     Args:

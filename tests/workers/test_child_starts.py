@@ -11,7 +11,7 @@ import pytest
 
 from tidings.bus import Bus, ChildResult, ChildStart, Event, Lease, Message, PayloadTooLarge, State, Unreachable, WorkerRef
 from tidings.bus.messages import encode
-from tidings.workers.children import Children, check_children, patiently
+from tidings.workers.child_starts import Children, check_children, patiently
 
 
 def asked(child: str, text: str = "go") -> Message[ChildStart]:
@@ -82,7 +82,7 @@ async def test_a_child_whose_session_was_deleted_is_told_as_a_result() -> None:
 
 async def test_the_server_may_be_away_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked until it answers; other errors pass."""
-    monkeypatch.setattr("tidings.workers.children.AGAIN_S", 0.0)
+    monkeypatch.setattr("tidings.workers.child_starts.AGAIN_S", 0.0)
     answers: list[Any] = [Unreachable("gone"), Unreachable("gone"), "here"]
 
     async def ask() -> str:

@@ -14,7 +14,7 @@ from tests.fleet import Fleet
 from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park, retry
 from tests.workers.terminal.conftest import watch
-from tidings.bus import AgentMessage, Bus, LlmRecovered, LlmRetry, Message, SessionStart, State
+from tidings.bus import AgentMessage, AgentProgress, Bus, LlmRecovered, LlmRetry, Message, SessionStart, State
 from tidings.workers.board import Row
 from tidings.workers.terminal.table import SessionTable
 
@@ -31,6 +31,18 @@ async def test_a_row_changes_in_its_place(bus: Bus) -> None:
         await view.sees("6s")
         await bus.publish("demo", LlmRecovered(attempt=3))
         await view.sees("▸ running", without="2 of 6")
+
+
+async def test_what_the_agent_does_is_on_its_row(bus: Bus) -> None:
+    """For who watches and for who comes later; the next one takes its place."""
+    claim = await hold(bus, "demo")
+    async with claim, watch(bus) as view:
+        claim.tell(AgentProgress(doing="compiling [b]\x1b[2J", done=3, total=8))
+        await view.sees("▸ running", "compiling [b] 3/8")
+        async with watch(bus) as late:
+            await late.sees("▸ running", "compiling [b] 3/8")
+        claim.tell(AgentProgress(doing="linking"))
+        await view.sees("linking", without="compiling")
 
 
 async def test_what_needs_a_person_is_on_top(memory_bus: Bus) -> None:

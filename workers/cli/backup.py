@@ -26,8 +26,8 @@ from tidings.bus import (
 from tidings.bus.redaction import one_line
 from tidings.workers.board import LOOKS
 from tidings.workers.cli.choice import Choice
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import CommandFailed, Exit
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json
 from tidings.workers.cli.view import View
 from tidings.workers.settings import Settings

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tidings.bus.messages import Reason
-from tidings.workers.retry.reading import broke_reading
+from tidings.workers.retry.broken_read import broke_reading
 
 Inner = Callable[[], object]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.workers.gateway.allowance import Allowance
+from tidings.workers.gateway.token_bucket import TokenBucket
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Clock:
 def test_a_minute_s_worth_at_once_then_one_by_one() -> None:
     """The answer says how long it takes until there is one."""
     clock = Clock()
-    allowance = Allowance(6, clock)
+    allowance = TokenBucket(6, clock)
     assert [allowance.take("a") for _ in range(6)] == [0.0] * 6
     assert allowance.take("a") == 10.0
     assert allowance.take("b") == 0.0
@@ -35,7 +35,7 @@ def test_a_minute_s_worth_at_once_then_one_by_one() -> None:
 def test_no_more_than_the_rate_and_one_burst(rate: int, steps: list[float]) -> None:
     """Over any time, and coming back after the time that was named always works."""
     clock = Clock()
-    allowance = Allowance(rate, clock)
+    allowance = TokenBucket(rate, clock)
     for taken, step in enumerate(steps, 1):
         clock.now += step
         wait_s = allowance.take("a")

@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.workers.cli.stage import WORKER, waiting
 from tidings.bus import Message, Reason, State, WorkerClaimed
 from tidings.workers.board import Board, Row
-from tidings.workers.cli.table import draw
+from tidings.workers.cli.live_table import draw
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from tests import actors
 from tests.waiting import eventually
 from tests.workers.cli.stage import hold
 from tidings.bus import Bus, Unreachable
-from tidings.workers.gateway import feed as feed_module
-from tidings.workers.gateway.feed import Feeds
+from tidings.workers.gateway import session_feed as feed_module
+from tidings.workers.gateway.session_feed import Feeds
 from tidings.workers.gateway.viewers import Viewer
 
 

@@ -40,7 +40,7 @@ class Stored(NamedTuple):
     frame: bytes
 
 
-class Feed:
+class SessionFeed:
     """The live part of one session, for all that look at it.
 
     Attributes:
@@ -149,21 +149,21 @@ class Feeds:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._feeds: dict[str, Feed] = {}
+        self._feeds: dict[str, SessionFeed] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._feeds)
 
-    def get(self, session: str) -> Feed | None:
+    def get(self, session: str) -> SessionFeed | None:
         """Return the feed of a session, None where it has no viewers."""
         return self._feeds.get(session)
 
-    def join(self, session: str, viewer: Viewer) -> Feed:
+    def join(self, session: str, viewer: Viewer) -> SessionFeed:
         """Have a viewer woken by what happens in a session; the first one begins its feed. Returns at once."""
         feed = self._feeds.get(session)
         if feed is None:
-            feed = self._feeds[session] = Feed(self._bus, session)
+            feed = self._feeds[session] = SessionFeed(self._bus, session)
             feed.start()
         feed.viewers.add(viewer)
         return feed
@@ -178,7 +178,7 @@ class Feeds:
             del self._feeds[session]
             self._end(feed)
 
-    def _end(self, feed: Feed) -> None:
+    def _end(self, feed: SessionFeed) -> None:
         task = feed.stop()
         if task is not None:
             self._ending.add(task)

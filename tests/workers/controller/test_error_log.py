@@ -12,8 +12,8 @@ from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import Ending, Message, Reason, SessionState, State, Trigger
 from tidings.bus.messages import encode, new_id
-from tidings.workers.controller import errors as module
-from tidings.workers.controller.errors import Errors
+from tidings.workers.controller import error_log as module
+from tidings.workers.controller.error_log import Errors
 
 
 def moved(to: State = State.ERROR, **data: Any) -> Message[SessionState]:

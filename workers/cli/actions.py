@@ -115,7 +115,7 @@ def stop(settings: Settings, session: SessionName, by: By = None, why: Why = "",
 
 def status(settings: Settings, session: SessionName, as_json: AsJson = False) -> int:
     """Show what is known of one session."""
-    from tidings.workers.cli.look import show_status
+    from tidings.workers.cli.show import show_status
 
     return show_status(settings, session, as_json=as_json)
 
@@ -126,7 +126,7 @@ def sessions(
     as_json: AsJson = False,
 ) -> int:
     """List all sessions."""
-    from tidings.workers.cli.look import list_sessions
+    from tidings.workers.cli.show import list_sessions
 
     return list_sessions(settings, state, as_json=as_json)
 
@@ -199,6 +199,9 @@ def delete(
     older_than: OlderThan = None,
     state: States = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting what was not named.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without a controller, for sessions that cannot be read; needs the rights of one.")
+    ] = False,
     by: By = None,
     why: Why = "",
     as_json: AsJson = False,
@@ -208,7 +211,7 @@ def delete(
     from tidings.workers.cli.delete import delete
 
     choice = Choice.of(sessions or (), older_than, state or ())
-    return delete(settings, choice, by=by, why=why, yes=yes, as_json=as_json)
+    return delete(settings, choice, by=by, why=why, yes=yes, force=force, as_json=as_json)
 
 
 def export(
@@ -219,7 +222,7 @@ def export(
     to: Annotated[str, typer.Option(metavar="FILE", help="File to write, as a whole or not at all; - is stdout.")] = "-",
 ) -> int:
     """Write sessions with their history as JSON lines."""
-    from tidings.workers.cli.archive import export
+    from tidings.workers.cli.backup import export
     from tidings.workers.cli.choice import Choice
 
     return export(settings, Choice.of(sessions or (), older_than, state or ()), to)
@@ -235,14 +238,14 @@ def import_(
     as_json: AsJson = False,
 ) -> int:
     """Make sessions out of an export, each whole or not at all."""
-    from tidings.workers.cli.archive import restore
+    from tidings.workers.cli.backup import restore
 
     return restore(settings, source, name, only, as_json=as_json)
 
 
 def workers(settings: Settings, as_json: AsJson = False) -> int:
     """List the workers, controllers and gateways: where they run, what they hold, when they were last heard of."""
-    from tidings.workers.cli.processes import list_processes
+    from tidings.workers.cli.members import list_processes
 
     return list_processes(settings, as_json=as_json)
 
@@ -279,6 +282,6 @@ def health(
 
     Ends with 0 when it was heard of within the last seconds, otherwise with 1; made for health checks.
     """
-    from tidings.workers.cli.processes import check_health
+    from tidings.workers.cli.members import check_health
 
     return check_health(settings, role, name, as_json=as_json)

@@ -11,8 +11,8 @@ from tests.conftest import MakeServer
 from tests.servers import free_port
 from tests.workers.cli.conftest import Tidings
 from tidings.bus import Bus
-from tidings.workers.cli.connection import on_bus, open_bus
 from tidings.workers.cli.exits import BadUsage
+from tidings.workers.cli.open_bus import on_bus, open_bus
 from tidings.workers.settings import Settings
 
 

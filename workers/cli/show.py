@@ -12,10 +12,10 @@ from tidings.bus import Bus, ChildState, Record, State
 from tidings.bus.messages import check_session
 from tidings.bus.redaction import one_line
 from tidings.workers.board import Board, Row, clock, day_and_clock, duration
-from tidings.workers.cli.connection import on_bus
 from tidings.workers.cli.exits import BadUsage, Exit
+from tidings.workers.cli.live_table import draw, state_text
+from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import print_json, screen
-from tidings.workers.cli.table import draw, state_text
 from tidings.workers.cli.view import FamilyView, SessionView
 from tidings.workers.settings import Settings
 
@@ -59,7 +59,7 @@ def _child_line(child: ChildState, parent: str, now: datetime, *, ascii_only: bo
     """Return a line on a child: its name, its state, what it waits for and for how long, and its session."""
     row = Row.of_child(child, parent)
     left = row.countdown(now)
-    parts = [row.progress, f"goes on in {left}" if left else "", row.story()]
+    parts = [row.tried, f"goes on in {left}" if left else "", row.story()]
     told = "  ".join(part for part in parts if part)
     state = state_text(row, ascii_only=ascii_only)
     return Text.assemble(("  child     ", "dim"), (child.name, "bold"), "  ", state, f"  {told}  ", (child.child, "dim"))
@@ -68,7 +68,9 @@ def _child_line(child: ChildState, parent: str, now: datetime, *, ascii_only: bo
 def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     """Yield the lines of the sheet that have something to say."""
     wait = record.wait
-    if record.why and not (row.needs_you and row.to_do in record.why):
+    if row.doing:
+        yield "doing", row.doing
+    elif record.why and not (row.needs_you and row.to_do in record.why):
         yield "why", record.why
     if row.reason:
         yield "reason", row.reason_word

@@ -11,12 +11,13 @@ import pytest
 
 from tests import actors
 from tests.fleet import Fleet
+from tests.waiting import eventually
 from tests.workers.cli.conftest import Tidings
 from tests.workers.cli.stage import WORKER, bring, hold, park, waiting
-from tidings.bus import Bus, ChildState, Message, Reason, Record, SessionStart, State
+from tidings.bus import AgentProgress, Bus, ChildState, Message, Reason, Record, SessionStart, State
 from tidings.bus.messages import LlmRetry, Picture
 from tidings.workers.cli.exits import BadUsage
-from tidings.workers.cli.look import parse_states, print_sessions, tell_family, tell_status
+from tidings.workers.cli.show import parse_states, print_sessions, tell_family, tell_status
 from tidings.workers.cli.view import SessionView
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -102,6 +103,21 @@ async def test_a_sheet_tells_the_attempt_under_way(capsys: pytest.CaptureFixture
     assert "reason" not in sheet
     told = json.loads(SessionView.of(record).line())
     assert (told["attempt"], told["asked_at"], told["reason"]) == (2, "2026-11-22T12:00:00Z", None)
+
+
+async def test_a_sheet_and_a_list_tell_what_the_agent_does(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    """In place of why it runs, and as JSON with its numbers; after the turn it is null."""
+    async with await hold(bus, "demo") as claim:
+        claim.tell(AgentProgress(doing="compiling", done=3, total=8))
+        await eventually(lambda: claim._queue.published == 1)
+        await tell_family(bus, await bus.status("demo"), as_json=False)
+        assert "doing     compiling 3/8" in capsys.readouterr().out
+        await print_sessions(bus, None, as_json=False)
+        assert "running  compiling 3/8  on w1" in capsys.readouterr().out
+        await print_sessions(bus, None, as_json=True)
+        assert json.loads(capsys.readouterr().out)["progress"] == {"doing": "compiling", "done": 3, "total": 8}
+    await tell_family(bus, await bus.status("demo"), as_json=True)
+    assert json.loads(capsys.readouterr().out)["progress"] is None
 
 
 async def test_a_sheet_tells_an_outage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,8 @@ from tidings.workers.board import Row, clock
 from tidings.workers.terminal.asking import Wish, ask
 from tidings.workers.terminal.commentary import Commentary
 from tidings.workers.terminal.feed import Feed
+from tidings.workers.terminal.input_line import Prompt
 from tidings.workers.terminal.layout import Moment
-from tidings.workers.terminal.prompt import Prompt
 
 Tell = Callable[[Message[Any] | Gap], "list[Text]"]
 """Gives the lines in which a person reads a message."""

@@ -14,8 +14,8 @@ from tidings.workers.terminal.arrangement import arrange, count
 from tidings.workers.terminal.commentary import Commentary
 from tidings.workers.terminal.conversation import Conversation
 from tidings.workers.terminal.heading import connection, counts
+from tidings.workers.terminal.post import Post, SteeringScreen
 from tidings.workers.terminal.session import SessionScreen
-from tidings.workers.terminal.steering import Post, SteeringScreen
 from tidings.workers.terminal.table import SessionTable
 
 
