@@ -315,7 +315,7 @@ class Bus:
     async def page(self, channel: str, after: int = 0, limit: int = PAGE) -> Page:
         """Read up to ``limit`` retained messages of one channel after an offset, with the epoch and the end of its log.
 
-        For programs that pass messages on and keep the places of their readers themselves; others ``subscribe``.
+        For programs that pass messages on and keep the places of their readers themselves; others ``follow``.
 
         Raises:
             InvalidName: there is no such channel, or it is a pattern.

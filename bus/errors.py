@@ -259,7 +259,9 @@ class SessionHeld(TidingsError):
     """The session cannot be claimed now: another worker holds it, or its state does not want a worker."""
 
     def __init__(self, session: str, state: str) -> None:
-        super().__init__(f"session {session!r} cannot be claimed while it is {state}")
+        over = state in ("stopped", "finished")
+        what = f"is {state}, and that is final: take another name" if over else f"cannot be claimed while it is {state}"
+        super().__init__(f"session {session!r} {what}")
         self.session = session
         self.state = state
 

@@ -72,7 +72,7 @@ def _id_of(message: Message[Any] | None) -> str:
 class Subscription(Generic[T]):
     """An endless async iterator over one channel, or over the status of all sessions.
 
-    Made by ``Bus.subscribe``; enter it before iterating. Entering waits for the server's acknowledgement: what is published after
+    Made by ``Bus.follow``; enter it before iterating. Entering waits for the server's acknowledgement: what is published after
     that is not missed (except that a session which the reader of a pattern has not come to yet, because of more than ``buffer``
     others, begins with its picture at that moment). Iteration yields messages and, where retention or a loss of data left a hole,
     a ``Gap``; of a deleted session nothing comes after that. While the server is away it waits. It ends when it or the bus is

@@ -227,7 +227,7 @@ class WorkerFace:
 
     async def _claim_in_time(self, ref: WorkerRef, session: str | None, create: bool, model: str | None, lease_s: float) -> Lease:
         """Claim a session as soon as there is one to claim."""
-        wake = Wakeup()
+        wake, told = Wakeup(), False
         try:
             await self.on_ready(wake)
             while True:
@@ -238,6 +238,11 @@ class WorkerFace:
                     if error.state in FINAL:
                         raise
                     lease = None
+                    if not told:
+                        # Nothing but a person ends that: a program that stands still must not do so in silence.
+                        level = logging.WARNING if error.state == State.AWAITING_INPUT else logging.INFO
+                        told = True
+                        log.log(level, "lease.waits", extra={"session": session, "state": error.state})
                 if lease is not None:
                     return lease
                 await wake.wait_at_most(_POLL_S)

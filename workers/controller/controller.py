@@ -31,7 +31,7 @@ from tidings.workers.controller.errands import Errands
 from tidings.workers.controller.error_log import Errors
 from tidings.workers.controller.quarantine import Quarantine
 from tidings.workers.heartbeat import Heartbeat
-from tidings.workers.settings import Settings
+from tidings.workers.settings import Settings, load_settings
 
 log = logging.getLogger("tidings.controller")
 
@@ -63,11 +63,12 @@ class Controller:
 
     Args:
         bus: where the sessions are.
-        settings: length of the leases, and what is said of controllers.
+        settings: length of the leases, and what is said of controllers; None: those of the environment.
         name: shown as the source of its notices.
     """
 
-    def __init__(self, bus: Bus, settings: Settings, name: str | None = None) -> None:
+    def __init__(self, bus: Bus, settings: Settings | None = None, name: str | None = None) -> None:
+        settings = settings or load_settings({})
         self._bus = bus
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._lease_s, self._poll_s = settings.lease_s, settings.controller_poll_s

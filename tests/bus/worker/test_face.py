@@ -590,3 +590,32 @@ def test_the_script_adds_what_only_it_knows(notice: m.Message[Any], before: Stat
     whole = m.decode_notice(m.encode_state(notice)[:-2] + added)
     known = {"from_": before, "version": version, "parent": "p", "name": "n"}
     assert whole == notice.model_copy(update={"data": notice.data.model_copy(update=known)})
+
+
+async def test_a_lease_that_waits_says_so_once_and_one_that_is_over_at_once(
+    bus: Bus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that stands still must not do so in silence."""
+    monkeypatch.setattr("tidings.bus.worker.face._POLL_S", 0.01)
+    other = await actors.hold(bus, lease_s=60)
+    await other.release(Ending(Trigger.YIELD, read=0))
+    asked, claim = [0], bus.worker.claim
+
+    async def counted(*args: Any, **given: Any) -> Any:
+        asked[0] += 1
+        return await claim(*args, **given)
+
+    monkeypatch.setattr(bus.worker, "claim", counted)
+
+    async def work() -> None:
+        async with bus.worker.lease("s"):
+            pass
+
+    waiting = asyncio.create_task(work())
+    await eventually(lambda: asked[0] > 2)
+    seen = await actors.snapshot(bus)
+    await bus.controller.decide(seen, actors.settled(seen, State.FINISHED))
+    with pytest.raises(SessionHeld, match="session 's' is finished, and that is final: take another name"):
+        await waiting
+    [told] = [record for record in caplog.records if record.getMessage() == "lease.waits"]
+    assert (told.__dict__["session"], told.__dict__["state"]) == ("s", "awaiting_input")
