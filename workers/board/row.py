@@ -23,11 +23,12 @@ from tidings.bus import (
     SessionState,
     State,
     Wait,
+    Work,
     WorkerClaimed,
     WorkerLost,
     WorkerReleased,
 )
-from tidings.bus.messages import most_telling
+from tidings.bus.messages import DEFAULT_QUEUE, most_telling
 from tidings.bus.records import DRAWN
 from tidings.bus.redaction import one_line
 from tidings.bus.states import FINAL, HELD, WAITING
@@ -55,6 +56,7 @@ class Row:
         parent: session of which it is a child; '' for none.
         name: what that calls it.
         usual: the model of its agent, to which `model` goes back when nothing of another path waits.
+        work: how it is worked on.
         progress: what its agent has told last of the turn under way; None where it has told nothing.
     """
 
@@ -74,6 +76,7 @@ class Row:
     name: str = ""
     usual: str = ""
     progress: Progress | None = None
+    work: Work = field(default_factory=Work)
 
     @classmethod
     def of_child(cls, child: ChildState, parent: str) -> Self:
@@ -184,6 +187,7 @@ class Row:
             name=told.name or self.name,
             usual=usual,
             progress=told.progress if notice.source == DRAWN else progress,
+            work=told.work or self.work,
         )
 
     def _entered(self, told: SessionState, notice: Message[Notice]) -> datetime:
@@ -300,13 +304,23 @@ class Row:
         if wait is not None and wait.asked_at is not None:
             # The attempt itself is told beside it.
             return " · ".join(part for part in (f"after {_words(wait.reason)}", one_line(self.message, 300)) if part)
+        place = self.place
         # The agent's own code has no provider that says something; then the record's line is all there is.
         parts = [self.reason_word, one_line(self.message or self.why, 300)] if self.reason else [one_line(self.why, 300)]
         if self.needs_you:
             parts.insert(0, f"needs you: {self.to_do}")
         elif self.parked:
             parts.append(self.to_do)
+        elif self.state is State.QUEUED and place:
+            parts.append(place)
         return " · ".join(part for part in parts if part)
+
+    @property
+    def place(self) -> str:
+        """The queue and the agent that it waits for, as in ``queue gpu, agent coder``; '' for the usual ones."""
+        queue, agent = self.work.place
+        named = [f"queue {queue}" if queue != DEFAULT_QUEUE else "", f"agent {agent}" if agent else ""]
+        return ", ".join(part for part in named if part)
 
     def line(self) -> str:
         """Return what is known of the session in one line: everything but the time that is left."""

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
-from tidings.bus import ChildState, Gap, Message, Notice, Outcome, Progress, Reason, Record, Result, State, WorkerRef
+from tidings.bus import ChildState, Gap, Message, Notice, Outcome, Progress, Reason, Record, Result, State, Work, WorkerRef
 from tidings.bus.messages import as_stored
 
 
@@ -34,6 +34,7 @@ class SessionView(View):
         last: the newest notice, as on the wire.
         parent: session of which it is a child.
         name: what that calls it.
+        work: queue, agent, model that was asked for, priority, tenant and labels.
         progress: what its agent does in the turn under way, by its own word. Null where it has told nothing.
     """
 
@@ -56,6 +57,7 @@ class SessionView(View):
     parent: str | None
     name: str | None
     progress: Progress | None
+    work: Work
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -82,6 +84,7 @@ class SessionView(View):
             parent=record.parent,
             name=record.name,
             progress=record.progress,
+            work=record.work,
         )
 
 
@@ -106,6 +109,7 @@ class OutcomeView(View):
     Attributes:
         result: ``applied``, ``refused`` or ``expired``.
         legal: commands that would have been accepted.
+        warning: what will keep the session waiting.
     """
 
     result: Result
@@ -115,6 +119,7 @@ class OutcomeView(View):
     state: State | None = None
     version: int | None = None
     legal: tuple[str, ...] = ()
+    warning: str | None = None
 
     @classmethod
     def applied(cls, outcome: Outcome) -> Self:
@@ -127,6 +132,7 @@ class OutcomeView(View):
             state=outcome.state,
             version=outcome.version,
             legal=outcome.legal,
+            warning=outcome.warning or None,
         )
 
 

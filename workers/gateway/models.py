@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from tidings.bus import Progress, State, Wait
+from tidings.bus import Progress, State, Wait, Wanted, Work
 
 WHEN = "2026-11-23T00:34:57.668624Z"
 EVENT = {
@@ -57,6 +57,7 @@ ROW: dict[str, JsonValue] = {
     "parent": None,
     "name": None,
     "progress": {"doing": "compiling", "done": 3, "total": 8},
+    "work": {"queue": "default", "priority": "person", "labels": {"customer": "acme"}},
     "legal": ["session.say", "session.resume", "session.pause", "session.stop", "session.delete"],
     "events": 1,
 }
@@ -66,6 +67,7 @@ OUTCOME: dict[str, JsonValue] = {
     "result": "applied",
     "state": "queued",
     "version": 4,
+    "warning": "",
 }
 PROBLEM: dict[str, JsonValue] = {
     "type": "/api#refused",
@@ -126,6 +128,7 @@ class RowView(_Model):
     progress: Progress | None = Field(
         description="What its agent has told last of the turn under way. People are shown it where no call waits."
     )
+    work: Work
     legal: list[str] = Field(description="Commands that would be accepted now.")
     events: int | None = Field(description="Offset of the newest event, where it is known.")
 
@@ -215,6 +218,7 @@ class OutcomeView(_Model):
     result: Literal["applied"]
     state: State | None
     version: int
+    warning: str = Field(description="What will keep the session waiting, such as a queue that no live worker serves; or empty.")
 
 
 class ProblemView(BaseModel):
@@ -272,23 +276,27 @@ Text = Annotated[str, Field(min_length=1)]
 Why = Annotated[str, Field(max_length=500)]
 
 
-class NewSession(_Model):
+class NewSession(Wanted, _Model):
     """A session to start."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"session": "sea", "text": "Why is the sea salt?"}})
+    model_config = ConfigDict(
+        extra="forbid", defer_build=False, json_schema_extra={"example": {"session": "sea", "text": "Why is the sea salt?"}}
+    )
 
     session: str | None = Field(None, description="Its id; one is made where none is given.")
     text: Text | None = Field(None, description="The first thing said to its agent.")
     why: Why = ""
 
 
-class NewCommand(_Model):
+class NewCommand(Wanted, _Model):
     """A command."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"type": "session.resume", "why": "the limit was raised"}}
+        extra="forbid",
+        defer_build=False,
+        json_schema_extra={"example": {"type": "session.resume", "why": "the limit was raised"}},
     )
 
-    type: Literal["session.resume", "session.pause", "session.stop", "session.delete", "session.say"]
+    type: Literal["session.resume", "session.pause", "session.stop", "session.delete", "session.say", "session.change"]
     text: Text | None = Field(None, description="What is said, for `session.say` and nothing else.")
     why: Why = ""

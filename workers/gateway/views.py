@@ -55,6 +55,7 @@ def row_view(row: Row, events: int | None = None) -> Json:
         "parent": bounded(row.parent) or None,
         "name": bounded(row.name) or None,
         "progress": row.progress,
+        "work": row.work,
         "legal": legal_commands(row.state),
         "events": events,
     }

@@ -56,7 +56,9 @@ def _families(rows: Iterable[Row]) -> Iterator[list[Placed]]:
 def _matches(row: Row, words: list[str]) -> bool:
     if not words:
         return True
-    shown = " ".join((row.session, row.label, row.look.word if row.look else "", row.story(), row.model, row.worker)).lower()
+    look = row.look.word if row.look else ""
+    labels = " ".join(f"{name}={text}" for name, text in row.work.labels.items())
+    shown = " ".join((row.session, row.label, look, row.story(), row.model, row.worker, row.place, labels)).lower()
     return all(word in shown for word in words)
 
 

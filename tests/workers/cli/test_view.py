@@ -31,6 +31,7 @@ FIELDS = [
     "parent",
     "name",
     "progress",
+    "work",
 ]
 
 
@@ -38,7 +39,7 @@ def test_a_session_has_all_fields_and_null_where_empty() -> None:
     """Scripts can rely on every field being there."""
     told = json.loads(SessionView.of(Record(session="demo", state=State.QUEUED, epoch="e")).line())
     assert list(told) == FIELDS
-    assert {name for name, value in told.items() if value is not None} == {"session", "state", "version"}
+    assert {name for name, value in told.items() if value is not None} == {"session", "state", "version", "work"}
 
 
 def test_a_session_that_waits_tells_its_wait() -> None:
@@ -97,6 +98,7 @@ def test_an_outcome_has_all_fields() -> None:
         "state": "queued",
         "version": 2,
         "legal": [],
+        "warning": None,
     }
     assert expired["legal"] == []
 

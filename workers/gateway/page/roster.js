@@ -1,6 +1,6 @@
 // All sessions and the order in which they are shown. Nothing here touches the document.
 
-import { FINAL, doingOf } from "./states.js";
+import { FINAL, doingOf, placeOf } from "./states.js";
 
 const BY_NAME = new Intl.Collator("en", { numeric: true });
 const MOST_DEPTH = 8;
@@ -19,7 +19,8 @@ export function bandOf(row) {
 
 function haystackOf(row) {
   const { session, name, word, model, worker, why, message, reason_word } = row;
-  return [session, name, word, model, worker, why, message, reason_word, doingOf(row)].filter(Boolean).join(" ").toLowerCase();
+  const labels = Object.entries(row.work?.labels ?? {}).map(([label, text]) => `${label}=${text}`);
+  return [session, name, word, model, worker, why, message, reason_word, doingOf(row), placeOf(row), ...labels].filter(Boolean).join(" ").toLowerCase();
 }
 
 /** Return whether a row is what is looked for: a state or `needs_you`, and words that all occur in it. */
