@@ -98,8 +98,10 @@ async def test_what_no_worker_serves_is_told_at_once_and_served_when_one_comes(r
         bus = fleet.bus
         outcome = await bus.start("a", "hello", wanted=Wanted(queue="gpu", agent="coder"))
         assert outcome.warning == "no live worker serves queue 'gpu' with agent 'coder'"
+        assert (await bus.status("a")).why == f"started by unknown; {outcome.warning}"
         outcome = await bus.change("a", Wanted(queue="cpu"))
         assert outcome.warning == "no live worker serves queue 'cpu' with agent 'coder'"
+        assert (await bus.status("a")).why == f"started by unknown; {outcome.warning}"
         async with worker(fleet, "w1", "coder", queue="cpu"):
             await fleet.until("a", State.AWAITING_INPUT)
         assert await said(bus, "a") == ["coder"]

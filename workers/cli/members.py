@@ -102,8 +102,10 @@ def _cells(one: Member, now: datetime) -> list[str]:
     ago = f"{duration((now - one.seen_at).total_seconds())} ago"
     state = "silent" if not one.live else "draining" if it.draining else "starting" if it.starting else "live"
     texts = (one_line(text, _LONGEST) for text in (it.name, it.host or "-", str(it.pid), it.version))
-    serves = [*(queue for queue in it.queues if queue != DEFAULT_QUEUE), *(f"agent {agent}" for agent in it.agents)]
-    state += f", serves {one_line(', '.join(serves), _LONGEST)}" if serves else ""
+    if it.queues and it.queues != (DEFAULT_QUEUE,):
+        state += f", serves {one_line(', '.join(it.queues), _LONGEST)}"
+    if it.agents:
+        state += f", agents {one_line(', '.join(it.agents), _LONGEST)}"
     for count, what in ((it.unreadable, "unreadable"), (it.skipped, "skipped")):
         state += f", {count} {what}" if count else ""
     return [it.role.value, *texts, held, ago, state]

@@ -311,7 +311,9 @@ class _Draft:
         work = self._work if new or self._work != self._record.work else None
         if work is not None and not self._changed:
             # It is told with its state, in which it stays.
-            self._changed, self._why, self._by = True, self._record.why, self._record.by
+            self._changed, self._why, self._by = True, self._record.why.partition(_UNSERVED)[0], self._record.by
+        if self._changed and (warning := self._unserved()):
+            self._why += f"; {warning}"
         to = self._state if self._changed else None
         fields = dict(self._fields)
         if self._record.failures:
@@ -414,6 +416,10 @@ class _Draft:
 def _unserved(place: Place) -> str:
     queue, agent = place
     return f"no live worker serves queue {queue!r}" + (f" with agent {agent!r}" if agent else "")
+
+
+_UNSERVED = "; no live worker serves"
+"""What is added to the reason of a session that waits for one, so that it stands on its line everywhere."""
 
 
 def _meaning_of(wait: Wait | None) -> Trigger:

@@ -90,7 +90,12 @@ async def test_it_decides_and_stops_when_told(bus: Bus, caplog: pytest.LogCaptur
         assert (await bus.status("s")).state is State.QUEUED
         assert controller.decided > 0
     (line,) = [record.__dict__ for record in caplog.records if record.message == "session.state"]
-    assert (line["session"], line["from"], line["to"], line["why"]) == ("s", None, State.QUEUED, "started by unknown")
+    assert (line["session"], line["from"], line["to"], line["why"]) == (
+        "s",
+        None,
+        State.QUEUED,
+        "started by unknown; no live worker serves queue 'default'",
+    )
 
 
 async def test_it_is_woken(memory: Bus) -> None:
