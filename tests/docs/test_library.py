@@ -118,6 +118,11 @@ def _count(answer: object) -> int:
     return int(answer[-1] if isinstance(answer, list) else str(answer))
 
 
+async def _waits(bus: Bus) -> bool:
+    record = await bus.status("poem")
+    return record.state is State.RATE_LIMITED and record.held
+
+
 @asynccontextmanager
 async def _controller(bus: Bus) -> AsyncIterator[None]:
     deciding = Controller(bus, Settings())
@@ -249,7 +254,7 @@ async def test_the_loop_parks_and_obeys_a_person(start: Start, real_url: str) ->
         parked = await bus.status("poem")
         assert (parked.state, parked.held, parked.resume_at is not None) == (State.RATE_LIMITED, False, True)
         await bus.resume("poem", by="ann")
-        await eventually(lambda: len(provider.requests) == 2)
+        await eventually(lambda: _waits(bus))
         await bus.pause("poem", by="ann", why="lunch")
         assert "paused by ann" in await _lines(program, 1)
         await bus.resume("poem", by="ann")
