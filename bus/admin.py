@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from tidings.bus.errors import UnknownSession
+from tidings.bus.channels import Place
+from tidings.bus.errors import TidingsError, UnknownSession
 from tidings.bus.inspection import Inspection
 from tidings.bus.logs import PAGE, Logs, Unreadable
-from tidings.bus.messages import Message, SessionState, check_session, encode_state
+from tidings.bus.messages import DEFAULT_QUEUE, Message, SessionState, check_session, encode_state, is_session
 from tidings.bus.presence import Members
 from tidings.bus.publisher import RETENTION, RETENTION_S
 from tidings.bus.records import check_fit
@@ -48,13 +49,21 @@ class AdminFace(Members, Inspection, Transfer):
             time=self._context.clock.now(),
         )
         keys = [names.record(session), *(names.log(plane, session) for plane in ("events", "status", "commands"))]
-        keys += [names.children(session), names.ready, names.due, names.sessions]
+        keys += [names.children(session), names.ready(*await self._place(session)), names.due, names.sessions]
         args: list[Argument] = [session, new_epoch(), why, names.channel("events", session), names.channel("status", session)]
         args += [RETENTION, int(RETENTION_S * 1000), told.id, encode_state(told)]
         answer = await self._context.run_again("force_delete", keys, args)
         if answer[0] == b"unknown":
             raise UnknownSession(session, start=False)
         check_fit(session, answer)
+
+    async def _place(self, session: str) -> Place:
+        """Return queue and agent of a session, as far as they can be read."""
+        pipeline = self._context.pipeline(atomic=False)
+        pipeline.hmget(self._context.names.record(session), ["queue", "agent"])
+        found = (await self._context.read_each(pipeline))[0]
+        queue, agent = ("", "") if isinstance(found, TidingsError) else ((one or b"").decode(errors="replace") for one in found)
+        return queue if is_session(queue) else DEFAULT_QUEUE, agent if is_session(agent) else None
 
     async def unreadable(self) -> AsyncIterator[Unreadable]:
         """Yield the sessions whose records cannot be read, in no order; it reads every record there is.

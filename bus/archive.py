@@ -11,7 +11,7 @@ from typing import IO, Any, Literal
 from pydantic import Field, ValidationError
 
 from tidings.bus.errors import BadArchive, InvalidMessage
-from tidings.bus.messages import Reason, UserMessage, decode_event, explain
+from tidings.bus.messages import Reason, UserMessage, Work, decode_event, explain
 from tidings.bus.messages.message import LOST
 from tidings.bus.messages.values import Data, Instant, SessionId, Text
 from tidings.bus.states import State
@@ -43,6 +43,7 @@ class Header(Data):
         pending: whether a run was interrupted or had not begun.
         exported_at: when, on server time.
         events: lines that follow, one for each offset from 1 on.
+        work: how it was worked on.
     """
 
     type: Literal["tidings.export"] = "tidings.export"
@@ -57,6 +58,7 @@ class Header(Data):
     pending: bool = False
     exported_at: Instant
     events: int = Field(ge=0)
+    work: Work = Field(default_factory=Work)
 
     def line(self) -> bytes:
         """Return it as it is written."""

@@ -27,6 +27,7 @@ from tidings.bus.messages import (
     Message,
     Notice,
     Outcome,
+    SessionChange,
     SessionDelete,
     SessionPause,
     SessionResume,
@@ -34,6 +35,7 @@ from tidings.bus.messages import (
     SessionStart,
     SessionStop,
     UnknownCommand,
+    Wanted,
     build,
     carries,
     check_session,
@@ -362,10 +364,24 @@ class Bus:
         return self._logs.skipped
 
     async def start(
-        self, session: str, text: str | None = None, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
+        self,
+        session: str,
+        text: str | None = None,
+        *,
+        wanted: Wanted | None = None,
+        by: str = "unknown",
+        why: str = "",
+        timeout_s: float = 10.0,
+        key: str = "",
     ) -> Outcome:
-        """Make a session and queue it for a worker; ``text`` is its first user message. See ``send``."""
-        return await self.send(session, build(SessionStart, text=text, by=by, why=why), timeout_s, key=key)
+        """Make a session and queue it for a worker. See ``send``; ``warning`` of the outcome says where no worker serves it.
+
+        Args:
+            text: its first user message.
+            wanted: queue, agent, model and so on, where they are not the usual ones.
+        """
+        asked = (wanted or Wanted()).wanted()
+        return await self.send(session, build(SessionStart, text=text, by=by, why=why, **asked), timeout_s, key=key)
 
     async def say(
         self, session: str, text: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
@@ -374,10 +390,24 @@ class Bus:
         return await self.send(session, build(SessionSay, text=text, by=by, why=why), timeout_s, key=key)
 
     async def resume(
-        self, session: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
+        self,
+        session: str,
+        *,
+        wanted: Wanted | None = None,
+        by: str = "unknown",
+        why: str = "",
+        timeout_s: float = 10.0,
+        key: str = "",
     ) -> Outcome:
-        """Go on with what was interrupted, now; adds nothing to the history. See ``send``."""
-        return await self.send(session, build(SessionResume, by=by, why=why), timeout_s, key=key)
+        """Go on with what was interrupted, now, with another model for example; adds nothing to the history. See ``send``."""
+        asked = (wanted or Wanted()).wanted()
+        return await self.send(session, build(SessionResume, by=by, why=why, **asked), timeout_s, key=key)
+
+    async def change(
+        self, session: str, wanted: Wanted, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = ""
+    ) -> Outcome:
+        """Change how a session is worked on, from its next turn on, and its labels. See ``send``."""
+        return await self.send(session, build(SessionChange, by=by, why=why, **wanted.wanted()), timeout_s, key=key)
 
     async def pause(self, session: str, *, by: str = "unknown", why: str = "", timeout_s: float = 10.0, key: str = "") -> Outcome:
         """Stop working on a session until a person resumes it. See ``send``."""

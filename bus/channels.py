@@ -7,7 +7,8 @@ script stays on one node of a cluster: ``<prefix>{0}:<what>...``.
     log          stream    <prefix>{0}:<plane>.<session>          (status: a short ring that expires)
     outcome      string    <prefix>{0}:outcome.<session>.<command id>
     key          string    <prefix>{0}:key.<session>.<digest>     the id of the command that was sent under a key
-    ready        sorted    <prefix>{0}:ready                      session by the time at which it was queued
+    ready        sorted    <prefix>{0}:ready.<queue>              session by the time at which it was queued
+                           <prefix>{0}:ready.<queue>.<agent>      the same, of sessions that name their agent
     due          sorted    <prefix>{0}:due                        session by the time at which a controller must look at it
     sessions     hash      <prefix>{0}:sessions                   session to state
     children     hash      <prefix>{0}:children.<session>         child to what is known of it, for the viewers of its parent
@@ -25,7 +26,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tidings.bus.errors import InvalidName
-from tidings.bus.messages import check_session, is_session
+from tidings.bus.messages import DEFAULT_QUEUE, check_session, is_session
+
+Place = tuple[str, str | None]
+"""A queue, and the agent that a session names; None: the first one of its worker."""
+EVERYWHERE: tuple[Place, ...] = ((DEFAULT_QUEUE, None),)
+"""Where a worker takes sessions from that was told nothing else."""
 
 PLANES = ("status", "events", "commands")
 """The families of channels; their first letters differ (see ``Names.pattern``)."""
@@ -106,12 +112,11 @@ class Names:
     def place(self, key: str) -> tuple[str, str | None]:
         """Return what a key of ours holds, as the server's TYPE calls it, and the session that it is of; None: of all of them."""
         what, _, rest = key.removeprefix(self._key("")).partition(".")
-        return _KINDS.get(what, "hash"), rest.partition(".")[0] or None
+        return _KINDS.get(what, "hash"), (rest.partition(".")[0] or None) if what != "ready" else None
 
-    @property
-    def ready(self) -> str:
-        """Key of the sessions that want a worker."""
-        return self._key("ready")
+    def ready(self, queue: str = DEFAULT_QUEUE, agent: str | None = None) -> str:
+        """Key of the sessions of a queue that want a worker with an agent; None: the first one that it has."""
+        return self._key(f"ready.{queue}.{agent}" if agent else f"ready.{queue}")
 
     @property
     def due(self) -> str:

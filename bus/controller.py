@@ -22,6 +22,7 @@ from tidings.bus.messages import (
     Result,
     SessionStart,
     SessionState,
+    Work,
     decode_command,
     encode,
     encode_state,
@@ -68,6 +69,19 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """A session as whose child another one may be started.
+
+    Attributes:
+        state: its state.
+        work: how it is worked on, which its child inherits.
+    """
+
+    state: State
+    work: Work = field(default_factory=Work)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a decision may rest on.
 
@@ -77,7 +91,7 @@ class Snapshot:
         resolved: ids of those that have an outcome already (withdrawn by their askers).
         now: server time.
         more: whether further commands wait that were not read.
-        parents: the sessions as whose child this one may be started, by id, with their states; one that is not there is unknown.
+        parents: the sessions as whose child this one may be started, by id; one that is not there is unknown.
     """
 
     record: Record
@@ -85,7 +99,7 @@ class Snapshot:
     resolved: frozenset[str]
     now: datetime
     more: bool = False
-    parents: Mapping[str, State] = field(default_factory=dict)
+    parents: Mapping[str, Parent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,7 @@ class Decision:
         due: when a controller must look again; None: when something happens.
         handled: offset of the newest command that this handles; it never goes back.
         fields: fields of the record to set, as Redis keeps them.
+        work: how it is worked on from now on; None: as before.
         messages: events to append: what people said, results of children.
         notices: notices to publish before the state.
         state: the ``session.state`` notice; None where the state stays, or where a notice of its worker says the same already.
@@ -112,6 +127,7 @@ class Decision:
     due: datetime | None = None
     handled: int = 0
     fields: Mapping[str, str] = field(default_factory=dict)
+    work: Work | None = None
     messages: tuple[Message[Event], ...] = ()
     notices: tuple[Message[Notice], ...] = ()
     state: Message[SessionState] | None = None
@@ -222,20 +238,21 @@ class ControllerFace:
         known = {command.id: command for command in (_command(session, item) for item in ours)}
         return touched or b"0", tuple(known.values())
 
-    async def _parents(self, commands: tuple[Message[Command], ...]) -> dict[str, State]:
-        """Read the states of the sessions as whose child a new one may be started."""
+    async def _parents(self, commands: tuple[Message[Command], ...]) -> dict[str, Parent]:
+        """Read the sessions as whose child a new one may be started."""
         starts = [command.data.parent for command in commands if isinstance(command.data, SessionStart)]
         wanted = list(dict.fromkeys(parent for parent in starts if parent is not None))
         if not wanted:
             return {}
         pipeline = self._context.pipeline(atomic=False)
         for parent in wanted:
-            pipeline.hget(self._context.names.record(parent), "state")
-        found: dict[str, State] = {}
-        for parent, state in zip(wanted, await self._context.read_each(pipeline), strict=True):
+            pipeline.hmget(self._context.names.record(parent), ["state", "work"])
+        found: dict[str, Parent] = {}
+        for parent, answer in zip(wanted, await self._context.read_each(pipeline), strict=True):
+            state, work = (b"", None) if isinstance(answer, TidingsError) else answer
             # A state that this version does not know is none that a child could be started under, nor is what cannot be read.
             with contextlib.suppress(ValueError):
-                found[parent] = State(state.decode() if isinstance(state, bytes) else "")
+                found[parent] = Parent(State((state or b"").decode()), Work.model_validate_json(work or b"{}"))
         return found
 
     async def _resolved(self, session: str, commands: tuple[Message[Command], ...]) -> frozenset[str]:
@@ -260,14 +277,16 @@ class ControllerFace:
         """
         if decision.to is None and decision.state is not None:
             raise ValueError("a decision that tells a state has that state")
-        record, names = snapshot.record, self._context.names
+        record, names, work = snapshot.record, self._context.names, decision.work or snapshot.record.work
         session = record.session
         keys = [names.record(session), names.log("events", session), names.log("status", session)]
-        keys += [names.log("commands", session), names.ready, names.due, names.sessions]
+        keys += [names.log("commands", session), names.ready(*work.place), names.due, names.sessions]
         keys += [names.outcome(session, outcome.command_id) for outcome, _ in decision.outcomes]
         if decision.child is not None:
             parent = decision.child.session
             keys += [names.record(parent), names.log("status", parent), names.children(parent)]
+        if work.place != record.work.place:
+            keys += [names.ready(*record.work.place)]
         answer = await self._context.run("decide", keys, self._args(snapshot, decision))
         check_fit(session, answer)
         if answer[0] != b"ok":
@@ -284,7 +303,7 @@ class ControllerFace:
         args += [RETENTION, int(RETENTION_S * 1000), int(OUTCOME_S * 1000)]
         args += [decision.state.id, encode_state(decision.state)] if decision.state else ["", ""]
         args += [record.epoch, record.state or "", record.lease]
-        args += _counted([(name, value) for name, value in decision.fields.items()])
+        args += _counted([*decision.fields.items(), *(decision.work.fields().items() if decision.work else ())])
         args += _counted([(message.id, encode(message, limit)) for message in decision.messages])
         args += _counted([(notice.id, encode(notice, limit)) for notice in decision.notices])
         args += _counted([(outcome.model_dump_json(), milliseconds(expiry)) for outcome, expiry in decision.outcomes])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
+from tidings.bus.channels import EVERYWHERE, Place
 from tidings.bus.records import LAST_MS, instant
 from tidings.bus.redis.context import RedisContext
 from tidings.bus.roles import Role, trials
@@ -136,8 +139,11 @@ class Inspection:
             ahead.append(seconds + micros / 1e6 - wall - trips[-1] / 2)
         return trips, sorted(ahead)[len(ahead) // 2]
 
-    async def queues(self) -> Queues:
+    async def queues(self, places: Sequence[Place] = EVERYWHERE) -> Queues:
         """Return how long the queues are, and what is first in them.
+
+        Args:
+            places: the queues of workers, each with an agent or None; they are counted together.
 
         Raises:
             Unreachable: the server does not answer.
@@ -145,11 +151,12 @@ class Inspection:
         """
         names = self._context.names
         pipeline = self._context.pipeline(atomic=False)
-        for key in (names.ready, names.due):
+        for key in (names.due, *(names.ready(*place) for place in places)):
             pipeline.zcard(key)
             pipeline.zrange(key, 0, 0, withscores=True)
-        ready, first_ready, due, first_due = await self._context.read(pipeline)
-        return Queues(_queue(ready, first_ready), _queue(due, first_due))
+        due, first_due, *found = await self._context.read(pipeline)
+        first_ready = sorted(itertools.chain.from_iterable(found[1::2]), key=itemgetter(1))[:1]
+        return Queues(_queue(sum(found[::2]), first_ready), _queue(due, first_due))
 
     async def denied(self, role: Role) -> tuple[str, ...]:
         """Return the commands of a role that we may not send, such as ``HSET {0}:session.doctor``; none is carried out.

@@ -7,7 +7,9 @@ from datetime import datetime
 
 from pydantic import Field, ValidationError
 
+from tidings.bus.channels import Place
 from tidings.bus.messages.values import Data, Instant, SessionId, Text
+from tidings.bus.messages.work import QueueName
 from tidings.bus.records import instant
 from tidings.bus.redis.clients import installed_version
 from tidings.bus.redis.context import Argument, RedisContext
@@ -44,7 +46,9 @@ class Presence(Data):
         started_at: since when it works.
         sessions: sessions that it holds right now.
         concurrency: sessions that it can hold; 0 for one that holds none.
-        model: the model that a worker calls.
+        model: the model that a worker calls where a session names none.
+        queues: the queues that a worker serves.
+        agents: the names of its agents; a session that names none is run by its first one.
         starting: whether it is there and does not work yet.
         draining: whether it is about to end.
         unreadable: sessions that a controller has set aside because their records cannot be read.
@@ -60,10 +64,17 @@ class Presence(Data):
     sessions: tuple[SessionId, ...] = Field(default=(), max_length=HELD)
     concurrency: int = Field(default=0, ge=0, le=_MOST)
     model: Text | None = Field(default=None, max_length=200)
+    queues: tuple[QueueName, ...] = Field(default=(), max_length=64)
+    agents: tuple[QueueName, ...] = Field(default=(), max_length=64)
     starting: bool = False
     draining: bool = False
     unreadable: int = Field(default=0, ge=0, le=_MOST)
     skipped: int = Field(default=0, ge=0, le=_MOST)
+
+    def serves(self, place: Place) -> bool:
+        """Whether it takes sessions of a queue that want an agent; None: any."""
+        queue, agent = place
+        return queue in self.queues and (agent is None or agent in self.agents) and not self.draining
 
     @property
     def member(self) -> str:

@@ -19,6 +19,7 @@ from tidings.bus.messages import (
     Reason,
     SessionState,
     Wait,
+    Work,
     WorkerRef,
     decode_notice,
     explain,
@@ -29,7 +30,7 @@ from tidings.bus.states import HELD, WAITING, State
 
 T = TypeVar("T")
 
-SCHEMA = 4
+SCHEMA = 5
 """The schema of records that this version reads and writes; ``prelude.lua`` has the same number."""
 
 _EPOCH = re.compile(rb"[A-Za-z0-9_-]{1,64}")
@@ -98,6 +99,7 @@ class Record:
         losses: workers lost in a row.
         paused_by: who paused it.
         pending: whether a run was interrupted or has not begun; False: the next word is a person's.
+        work: how it is worked on: queue, agent, model, priority, tenant, labels.
         parent: session of which it is a child; None: of none.
         name: what its parent calls it.
         children: how many sessions were started as its children.
@@ -133,6 +135,7 @@ class Record:
     losses: int = 0
     paused_by: str | None = None
     pending: bool = False
+    work: Work = field(default_factory=Work)
     parent: str | None = None
     name: str | None = None
     children: int = 0
@@ -214,6 +217,7 @@ class Record:
                 failure=self.failure,
                 model=self.picture.model,
                 progress=self.progress,
+                work=self.work,
             ),
             id=f"{self.epoch}.{self.version}.{self.status}",
             source=DRAWN,
@@ -307,6 +311,7 @@ def _parse(session: str, fields: Mapping[bytes, bytes], reader: Callable[..., An
         losses=read("losses", _count) or 0,
         paused_by=read("paused_by", str),
         pending=bool(read("pending", _count)),
+        work=read("work", Work.model_validate_json) or Work(),
         parent=read("parent", _name),
         name=read("name", _name),
         children=read("children", _count) or 0,

@@ -55,7 +55,7 @@ _NAMED: Final = re.compile(
       \\?["']? \s{0,5} [:=] \s{0,5} )
     (?! (?:\\?["'])? (?:(?:bearer|basic)\s{1,5})? \[redacted\] )
     (?: (\\?["']) [^"'\\\r\n]{1,512} (?=\\?["'])
-      | ((?:(?:bearer|basic)\s{1,5})?) [^\s"'&,;}\])\\]{3,} )
+      | ((?:(?:bearer|basic)\s{1,5})?) (?:(?!\[redacted\])[^\s"'&,;}\])\\]){3,} )
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -61,6 +61,8 @@ class Trigger(StrEnum):
     PAUSE = "pause"
     STOP = "stop"
     DELETE = "delete"
+    CHANGE = "change"
+    """How it is worked on, or what it is called by, changes."""
     # told of a child by the controllers
     REPORT = "report"
     """The turn of a child is over."""
@@ -102,6 +104,9 @@ COMMANDS: Mapping[str, Trigger] = MappingProxyType(
     }
 )
 """The trigger of each command of people and programs; a resume becomes NUDGE or REST by what the session is doing."""
+
+ALWAYS: Mapping[str, Trigger] = MappingProxyType({"session.change": Trigger.CHANGE})
+"""Commands that are accepted in every state but the deleted one, so that they are not among those that would be legal."""
 
 INTERNAL: Mapping[str, Trigger] = MappingProxyType({"session.report": Trigger.REPORT})
 """Commands that only controllers send; people are not told that they would be legal."""
@@ -166,6 +171,7 @@ TABLE: Mapping[tuple[State | None, Trigger], State] = MappingProxyType(
         (_E, Trigger.STOP): _S,
         (_S, Trigger.STOP): _S,
         **{(state, Trigger.DELETE): _D for state in State},
+        **{(state, Trigger.CHANGE): state for state in State if state is not _D},
     }
 )
 """``(state, trigger) -> state``; the state None is a session that does not exist yet. A pair that is not here is refused."""

@@ -83,6 +83,7 @@ class Transfer:
             pending=record.pending,
             exported_at=self._context.clock.now(),
             events=await self._end(session, record.events),
+            work=record.work,
         )
 
     async def _end(self, session: str, events: int) -> int:
@@ -184,7 +185,7 @@ class Transfer:
 def _as_restored(archive: Archive) -> tuple[State, dict[str, str]]:
     """Return the state that a session is restored in, and the fields of its record."""
     header = archive.header
-    fields = {"said": str(archive.said), "picture": "{}", "pending": "1"}
+    fields = {"said": str(archive.said), "picture": "{}", "pending": "1", **header.work.fields()}
     if header.state not in _RESTING:
         was = f"was {header.state.replace('_', ' ')}" if header.state else "had a record that could not be read"
         why = f"imported; it {was} when it was exported: resume it to go on"

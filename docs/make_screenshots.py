@@ -83,7 +83,7 @@ class Reader(ChatAgent):
     async def step(self, ctx: Context) -> Step:
         """Call the tool, give its result, start the children, or answer."""
         first = ctx.history[0] if ctx.history else None
-        asked_for = first.data.text if isinstance(first.data, UserMessage) else ""
+        asked_for = first.data.text if first is not None and isinstance(first.data, UserMessage) else ""
         if "Research" in asked_for:
             team = [ChildStart(name=name, text=f"Find the {name}.") for name in self.children]
             return Step() if len(ctx.history) > 1 else Step(team)

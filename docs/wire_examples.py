@@ -100,6 +100,12 @@ _STORY: tuple[tuple[m.Body, float, str, int], ...] = (
     (m.SessionSay(by="ann@anvil", expires_at=_at(70), text="And tomorrow?"), 60.0, _ASKER, 2),
     (m.SessionPause(by="bob@anvil", why="out of budget", expires_at=_at(75)), 65.0, _ASKER, 3),
     (m.SessionResume(by="bob@anvil", expires_at=_at(910)), 900.0, _ASKER, 4),
+    (
+        m.SessionChange(by="bob@anvil", model="openai/gpt-4o-mini", labels={"customer": "acme"}, expires_at=_at(915)),
+        905.0,
+        _ASKER,
+        5,
+    ),
     (m.SessionStop(by="ann@anvil", expires_at=_at(3610)), 3600.0, _ASKER, 6),
     (m.SessionDelete(by="ann@anvil", expires_at=_at(7210)), 7200.0, _ASKER, 7),
     (m.UserMessage(text=_QUESTION, by="ann@anvil"), 0.01, _CONTROLLER, 1),

@@ -74,6 +74,26 @@ _PROGRESS: Mapping[str, SearchStrategy[Any]] = {"doing": words, "done": _maybe(c
 progress = st.builds(m.Progress, **_PROGRESS)
 pictures = st.builds(m.Picture, model=_maybe(texts), waits=st.dictionaries(texts, waits, max_size=3), progress=_maybe(progress))
 
+_LABELS = st.dictionaries(sessions, texts, max_size=3)
+_WANTED: Mapping[str, SearchStrategy[Any]] = {
+    "queue": _maybe(sessions),
+    "agent": _maybe(sessions),
+    "model": _maybe(words),
+    "priority": _maybe(st.sampled_from(m.Priority)),
+    "tenant": _maybe(sessions),
+    "labels": _maybe(_LABELS),
+}
+works = st.builds(
+    m.Work,
+    queue=sessions,
+    agent=_maybe(sessions),
+    model=_maybe(words),
+    priority=st.sampled_from(m.Priority),
+    tenant=_maybe(sessions),
+    labels=_LABELS,
+)
+
+
 DATA: Mapping[type[m.Body], SearchStrategy[Any]] = {
     m.LlmRetry: st.builds(m.LlmRetry, **_WAIT, status_code=_maybe(st.integers(100, 599)), retry_after_s=_maybe(seconds)),
     m.LlmAttempt: st.builds(
@@ -101,6 +121,7 @@ DATA: Mapping[type[m.Body], SearchStrategy[Any]] = {
         resume_at=_maybe(instants),
         worker=_maybe(workers),
         failure=_maybe(waits),
+        work=_maybe(works),
         model=_maybe(texts),
         progress=_maybe(progress),
     ),
@@ -137,12 +158,15 @@ DATA: Mapping[type[m.Body], SearchStrategy[Any]] = {
         interrupted=st.booleans(),
     ),
     m.AgentError: st.builds(m.AgentError, kind=texts, message=texts),
-    m.ChildStart: st.builds(m.ChildStart, name=sessions, text=words, child=_maybe(sessions)),
+    m.ChildStart: st.builds(m.ChildStart, **_WANTED, name=sessions, text=words, child=_maybe(sessions)),
     m.ChildResult: st.builds(m.ChildResult, **_RESULT, why=texts),
     m.HistoryCondensed: st.builds(m.HistoryCondensed, text=words, through=positives, llm=_maybe(texts)),
-    m.SessionStart: st.builds(m.SessionStart, **_ASKED, text=_maybe(words), parent=_maybe(sessions), name=_maybe(sessions)),
+    m.SessionStart: st.builds(
+        m.SessionStart, **_ASKED, **_WANTED, text=_maybe(words), parent=_maybe(sessions), name=_maybe(sessions)
+    ),
     m.SessionSay: st.builds(m.SessionSay, **_ASKED, text=words),
-    m.SessionResume: st.builds(m.SessionResume, **_ASKED),
+    m.SessionResume: st.builds(m.SessionResume, **_ASKED, **_WANTED),
+    m.SessionChange: st.builds(m.SessionChange, **_ASKED, **_WANTED),
     m.SessionPause: st.builds(m.SessionPause, **_ASKED),
     m.SessionStop: st.builds(m.SessionStop, **_ASKED),
     m.SessionDelete: st.builds(m.SessionDelete, **_ASKED),

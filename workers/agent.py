@@ -54,6 +54,7 @@ __all__ = [
     "child_results",
     "children_of",
     "load_agent",
+    "load_agents",
     "open_calls",
     "open_children",
     "take_step",
@@ -196,6 +197,23 @@ def as_event(data: Event, session: str, source: str, read: int | None = None) ->
 
 class BadAgent(ValueError):
     """An agent cannot be used as it is; the text says why, and what to write."""
+
+
+def load_agents(settings: Settings) -> Mapping[str, AgentFactory]:
+    """Return what makes the agents of a worker, by name; '' for one that has none.
+
+    Raises:
+        BadAgent: one cannot be used, or has no name of its own beside others.
+    """
+    found: dict[str, AgentFactory] = {}
+    for spec in settings.agent.split(","):
+        name, _, place = spec.rpartition("=")
+        if name in found:
+            raise BadAgent(f"two agents are called {name!r}" if name else "several agents need names: write NAME=module:Class")
+        found[name] = load_agent(place, settings)
+    if "" in found and len(found) > 1:
+        raise BadAgent("several agents need names: write NAME=module:Class")
+    return found
 
 
 def load_agent(spec: str, settings: Settings) -> AgentFactory:

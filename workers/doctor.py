@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tidings.bus import Member, Queue, Queues, Role, Server, Unreadable
+from tidings.bus.channels import Place
 
 SLOW_S = 0.05
 """A round trip that makes each step of a fleet slow; within a data centre it is 0.5 ms, within a region 20."""
@@ -60,6 +61,7 @@ class Facts:
         denied: what each role would need and our user may not do; for the roles that were tried.
         untried: roles that could not be tried, because we may not open a transaction.
         unreadable: sessions with records that cannot be read.
+        waiting: how many sessions wait for a worker, by queue and agent.
     """
 
     now: datetime
@@ -71,6 +73,7 @@ class Facts:
     denied: Mapping[Role, Sequence[str]] = field(default_factory=dict)
     untried: Sequence[Role] = ()
     unreadable: Sequence[Unreadable] = ()
+    waiting: Mapping[Place, int] = field(default_factory=dict)
 
 
 def examine(facts: Facts) -> list[Finding]:
@@ -87,6 +90,7 @@ def examine(facts: Facts) -> list[Finding]:
         *_versions(facts),
         *_records(facts),
         *_undecided(facts),
+        *_unserved(facts),
         *_messages(facts),
         _ready(facts),
         _due(facts),
@@ -244,6 +248,17 @@ def _undecided(facts: Facts) -> Iterator[Finding]:
         found = f"controllers have set sessions aside that they could not decide: {_some(aside)}"
         advice = "look for session.quarantined in their logs; if it was mended, this ends in a quarter of an hour"
         yield Finding("undecided", Level.PROBLEM, found, advice)
+
+
+def _unserved(facts: Facts) -> Iterator[Finding]:
+    """Tell of queues and agents that sessions wait for and no live worker serves."""
+    workers = [one.presence for one in facts.roll if one.live and one.presence.role is Role.WORKER]
+    for (queue, agent), count in sorted(facts.waiting.items(), key=str):
+        if not any(worker.serves((queue, agent)) for worker in workers):
+            whom = f"queue {queue}" + (f" with agent {agent}" if agent else "")
+            found = f"{count} {'waits' if count == 1 else 'wait'} for {whom}, which no live worker serves"
+            flags = f"--queue {queue}" + (f" --agent {agent}=MODULE:CLASS" if agent else "")
+            yield Finding("unserved", Level.PROBLEM, found, f"start one: tidings worker {flags}; or move them: tidings change")
 
 
 def _messages(facts: Facts) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ def start_of(event: Message[ChildStart], source: str) -> Message[SessionStart]:
     data = event.data
     if data.child is None:
         raise ValueError("a child.start that is stored names its session")
-    asked = SessionStart(by=f"session/{event.session}", text=data.text, parent=event.session, name=data.name)
+    asked = SessionStart(by=f"session/{event.session}", text=data.text, parent=event.session, name=data.name, **data.wanted())
     return Message.of(asked, id=derived(event.id, "start"), source=source, session=data.child, time=event.time)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tidings.bus.messages.work import DEFAULT_QUEUE
 from tidings.bus.redaction import redact
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class Flag:
         group: under which heading it is listed.
         metavar: what its value is called in the help.
         name: the flag, where it does not follow from the name of the setting.
+        repeated: whether the flag may stand several times; in the environment its values are separated by commas.
     """
 
     group: str
     metavar: str = "TEXT"
     name: str = ""
+    repeated: bool = False
 
 
 class BadSetting(ValueError):
@@ -60,6 +63,8 @@ _WORKER, _RETRIES, _CONTROLLER, _GATEWAY = "Worker", "Retries", "Controller", "G
 _TOKEN = r"[A-Za-z0-9._~+/=-]{16,512}"
 """What may stand in a header as a token (RFC 6750); shorter ones can be guessed."""
 _DAY_S = 24 * 3600
+_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_AGENT = rf"(?:{_NAME}=)?[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"
 _REPLACED = {"park_limit": "park_for_s", "grace_s": "drain_timeout_s", "hold_limit_s": "max_inline_wait_s"}
 """Settings that were replaced, and by which: one that is given in vain must not be passed over in silence."""
 
@@ -128,10 +133,18 @@ class Settings(BaseSettings):
         min_length=1,
         description="Address of the provider, where it is not litellm's own for the model.",
     )
-    agent: Annotated[str, Flag(_WORKER, "MODULE:CLASS")] = Field(
+    agent: Annotated[str, Flag(_WORKER, "[NAME=]MODULE:CLASS", repeated=True)] = Field(
         "tidings:ChatAgent",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$",
-        description="Class of the agent; modules of the current folder can be named.",
+        pattern=rf"^{_AGENT}(?:,{_AGENT})*$",
+        max_length=4000,
+        description="Class of the agent; modules of the current folder can be named. Several have names, and the first one runs "
+        "the sessions that name none.",
+    )
+    queue: Annotated[str, Flag(_WORKER, "NAME", repeated=True)] = Field(
+        DEFAULT_QUEUE,
+        pattern=rf"^{_NAME}(?:,{_NAME})*$",
+        max_length=4000,
+        description="Queues that a worker serves.",
     )
     system_prompt: Annotated[str, Flag(_WORKER)] = Field(
         "", description="What the chat agent puts before every conversation; empty: nothing."
@@ -308,6 +321,10 @@ class Settings(BaseSettings):
                 raise ValueError("an origin is a scheme and a host, with nothing behind it: https://ops.example.org")
         return origins
 
+    def queues(self) -> tuple[str, ...]:
+        """Return the queues that a worker serves, each once."""
+        return tuple(dict.fromkeys(self.queue.split(",")))
+
     def origins(self) -> frozenset[str]:
         """Return the origins that may use the gateway."""
         return frozenset(_split(self.allowed_origins))
@@ -372,7 +389,7 @@ def flag_of(name: str) -> Flag:
         KeyError: there is no such setting.
     """
     (found,) = (item for item in Settings.model_fields[name].metadata if isinstance(item, Flag))
-    return Flag(found.group, found.metavar, found.name or f"--{name.replace('_', '-')}")
+    return replace(found, name=found.name or f"--{name.replace('_', '-')}")
 
 
 def variable_of(name: str) -> str:

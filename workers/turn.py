@@ -68,7 +68,7 @@ class Turn:
         self._children = Children(bus, lease)
         self.llm = Llm.on(
             lease,
-            settings.model or "",
+            lease.work.model or settings.model or "",
             plan=settings.plan(),
             timeout_s=settings.llm_timeout_s,
             max_answer_bytes=settings.max_answer_bytes,

@@ -58,7 +58,8 @@ class Worker:
 
     Args:
         bus: where the sessions are.
-        agent_factory: makes the agent for each run; its ``children``, if it has them, make those of its children.
+        agents: makes the agent for each run, or several by name, of which the first runs sessions that name none; the
+            ``children`` of one, if it has them, make those of its children.
         settings: model, plan of the retries, leases.
         name: how people see it; made from host and process where it is not given.
         llm_options: further arguments of the `Llm` of each run, by session: its clock in tests, parameters for litellm.
@@ -68,14 +69,16 @@ class Worker:
     def __init__(
         self,
         bus: Bus,
-        agent_factory: AgentFactory,
+        agents: AgentFactory | Mapping[str, AgentFactory],
         settings: Settings,
         name: str | None = None,
         *,
         llm_options: Callable[[str], Mapping[str, Any]] | None = None,
         keeper: Keeper | None = None,
     ) -> None:
-        self._bus, self._agent_factory, self._settings = bus, agent_factory, settings
+        self._bus, self._settings = bus, settings
+        self._agents: Mapping[str, AgentFactory] = agents if isinstance(agents, Mapping) else {"": agents}
+        self._queues, self._names = settings.queues(), tuple(name for name in self._agents if name)
         self._llm_options, self._keeper = llm_options, keeper or keeper_for(bus, settings)
         host = socket.gethostname()
         self.ref = WorkerRef(name=name or f"{host}-{os.getpid()}-{secrets.token_hex(2)}", host=host, pid=os.getpid())
@@ -143,6 +146,8 @@ class Worker:
             sessions=tuple(lease.session for lease in self._runs.values() if lease is not None),
             concurrency=self._settings.concurrency,
             model=self._settings.model,
+            queues=self._queues,
+            agents=self._names,
             starting=self._started_at is None,
             draining=self._draining,
             skipped=self._bus.skipped,
@@ -160,7 +165,7 @@ class Worker:
         self._wake.clear()
         while not self._draining and len(self._runs) < self._settings.concurrency:
             try:
-                lease = await self._bus.worker.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model)
+                lease = await self._claim()
             except (AccessDenied, Unreachable) as error:
                 if isinstance(error, AccessDenied) and not self._served:
                     raise
@@ -178,6 +183,10 @@ class Worker:
             task = asyncio.create_task(self._work(lease), name=f"tidings-run-{lease.session}")
             self._runs[task] = None
             task.add_done_callback(self._done)
+
+    async def _claim(self) -> Lease | None:
+        places = [(queue, agent) for queue in self._queues for agent in (None, *self._names)]
+        return await self._bus.worker.claim(self.ref, lease_s=self._settings.lease_s, model=self._settings.model, places=places)
 
     def _say_started(self) -> None:
         """Say that sessions may come: litellm is loaded, and the server has let us claim."""
@@ -228,7 +237,8 @@ class Worker:
 
         async def turn() -> Ending:
             options = self._llm_options(lease.session) if self._llm_options else None
-            agent = agent_for(self._agent_factory, lease.name)
+            factory = self._agents.get(lease.work.agent or "") or next(iter(self._agents.values()))
+            agent = agent_for(factory, lease.name)
             return await Turn(self._bus, lease, agent, self._settings, options).turn()
 
         try:

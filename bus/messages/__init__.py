@@ -14,6 +14,7 @@ from tidings.bus.messages.codec import (
 from tidings.bus.messages.commands import (
     Outcome,
     Result,
+    SessionChange,
     SessionDelete,
     SessionPause,
     SessionReport,
@@ -55,8 +56,10 @@ from tidings.bus.messages.notices import (
 from tidings.bus.messages.planes import PLANES, TYPES, Body, Command, Event, Notice, UnknownCommand, UnknownEvent, UnknownNotice
 from tidings.bus.messages.reasons import Reason
 from tidings.bus.messages.values import build, check_session, explain, is_session
+from tidings.bus.messages.work import DEFAULT_QUEUE, Priority, Wanted, Work
 
 __all__ = [
+    "DEFAULT_QUEUE",
     "PAYLOAD_LIMIT",
     "PLANES",
     "TYPES",
@@ -81,9 +84,11 @@ __all__ = [
     "Notice",
     "Outcome",
     "Picture",
+    "Priority",
     "Progress",
     "Reason",
     "Result",
+    "SessionChange",
     "SessionDelete",
     "SessionPause",
     "SessionReport",
@@ -99,6 +104,8 @@ __all__ = [
     "UnknownNotice",
     "UserMessage",
     "Wait",
+    "Wanted",
+    "Work",
     "WorkerClaimed",
     "WorkerLost",
     "WorkerRef",

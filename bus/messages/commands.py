@@ -9,10 +9,11 @@ from pydantic import Field
 from tidings.bus.messages.planes import Command
 from tidings.bus.messages.reasons import Reason
 from tidings.bus.messages.values import ChildName, Data, SessionId, Text
+from tidings.bus.messages.work import Wanted
 from tidings.bus.states import State
 
 
-class SessionStart(Command, type="session.start"):
+class SessionStart(Wanted, Command, type="session.start"):
     """Make a session and queue it.
 
     Attributes:
@@ -36,8 +37,12 @@ class SessionSay(Command, type="session.say"):
     text: Text = Field(min_length=1)
 
 
-class SessionResume(Command, type="session.resume"):
-    """Go on with what was interrupted; adds nothing to the history."""
+class SessionResume(Wanted, Command, type="session.resume"):
+    """Go on with what was interrupted, in another way where that is wanted; adds nothing to the history."""
+
+
+class SessionChange(Wanted, Command, type="session.change"):
+    """Change how the session is worked on, from the next turn on, and its labels."""
 
 
 class SessionPause(Command, type="session.pause"):
@@ -90,6 +95,7 @@ class Outcome(Data):
         state: state of the session after it was handled; None where there is no session.
         version: version of the record after it was handled.
         legal: commands that would have been accepted, filled when refused.
+        warning: what will keep the session waiting, for a person; empty where nothing will.
     """
 
     command_id: str
@@ -99,3 +105,4 @@ class Outcome(Data):
     state: State | None = None
     version: int = 0
     legal: tuple[str, ...] = ()
+    warning: Text = ""

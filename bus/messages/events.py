@@ -7,6 +7,7 @@ from pydantic import Field
 from tidings.bus.messages.planes import Event
 from tidings.bus.messages.reasons import Reason
 from tidings.bus.messages.values import ChildName, Json, SessionId, Text
+from tidings.bus.messages.work import Wanted
 from tidings.bus.states import State
 
 
@@ -89,8 +90,8 @@ class AgentError(Event, type="agent.error"):
     message: Text = ""
 
 
-class ChildStart(Event, type="child.start"):
-    """The agent starts a child.
+class ChildStart(Wanted, Event, type="child.start"):
+    """The agent starts a child; what it does not want otherwise is as with its parent, but for the labels.
 
     Attributes:
         name: what the agent calls the child, and by which its worker finds the agent that runs it.

@@ -10,6 +10,7 @@ from pydantic import Field
 from tidings.bus.messages.planes import Notice
 from tidings.bus.messages.reasons import Reason
 from tidings.bus.messages.values import MAX_COUNT, ChildName, Data, Instant, Seconds, SessionId, Text, missing
+from tidings.bus.messages.work import Work
 from tidings.bus.states import State
 
 LONGEST_DOING = 200
@@ -304,6 +305,7 @@ class SessionState(Notice, type="session.state"):
         model: the model of its agent, None where it is not known; a wait and a failure name their own.
         progress: what its agent does, as ``agent.progress`` told it last; only at the moment of attaching, and left out where
             that has told nothing or no worker holds the session.
+        work: how the session is worked on; left out where the teller does not say.
     """
 
     from_: State | None = Field(default=None, alias="from")
@@ -320,6 +322,7 @@ class SessionState(Notice, type="session.state"):
     failure: Wait | None = None
     model: Text | None = None
     progress: Progress | None = Field(default=None, exclude_if=missing)
+    work: Work | None = Field(default=None, exclude_if=missing)
 
 
 class ChildState(Notice, type="child.state"):

@@ -8,14 +8,16 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from pydantic import ValidationError
 
+from tidings.bus.channels import EVERYWHERE, Place
 from tidings.bus.errors import (
     LeaseLost,
     OutcomeUnknown,
@@ -32,6 +34,7 @@ from tidings.bus.errors import (
 from tidings.bus.listener import Listener, Subscriber, Wakeup
 from tidings.bus.logs import PAGE, Logs
 from tidings.bus.messages import (
+    DEFAULT_QUEUE,
     Event,
     Message,
     Notice,
@@ -39,6 +42,7 @@ from tidings.bus.messages import (
     Reason,
     SessionState,
     Wait,
+    Work,
     WorkerClaimed,
     WorkerRef,
     WorkerReleased,
@@ -123,6 +127,19 @@ def _as_kept(ending: Ending, now: datetime) -> tuple[State, Ending]:
     return wait.state, replace(ending, waits=picture.waits, resume_at=picture.resume_at, reason=wait.reason)
 
 
+def _place(answer: Sequence[bytes]) -> Place:
+    """Return the queue and the agent that a script says a session is of."""
+    return answer[1].decode(errors="replace"), answer[2].decode(errors="replace") or None
+
+
+def _work(value: bytes) -> Work:
+    """Return how a session is worked on, by its record; the usual way where that cannot be read, which a controller finds out."""
+    try:
+        return Work.model_validate_json(value)
+    except ValidationError:
+        return Work()
+
+
 @dataclass(frozen=True, slots=True)
 class Renewed:
     """What the server says to the renewal of one lease.
@@ -200,6 +217,7 @@ class WorkerFace:
         model: str | None = None,
         lease_s: float = LEASE_S,
         keeper: Keeper | None = None,
+        queue: str = DEFAULT_QUEUE,
     ) -> AsyncIterator[Lease]:
         """Hold a session for as long as the block lasts; waits until it wants a worker. See `Lease` for how the block ends.
 
@@ -210,6 +228,8 @@ class WorkerFace:
             model: the model of the agent, for people to see.
             lease_s: length of the lease in seconds.
             keeper: renews the lease; None: that of the bus.
+            queue: of a session that is made, and of those that are taken where none is named. With a queue of its own a loop
+                shares an installation with other workers.
 
         Raises:
             LeaseLost: the session was taken away while the block ran.
@@ -221,11 +241,13 @@ class WorkerFace:
         """
         host = socket.gethostname()
         ref = WorkerRef(name=worker or f"{host}-{os.getpid()}", host=host, pid=os.getpid())
-        lease = await self._claim_in_time(ref, session, create, model, lease_s)
+        lease = await self._claim_in_time(ref, session, create, model, lease_s, [(queue, None)])
         async with lease.kept_by(keeper or self.keeper):
             yield lease
 
-    async def _claim_in_time(self, ref: WorkerRef, session: str | None, create: bool, model: str | None, lease_s: float) -> Lease:
+    async def _claim_in_time(
+        self, ref: WorkerRef, session: str | None, create: bool, model: str | None, lease_s: float, places: Sequence[Place]
+    ) -> Lease:
         """Claim a session as soon as there is one to claim."""
         wake, told = Wakeup(), False
         try:
@@ -233,7 +255,7 @@ class WorkerFace:
             while True:
                 wake.clear()
                 try:
-                    lease = await self.claim(ref, lease_s=lease_s, session=session, create=create, model=model)
+                    lease = await self.claim(ref, lease_s=lease_s, session=session, create=create, model=model, places=places)
                 except SessionHeld as error:
                     if error.state in FINAL:
                         raise
@@ -277,12 +299,14 @@ class WorkerFace:
         session: str | None = None,
         create: bool = False,
         model: str | None = None,
+        places: Sequence[Place] = EVERYWHERE,
     ) -> Lease | None:
         """Take the session that has been queued longest, or the one named.
 
         Args:
             create: make the session named when there is none (for a loop of one's own, without a ``session.start``).
-            model: the model of the agent, for people to see.
+            model: the model of the agent where the session names none, for people to see.
+            places: the queues, each with an agent or None, from which a session is taken; one that is made here is of the first.
 
         Returns:
             The lease, to be entered; None when nothing is queued.
@@ -296,31 +320,33 @@ class WorkerFace:
         """
         if session is not None:
             check_session(session)
-            answer, claim = await self._try(session, worker, lease_s, create, model)
+            answer, claim = await self._try(session, places[0], worker, lease_s, create, model)
+            if answer[0] == b"moved":
+                answer, claim = await self._try(session, _place(answer), worker, lease_s, create, model)
             check_fit(session, answer)
             if claim is None:
                 raise _refusal(session, answer)
             return claim
         # Each candidate leaves ``ready``, claimed by us or by others, but for those of another schema or without a record.
-        left_there = 0
-        while candidates := await self._queued(left_there):
-            for candidate in self._in_turn(candidates):
+        left_there = set[str]()
+        while candidates := await self._queued(places, left_there):
+            for candidate, place in self._in_turn(candidates):
                 try:
-                    answer, claim = await self._try(candidate, worker, lease_s, False, model)
+                    answer, claim = await self._try(candidate, place, worker, lease_s, False, model)
                 except UnreadableRecord as error:
                     self._pass_over(candidate, error)
-                    left_there += 1
+                    left_there.add(candidate)
                     continue
                 if claim is not None:
                     self._crowd = max(1, self._crowd - 1)
                     return claim
                 if answer[0] == b"schema":
-                    left_there += 1
-                else:
+                    left_there.add(candidate)
+                elif answer[0] != b"moved":
                     self._crowd = min(_LOOK, self._crowd * 2)
         return None
 
-    def _in_turn(self, candidates: list[str]) -> Iterator[str]:
+    def _in_turn(self, candidates: list[tuple[str, Place]]) -> Iterator[tuple[str, Place]]:
         """Yield candidates in the order in which to try them.
 
         A single claim takes the one that has waited longest. Many claims at the same moment would all try that one, and all
@@ -330,20 +356,33 @@ class WorkerFace:
         while left:
             yield left.pop(random.randrange(min(self._crowd, len(left))))
 
-    async def _queued(self, first: int) -> list[str]:
-        ready = self._context.names.ready
+    async def _queued(self, places: Sequence[Place], left_there: set[str]) -> list[tuple[str, Place]]:
+        """Return the sessions that have been queued longest, each with its place."""
+        keys = [self._context.names.ready(*place) for place in places]
         while True:
             pipeline = self._context.pipeline(atomic=False)
-            pipeline.zrange(ready, first, first + _LOOK - 1)
-            found: list[bytes] = (await self._context.read(pipeline))[0]
-            names = [name.decode(errors="replace") for name in found]
-            strange = [member for member, name in zip(found, names, strict=True) if not is_session(name)]
+            for key in keys:
+                pipeline.zrange(key, 0, _LOOK + len(left_there) - 1, withscores=True)
+            waiting: list[tuple[float, str, Place]] = []
+            strange: dict[str, list[bytes]] = {}
+            for key, place, found in zip(keys, places, await self._context.read(pipeline), strict=True):
+                for member, since in found:
+                    name = member.decode(errors="replace")
+                    if is_session(name):
+                        waiting.append((since, name, place))
+                    else:
+                        strange.setdefault(key, []).append(member)
             if not strange:
-                return names
-            # No session can be called that; at the head of the queue they would keep workers from all others.
-            pipeline.zrem(ready, *strange)
-            await self._context.read(pipeline)
-            log.warning("ready.strange", extra={"count": len(strange)})
+                return [(name, place) for _, name, place in sorted(waiting, key=itemgetter(0)) if name not in left_there][:_LOOK]
+            await self._take_out(strange)
+
+    async def _take_out(self, strange: Mapping[str, Sequence[bytes]]) -> None:
+        """Take out what no session can be called; at the head of a queue it would keep workers from all others."""
+        pipeline = self._context.pipeline(atomic=False)
+        for key, members in strange.items():
+            pipeline.zrem(key, *members)
+        await self._context.read(pipeline)
+        log.warning("ready.strange", extra={"count": sum(map(len, strange.values()))})
 
     def _pass_over(self, session: str, error: UnreadableRecord) -> None:
         """Say once of a queued session that it has no record that could be claimed; the doctor names it."""
@@ -352,20 +391,18 @@ class WorkerFace:
             log.warning("ready.unreadable", extra={"session": session, "cause": error.cause})
 
     async def _try(
-        self, session: str, worker: WorkerRef, lease_s: float, create: bool, model: str | None
+        self, session: str, place: Place, worker: WorkerRef, lease_s: float, create: bool, model: str | None
     ) -> tuple[Any, Lease | None]:
         """Return the script's answer, and the claim where it was granted."""
         key = secrets.token_hex(8)
         names, now = self._context.names, self._context.clock.now()
         source = f"worker/{worker.name}"
         claimed = Message.of(WorkerClaimed(worker=worker), session=session, source=source, time=now)
-        state = Message.of(
-            SessionState(to=State.RUNNING, version=0, why=TAKEN_UP, worker=worker, model=model),
-            session=session,
-            source=source,
-            time=now,
-        )
-        keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
+        running = SessionState(to=State.RUNNING, version=0, why=TAKEN_UP, worker=worker, model=model)
+        state = Message.of(running, session=session, source=source, time=now)
+        # A session that names its model is not told with that of its worker.
+        own = state.model_copy(update={"data": running.model_copy(update={"model": None})})
+        keys = [names.record(session), names.ready(*place), names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, worker.model_dump_json(), int(lease_s * 1000), names.channel("status", session)]
         args += [
             RETENTION,
@@ -376,10 +413,12 @@ class WorkerFace:
             encode_state(state),
         ]
         args += [new_epoch() if create else "", Picture(model=model).model_dump_json(), key]
+        args += [*Work(queue=place[0], agent=place[1]).fields().values(), encode_state(own), Picture().model_dump_json()]
         answer = await self._context.run("claim", keys, args)
         if answer[0] != b"ok":
             return answer, None
-        _, token, version, epoch, parks, lease_until, parent, name, picture, parked_ms = answer
+        _, token, version, epoch, parks, lease_until, parent, name, picture, parked_ms, work = answer
+        done_as = _work(work)
         return answer, Lease(
             self,
             session,
@@ -394,7 +433,8 @@ class WorkerFace:
             parked_s=int(parked_ms) / 1000,
             parent=parent.decode(errors="replace") or None,
             name=name.decode(errors="replace") or None,
-            model=model,
+            model=done_as.model or model,
+            work=done_as,
             waits=_waits_of(picture),
         )
 
@@ -545,7 +585,6 @@ class WorkerFace:
             WorkerReleased(worker=lease.worker, why=ending.trigger.value), session=session, source=source, time=now
         )
         told, queued = self._state(lease, to, ending, picture, source, now)
-        keys = [names.record(session), names.ready, names.due, names.log("status", session), names.sessions]
         args: list[Argument] = [session, *lease.shown, to.value, ending.read or 0, milliseconds(ending.resume_at), ending.parks]
         args += [picture.model_dump_json(), ending.reason or "", ending.why, names.channel("status", session)]
         args += [
@@ -559,9 +598,17 @@ class WorkerFace:
             rest.model_dump_json(),
         ]
         args += [round(ending.parked_s * 1000)]
+        rest_of: list[Argument] = []
         for notice in (*ending.notices, released):
-            args += [notice.id, encode(notice, self._context.payload_limit)]
-        answer = await self._context.run_again("release", keys, args)
+            rest_of += [notice.id, encode(notice, self._context.payload_limit)]
+        place = lease.work.place
+        while True:
+            keys = [names.record(session), names.ready(*place), names.due, names.log("status", session), names.sessions]
+            answer = await self._context.run_again("release", keys, [*args, place[0], place[1] or "", *rest_of])
+            if answer[0] != b"moved":
+                break
+            # Somebody has moved it to another queue while it was held.
+            place = _place(answer)
         check_fit(session, answer)
         if answer[0] != b"ok":
             raise LeaseLost(session, await self._what_became(lease))

@@ -29,6 +29,7 @@ from tidings.bus.messages import (
     Progress,
     Reason,
     Wait,
+    Work,
     WorkerRef,
 )
 from tidings.bus.place import described
@@ -131,7 +132,8 @@ class Lease:
         until: server time at which the lease ends if it is never renewed.
         parent: session of which it is a child; None: of none.
         name: what its parent calls it.
-        model: what its worker asks for the agent; None: not said.
+        model: what is asked for the agent: the session's own model, else that of its worker; None: not said.
+        work: how it is worked on.
         waits: calls that an earlier worker has begun and that have failed, by LLM path; the next attempt counts on from there.
         read: offset up to which the history has been read.
         retry_now: how often it was resumed while held, as far as we know: each ends the waits under way.
@@ -159,12 +161,14 @@ class Lease:
         parent: str | None = None,
         name: str | None = None,
         model: str | None = None,
+        work: Work | None = None,
         waits: Mapping[str, Wait] | None = None,
     ) -> None:
         self._face, self._keeper = face, face.keeper
         self.session, self.worker, self.token, self.key, self.epoch, self.version = session, worker, token, key, epoch, version
         self.lease_s, self.until, self.parks, self.parked_s = lease_s, until, parks, parked_s
         self.parent, self.name, self.model, self.waits = parent, name, model, dict(waits or {})
+        self.work = work or Work()
         self.read = 0
         self.retry_now = 0
         self.blocked: Blocked | None = None

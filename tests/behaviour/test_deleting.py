@@ -57,7 +57,7 @@ async def listed(url: str) -> list[int]:
     """Return how many sessions stand in ready, due and the index."""
     async with open_connection(url) as connection:
         client: Any = connection.commands
-        return [await client.zcard(NAMES.ready), await client.zcard(NAMES.due), await client.hlen(NAMES.sessions)]
+        return [await client.zcard(NAMES.ready()), await client.zcard(NAMES.due), await client.hlen(NAMES.sessions)]
 
 
 @pytest.mark.parametrize("state", [State.AWAITING_INPUT, State.STOPPED, State.PAUSED])

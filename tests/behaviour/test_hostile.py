@@ -122,7 +122,7 @@ class Spoiler:
 
     async def shared(self, given: dict[str, dict[bytes, Any]]) -> None:
         """Write into what sessions share."""
-        keys = {what: getattr(NAMES, what) for what in ("ready", "due", "seen", "sessions", "presences")}
+        keys = {what: _key(what) for what in ("ready", "due", "seen", "sessions", "presences")}
         for what, found in given.items():
             if not found:
                 continue
@@ -260,6 +260,12 @@ KNOWN: dict[str, tuple[dict[str, bytes], bool, Any, Any]] = {
 _OTHER = actors.spoken("good").model_dump_json().encode()
 
 
+def _key(what: str) -> str:
+    """Return the key that all sessions share."""
+    found: str = NAMES.ready() if what == "ready" else getattr(NAMES, what)
+    return found
+
+
 @pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN)
 def test_what_once_ended_everything_is_borne(known: tuple[dict[str, bytes], bool, Any, Any]) -> None:
     """Each of these ended watching, listing, a worker, a controller or a starting gateway for all sessions."""
@@ -326,7 +332,7 @@ READ = {
 @pytest.mark.parametrize("what", READ)
 async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
     """With its name, what it is, and what to do; nothing is half written, and all goes on when it is gone."""
-    key = getattr(NAMES, what)
+    key = _key(what)
     async with Bus.connect(redis_url) as bus, raw(bus.url) as client:
         await actors.queue(bus, "other")
         claim = await actors.hold(bus)
@@ -354,7 +360,7 @@ async def test_a_key_of_another_type_is_told(redis_url: str, what: str) -> None:
 async def test_processes_outlast_keys_of_another_type(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """A worker, a controller and who watches wait as for a server that is away, say so, and go on."""
     async with Fleet(redis_url) as fleet, raw(fleet.bus.url) as client, fleet.bus.follow() as notices:
-        keys = [NAMES.ready, NAMES.due, NAMES.sessions, NAMES.seen, NAMES.presences]
+        keys = [NAMES.ready(), NAMES.due, NAMES.sessions, NAMES.seen, NAMES.presences]
         for key in keys:
             await swap(client, key, "string")
 
@@ -389,7 +395,7 @@ async def test_a_key_of_one_session_harms_no_other(redis_url: str, what: str) ->
         bus = fleet.bus
         await actors.hold(bus, "bad", lease_s=60)
         await swap(client, key, "string")
-        await client.zadd(NAMES.ready, {"bad": 1})
+        await client.zadd(NAMES.ready(), {"bad": 1})
         await client.zadd(NAMES.due, {"bad": 1})
         read = bus.children("bad") if what == "children" else bus.status("bad") if what == "record" else bus.page(f"{what}.bad")
         with pytest.raises(UnreadableRecord, match=rf"the key {re.escape(key)} is a string and not a"):

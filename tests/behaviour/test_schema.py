@@ -39,7 +39,7 @@ async def test_nothing_of_a_record_of_another_schema_is_touched(redis_url: str, 
         claim = await actors.hold(bus)
         seen = await actors.snapshot(bus)
         await rewrite(client, schema=schema)
-        await client.zadd(NAMES.ready, {"s": 1})
+        await client.zadd(NAMES.ready(), {"s": 1})
         before = await client.hgetall(NAMES.record("s")), await client.zrange(NAMES.due, 0, -1, withscores=True)
         for refused in (
             claim.append(actors.answer("s"), after=0),
@@ -55,7 +55,7 @@ async def test_nothing_of_a_record_of_another_schema_is_touched(redis_url: str, 
                 await refused
         assert not (await actors.renew(claim, Picture())).held
         assert before == (await client.hgetall(NAMES.record("s")), await client.zrange(NAMES.due, 0, -1, withscores=True))
-        assert await client.zscore(NAMES.ready, "s") == 1
+        assert await client.zscore(NAMES.ready(), "s") == 1
 
 
 async def test_workers_take_what_stands_behind_sessions_of_another_schema(redis_url: str) -> None:
@@ -69,7 +69,7 @@ async def test_workers_take_what_stands_behind_sessions_of_another_schema(redis_
         assert claim is not None
         assert claim.session == "s"
         assert await bus.worker.claim(actors.WORKER) is None
-        assert await client.zcard(NAMES.ready) == 20
+        assert await client.zcard(NAMES.ready()) == 20
 
 
 async def test_controllers_leave_sessions_of_another_schema_alone(redis_url: str) -> None:

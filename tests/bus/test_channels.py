@@ -27,7 +27,7 @@ def _every_name(names: Names, session: str, command: str) -> dict[str, str]:
         "record": names.record(session),
         "outcome": names.outcome(session, command),
         "key": names.key(session, command),
-        "ready": names.ready,
+        "ready": names.ready(),
         "due": names.due,
         "sessions": names.sessions,
         "seen": names.seen,
@@ -49,7 +49,7 @@ def test_the_names_are_those_of_the_wire_format() -> None:
         "record": "{0}:session.demo",
         "outcome": "{0}:outcome.demo.c1",
         "key": "{0}:key.demo.c1",
-        "ready": "{0}:ready",
+        "ready": "{0}:ready.default",
         "due": "{0}:due",
         "sessions": "{0}:sessions",
         "seen": "{0}:seen",
@@ -197,5 +197,5 @@ def test_a_key_says_what_it_holds_and_whose_it_is() -> None:
     names = Names("team.")
     of_one = [names.record("s"), names.log("events", "s"), names.outcome("s", "c.1"), names.key("s", "d"), names.children("s")]
     assert [names.place(key) for key in of_one] == [(kind, "s") for kind in ("hash", "stream", "string", "string", "hash")]
-    shared = [names.ready, names.due, names.sessions, names.seen, names.presences]
+    shared = [names.ready(), names.due, names.sessions, names.seen, names.presences]
     assert [names.place(key) for key in shared] == [(kind, None) for kind in ("zset", "zset", "hash", "zset", "hash")]

@@ -61,6 +61,7 @@ from tidings.bus import (
     Wait,
     WorkerRef,
 )
+from tidings.bus.channels import EVERYWHERE, Place
 from tidings.bus.messages import new_id
 from tidings.bus.worker.face import WorkerFace
 from tidings.bus.worker.lease import LEASE_S
@@ -130,10 +131,11 @@ class _NotingFace(WorkerFace):
         session: str | None = None,
         create: bool = False,
         model: str | None = None,
+        places: Sequence[Place] = EVERYWHERE,
     ) -> Lease | None:
         """Claim."""
         began = time.monotonic()
-        lease = await super().claim(worker, lease_s=lease_s, session=session, create=create, model=model)
+        lease = await super().claim(worker, lease_s=lease_s, session=session, create=create, model=model, places=places)
         if lease is not None:
             self.recorder.note(record.Claimed(version=lease.version, began=began, **_lease(lease)))
         return lease

@@ -40,7 +40,7 @@ async def at_rest(client: redis.Redis) -> bool:
     sessions = await sessions_of(client, ())
     for session in sessions:
         pipeline.hgetall(_NAMES.record(session))
-    pipeline.zcard(_NAMES.ready)
+    pipeline.zcard(_NAMES.ready())
     pipeline.zcard(_NAMES.due)
     *hashes, ready, due = await pipeline.execute()
     return not (ready or due) and all(
@@ -61,7 +61,7 @@ async def note_final(client: redis.Redis, recorder: record.Recorder, known: Iter
         pipeline.hgetall(_NAMES.record(session))
         for plane in ("events", "status", "commands"):
             pipeline.xrange(_NAMES.log(plane, session))
-        pipeline.zscore(_NAMES.ready, session)
+        pipeline.zscore(_NAMES.ready(), session)
         pipeline.zscore(_NAMES.due, session)
         recorder.note(_final(session, await pipeline.execute(), alive))
 

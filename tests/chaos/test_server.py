@@ -12,7 +12,7 @@ import redis.asyncio as redis
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as LowerConnectionError
 
-from tests.chaos.server import ChaosServer, Durability
+from tests.chaos.server import ChaosServer, Durability, without_half_a_transaction
 from tests.servers import redis_binary, valkey_binary
 from tests.waiting import eventually
 
@@ -49,6 +49,29 @@ async def test_none_loses_everything() -> None:
         await server.command("SET", "k", "v")
         assert await crash(server) == 0
         assert await server.command("GET", "k") is None
+
+
+def _log(*commands: str) -> bytes:
+    """An append-only file."""
+    made = bytearray()
+    for command in commands:
+        words = command.split()
+        made += b"*%d\r\n" % len(words)
+        for word in words:
+            made += b"$%d\r\n%b\r\n" % (len(word), word.encode())
+    return bytes(made)
+
+
+def test_half_a_transaction_is_taken_out_and_nothing_else() -> None:
+    """Wherever the file is cut; half a command outside of one stays, because Redis takes that out itself."""
+    before, single, begin = _log("MULTI", "SET a 1", "EXEC"), _log("SET b 2"), _log("MULTI")
+    whole = before + single
+    log = whole + _log("MULTI", "SET a 3", "SET b 4", "EXEC")
+    for cut in range(len(before), len(whole) + len(begin)):
+        assert without_half_a_transaction(log[:cut]) == log[:cut]
+    for cut in range(len(whole) + len(begin), len(log)):
+        assert without_half_a_transaction(log[:cut]) == whole
+    assert without_half_a_transaction(log) == log
 
 
 async def test_everysec_loses_the_last_second() -> None:

@@ -161,7 +161,7 @@ _KIN = st.builds(
     parent=st.sampled_from([None, "a", "B", "c2", "c10", "gone"]),
     name=st.none() | st.sampled_from(["x1", "X02", "x10", "y"]),
 )
-_WORDS = st.sampled_from(["", "c", "running", "X0 c", "rate limit", "gone", "starting", "Needs", "é"])
+_WORDS = st.sampled_from(["", "c", "running", "X0 c", "rate limit", "gone", "starting", "Needs", "gpu", "team=R", "é"])
 
 
 async def test_order_and_search_are_those_of_the_terminal(house: House, screens: Screens) -> None:

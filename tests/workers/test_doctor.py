@@ -255,3 +255,15 @@ def test_what_is_no_record_has_an_advice_of_its_own() -> None:
     finding = found(replace(WELL, unreadable=[other]), "records")
     assert finding.found == "session sea cannot be read: the key k is a string and not a hash"
     assert finding.advice == "rename it"
+
+
+def test_a_queue_without_a_worker_is_a_problem() -> None:
+    """With how many wait, and what to type; what a worker serves is none."""
+    waiting = {("default", None): 2, ("gpu", None): 1, ("gpu", "coder"): 3}
+    served = [replace(one, presence=one.presence.model_copy(update={"queues": ("default",)})) for one in ROLL]
+    found = [finding for finding in examine(replace(WELL, roll=served, waiting=waiting)) if finding.check == "unserved"]
+    assert [finding.found for finding in found] == [
+        "3 wait for queue gpu with agent coder, which no live worker serves",
+        "1 waits for queue gpu, which no live worker serves",
+    ]
+    assert "tidings worker --queue gpu --agent coder=MODULE:CLASS" in found[0].advice

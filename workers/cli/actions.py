@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from tidings.bus.messages.work import Wanted
 from tidings.workers.cli.exits import BadUsage
 from tidings.workers.cli.flags import COMMAND, CONNECTION, AsJson, By, Command, SessionName, Why, settings_options
+from tidings.workers.cli.wanted import wanted_options
 from tidings.workers.settings import Settings
 
 STEER = "Steer a session, and wait for the outcome"
@@ -29,7 +31,7 @@ Message = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    steering: tuple[Command, ...] = (start, say, resume, pause, stop)
+    steering: tuple[Command, ...] = (wanted_options(start), say, wanted_options(resume), wanted_options(change), pause, stop)
     looking: tuple[tuple[Command, tuple[str, ...]], ...] = (
         (status, CONNECTION),
         (sessions, CONNECTION),
@@ -60,6 +62,7 @@ def add_commands(app: typer.Typer) -> None:
 def start(
     settings: Settings,
     session: SessionName,
+    wanted: Wanted,
     message: Message = None,
     by: By = None,
     why: Why = "",
@@ -68,7 +71,7 @@ def start(
     """Start a session, with the first thing said to its agent."""
     from tidings.workers.cli.steer import steer
 
-    return steer(settings, "session.start", session, text=message, by=by, why=why, as_json=as_json)
+    return steer(settings, "session.start", session, text=message, wanted=wanted, by=by, why=why, as_json=as_json)
 
 
 def say(
@@ -92,11 +95,24 @@ def say(
     return steer(settings, "session.say", session, text=said, by=by, why=why, as_json=as_json)
 
 
-def resume(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
-    """Go on with what was interrupted, now; nothing is added to the history."""
+def resume(
+    settings: Settings, session: SessionName, wanted: Wanted, by: By = None, why: Why = "", as_json: AsJson = False
+) -> int:
+    """Go on with what was interrupted, now, with another model for example; nothing is added to the history."""
     from tidings.workers.cli.steer import steer
 
-    return steer(settings, "session.resume", session, by=by, why=why, as_json=as_json)
+    return steer(settings, "session.resume", session, wanted=wanted, by=by, why=why, as_json=as_json)
+
+
+def change(
+    settings: Settings, session: SessionName, wanted: Wanted, by: By = None, why: Why = "", as_json: AsJson = False
+) -> int:
+    """Change how a session is worked on, from its next turn on, and its labels."""
+    from tidings.workers.cli.steer import steer
+
+    if not wanted.wanted():
+        raise BadUsage("say what is to change: --queue, --agent, --model, --priority, --tenant or --label")
+    return steer(settings, "session.change", session, wanted=wanted, by=by, why=why, as_json=as_json)
 
 
 def pause(settings: Settings, session: SessionName, by: By = None, why: Why = "", as_json: AsJson = False) -> int:
@@ -123,12 +139,20 @@ def status(settings: Settings, session: SessionName, as_json: AsJson = False) ->
 def sessions(
     settings: Settings,
     state: Annotated[str | None, typer.Option(metavar="STATE", help="Only those in this state.", show_default=False)] = None,
+    queue: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this queue.", show_default=False)] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those that name this agent.", show_default=False)
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TEXT", help="Only those with this label; may be repeated.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """List all sessions."""
-    from tidings.workers.cli.show import list_sessions
+    from tidings.workers.cli.show import Filter, list_sessions
 
-    return list_sessions(settings, state, as_json=as_json)
+    return list_sessions(settings, state, Filter.of(queue, agent, label or ()), as_json=as_json)
 
 
 def history(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from rich.text import Text
 
-from tidings.bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, TidingsError, UnexpectedKey, Unreadable
+from tidings.bus import AccessDenied, BadAddress, Bus, Queue, Queues, Role, State, TidingsError, UnexpectedKey, Unreadable
+from tidings.bus.channels import Place
 from tidings.bus.errors import cause_of
 from tidings.bus.listener import Wakeup
-from tidings.bus.messages import Reason
+from tidings.bus.messages import DEFAULT_QUEUE, Reason
 from tidings.bus.redaction import environment_secrets, one_line, redact
 from tidings.bus.redis.clients import installed_version
 from tidings.workers.cli.exits import BadUsage, Exit
@@ -90,14 +92,20 @@ async def examined(bus: Bus, settings: Settings, roles: list[Role]) -> list[Find
     try:
         server = await bus.admin.server()
         roll = await unexpected.or_else((), bus.admin.processes(), "controllers", "workers", "versions", "undecided", "messages")
-        queues = await unexpected.or_else(Queues(Queue(0), Queue(0)), bus.admin.queues(), "ready", "due")
+        waiting = await unexpected.or_else(Counter(), _waiting(bus), "unserved")
+        places = [(DEFAULT_QUEUE, None), *(place for place in waiting if place != (DEFAULT_QUEUE, None))]
+        queues = await unexpected.or_else(Queues(Queue(0), Queue(0)), bus.admin.queues(places), "ready", "due")
         unreadable = await unexpected.or_else([], _unreadable(bus), "records", "undecided")
     except AccessDenied as error:
         advice = "give the user the rights of its role, at least those of a viewer (docs/operations.md)"
         return [Finding("rights", Level.PROBLEM, str(error), advice)]
-    facts = Facts(bus.now(), server, roll, queues, settings.lease_s, installed_version(), denied, untried, unreadable)
+    facts = Facts(bus.now(), server, roll, queues, settings.lease_s, installed_version(), denied, untried, unreadable, waiting)
     judged = [finding for finding in examine(facts) if finding.check not in unexpected.unknown]
     return judged + unexpected.findings + _left_out(bus.admin.left_out)
+
+
+async def _waiting(bus: Bus) -> Counter[Place]:
+    return Counter([record.work.place async for record in bus.sessions(State.QUEUED)])
 
 
 async def _unreadable(bus: Bus) -> list[Unreadable]:
@@ -117,7 +125,8 @@ class _Unexpected:
             return await asking
         except UnexpectedKey as error:
             advice = "until then processes wait, as for a server that is away; sessions stay as they are"
-            self.findings.append(Finding("keys", Level.PROBLEM, str(error), advice))
+            finding = Finding("keys", Level.PROBLEM, str(error), advice)
+            self.findings += [finding] if finding not in self.findings else []
             self.unknown |= {*checks}
             return nothing
 

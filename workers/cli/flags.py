@@ -46,7 +46,7 @@ def settings_options(*names: str) -> Callable[[Command], Callable[..., None]]:
 
         @functools.wraps(command)
         def call(ctx: typer.Context, **given: Any) -> None:
-            chosen = {name: given.pop(name) for name in flags}
+            chosen = {name: _joined(given.pop(name)) for name in flags}
             raise typer.Exit(guarded(lambda: command(settings=_settings(ctx, chosen), **given)))
 
         own = inspect.signature(command, eval_str=True)
@@ -55,6 +55,11 @@ def settings_options(*names: str) -> Callable[[Command], Callable[..., None]]:
         return call
 
     return decorate
+
+
+def _joined(value: Any) -> Any:
+    """Return what a flag that may stand several times was given as the environment has it; None where it was not given."""
+    return (",".join(value) or None) if isinstance(value, list) else value
 
 
 def setting_option(name: str) -> inspect.Parameter:
@@ -73,7 +78,7 @@ def setting_option(name: str) -> inspect.Parameter:
         rich_help_panel=flag.group,
         show_default=False,
     )
-    kind: Any = bool | None if switch else str | None
+    kind: Any = bool | None if switch else list[str] | None if flag.repeated else str | None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
 
 
@@ -98,7 +103,7 @@ def _settings(ctx: typer.Context, chosen: dict[str, Any]) -> Settings:
     return settings
 
 
-def give_signature(call: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> None:
+def give_signature(call: Callable[..., object], parameters: Iterable[inspect.Parameter]) -> None:
     """Show typer the parameters of a function; it reads both the signature and the annotations.
 
     Args:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidings.bus import Bus, Member, Role
+from tidings.bus.messages import DEFAULT_QUEUE
 from tidings.bus.redaction import one_line
 from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit
 from tidings.workers.cli.open_bus import on_bus
@@ -29,6 +30,8 @@ class ProcessView(View):
     Attributes:
         sessions: those that it holds.
         concurrency: how many it can hold; 0 for a controller or a gateway.
+        queues: those that a worker serves.
+        agents: the names of its agents.
         started_at: since when it works.
         seen_at: when it was last heard of.
         starting: whether it is there and does not work yet.
@@ -45,6 +48,8 @@ class ProcessView(View):
     model: str | None
     sessions: tuple[str, ...]
     concurrency: int
+    queues: tuple[str, ...]
+    agents: tuple[str, ...]
     starting: bool
     draining: bool
     unreadable: int
@@ -97,6 +102,8 @@ def _cells(one: Member, now: datetime) -> list[str]:
     ago = f"{duration((now - one.seen_at).total_seconds())} ago"
     state = "silent" if not one.live else "draining" if it.draining else "starting" if it.starting else "live"
     texts = (one_line(text, _LONGEST) for text in (it.name, it.host or "-", str(it.pid), it.version))
+    serves = [*(queue for queue in it.queues if queue != DEFAULT_QUEUE), *(f"agent {agent}" for agent in it.agents)]
+    state += f", serves {one_line(', '.join(serves), _LONGEST)}" if serves else ""
     for count, what in ((it.unreadable, "unreadable"), (it.skipped, "skipped")):
         state += f", {count} {what}" if count else ""
     return [it.role.value, *texts, held, ago, state]

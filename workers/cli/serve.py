@@ -6,12 +6,12 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from tidings.bus import Bus
-from tidings.workers.agent import AgentFactory, BadAgent, load_agent
+from tidings.workers.agent import AgentFactory, BadAgent, load_agents
 from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit, end_at_once, end_blocked
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.controller import Controller
@@ -40,16 +40,16 @@ def run_worker(settings: Settings, name: str | None = None) -> int:
     require("litellm")
     check_name(name)
     try:
-        agent_factory = load_agent(settings.agent, settings)
+        agents = load_agents(settings)
     except BadAgent as error:
         raise BadUsage(f"{spelling('agent')}: {error}") from None
-    return on_bus(settings, lambda bus: work(bus, agent_factory, settings, name))
+    return on_bus(settings, lambda bus: work(bus, agents, settings, name))
 
 
-async def work(bus: Bus, agent_factory: AgentFactory, settings: Settings, name: str | None = None) -> int:
+async def work(bus: Bus, agents: AgentFactory | Mapping[str, AgentFactory], settings: Settings, name: str | None = None) -> int:
     """Run a worker on a bus that is open already; see ``run_worker``."""
     keeper = keeper_for(bus, settings, end_blocked)
-    worker = Worker(bus, agent_factory, settings, name=name, keeper=keeper)
+    worker = Worker(bus, agents, settings, name=name, keeper=keeper)
     log.info("worker.starting", extra={"worker": worker.name, "redis": bus.address, "model": settings.model})
     # Beside its start, which imports litellm too.
     asking = asyncio.create_task(asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base))

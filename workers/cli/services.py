@@ -21,6 +21,7 @@ WORKER = (
     "model",
     "api_base",
     "agent",
+    "queue",
     "system_prompt",
     "concurrency",
     "lease_s",

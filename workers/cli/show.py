@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.text import Text
 
-from tidings.bus import Bus, ChildState, Record, State
-from tidings.bus.messages import check_session
+from tidings.bus import Bus, ChildState, Priority, Record, State, Work
+from tidings.bus.messages import DEFAULT_QUEUE, check_session
 from tidings.bus.redaction import one_line
 from tidings.workers.cli.exits import BadUsage, Exit
 from tidings.workers.cli.live_table import draw, state_text
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import print_json, screen
+from tidings.workers.cli.wanted import parse_labels
 from tidings.workers.settings import Settings
 from tidings.workers.view import FamilyView, Roster, SessionView, clock, day_and_clock, duration, rank, view_json
 
@@ -97,23 +99,60 @@ def _sheet(record: Record, row: SessionView, now: datetime) -> Iterator[tuple[st
         yield "worker", f"{record.worker.name} (process {record.worker.pid} on {record.worker.host})"
     if row.model:
         yield "model", row.model
+    if record.work.place != (DEFAULT_QUEUE, None):
+        yield "queue", record.work.queue + (f", with agent {record.work.agent}" if record.work.agent else "")
+    if record.work.priority is not Priority.PERSON or record.work.tenant:
+        yield "for", ", ".join(part for part in (record.work.priority.value, record.work.tenant) if part)
+    if record.work.labels:
+        yield "labels", "  ".join(f"{name}={text}" for name, text in sorted(record.work.labels.items()))
     yield "history", f"{record.events} {'event' if record.events == 1 else 'events'}"
 
 
-def list_sessions(settings: Settings, state: str | None, *, as_json: bool) -> int:
-    """Print all sessions, or those in one state; returns the exit code."""
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which sessions are listed, by how they are worked on.
+
+    Attributes:
+        queue: only those of this queue; None: of any.
+        agent: only those that name this agent; None: any.
+        labels: only those that have all of these.
+    """
+
+    queue: str | None = None
+    agent: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, queue: str | None, agent: str | None, labels: Sequence[str]) -> Self:
+        """Read what was typed.
+
+        Raises:
+            BadUsage: a label is not written NAME=TEXT.
+        """
+        return cls(queue, agent, parse_labels(list(labels)))
+
+    def takes(self, work: Work) -> bool:
+        """Whether a session that is worked on so is listed."""
+        if self.queue not in (None, work.queue) or self.agent not in (None, work.agent):
+            return False
+        return self.labels.items() <= work.labels.items()
+
+
+def list_sessions(settings: Settings, state: str | None, only: Filter | None = None, *, as_json: bool) -> int:
+    """Print all sessions, or those in one state or of one filter; returns the exit code."""
     wanted = None if state is None else parse_states(state, deleted=False)
     if wanted is not None and len(wanted) != 1:
         raise BadUsage("--state takes one state; leave it out for all of them")
-    only = None if wanted is None else next(iter(wanted))
-    return on_bus(settings, lambda bus: print_sessions(bus, only, as_json=as_json))
+    of_state = None if wanted is None else next(iter(wanted))
+    return on_bus(settings, lambda bus: print_sessions(bus, of_state, only, as_json=as_json))
 
 
-async def print_sessions(bus: Bus, state: State | None, *, as_json: bool) -> int:
+async def print_sessions(bus: Bus, state: State | None, only: Filter | None = None, *, as_json: bool) -> int:
     """Print the sessions of a bus that is open already; see ``list_sessions``."""
     roster = Roster()
     async for record in bus.sessions(state):
-        roster.put(SessionView.of(record, bus.now()))
+        if only is None or only.takes(record.work):
+            roster.put(SessionView.of(record, bus.now()))
     if as_json:
         for placed in roster.shown():
             print_json(view_json(placed.row).decode())

@@ -13,6 +13,7 @@ from tidings.bus import (
     CommandRefused,
     Outcome,
     Result,
+    SessionChange,
     SessionDelete,
     SessionDeleted,
     SessionPause,
@@ -23,6 +24,7 @@ from tidings.bus import (
     State,
     UnknownSession,
     UnreadableRecord,
+    Wanted,
     build,
 )
 from tidings.bus.messages import check_session, new_id
@@ -34,7 +36,9 @@ from tidings.workers.cli.view import OutcomeView
 from tidings.workers.settings import Settings
 from tidings.workers.view import LOOKS
 
-Kind = Literal["session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.delete"]
+Kind = Literal[
+    "session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.delete", "session.change"
+]
 
 _MODELS: dict[Kind, type[Command]] = {
     "session.start": SessionStart,
@@ -43,6 +47,7 @@ _MODELS: dict[Kind, type[Command]] = {
     "session.pause": SessionPause,
     "session.stop": SessionStop,
     "session.delete": SessionDelete,
+    "session.change": SessionChange,
 }
 
 
@@ -54,6 +59,7 @@ def steer(
     by: str | None = None,
     why: str = "",
     text: str | None = None,
+    wanted: Wanted | None = None,
     as_json: bool = False,
 ) -> int:
     """Send a command and wait for its outcome; returns the exit code. The command expires with its asker.
@@ -61,22 +67,23 @@ def steer(
     Args:
         by: sender of the command; None is the user of this process.
         text: what is said, for a start and a say.
+        wanted: how it is to be worked on, for a start, a resume and a change.
 
     Raises:
         InvalidMessage: the name, the text or the sender cannot be sent.
     """
     check_session(session)
-    command = make_command(kind, by=by or this_user(), why=why, text=text)
+    command = make_command(kind, by=by or this_user(), why=why, text=text, wanted=wanted)
     return on_bus(settings, lambda bus: send(bus, session, command, settings.command_timeout_s, as_json=as_json))
 
 
-def make_command(kind: Kind, *, by: str, why: str = "", text: str | None = None) -> Command:
+def make_command(kind: Kind, *, by: str, why: str = "", text: str | None = None, wanted: Wanted | None = None) -> Command:
     """Return a command as it is sent.
 
     Raises:
         InvalidMessage: a part of it cannot be sent.
     """
-    fields: dict[str, Any] = {"by": by, "why": why}
+    fields: dict[str, Any] = {"by": by, "why": why, **(wanted.wanted() if wanted else {})}
     if kind in ("session.start", "session.say"):
         fields["text"] = text
     return build(_MODELS[kind], **fields)
@@ -135,7 +142,10 @@ def tell_applied(outcome: Outcome, as_json: bool) -> int:
         print_json(OutcomeView.applied(outcome).line())
     else:
         state = LOOKS[outcome.state].word if outcome.state else "gone"
-        print(f"{outcome.session}: applied, the session is {state}", flush=True)
+        print(
+            f"{outcome.session}: applied, the session is {state}" + (f"; {outcome.warning}" if outcome.warning else ""),
+            flush=True,
+        )
     return Exit.DONE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from tidings.bus import Bus
-from tidings.workers.agent import AgentFactory, BadAgent, load_agent
+from tidings.workers.agent import AgentFactory, BadAgent, load_agents
 from tidings.workers.cli.exits import BadUsage, CommandFailed, end_blocked
 from tidings.workers.cli.invocation import own_name
 from tidings.workers.cli.open_bus import open_bus
@@ -51,14 +51,14 @@ def run_up(settings: Settings, workers: int, data: Path | None) -> int:
     require("litellm")
     check_gateway(settings)
     try:
-        agent_factory = load_agent(settings.agent, settings)
+        agents = load_agents(settings)
     except BadAgent as error:
         raise BadUsage(f"{spelling('agent')}: {error}") from None
     settings = with_server(settings, data)
 
     async def run() -> int:
         async with open_bus(settings) as bus:
-            return await up(bus, agent_factory, settings, workers, data)
+            return await up(bus, agents, settings, workers, data)
 
     return asyncio.run(run())
 
@@ -77,12 +77,14 @@ def with_server(settings: Settings, data: Path | None) -> Settings:
     return settings.model_copy(update={"redis_url": SecretStr(url)})
 
 
-async def up(bus: Bus, agent_factory: AgentFactory, settings: Settings, workers: int, data: Path | None = None) -> int:
+async def up(
+    bus: Bus, agents: AgentFactory | Mapping[str, AgentFactory], settings: Settings, workers: int, data: Path | None = None
+) -> int:
     """Run controller, workers and page on a bus that is open already; see ``run_up``."""
     # Before the page: its two seconds of importing would make the first visitors wait, and no other thread imports meanwhile.
     await asyncio.to_thread(load_litellm)
     await asyncio.to_thread(tell_missing_key, settings.model or "", settings.api_base)
-    fleet = LocalFleet(bus, agent_factory, settings, workers)
+    fleet = LocalFleet(bus, agents, settings, workers)
     async with _served(bus, settings) as served:
 
         async def run() -> None:
@@ -139,10 +141,10 @@ class LocalFleet:
         workers: how many; each takes as many sessions at a time as the settings say.
     """
 
-    def __init__(self, bus: Bus, agent_factory: AgentFactory, settings: Settings, workers: int) -> None:
+    def __init__(self, bus: Bus, agents: AgentFactory | Mapping[str, AgentFactory], settings: Settings, workers: int) -> None:
         self._controller = Controller(bus, settings)
         keeper = keeper_for(bus, settings, end_blocked)
-        self._workers = [Worker(bus, agent_factory, settings, keeper=keeper) for _ in range(workers)]
+        self._workers = [Worker(bus, agents, settings, keeper=keeper) for _ in range(workers)]
 
     def drain(self) -> None:
         """Have ``run`` return when the workers have ended what is under way; what only waits is handed back."""

@@ -26,6 +26,7 @@ class OutcomeView(View):
     Attributes:
         result: ``applied``, ``refused`` or ``expired``.
         legal: commands that would have been accepted.
+        warning: what will keep the session waiting.
     """
 
     result: Result
@@ -35,6 +36,7 @@ class OutcomeView(View):
     state: State | None = None
     version: int | None = None
     legal: tuple[str, ...] = ()
+    warning: str | None = None
 
     @classmethod
     def applied(cls, outcome: Outcome) -> Self:
@@ -47,6 +49,7 @@ class OutcomeView(View):
             state=outcome.state,
             version=outcome.version,
             legal=outcome.legal,
+            warning=outcome.warning or None,
         )
 
 

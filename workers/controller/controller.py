@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from datetime import datetime
 
 from tidings.bus import (
@@ -24,12 +25,14 @@ from tidings.bus import (
     Unreachable,
     UnreadableRecord,
 )
+from tidings.bus.channels import Place
 from tidings.bus.errors import cause_of
 from tidings.bus.listener import Wakeup
 from tidings.workers.controller.decision import Rules, decide
 from tidings.workers.controller.errands import Errands
 from tidings.workers.controller.error_log import Errors
 from tidings.workers.controller.quarantine import Quarantine
+from tidings.workers.controller.served import Served
 from tidings.workers.heartbeat import Heartbeat
 from tidings.workers.settings import Settings, load_settings
 
@@ -87,6 +90,7 @@ class Controller:
         """Leases that were seen to have run out while none was reaped: their ends, and `_served_s` at the first look."""
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._quarantine = Quarantine(bus, self._errands)
+        self._served = Served(bus)
         self.decided = 0
         self.failed = 0
 
@@ -192,7 +196,8 @@ class Controller:
                 await self._bus.controller.forget_due(session)
                 return
             try:
-                decision = await self._errands.run(snapshot, decide(snapshot, self._rules(snapshot)))
+                rules = self._rules(snapshot, await self._served.now() if snapshot.commands else None)
+                decision = await self._errands.run(snapshot, decide(snapshot, rules))
                 await self._bus.controller.decide(snapshot, decision)
             except (StaleDecision, Unreachable) as error:
                 # Whether it was written is not known after a lost connection; the next snapshot shows it.
@@ -232,6 +237,6 @@ class Controller:
             return False
         return self._served_s - served_s >= self._lease_s
 
-    def _rules(self, snapshot: Snapshot) -> Rules:
+    def _rules(self, snapshot: Snapshot, serves: Callable[[Place], bool] | None) -> Rules:
         reap = self._may_reap(snapshot)
-        return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit)
+        return Rules(f"controller/{self.name}", reap, min(1.0, self._lease_s / 4), self._loss_limit, serves)

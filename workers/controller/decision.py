@@ -6,7 +6,7 @@ commands that wait, never on having seen a notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,17 +32,19 @@ from tidings.bus import (
     Trigger,
     UnknownCommand,
     Wait,
+    Wanted,
     WorkerLost,
 )
+from tidings.bus.channels import Place
 from tidings.bus.records import milliseconds
-from tidings.bus.states import COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
+from tidings.bus.states import ALWAYS, COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
 from tidings.bus.worker.lease import TAKEN_UP
 from tidings.workers.controller.saying import event_of
 from tidings.workers.controller.wording import orphan, refusal, request
 from tidings.workers.family import RESTS, child_state, shown_as
 from tidings.workers.view import waiting
 
-_TRIGGERS = {**COMMANDS, **INTERNAL}
+_TRIGGERS = {**COMMANDS, **INTERNAL, **ALWAYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,14 @@ class Rules:
             workers could not renew.
         again_s: when to look again at a lease that may not be reaped yet, in seconds.
         loss_limit: workers lost in a row after which the session is not given to another.
+        serves: whether a live worker takes sessions of a queue that want an agent; None: that is not known.
     """
 
     source: str = "controller"
     reap: bool = True
     again_s: float = 1.0
     loss_limit: int = 5
+    serves: Callable[[Place], bool] | None = None
 
 
 def decide(snapshot: Snapshot, rules: Rules) -> Decision:
@@ -94,6 +98,7 @@ class _Draft:
         self._by: str | None = None
         self._fields: dict[str, str] = {}
         self._parent, self._name = self._record.parent, self._record.name
+        self._work = self._record.work
         self._messages: list[Message[Event]] = []
         self._notices: list[Message[Notice]] = []
         self._outcomes: dict[str, tuple[Message[Command], Result, str, State | None, tuple[str, ...]]] = {}
@@ -120,6 +125,8 @@ class _Draft:
             return
         if isinstance(data, SessionStart) and not self._adopt(command, data):
             return
+        if isinstance(data, Wanted) and not self._rework(command, data):
+            return
         if event := event_of(command, data, self._rules.source, self._now):
             self._messages.append(event)
         self._move(trigger, after, request(trigger, data), data.by)
@@ -129,12 +136,23 @@ class _Draft:
         """Note whose child a new session is; returns False where there is no parent that could have one."""
         if data.parent is None:
             return True
-        state = self._snapshot.parents.get(data.parent)
-        if state is None or state in FINAL:
-            self._refuse(command, orphan(data.parent, state))
+        parent = self._snapshot.parents.get(data.parent)
+        if parent is None or parent.state in FINAL:
+            self._refuse(command, orphan(data.parent, parent.state if parent else None))
             return False
+        self._work = parent.work.inherited(data.parent)
         self._parent, self._name = data.parent, data.name or command.session
         self._fields |= {"parent": self._parent, "name": self._name}
+        return True
+
+    def _rework(self, command: Message[Command], data: Wanted) -> bool:
+        """Note how it is to be worked on; returns False where it cannot be so."""
+        try:
+            self._work = self._work.changed(data)
+        except ValueError as error:
+            self._refuse(command, str(error))
+            return False
+        self._model = self._work.model or self._model
         return True
 
     def _meaning(self, command: Message[Command]) -> Trigger:
@@ -289,6 +307,11 @@ class _Draft:
 
     def decision(self) -> Decision:
         """Return what is to be written."""
+        new = self._record.state is None and self._changed
+        work = self._work if new or self._work != self._record.work else None
+        if work is not None and not self._changed:
+            # It is told with its state, in which it stays.
+            self._changed, self._why, self._by = True, self._record.why, self._record.by
         to = self._state if self._changed else None
         fields = dict(self._fields)
         if self._record.failures:
@@ -307,6 +330,7 @@ class _Draft:
             due=self._due(),
             handled=max((command.offset or 0 for command in self._snapshot.commands), default=self._record.handled),
             fields=fields,
+            work=work,
             messages=tuple(self._messages),
             notices=tuple(self._notices),
             state=self._notice(to) if to is not None and not self._told else None,
@@ -356,10 +380,18 @@ class _Draft:
                 resume_at=self._resume_at,
                 worker=self._record.worker if self._held else None,
                 model=self._model,
+                work=self._work,
             ),
             source=self._rules.source,
             session=self._record.session,
             time=self._now,
+        )
+
+    def _unserved(self) -> str:
+        """Say that it will wait because it has no worker; '' where it has one, or that is not known."""
+        serves = self._rules.serves
+        return (
+            "" if serves is None or self._state is not State.QUEUED or serves(self._work.place) else _unserved(self._work.place)
         )
 
     def _outcome(
@@ -373,9 +405,15 @@ class _Draft:
             state=state,
             version=self._record.version + int(self._changed),
             legal=legal,
+            warning=self._unserved() if result is Result.APPLIED else "",
         )
         expires_at = command.data.expires_at if result is Result.APPLIED else None
         return outcome, expires_at
+
+
+def _unserved(place: Place) -> str:
+    queue, agent = place
+    return f"no live worker serves queue {queue!r}" + (f" with agent {agent!r}" if agent else "")
 
 
 def _meaning_of(wait: Wait | None) -> Trigger:

@@ -11,6 +11,7 @@ _VERBS = {
     Trigger.PAUSE: "paused by",
     Trigger.STOP: "stopped by",
     Trigger.DELETE: "deleted by",
+    Trigger.CHANGE: "changed by",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from tidings.bus import Progress, Reason, State, Wait
+from tidings.bus import Progress, Reason, State, Wait, Wanted, Work
 from tidings.workers.view import SessionView
 
 WHEN = "2026-11-23T00:34:57.668624Z"
@@ -47,6 +47,7 @@ SESSION = SessionView(
     message=_WAIT.message,
     action=_WAIT.action,
     progress=Progress(doing="compiling", done=3, total=8),
+    work=Work(labels={"customer": "acme"}),
 )
 """How a session looks."""
 OUTCOME: dict[str, JsonValue] = {
@@ -55,6 +56,7 @@ OUTCOME: dict[str, JsonValue] = {
     "result": "applied",
     "state": "queued",
     "version": 4,
+    "warning": "",
 }
 PROBLEM: dict[str, JsonValue] = {
     "type": "/api#refused",
@@ -157,6 +159,7 @@ class OutcomeView(_Model):
     result: Literal["applied"]
     state: State | None
     version: int
+    warning: str = Field(description="What will keep the session waiting, such as a queue that no live worker serves; or empty.")
 
 
 class ProblemView(BaseModel):
@@ -214,23 +217,27 @@ Text = Annotated[str, Field(min_length=1)]
 Why = Annotated[str, Field(max_length=500)]
 
 
-class NewSession(_Model):
+class NewSession(Wanted, _Model):
     """A session to start."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"session": "sea", "text": "Why is the sea salt?"}})
+    model_config = ConfigDict(
+        extra="forbid", defer_build=False, json_schema_extra={"example": {"session": "sea", "text": "Why is the sea salt?"}}
+    )
 
     session: str | None = Field(None, description="Its id; one is made where none is given.")
     text: Text | None = Field(None, description="The first thing said to its agent.")
     why: Why = ""
 
 
-class NewCommand(_Model):
+class NewCommand(Wanted, _Model):
     """A command."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"type": "session.resume", "why": "the limit was raised"}}
+        extra="forbid",
+        defer_build=False,
+        json_schema_extra={"example": {"type": "session.resume", "why": "the limit was raised"}},
     )
 
-    type: Literal["session.resume", "session.pause", "session.stop", "session.delete", "session.say"]
+    type: Literal["session.resume", "session.pause", "session.stop", "session.delete", "session.say", "session.change"]
     text: Text | None = Field(None, description="What is said, for `session.say` and nothing else.")
     why: Why = ""

@@ -18,6 +18,7 @@ from tidings.bus import (
     Message,
     Outcome,
     ServerFull,
+    SessionChange,
     SessionDelete,
     SessionPause,
     SessionResume,
@@ -26,6 +27,7 @@ from tidings.bus import (
     SessionStop,
     TidingsError,
     Unreachable,
+    Wanted,
     build,
 )
 from tidings.bus.messages import check_session, new_id
@@ -41,11 +43,13 @@ from tidings.workers.gateway.tokens import Rank
 from tidings.workers.gateway.viewers import Counts
 
 _LONGEST_NAME: Final = 100
+_REWORKED: Final = frozenset({"session.resume", "session.change"})
 _PLAIN: Final[dict[str, type[Command]]] = {
     "session.resume": SessionResume,
     "session.pause": SessionPause,
     "session.stop": SessionStop,
     "session.delete": SessionDelete,
+    "session.change": SessionChange,
 }
 
 IdempotencyKey = Annotated[
@@ -122,8 +126,8 @@ def steering_routes(steering: Steering) -> APIRouter:
     async def start(request: Request, new: NewSession, key: IdempotencyKey = "", user: User = "") -> Response:
         """Start a session; 201 means that it is queued."""
         session = check_session(new.session if new.session is not None else _made_session(key))
-        start = build(SessionStart, by=who(request, user), why=new.why, text=new.text)
-        id = command_id(key, session, "session.start", new.text, new.why)
+        start = build(SessionStart, by=who(request, user), why=new.why, text=new.text, **new.wanted())
+        id = command_id(key, session, "session.start", new.text, new.why, *_asked(new))
         command = Message.of(start, id=id, session=session, source="gateway")
         outcome = await steering.send(request, command, key)
         return Response(_applied(outcome), 201, {"Location": f"/api/sessions/{session}"}, "application/json")
@@ -131,7 +135,7 @@ def steering_routes(steering: Steering) -> APIRouter:
     @router.post("/sessions/{session}/commands", response_model=OutcomeView, responses=problems(404, *SENDING))
     async def command(request: Request, session: str, new: NewCommand, key: IdempotencyKey = "", user: User = "") -> Response:
         """Resume, pause, stop or delete a session, or say something; 200 means that it has happened."""
-        id = command_id(key, session, new.type, new.text, new.why)
+        id = command_id(key, session, new.type, new.text, new.why, *_asked(new))
         outcome = await steering.send(request, _command(session, new, id, who(request, user)), key)
         return Response(_applied(outcome), 200, media_type="application/json")
 
@@ -146,7 +150,16 @@ def _command(session: str, new: NewCommand, id: str, by: str) -> Message[Command
         return Message.of(build(SessionSay, by=by, why=new.why, text=new.text), **envelope)
     if new.text is not None:
         raise Problem("invalid", f"text: only session.say says something, this is {new.type}.")
-    return Message.of(build(_PLAIN[new.type], by=by, why=new.why), **envelope)
+    wanted = new.wanted()
+    if wanted and new.type not in _REWORKED:
+        raise Problem("invalid", f"{', '.join(wanted)}: only a start, session.resume and session.change say how it is worked on.")
+    return Message.of(build(_PLAIN[new.type], by=by, why=new.why, **wanted), **envelope)
+
+
+def _asked(new: Wanted) -> tuple[str, ...]:
+    """Return what makes it another command; nothing where nothing is wanted."""
+    wanted = new.wanted()
+    return (as_json(wanted).decode(),) if wanted else ()
 
 
 def command_id(key: str, *asked: str | None) -> str:
@@ -182,5 +195,6 @@ def _applied(outcome: Outcome) -> bytes:
             "result": outcome.result,
             "state": outcome.state,
             "version": outcome.version,
+            "warning": outcome.warning,
         }
     )

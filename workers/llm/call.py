@@ -255,25 +255,16 @@ def _ending(verdict: Verdict, failure: Failure, attempt: int, path: Path) -> Llm
         f"{path.name} ({path.model}): attempt {attempt} of {path.plan.attempts} failed: "
         f"{failure.reason}: {failure.message} - {failure.action}"
     )
+    told: dict[str, Any] = {
+        "failure": failure,
+        "attempt": attempt,
+        "max_attempts": path.plan.attempts,
+        "model": path.model,
+        "llm": path.name,
+        "plan": path.plan,
+    }
     if not isinstance(verdict, Park):
-        return LlmCallFailed(
-            text,
-            failure=failure,
-            attempt=attempt,
-            max_attempts=path.plan.attempts,
-            model=path.model,
-            llm=path.name,
-            plan=path.plan,
-        )
+        return LlmCallFailed(text, **told)
     kind = LlmCallLimited if failure.reason.is_rate_limit else LlmCallParked
-    return kind(
-        text,
-        failure=failure,
-        attempt=attempt,
-        max_attempts=path.plan.attempts,
-        model=path.model,
-        llm=path.name,
-        plan=path.plan,
-        resume_in_s=verdict.wait_s,
-        schedule=verdict.wait_s is None and verdict.reason is not Reason.QUOTA_EXHAUSTED,
-    )
+    schedule = verdict.wait_s is None and verdict.reason is not Reason.QUOTA_EXHAUSTED
+    return kind(text, **told, resume_in_s=verdict.wait_s, schedule=schedule)

@@ -21,6 +21,8 @@ SEARCHED: Final = (
     "worker",
     "by",
     "doing",
+    "place",
+    "labels",
 )
 """The fields, as `SessionView` has them."""
 

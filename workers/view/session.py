@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -28,11 +28,12 @@ from tidings.bus import (
     SessionState,
     State,
     Wait,
+    Work,
     WorkerClaimed,
     WorkerLost,
     WorkerReleased,
 )
-from tidings.bus.messages import as_stored, most_telling
+from tidings.bus.messages import DEFAULT_QUEUE, as_stored, most_telling
 from tidings.bus.records import DRAWN
 from tidings.bus.redaction import one_line
 from tidings.bus.states import FINAL, HELD, WAITING, legal_commands
@@ -106,6 +107,7 @@ class SessionView:
         parent: session of which it is a child.
         name: what that calls it.
         progress: what its agent has told last of the turn under way. People are shown it where no call waits.
+        work: how it is worked on: queue, agent, the model that was asked for, priority, tenant, labels.
     """
 
     __pydantic_config__ = ConfigDict(json_schema_serialization_defaults_required=True)
@@ -125,6 +127,7 @@ class SessionView:
     parent: Text = None
     name: Text = None
     progress: Progress | None = None
+    work: Work = field(default_factory=Work)
     usual: Annotated[str | None, Field(exclude=True)] = None
     """The model of its agent, to which `model` goes back when nothing of another path waits; not told."""
 
@@ -237,6 +240,18 @@ class SessionView:
         return doing(self.progress) if self.progress and self.state is State.RUNNING and not self.waits else ""
 
     @property
+    def place(self) -> str:
+        """The queue and the agent that it waits for, as in ``queue gpu, agent coder``; '' for the usual ones."""
+        queue, agent = self.work.place
+        named = [f"queue {queue}" if queue != DEFAULT_QUEUE else "", f"agent {agent}" if agent else ""]
+        return ", ".join(part for part in named if part)
+
+    @property
+    def labels(self) -> str:
+        """What people call it by, as in ``customer=acme team=red``."""
+        return " ".join(f"{name}={text}" for name, text in self.work.labels.items())
+
+    @property
     def reason_word(self) -> str:
         """Why it waits or failed, in words."""
         return in_words(self.reason) if self.reason else ""
@@ -274,6 +289,8 @@ class SessionView:
             parts.insert(0, f"needs you: {self.to_do}")
         elif self.parked:
             parts.append(self.to_do)
+        elif self.state is State.QUEUED and self.place:
+            parts.append(self.place)
         return " · ".join(part for part in parts if part)
 
     def line(self) -> str:
@@ -368,6 +385,7 @@ class SessionView:
             name=data.name or self.name,
             usual=usual,
             progress=data.progress if notice.source == DRAWN else progress,
+            work=data.work or self.work,
             message=message,
             action=action,
             model=model,
@@ -467,7 +485,7 @@ class FamilyView(SessionView):
             row: the session as it is seen.
             total: how many children there are; None: no more than these.
         """
-        seen: dict[str, Any] = {field.name: getattr(row, field.name) for field in fields(SessionView)}
+        seen: dict[str, Any] = {one.name: getattr(row, one.name) for one in fields(SessionView)}
         listed = tuple(children)
         return cls(
             **seen,

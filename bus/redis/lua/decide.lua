@@ -1,6 +1,7 @@
 -- decide.lua: what a controller decided about one session, all of it or nothing.
 -- KEYS: 1 record  2 log of events  3 ring of status  4 log of commands  5 ready  6 due  7 sessions  then the outcome of each handled command
 --       of a child that is to be shown, further: record of its parent, ring of the status there, children of the parent
+--       of a session that moves to another queue, at the end: the ready of the one that it leaves
 -- ARGV: 1 session  2 version, 3 handled offset and 4 touched count on which the decision rests
 --       5 handled offset after it  6 new state, '' when it stays  7 '1' to raise the token (revoke)  8 '1' to put it into ready
 --       9 next due time in ms, '' for none  10 events channel  11 status channel  12 channel that wakes workers  13 channel of outcomes
@@ -98,6 +99,8 @@ end
 
 if deleted then bury(ARGV[1], KEYS[1], KEYS[2], KEYS[3], KEYS[7], ARGV[10]) end
 
+local left = 8 + #outcomes + (child and 3 or 0)
+if KEYS[left] then redis.call('ZREM', KEYS[left], ARGV[1]) end
 if ARGV[8] == '1' then
   -- A session that is queued already keeps its place.
   if redis.call('ZADD', KEYS[5], 'NX', text(now), ARGV[1]) == 1 then redis.call('PUBLISH', ARGV[12], ARGV[1]) end

@@ -12,7 +12,7 @@ local function text(number)
 end
 
 -- The schema of records that these scripts read and write (bus/records.py has the same).
-local SCHEMA = 4
+local SCHEMA = 5
 
 -- Whether a record was written with another schema, so that nothing of it may be touched, as the answer of a script; nil where not.
 -- What is no number is no schema: such a record cannot be read.
@@ -109,6 +109,13 @@ local function notify(record, ring, channel, id, payload, length, ttl_ms)
   redis.call('PEXPIRE', ring, ttl_ms)
   redis.call('HSET', record, 'last', message)
   return offset, epoch
+end
+
+-- Where a session is queued, as the answer of a script, when that is not the queue and the agent ('' for none) that its caller knows.
+local function elsewhere(record, queue, agent)
+  local held = redis.call('HMGET', record, 'queue', 'agent')
+  local found, who = held[1] or 'default', held[2] or ''
+  if found ~= queue or who ~= agent then return {'moved', found, who} end
 end
 
 -- A word as JSON, null for none and for what would need escapes. States, session ids and names of children need none.

@@ -5,8 +5,9 @@
 --       10 reason, '' for none  11 why  12 status channel  13 length of the ring  14 life of the ring in ms
 --       15 channel that wakes workers  16 id, 17 payload of session.state, without what state_payload adds
 --       18 payload to use when a person spoke meanwhile and the session is queued again  19 children that the agent waits for
---       20 picture to use then  21 parked without a known instant, in ms  then id, payload for each further notice
--- Returns {'ok', state, version} | {'stale'}: it is not held so, or its events end before what was read | {'schema', number} | {'unreadable'}
+--       20 picture to use then  21 parked without a known instant, in ms  22 queue and 23 agent ('' for none) of KEYS 2
+--       then id, payload for each further notice
+-- Returns {'ok', state, version} | {'moved', queue, agent}: it is of another queue by now | {'stale'}: it is not held so, or its events end before what was read | {'schema', number} | {'unreadable'}
 local wrong = misplaced('zset', KEYS[2], KEYS[3]) or misplaced('hash', KEYS[5])
 if wrong then return wrong end
 local unable = unfit(KEYS[1], 'token', 'version', 'status', 'said', 'commands', 'handled', 'children')
@@ -17,6 +18,8 @@ if not holds(KEYS[1], ARGV[2], ARGV[3], ARGV[4]) then
   if held[1] == ARGV[3] and held[2] == ARGV[3] then return {'ok', held[3], tonumber(held[7])} end
   return {'stale'}
 end
+local other = elsewhere(KEYS[1], ARGV[22], ARGV[23])
+if other then return other end
 -- The server has lost what the worker has read: what is said under those offsets is not read. 2^53 - 1 is all that there is.
 local read, last = tonumber(ARGV[6]), countable(held[10]) and tonumber(held[10] or 0) or math.huge
 if read < 2 ^ 53 - 1 and read > last then return {'stale'} end
@@ -26,7 +29,7 @@ local picture = ARGV[9]
 if unread and (to == 'awaiting_input' or to == 'finished' or to == 'error') then
   to, told, why, picture = 'queued', ARGV[18], 'something was said while the run was closing', ARGV[20]
 end
-for index = 22, #ARGV, 2 do
+for index = 24, #ARGV, 2 do
   notify(KEYS[1], KEYS[4], ARGV[12], ARGV[index], ARGV[index + 1], ARGV[13], ARGV[14])
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1)

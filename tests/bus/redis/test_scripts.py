@@ -22,7 +22,7 @@ from tidings.workers.controller.decision import Rules, decide
 pytestmark = pytest.mark.contract
 
 N = Names()
-RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready, N.due, N.sessions
+RECORD, READY, DUE, SESSIONS = N.record("s"), N.ready(), N.due, N.sessions
 STATUS, EVENTS, COMMANDS = (N.log(plane, "s") for plane in ("status", "events", "commands"))
 CHANNEL, WAKE = N.channel("status", "s"), N.wake
 LENGTH, TTL_MS = 3, 60_000
@@ -42,12 +42,28 @@ class Scripts:
     async def run(self, name: str, keys: list[str], *args: Any) -> Any:
         return await scripts.run(self.client, name, keys, args)
 
-    async def claim(self, *, lease_ms: int = 10_000, epoch: str = "e1", lease: str = LEASE) -> Any:
+    async def claim(
+        self, *, lease_ms: int = 10_000, epoch: str = "e1", lease: str = LEASE, place: tuple[str, str] = ("default", "")
+    ) -> Any:
         state = ("n2", STATE)
         claimed = ("n1", '{"id":"n1","data":{"by":"w"}}')
+        rest = (*place, "{}", STATE, "{}")
         keys = [RECORD, READY, DUE, STATUS, SESSIONS]
         return await self.run(
-            "claim", keys, "s", '{"name":"w"}', lease_ms, CHANNEL, LENGTH, TTL_MS, *claimed, *state, epoch, "{}", lease
+            "claim",
+            keys,
+            "s",
+            '{"name":"w"}',
+            lease_ms,
+            CHANNEL,
+            LENGTH,
+            TTL_MS,
+            *claimed,
+            *state,
+            epoch,
+            "{}",
+            lease,
+            *rest,
         )
 
     async def publish(
@@ -114,6 +130,8 @@ class Scripts:
             TTL_MS,
             WAKE,
             *told,
+            "default",
+            "",
             *rest,
         )
         return await self.run("release", [RECORD, READY, DUE, STATUS, SESSIONS], *args)
@@ -237,7 +255,7 @@ def test_scripts_build_no_keys() -> None:
 def test_all_keys_of_a_session_share_one_hash_tag() -> None:
     """They live on one node of a cluster, whatever the prefix."""
     names = Names("team:")
-    keys = [names.record("s"), names.ready, names.due, names.sessions, names.outcome("s", "c1"), names.children("s")]
+    keys = [names.record("s"), names.ready(), names.due, names.sessions, names.outcome("s", "c1"), names.children("s")]
     keys += [names.log(plane, "s") for plane in ("status", "events", "commands")]
     assert {re.findall(r"\{(.*?)\}", key)[0] for key in keys} == {"0"}
 
@@ -439,7 +457,7 @@ async def test_claim_takes_a_queued_session(lua: Scripts) -> None:
     assert await lua.client.zrange(READY, 0, -1) == [b"s"]
     ok, token, version, epoch, parks, lease_until, *kin = await lua.claim(lease_ms=5000, epoch="")
     assert (ok, token, version, epoch, parks) == (b"ok", 3, 3, b"e1", 1)
-    assert kin == [b"", b"", b"{}", 60_000]
+    assert kin == [b"", b"", b"{}", 60_000, b"{}"]
     assert before + 5000 <= int(lease_until) <= await lua.now_ms() + 5000
     assert await lua.client.zscore(DUE, "s") == int(lease_until)
     assert await lua.client.zrange(READY, 0, -1) == []
@@ -901,7 +919,7 @@ async def test_restore_writes_over_nothing(raw: Redis) -> None:
     assert [entry[0] for entry in stored] == [b"1-0", b"3-0"]
     assert stored[1][1][b"m"] == b'{"id":"b","offset":3,"epoch":"e7"}'
     before = await raw.hgetall(RECORD)
-    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"4")
+    assert (before[b"events"], before[b"state"], before[b"schema"]) == (b"3", b"paused", b"5")
     assert await restore("e7") == [b"ok", 1]
     assert await restore("e8") == [b"exists", b"paused"]
     assert await raw.hgetall(RECORD) == before
@@ -1017,5 +1035,5 @@ async def test_claim_keeps_the_calls_that_are_not_over(lua: Scripts) -> None:
     await lua.release("queued")
     kept = '{"model":"x","waits":{"agent":{"reason":"rate_limit","attempt":1}}}'
     await lua.client.hset(RECORD, "picture", kept)
-    assert (await lua.claim(epoch=""))[-2] == kept.encode()
+    assert (await lua.claim(epoch=""))[-3] == kept.encode()
     assert await lua.field("picture") == kept

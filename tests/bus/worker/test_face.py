@@ -61,7 +61,7 @@ async def test_the_session_queued_longest_is_claimed_first(bus: Bus, raw: Redis,
     """And when nothing is queued there is nothing to claim."""
     await actors.queue(bus, "a", "b", "c")
     # Time is counted in milliseconds, and these may have been queued in the same one.
-    await raw.zadd(names.ready, {"c": 1, "a": 2, "b": 3})
+    await raw.zadd(names.ready(), {"c": 1, "a": 2, "b": 3})
     claims = [await bus.worker.claim(actors.WORKER) for _ in range(4)]
     assert [claim and claim.session for claim in claims] == ["c", "a", "b", None]
 

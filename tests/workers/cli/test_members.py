@@ -49,6 +49,8 @@ async def test_processes_as_json(tidings: Tidings, server_bus: Bus) -> None:
         "model": "m",
         "sessions": ["sea"],
         "concurrency": 4,
+        "queues": [],
+        "agents": [],
         "starting": False,
         "draining": False,
         "unreadable": 0,

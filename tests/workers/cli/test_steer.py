@@ -17,7 +17,7 @@ from tidings.bus import Bus, InvalidMessage, State, UserMessage, carries
 from tidings.workers.cli.steer import Kind, make_command, send, this_user
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
-FIELDS = ["result", "command_id", "session", "reason", "state", "version", "legal"]
+FIELDS = ["result", "command_id", "session", "reason", "state", "version", "legal", "warning"]
 
 
 def command(kind: Kind, **more: Any) -> Any:
@@ -29,7 +29,7 @@ async def test_applied_is_0_and_says_the_state(bus: Bus, controlled: Controlled,
     """The state has changed already when the command returns."""
     async with controlled(bus):
         assert await send(bus, "demo", command("session.start", text="hi"), 10, as_json=False) == 0
-        assert capsys.readouterr().out == "demo: applied, the session is queued\n"
+        assert capsys.readouterr().out == "demo: applied, the session is queued; no live worker serves queue 'default'\n"
         assert (await bus.status("demo")).state is State.QUEUED
         assert await send(bus, "demo", command("session.pause", why="lunch"), 10, as_json=True) == 0
         told = json.loads(capsys.readouterr().out)
@@ -199,3 +199,41 @@ def test_what_cannot_be_sent_is_said_by_its_field() -> None:
     """The error names the field."""
     with pytest.raises(InvalidMessage, match="text"):
         command("session.say", text="")
+
+
+async def test_how_it_is_worked_on_is_typed_shown_and_filtered(server_bus: Bus, controlled: Controlled, tidings: Tidings) -> None:
+    """A start in a queue that no worker serves says so; status, list and doctor show it."""
+    async with controlled(server_bus):
+        asked = [
+            "--queue",
+            "gpu",
+            "--agent",
+            "coder",
+            "--model",
+            "openai/y",
+            "--priority",
+            "background",
+            "--label",
+            "customer=acme",
+        ]
+        done = await tidings("start", "sea", "-m", "hi", *asked)
+        assert done.stdout == "sea: applied, the session is queued; no live worker serves queue 'gpu' with agent 'coder'\n"
+        await tidings("start", "air", "-m", "hi")
+        shown = {line[:12].strip(): line[12:] for line in (await tidings("status", "sea")).stdout.splitlines()[1:]}
+        assert (shown["queue"], shown["for"]) == ("gpu, with agent coder", "background")
+        assert (shown["labels"], shown["model"]) == ("customer=acme", "openai/y")
+        for only in (("--queue", "gpu"), ("--agent", "coder"), ("--label", "customer=acme")):
+            assert [line.split()[0] for line in (await tidings("sessions", *only)).stdout.splitlines()] == ["sea"]
+        assert "unserved" in (await tidings("doctor")).stdout
+        changed = await tidings("change", "sea", "--queue", "default", "--label", "customer=", "--label", "run=7")
+        assert changed.code == 0
+        assert json.loads((await tidings("status", "sea", "--json")).stdout)["work"] == {
+            "queue": "default",
+            "agent": "coder",
+            "model": "openai/y",
+            "priority": "background",
+            "labels": {"run": "7"},
+        }
+        assert (await tidings("change", "sea")).code == 2
+        assert (await tidings("change", "sea", "--label", "acme")).code == 2
+        assert (await tidings("start", "x", "--queue", "no queue")).code == 2

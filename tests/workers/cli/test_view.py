@@ -23,6 +23,7 @@ def test_an_outcome_has_all_fields() -> None:
         "state": "queued",
         "version": 2,
         "legal": [],
+        "warning": None,
     }
     assert expired["legal"] == []
 

@@ -43,6 +43,7 @@ from tidings.bus import (
     WorkerLost,
     WorkerRef,
 )
+from tidings.bus.controller import Parent
 from tidings.bus.records import instant
 from tidings.bus.states import FINAL, HELD, legal_commands, next_state
 from tidings.bus.worker.lease import TAKEN_UP
@@ -108,7 +109,8 @@ def seen(
     parents: Mapping[str, State] | None = None,
 ) -> Snapshot:
     """What a controller reads."""
-    return Snapshot(found, commands, resolved, NOW, more, parents=parents or {})
+    known = {name: Parent(state) for name, state in (parents or {}).items()}
+    return Snapshot(found, commands, resolved, NOW, more, parents=known)
 
 
 def outcomes(decision: Decision) -> list[Outcome]:
@@ -181,7 +183,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     found = draw(records())
     waiting = [draw(commands(found.handled + index)) for index in range(1, draw(st.integers(0, 5)) + 1)]
     settled = frozenset(command.id for command in waiting if draw(st.booleans()) and draw(st.booleans()))
-    parents = {"p": State.RUNNING, "over": State.STOPPED}
+    parents = {"p": Parent(State.RUNNING), "over": Parent(State.STOPPED)}
     return Snapshot(found, tuple(waiting), settled, NOW, draw(st.booleans()) and len(waiting) > 0, parents=parents)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from tidings.bus import Progress, Reason, State, Wait
+from tidings.bus import Progress, Reason, State, Wait, Work
 from tidings.workers.view import SessionView
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
@@ -31,5 +31,11 @@ SESSIONS = st.builds(
     worker=st.none() | TEXTS,
     parent=st.sampled_from([None, "mother"]),
     name=st.none() | TEXTS,
+    work=st.builds(
+        Work,
+        queue=st.sampled_from(["default", "gpu"]),
+        agent=st.sampled_from([None, "coder"]),
+        labels=st.dictionaries(st.sampled_from(["customer", "team"]), st.sampled_from(["Acme", "red"])),
+    ),
     progress=st.none() | st.builds(Progress, doing=TEXTS, done=st.none() | st.integers(0, 9), total=st.none()),
 )

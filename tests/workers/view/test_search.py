@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tidings.bus import Progress, Reason, State
+from tidings.bus import Progress, Reason, State, Work
 from tidings.workers.view import SEARCHED, SessionView, searching
 
 QUOTA = SessionView("zurich", state=State.RATE_LIMITED, reason=Reason.QUOTA_EXHAUSTED, message="out of quota")
@@ -32,7 +32,9 @@ def test_every_field_is_searched() -> None:
     """Each by itself, and what is made of several, as people see it."""
     plain = ("name", "parent", "why", "message", "action", "model", "worker", "by")
     texts: dict[str, Any] = {name: f"its-{name}" for name in plain}
-    row = SessionView("s", state=State.RUNNING, reason=Reason.SERVER_ERROR, progress=Progress(doing="compiling", done=3), **texts)
-    for word in [*texts.values(), "running", "server error", "compiling 3"]:
+    work = Work(queue="gpu", agent="coder", labels={"customer": "acme"})
+    progress = Progress(doing="compiling", done=3)
+    row = SessionView("s", state=State.RUNNING, reason=Reason.SERVER_ERROR, progress=progress, work=work, **texts)
+    for word in [*texts.values(), "running", "server error", "compiling 3", "queue gpu", "agent coder", "customer=acme"]:
         assert searching(word)(row), word
-    assert len(SEARCHED) == len(texts) + 4
+    assert len(SEARCHED) == len(texts) + 6

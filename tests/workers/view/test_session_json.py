@@ -39,6 +39,7 @@ def test_what_is_not_known_is_null() -> None:
         "urgency": 1,
         "needs_you": False,
         "parked": False,
+        "work": {"queue": "default", "priority": "person", "labels": {}},
         "legal": ["session.start"],
     }
 

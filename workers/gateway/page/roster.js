@@ -1,18 +1,23 @@
 // All sessions, the order in which they are shown and what is searched in them. Nothing here touches the document.
 // Order and search are those of `workers/view` (order.py, search.py); a test holds them equal.
 
-import { doingOf } from "./states.js";
+import { doingOf, placeOf } from "./states.js";
 import { words } from "./wording.js";
 
 const MOST_DEPTH = 8;
 
 /** What is searched of a row. */
 const SEARCHED = [
-  "session", "name", "parent", "word", "reason_word", "why", "message", "action", "model", "worker", "by", "doing",
+  "session", "name", "parent", "word", "reason_word", "why", "message", "action", "model", "worker", "by", "doing", "place",
+  "labels",
 ];
 
+function labelsOf({ work }) {
+  return Object.entries(work?.labels ?? {}).map(([label, text]) => `${label}=${text}`).join(" ");
+}
+
 function haystackOf(row) {
-  const seen = { ...row, reason_word: words(row.reason), doing: doingOf(row) };
+  const seen = { ...row, reason_word: words(row.reason), doing: doingOf(row), place: placeOf(row), labels: labelsOf(row) };
   return SEARCHED.map((field) => seen[field]).filter(Boolean).join(" ").toLowerCase();
 }
 

@@ -63,6 +63,12 @@ export function doingOf({ progress, state, wait }) {
   return [oneLine(doing), numbers].filter(Boolean).join(" ");
 }
 
+/** Say which queue and agent a session is of, as in `queue gpu, agent coder`; "" for the usual ones. */
+export function placeOf({ work }) {
+  const { queue, agent } = work ?? {};
+  return [queue && queue !== "default" ? `queue ${queue}` : "", agent ? `agent ${agent}` : ""].filter(Boolean).join(", ");
+}
+
 /** Say in one line why a row is in its state; of one at work, what its agent does. */
 export function storyOf(row) {
   const doing = doingOf(row);
@@ -74,6 +80,7 @@ export function storyOf(row) {
   if (reason && reason !== "rate limit") parts.push(reason);
   parts.push(oneLine(reason ? row.message || row.why : row.why));
   if (row.parked && !row.needs_you) parts.push(whatHelps(row));
+  if (row.state === "queued") parts.push(placeOf(row));
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -94,7 +101,7 @@ export function waitEnd(wait) {
 }
 
 const IDLE = {
-  queued: () => "Queued: waiting for a worker",
+  queued: (row) => ["Queued: waiting for a worker", placeOf(row)].filter(Boolean).join(" of "),
   running: (row) => `Running${row.worker ? ` on ${oneLine(row.worker)}` : ""}`,
   retrying: () => "Retrying",
   rate_limited: () => "Rate limited",
