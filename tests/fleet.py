@@ -31,12 +31,12 @@ from tidings.bus import (
     carries,
 )
 from tidings.workers.agent import Agent, ChatAgent
-from tidings.workers.board import states_told
 from tidings.workers.controller import Controller
 from tidings.workers.llm import close_litellm
 from tidings.workers.provider import Fault, Provider, ProviderSettings, RequestRecord
 from tidings.workers.settings import Settings
 from tidings.workers.testing.warmup import warm_up
+from tidings.workers.view import states_told
 from tidings.workers.worker import Worker
 
 KEY = "Kq8-planted-Zr5vX2m"

@@ -42,10 +42,9 @@ BUS_LAYERS = (
     ("bus",),
 )
 WORKERS_LAYERS = (
-    ("retry", "provider", "log"),
+    ("retry", "provider", "log", "view"),
     ("errors",),
     ("llm",),
-    ("board",),
     ("settings",),
     ("prompt", "family", "context"),
     ("agent", "containment"),

@@ -29,8 +29,8 @@ from tidings.bus import (
     carries,
 )
 from tidings.workers.agent import AgentFactory, ChatAgent, Next, Step, child_results, open_children, unanswered
-from tidings.workers.board import Row
 from tidings.workers.context import Context
+from tidings.workers.view import SessionView
 
 
 class Parent:
@@ -162,7 +162,7 @@ async def test_who_attaches_later_sees_the_wait_of_a_child(redis_url: str) -> No
 
         async def asked_again() -> bool:
             (known,) = await fleet.bus.children("p")
-            row = Row.of_child(known, "p")
+            row = SessionView.of_child(known, "p")
             return (row.state, row.tried) == (State.RUNNING, "attempt 2 of 6 under way")
 
         await eventually(asked_again, PATIENCE_S)

@@ -40,13 +40,12 @@ from tidings.bus import (
 from tidings.bus.channels import Names
 from tidings.bus.presence import CALLED, CALLED_BYTES
 from tidings.bus.redis import open_connection
-from tidings.workers.board import Board, Row
 from tidings.workers.cli.doctor import examined
 from tidings.workers.cli.members import ProcessView
-from tidings.workers.cli.view import FamilyView, SessionView
 from tidings.workers.doctor import Level
 from tidings.workers.gateway.hub import Hub
 from tidings.workers.settings import Settings
+from tidings.workers.view import FamilyView, Roster, SessionView, view_json
 
 NAMES = Names()
 _NAMES = """
@@ -142,19 +141,19 @@ async def ours_alone() -> AsyncIterator[None]:
 
 async def follow(bus: Bus, channel: str) -> None:
     """Read a channel until nothing more is there at once."""
-    board = Board()
+    roster = Roster()
     async with ours_alone(), actors.follow(bus, channel, reread_s=0.01) as subscription:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.05):
                 async for item in subscription:
                     if carries(item, Notice):
-                        board.apply(item)
-                        shown(board, bus)
+                        roster.apply(item)
+                        shown(roster, bus)
 
 
-def shown(board: Board, bus: Bus) -> None:
+def shown(roster: Roster, bus: Bus) -> None:
     """Draw the rows as people see them."""
-    for row in board.rows()[0]:
+    for row in (placed.row for placed in roster.shown()):
         assert row.line()
         row.countdown(bus.now())
         row.age(bus.now())
@@ -183,7 +182,8 @@ async def read_everything(bus: Bus) -> set[str]:
             await way()
     async with ours_alone():
         record = await bus.status("bad")
-        FamilyView.with_children(record, await bus.children("bad")).line()
+        children = [SessionView.of_child(child, "bad") for child in await bus.children("bad")]
+        view_json(FamilyView.of_record(SessionView.of(record, bus.now()), record, children))
     async with ours_alone():
         lines = [line async for line in bus.admin.export("bad")]
         assert len(lines) < 2000
@@ -192,11 +192,11 @@ async def read_everything(bus: Bus) -> set[str]:
         ProcessView.of(one).line()
     for channel in ("status.bad", "events.bad", "commands.bad", "status.*"):
         await follow(bus, channel)
-    board = Board()
+    roster = Roster()
     async for record in bus.sessions():
-        SessionView.of(record).line()
-        board.put(Row.of(record, bus.now()))
-    shown(board, bus)
+        roster.put(row := SessionView.of(record, bus.now()))
+        view_json(row)
+    shown(roster, bus)
     hub = Hub(bus)
     try:
         await hub.start()
@@ -204,7 +204,7 @@ async def read_everything(bus: Bus) -> set[str]:
         assert {"good"} <= {entry.row.session for entry in hub.ledger}
     finally:
         await hub.aclose()
-    return {row.session for row in board.rows()[0]}
+    return {row.session for row in roster}
 
 
 async def look(url: str, spoil: Callable[[Spoiler], Coroutine[Any, Any, None]]) -> None:

@@ -12,9 +12,9 @@ from tests.fleet import Fleet
 from tests.waiting import PATIENCE_S, eventually
 from tidings.bus import AgentMessage, Bus, Message, Notice, Progress, SessionPause, SessionStop, State, carries
 from tidings.workers.agent import ChatAgent, Next, Step, to_prompt
-from tidings.workers.board import Board, Row
 from tidings.workers.context import Context
 from tidings.workers.errors import LlmError
+from tidings.workers.view import Roster, SessionView
 
 ALIKE = ("state", "reason", "why", "message", "action", "model", "by", "worker", "waits", "resume_at", "parent", "name", "usual")
 SAYS_WHY = "it is late"
@@ -117,7 +117,7 @@ async def _nothing(fleet: Fleet) -> None:
 Act = Callable[[Fleet], Awaitable[None]]
 
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = {
-    "queued": ({"workers": 0}, (), _nothing, {"word": "queued", "by": "ann", "model": ""}),
+    "queued": ({"workers": 0}, (), _nothing, {"word": "queued", "by": "ann", "model": None}),
     "running": ({}, ("timeout",), _nothing, {"word": "running", "worker": "w1", "model": "openai/x"}),
     "running and telling what it does": (
         {"agent": Compiling},
@@ -159,7 +159,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         {"agent": Condenser},
         ("429:model=openai/small", "timeout"),
         _nothing,
-        {"word": "running", "model": "openai/x", "message": "", "attempt": ""},
+        {"word": "running", "model": "openai/x", "message": None, "attempt": ""},
     ),
     "asked again": (
         {},
@@ -171,23 +171,23 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         {"attempts": 2},
         ("503x2",),
         _nothing,
-        {"word": "retrying later", "attempt": "2 of 2", "worker": "", "needs_you": False, "model": "openai/x"},
+        {"word": "retrying later", "attempt": "2 of 2", "worker": None, "needs_you": False, "model": "openai/x"},
     ),
     "handed back in a wait": (
         {},
         ("429:retry-after=50",),
         _drain,
-        {"word": "parked", "tried": "attempt 1 of 6 failed", "worker": "", "needs_you": False, "model": "openai/x"},
+        {"word": "parked", "tried": "attempt 1 of 6 failed", "worker": None, "needs_you": False, "model": "openai/x"},
     ),
     "handed back in the wait of an outage": (
         {"backoff_base_s": 50.0, "backoff_cap_s": 60.0},
         ("500",),
         _drain,
-        {"word": "retrying later", "tried": "attempt 1 of 6 failed", "worker": "", "model": "openai/x"},
+        {"word": "retrying later", "tried": "attempt 1 of 6 failed", "worker": None, "model": "openai/x"},
     ),
     "parked": ({}, ("429:retry-after=500",), _nothing, {"word": "parked", "needs_you": False, "model": "openai/x"}),
     "parked without a time": ({}, ("quota",), _nothing, {"word": "parked", "needs_you": True, "model": "openai/x"}),
-    "awaiting input": ({}, (), _nothing, {"word": "awaiting input", "model": "openai/x", "worker": ""}),
+    "awaiting input": ({}, (), _nothing, {"word": "awaiting input", "model": "openai/x", "worker": None}),
     "awaiting input after a retry": ({"agent": Condenser}, ("429",), _nothing, {"word": "awaiting input", "model": "openai/x"}),
     "paused": (
         {},
@@ -195,7 +195,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         _pause,
         {"word": "paused", "by": "bob", "why": f"paused by bob: {SAYS_WHY}", "model": "openai/x"},
     ),
-    "failed": ({}, ("401",), _nothing, {"word": "error", "reason_word": "auth", "model": "openai/x", "waits": {}}),
+    "failed": ({}, ("401",), _nothing, {"word": "error", "reason_word": "auth", "model": "openai/x", "waits": ()}),
     "failed on another path": ({"agent": Condenser}, ("401",), _nothing, {"word": "error", "model": "openai/small"}),
     "failed by the agent's own code": (
         {"agent": Broken},
@@ -203,7 +203,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         _nothing,
         {
             "word": "error",
-            "message": "",
+            "message": None,
             "why": f"the agent's own code failed: KeyError: 'wind' ({BROKEN_AT})",
             "model": "openai/x",
         },
@@ -212,7 +212,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         {"agent": Twice, "llm_timeout_s": 4 * PATIENCE_S},
         ("429:retry-after=0.01", "timeout:contains=second"),
         _asked_thrice,
-        {"word": "running", "why": "no call waits any more", "message": "", "waits": {}},
+        {"word": "running", "why": "no call waits any more", "message": None, "waits": ()},
     ),
     "a call that was left": (
         {"agent": Leaving, "llm_timeout_s": 4 * PATIENCE_S},
@@ -220,8 +220,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], Act, dict[str, Any]]] = 
         _asked_thrice,
         {"word": "running", "why": "openai/x: attempt 2 of 6 under way", "attempt": "2 of 6"},
     ),
-    "queued after a failure": ({}, ("401",), _go_on, {"word": "queued", "by": "ann", "message": "", "model": "openai/x"}),
-    "stopped": ({}, ("401",), _stop, {"word": "stopped", "by": "bob", "message": "", "model": "openai/x"}),
+    "queued after a failure": ({}, ("401",), _go_on, {"word": "queued", "by": "ann", "message": None, "model": "openai/x"}),
+    "stopped": ({}, ("401",), _stop, {"word": "stopped", "by": "bob", "message": None, "model": "openai/x"}),
     "finished": ({"agent": Done}, (), _nothing, {"word": "finished", "model": "openai/x"}),
 }
 
@@ -237,7 +237,7 @@ async def test_who_comes_late_sees_the_same_row(real_url: str, case: str) -> Non
             await fleet.until_requests(1)
         await act(fleet)
 
-        async def alike() -> Row:
+        async def alike() -> SessionView:
             heard, late = _heard(fleet, "s"), await _late(fleet.bus, "s")
             for name, value in wanted.items():
                 assert _of(heard, name) == value, name
@@ -255,21 +255,21 @@ async def test_who_comes_late_sees_the_same_row(real_url: str, case: str) -> Non
             assert row.to_do in row.story()
 
 
-def _of(row: Row, name: str) -> object:
-    return row.look and row.look.word if name == "word" else getattr(row, name)
+def _of(row: SessionView, name: str) -> object:
+    return getattr(row, name)
 
 
-def _heard(fleet: Fleet, session: str) -> Row:
+def _heard(fleet: Fleet, session: str) -> SessionView:
     """Return the row of who has heard everything."""
-    board = Board()
+    board = Roster()
     for notice in fleet.told:
         board.apply(notice)
     return board[session]
 
 
-async def _late(bus: Bus, session: str) -> list[Row]:
+async def _late(bus: Bus, session: str) -> list[SessionView]:
     """Return the rows of who comes now: by the record, and by the picture that a subscription begins with."""
     async with bus.follow(session) as notices, asyncio.timeout(PATIENCE_S):
         first = await anext(notices)
     assert carries(first, Notice)
-    return [Row.of(await bus.status(session), bus.now()), Row(session).apply(first)]
+    return [SessionView.of(await bus.status(session), bus.now()), SessionView(session).apply(first)]

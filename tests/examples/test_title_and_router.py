@@ -6,9 +6,9 @@ import pytest
 
 from examples.title_and_router import RoutingAgent
 from tidings.bus import AgentMessage, LlmFailed, LlmRateLimited, LlmRetry, Notice, State
-from tidings.workers.board import Row
 from tidings.workers.provider import Fault, Provider
 from tidings.workers.testing import Fleet, StartFleet, reply
+from tidings.workers.view import SessionView
 
 MODELS = {"easy": None, "hard": "openai/large"}
 
@@ -44,10 +44,10 @@ async def test_every_wait_is_shown_under_the_name_of_its_path(tidings_fleet: Sta
     told = {notice.data.llm: notice.data.model for notice in fleet.told(LlmRetry)}
     assert told == {"title": "openai/test", "router": "openai/test", "hard-answer": "openai/large"}
     # As people see it: a wait that follows another at once changes no state, and is shown all the same.
-    row, shown = Row("s"), set[str]()
+    row, shown = SessionView("s"), set[str]()
     for notice in fleet.told(Notice):
         row = row.apply(notice) if notice.session == "s" else row
-        shown |= set(row.waits)
+        shown |= {wait.llm for wait in row.waits}
     assert shown == {"title", "router", "hard-answer"}
     assert not row.waits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,8 @@ from playwright.async_api import Page
 
 from tests.browsers import Screens
 from tests.page.house import House
-from tidings.workers.board import duration
+from tests.workers.view.drawn import SESSIONS, TEXTS
+from tidings.workers.view import Roster, SessionView, age, duration, searching, view_json
 
 FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -21,11 +23,15 @@ async def _run(page: Page, module: str, body: str, argument: object = None) -> A
     return await page.evaluate(f"async (given) => {{ const it = await import('/static/{module}.js'); {body} }}", argument)
 
 
+_URGENCY = {"error": 0, "awaiting_input": 2, "finished": 3}
+
+
 def _row(session: str, state: str = "running", **more: object) -> dict[str, object]:
     return {
         "session": session,
         "state": state,
         "needs_you": state == "error",
+        "urgency": _URGENCY.get(state, 1),
         "parked": False,
         "parent": None,
         "name": None,
@@ -61,9 +67,9 @@ async def test_the_order_of_the_rows(house: House, screens: Screens) -> None:
         ["kid-2", 1],
         ["kid-1", 1],
         ["grandkid", 2],
+        ["orphan", 0],
         ["s9", 0],
         ["s10", 0],
-        ["orphan", 0],
         ["rest", 0],
         ["done", 0],
     ]
@@ -133,14 +139,49 @@ async def test_what_a_call_that_failed_is_said_to_do(house: House, screens: Scre
     ]
 
 
-async def test_durations_are_those_of_the_terminal(house: House, screens: Screens) -> None:
-    """The page and the terminal write the same number for the same time."""
+async def test_times_are_written_as_in_the_terminal(house: House, screens: Screens) -> None:
+    """One notation of how long something takes, and of how long ago it was."""
     page = await screens.open(house.at("/"))
-    seconds = [-3, 0, 0.2, 1, 59, 59.2, 60, 61.5, 3599, 3600, 7385, 86_399, 86_400, 200_000]
-    shown = await _run(page, "wording", "return given.map(it.duration)", seconds)
-    assert [text.replace(" s", "s").replace(" m", "m").replace(" h", "h").replace(" d", "d") for text in shown] == [
-        duration(one) for one in seconds
-    ]
+    seconds = [-3, 0, 0.2, 1, 59, 59.2, 60, 61.5, 3599, 3600, 7385, 86_399, 86_400, 200_000, 1e9]
+    assert await _run(page, "wording", "return given.map(it.duration)", seconds) == [duration(one) for one in seconds]
+    assert await _run(page, "wording", "return given.map(it.age)", seconds) == [age(one) for one in seconds]
+
+
+SHOWN = """
+  return given.map(({ rows, text }) => {
+    const roster = new it.Roster();
+    for (const row of rows) roster.put(row);
+    return roster.shown({ state: "", text }).map(({ row, depth }) => [row.session, depth]);
+  });
+"""
+_KIN = st.builds(
+    replace,
+    SESSIONS,
+    session=st.sampled_from(["a", "B", "c2", "c10", "c010", "d-1", "d_1"]),
+    parent=st.sampled_from([None, "a", "B", "c2", "c10", "gone"]),
+    name=st.none() | st.sampled_from(["x1", "X02", "x10", "y"]),
+)
+_WORDS = st.sampled_from(["", "c", "running", "X0 c", "rate limit", "gone", "starting", "Needs", "gpu", "team=R", "é"])
+
+
+async def test_order_and_search_are_those_of_the_terminal(house: House, screens: Screens) -> None:
+    """The same rows, in whatever families and with whatever in them, stand in the same order and are found by the same words."""
+    page = await screens.open(house.at("/"))
+    cases: list[tuple[list[SessionView], str]] = []
+
+    @settings(FEW, max_examples=150)
+    @given(st.lists(_KIN, unique_by=lambda row: row.session, max_size=7), _WORDS | TEXTS)
+    def collect(rows: list[SessionView], text: str) -> None:
+        cases.append((rows, text))
+
+    collect()
+    given_rows = [{"rows": [json.loads(view_json(row)) for row in rows], "text": text} for rows, text in cases]
+    shown = await _run(page, "roster", SHOWN, given_rows)
+    for (rows, text), found in zip(cases, shown, strict=True):
+        roster = Roster()
+        for row in rows:
+            roster.put(row)
+        assert found == [[placed.row.session, placed.depth] for placed in roster.shown(searching(text))], (rows, text)
 
 
 async def test_legible_text_holds_no_control_and_no_override(house: House, screens: Screens) -> None:

@@ -49,7 +49,7 @@ async def test_the_countdown_reaches_its_end(house: House, screens: Screens) -> 
     await expect(status_of(page)).to_contain_text(begun)
     await expect(status_of(page)).to_have_text("Waiting for your reply")
     # A busy machine may open the page as late as in its last seconds.
-    assert in_sequence(await seen(), f"{begun} 2 s", f"{begun} 1 s", "Waiting for your reply")
+    assert in_sequence(await seen(), f"{begun} 2s", f"{begun} 1s", "Waiting for your reply")
 
 
 async def test_status_is_no_part_of_the_conversation(house: House, screens: Screens) -> None:

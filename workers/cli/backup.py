@@ -24,13 +24,13 @@ from tidings.bus import (
     read_lines,
 )
 from tidings.bus.redaction import one_line
-from tidings.workers.board import LOOKS
 from tidings.workers.cli.choice import Choice
 from tidings.workers.cli.exits import CommandFailed, Exit
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json
 from tidings.workers.cli.view import View
 from tidings.workers.settings import Settings
+from tidings.workers.view import LOOKS
 
 STDIO = "-"
 

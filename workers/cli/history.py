@@ -27,12 +27,12 @@ from tidings.bus import (
 from tidings.bus.logs import PAGE
 from tidings.bus.messages import check_session
 from tidings.bus.redaction import one_line
-from tidings.workers.board import clock
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import block, print_json, screen
 from tidings.workers.cli.view import wire_line
 from tidings.workers.settings import Settings
+from tidings.workers.view import clock
 
 _INDENT = "    "
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidings.bus.redaction import one_line
-from tidings.workers.board import INDENT, Board, Row
+from tidings.workers.view import INDENT, Placed, Roster, SessionView
 
 _NARROW = 120
 """Columns below which model and worker are left out: state, countdown and reason matter more."""
@@ -20,30 +20,25 @@ _SESSION_WIDTH = 12
 """Columns for the name of a session, at least; for a longer one up to a third of the terminal."""
 
 
-def draw(board: Board, now: datetime, *, width: int, limit: int | None = None, ascii_only: bool = False) -> Table:
-    """Draw a board as a table, as it is at a moment of server time.
+def draw(roster: Roster, now: datetime, *, width: int, ascii_only: bool = False) -> Table:
+    """Draw sessions as a table, as it is at a moment of server time.
 
     Args:
         width: columns of the terminal. The columns of the table depend on it and on the longest name, not
             on what else is in them, so nothing jumps.
-        limit: most rows to draw.
         ascii_only: whether the terminal has no other signs.
     """
-    rows, left_out = board.rows(limit)
-    table = _frame(max(_SESSION_WIDTH, min(board.widest, width // 3)), width)
-    for row in rows:
-        indent = " " * INDENT * board.depth(row.session)
-        table.add_row(*_cells(row, now, indent, width, ascii_only=ascii_only))
-    if left_out:
-        table.caption = f"and {left_out} more that need less attention"
+    table = _frame(max(_SESSION_WIDTH, min(roster.widest, width // 3)), width)
+    for placed in roster.shown():
+        table.add_row(*_cells(placed, now, width, ascii_only=ascii_only))
     return table
 
 
-def state_text(row: Row, *, ascii_only: bool = False) -> Text:
+def state_text(row: SessionView, *, ascii_only: bool = False) -> Text:
     """Return the state of a session as people see it: a sign, a word, a colour."""
     look = row.look
     if look is None:
-        return Text("starting", "dim")
+        return Text(row.word, "dim")
     return Text(f"{look.ascii_sign if ascii_only else look.sign} {look.word}", look.colour)
 
 
@@ -53,8 +48,6 @@ def _frame(session_width: int, width: int) -> Table:
         expand=True,
         pad_edge=False,
         header_style="dim",
-        caption_style="dim",
-        caption_justify="left",
     )
     for name, columns in (("session", session_width), ("state", 16)):
         table.add_column(name, width=columns, no_wrap=True, overflow="ellipsis")
@@ -69,7 +62,8 @@ def _frame(session_width: int, width: int) -> Table:
     return table
 
 
-def _cells(row: Row, now: datetime, indent: str, width: int, *, ascii_only: bool) -> Iterable[Text]:
+def _cells(placed: Placed, now: datetime, width: int, *, ascii_only: bool) -> Iterable[Text]:
+    row, indent = placed.row, " " * INDENT * placed.depth
     urgent = "bold red" if row.needs_you else ""
     cells = [
         Text(indent + (row.label if indent else row.session), "bold"),

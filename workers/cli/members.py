@@ -13,12 +13,12 @@ from rich.text import Text
 from tidings.bus import Bus, Member, Role
 from tidings.bus.messages import DEFAULT_QUEUE
 from tidings.bus.redaction import one_line
-from tidings.workers.board import duration
 from tidings.workers.cli.exits import BadUsage, CommandFailed, Exit
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json, screen
 from tidings.workers.cli.view import View
 from tidings.workers.settings import Settings
+from tidings.workers.view import duration
 
 _CHECKED = (Role.WORKER, Role.CONTROLLER, Role.GATEWAY)
 _LONGEST = 128

@@ -12,14 +12,13 @@ from rich.text import Text
 from tidings.bus import Bus, ChildState, Priority, Record, State, Work
 from tidings.bus.messages import DEFAULT_QUEUE, check_session
 from tidings.bus.redaction import one_line
-from tidings.workers.board import Board, Row, clock, day_and_clock, duration
 from tidings.workers.cli.exits import BadUsage, Exit
 from tidings.workers.cli.live_table import draw, state_text
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import print_json, screen
-from tidings.workers.cli.view import FamilyView, SessionView
 from tidings.workers.cli.wanted import parse_labels
 from tidings.workers.settings import Settings
+from tidings.workers.view import FamilyView, Roster, SessionView, clock, day_and_clock, duration, rank, view_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,30 +43,30 @@ async def tell_family(bus: Bus, record: Record, *, as_json: bool) -> None:
 
 def tell_status(record: Record, now: datetime, children: tuple[ChildState, ...] = (), *, as_json: bool) -> None:
     """Print one record: as the JSON line of ``status``, or as a short sheet."""
+    row = SessionView.of(record, now)
+    below = sorted((SessionView.of_child(child, record.session) for child in children), key=rank)
     if as_json:
-        print_json(FamilyView.with_children(record, children).line())
+        print_json(view_json(FamilyView.of_record(row, record, below)).decode())
         return
     out = screen()
-    row = Row.of(record, now)
     since = f" for {duration((now - record.since).total_seconds())}" if record.since else ""
     out.print(Text.assemble((record.session, "bold"), "  ", state_text(row, ascii_only=_ascii(out)), since))
     for name, text in _sheet(record, row, now):
         out.print(Text.assemble((f"  {name:<10}", "dim"), one_line(text, 1000)))
-    for child in children:
-        out.print(_child_line(child, record.session, now, ascii_only=_ascii(out)))
+    for child in below:
+        out.print(_child_line(child, now, ascii_only=_ascii(out)))
 
 
-def _child_line(child: ChildState, parent: str, now: datetime, *, ascii_only: bool) -> Text:
+def _child_line(row: SessionView, now: datetime, *, ascii_only: bool) -> Text:
     """Return a line on a child: its name, its state, what it waits for and for how long, and its session."""
-    row = Row.of_child(child, parent)
     left = row.countdown(now)
     parts = [row.tried, f"goes on in {left}" if left else "", row.story()]
     told = "  ".join(part for part in parts if part)
     state = state_text(row, ascii_only=ascii_only)
-    return Text.assemble(("  child     ", "dim"), (child.name, "bold"), "  ", state, f"  {told}  ", (child.child, "dim"))
+    return Text.assemble(("  child     ", "dim"), (row.label, "bold"), "  ", state, f"  {told}  ", (row.session, "dim"))
 
 
-def _sheet(record: Record, row: Row, now: datetime) -> Iterator[tuple[str, str]]:
+def _sheet(record: Record, row: SessionView, now: datetime) -> Iterator[tuple[str, str]]:
     """Yield the lines of the sheet that have something to say."""
     wait = record.wait
     if row.doing:
@@ -150,27 +149,26 @@ def list_sessions(settings: Settings, state: str | None, only: Filter | None = N
 
 async def print_sessions(bus: Bus, state: State | None, only: Filter | None = None, *, as_json: bool) -> int:
     """Print the sessions of a bus that is open already; see ``list_sessions``."""
-    board = Board()
+    roster = Roster()
     async for record in bus.sessions(state):
-        if only is not None and not only.takes(record.work):
-            continue
-        if as_json:
-            print_json(SessionView.of(record).line())
-        else:
-            board.put(Row.of(record, bus.now()))
-    if not as_json:
-        _print_board(board, bus.now())
+        if only is None or only.takes(record.work):
+            roster.put(SessionView.of(record, bus.now()))
+    if as_json:
+        for placed in roster.shown():
+            print_json(view_json(placed.row).decode())
+    else:
+        _print_roster(roster, bus.now())
     return Exit.DONE
 
 
-def _print_board(board: Board, now: datetime) -> None:
+def _print_roster(roster: Roster, now: datetime) -> None:
     """Print a table on a terminal; elsewhere a line a session, with nothing cut."""
     out = screen(fold=True)
     if out.is_terminal:
-        out.print(draw(board, now, width=out.width, ascii_only=_ascii(out)))
+        out.print(draw(roster, now, width=out.width, ascii_only=_ascii(out)))
     else:
-        for row in board.rows()[0]:
-            out.print(Text(row.line()), soft_wrap=True)
+        for placed in roster.shown():
+            out.print(Text(placed.row.line()), soft_wrap=True)
 
 
 def parse_states(text: str, *, deleted: bool = True) -> frozenset[State]:

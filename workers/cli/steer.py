@@ -29,12 +29,12 @@ from tidings.bus import (
 )
 from tidings.bus.messages import check_session, new_id
 from tidings.bus.states import legal_commands
-from tidings.workers.board import LOOKS
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain, print_json
 from tidings.workers.cli.view import OutcomeView
 from tidings.workers.settings import Settings
+from tidings.workers.view import LOOKS
 
 Kind = Literal[
     "session.start", "session.say", "session.resume", "session.pause", "session.stop", "session.delete", "session.change"

@@ -12,12 +12,12 @@ from tidings.bus import Bus, Record, State, UnknownSession, Unreachable
 from tidings.bus.listener import Wakeup
 from tidings.bus.messages import check_session
 from tidings.bus.states import FINAL
-from tidings.workers.board import Row, clock
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.open_bus import on_bus
 from tidings.workers.cli.output import complain
 from tidings.workers.cli.show import parse_states, tell_family
 from tidings.workers.settings import Settings
+from tidings.workers.view import SessionView, clock
 
 _LOOK_S = 0.5
 """How often the record is read when nothing wakes us: Pub/Sub alone promises nothing."""
@@ -82,7 +82,7 @@ def judge(record: Record, until: frozenset[State]) -> Verdict | None:
 
 def _as_it_is(record: Record) -> str:
     """Say the state of a session; of a parked one also when it goes on, and what helps."""
-    row = Row.of(record, record.since or datetime.now(UTC))
+    row = SessionView.of(record, record.since or datetime.now(UTC))
     word = row.look.word if row.look else "starting"
     if not row.parked:
         return word

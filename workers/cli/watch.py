@@ -23,7 +23,6 @@ from tidings.bus import (
     Subscription,
 )
 from tidings.bus.messages import PLANES
-from tidings.workers.board import Board, clock
 from tidings.workers.cli.exits import Exit
 from tidings.workers.cli.history import print_item, told
 from tidings.workers.cli.open_bus import on_bus
@@ -32,6 +31,7 @@ from tidings.workers.cli.steer import this_user
 from tidings.workers.cli.tasks import end
 from tidings.workers.cli.view import wire_line
 from tidings.workers.settings import Settings
+from tidings.workers.view import Roster, clock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,12 +92,12 @@ async def _print_messages(bus: Bus, channel: Channel, *, as_json: bool) -> None:
 async def print_changes(bus: Bus, session: str, out: Console) -> None:
     """Print one line whenever something changes for a session, or any where it is ``*``; what only counts down does not."""
     shown: dict[str, str] = {}
-    board = Board()
+    roster = Roster()
     async with bus.follow(session) as notices, _told_when_lost(bus):
         async for item in notices:
             if isinstance(item, Gap):
                 continue
-            row = board.apply(item)
+            row = roster.apply(item)
             line = row.line()
             # The other notices lead up to a change of state that follows at once.
             news = isinstance(item.data, SessionState | ChildState | LlmRetry | LlmAttempt | LlmRecovered | AgentProgress)

@@ -39,10 +39,10 @@ from tidings.bus.channels import Place
 from tidings.bus.records import milliseconds
 from tidings.bus.states import ALWAYS, COMMANDS, FINAL, HELD, INTERNAL, TABLE, WAITING, legal_commands, next_state
 from tidings.bus.worker.lease import TAKEN_UP
-from tidings.workers.board import waiting
 from tidings.workers.controller.saying import event_of
 from tidings.workers.controller.wording import orphan, refusal, request
 from tidings.workers.family import RESTS, child_state, shown_as
+from tidings.workers.view import waiting
 
 _TRIGGERS = {**COMMANDS, **INTERNAL, **ALWAYS}
 

@@ -7,10 +7,12 @@ from typing import Any, Final
 from fastapi import FastAPI, Security
 from fastapi.params import Depends
 from fastapi.security import APIKeyCookie, HTTPBearer
+from pydantic_core import from_json
 
-from tidings.workers.gateway.models import ProblemView
+from tidings.workers.gateway.models import SESSION, ProblemView
 from tidings.workers.gateway.problems import KINDS, MEDIA_TYPE
 from tidings.workers.gateway.tokens import AccessTokens
+from tidings.workers.view import SessionView, view_json
 
 _PROBLEM: Final[dict[str, Any]] = {"model": ProblemView, "content": {MEDIA_TYPE: {}}}
 LOOKING: Final = (401, 403)
@@ -47,6 +49,7 @@ def described(api: FastAPI) -> dict[str, Any]:
                 # FastAPI files the model of a problem under the type of the answer that all goes well with.
                 if MEDIA_TYPE in answer.get("content", {}):
                     answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemView.__name__}"}}}
+    told["components"]["schemas"][SessionView.__name__]["example"] = from_json(view_json(SESSION))
     return told
 
 

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from tidings.bus import Bus, Gap, LlmRetry, Member, Message, Notice, Record, SessionState, State, TidingsError, UnknownSession
 from tidings.bus.errors import cause_of
 from tidings.bus.records import DRAWN
-from tidings.workers.board import Row
 from tidings.workers.gateway.charts import Charts
 from tidings.workers.gateway.frames import as_json, frame
 from tidings.workers.gateway.ledger import Ledger
 from tidings.workers.gateway.session_feed import Feeds
 from tidings.workers.gateway.viewers import Counts, Viewer, wake_all
 from tidings.workers.gateway.views import Json, fleet_view
+from tidings.workers.view import SessionView
 
 log = logging.getLogger("tidings.gateway")
 
@@ -94,13 +94,13 @@ class Hub:
 
     # what is asked of it
 
-    def learn(self, record: Record) -> Row:
+    def learn(self, record: Record) -> SessionView:
         """Take in a session as its record has it, unless its notices have told as much already; returns its row."""
         entry = self.ledger.get(record.session)
         if entry is not None and entry.epoch == record.epoch and entry.offset >= record.status:
             # A worker's notice says what its controller will decide in a moment; the record does not.
             return entry.row
-        row = Row.of(record, self.bus.now())
+        row = SessionView.of(record, self.bus.now())
         self._put(row, record.epoch, record.status)
         return row
 
@@ -142,7 +142,7 @@ class Hub:
                 # A picture, drawn after something was missed: the record says more.
                 await self._read(item.session)
             else:
-                self._apply(item, entry.row if entry else Row(item.session))
+                self._apply(item, entry.row if entry else SessionView(item.session))
         except Exception:
             log.exception("gateway.notice_failed")
 
@@ -157,7 +157,7 @@ class Hub:
             self._unread.add(session)
             log.debug("gateway.not_read", extra={"session": session, "cause": cause_of(error)})
 
-    def _apply(self, notice: Message[Notice], row: Row) -> None:
+    def _apply(self, notice: Message[Notice], row: SessionView) -> None:
         if isinstance(notice.data, LlmRetry):
             refused = notice.data.reason.is_rate_limit
             self.charts.retried(notice.time, refused=refused)
@@ -168,7 +168,7 @@ class Hub:
         if feed is not None and not isinstance(notice.data, SessionState):
             feed.notice(notice)
 
-    def _put(self, row: Row, epoch: str | None, offset: int) -> None:
+    def _put(self, row: SessionView, epoch: str | None, offset: int) -> None:
         if row.state is State.DELETED:
             self._remove(row.session)
         elif self.ledger.put(row, epoch, offset):
@@ -179,11 +179,11 @@ class Hub:
         if row is not None:
             self._changed(row)
 
-    def _changed(self, row: Row) -> None:
+    def _changed(self, row: SessionView) -> None:
         """Wake the viewers that it concerns, once for all that happens in one turn of the loop."""
         if not self._dirty:
             asyncio.get_running_loop().call_soon(self._fan_out)
-        self._dirty |= {row.session, row.parent}
+        self._dirty |= {row.session, row.parent or row.session}
 
     def _fan_out(self) -> None:
         dirty, self._dirty = self._dirty, set()

@@ -6,14 +6,14 @@ newest wins, a reader may be as slow as it likes, and nothing is kept for it.
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from tidings.bus import State
-from tidings.workers.board import Row
 from tidings.workers.gateway.frames import as_json, frame
-from tidings.workers.gateway.views import row_view, urgency_of
+from tidings.workers.view import Roster, SessionView, rank, view_json
+from tidings.workers.view.order import Place
 
 GONE_KEPT = 1000
 """Sessions that are gone and still told to readers that lag behind; a reader that lags behind more of them begins anew."""
@@ -21,8 +21,6 @@ _ROW = b'event: row\ndata: {"row":'
 _STATUS = b'event: status\ndata: {"row":'
 _CHILD = b'event: child\ndata: {"row":'
 _END = b"}\n\n"
-
-Key = tuple[int, str, str]
 
 
 class Entry:
@@ -36,7 +34,7 @@ class Entry:
 
     __slots__ = ("_frame", "_status", "change", "epoch", "offset", "row")
 
-    def __init__(self, row: Row, change: int, epoch: str | None, offset: int) -> None:
+    def __init__(self, row: SessionView, change: int, epoch: str | None, offset: int) -> None:
         self.row, self.change, self.epoch, self.offset = row, change, epoch, offset
         self._frame: bytes | None = None
         self._status: bytes | None = None
@@ -45,7 +43,7 @@ class Entry:
     def frame(self) -> bytes:
         """The frame that tells the fleet of it; encoded when the first reader asks, and shared by all."""
         if self._frame is None:
-            self._frame = _ROW + as_json(row_view(self.row)) + _END
+            self._frame = _ROW + view_json(self.row) + _END
         return self._frame
 
     @property
@@ -65,12 +63,6 @@ class Entry:
         """The frame that tells the viewers of its parent of it."""
         return _CHILD + self.json + _END
 
-    @property
-    def key(self) -> Key:
-        """What sessions are sorted by: the most urgent first, then the one that is in its state for longest, then the name."""
-        since = self.row.since
-        return urgency_of(self.row), since.isoformat() if since else "", self.row.session
-
 
 def gone_frame(session: str) -> bytes:
     """Return the frame that tells that there is no such session any more."""
@@ -82,6 +74,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._roster = Roster()
         self._children: dict[str, set[str]] = {}
         self._gone: dict[str, int] = {}
         self.by_state: Counter[State] = Counter()
@@ -103,14 +96,14 @@ class Ledger:
         return self._entries.get(session)
 
     def children(self, parent: str) -> list[Entry]:
-        """Return the entries of the children of a session, the most urgent first."""
-        return sorted((self._entries[child] for child in self._children.get(parent, ())), key=lambda entry: entry.key)
+        """Return the entries of the children of a session, in order."""
+        return sorted((self._entries[child] for child in self._children.get(parent, ())), key=lambda entry: rank(entry.row))
 
     def names(self) -> list[str]:
         """Return the sessions, the one that changed last at the end."""
         return list(self._entries)
 
-    def put(self, row: Row, epoch: str | None, offset: int) -> bool:
+    def put(self, row: SessionView, epoch: str | None, offset: int) -> bool:
         """Take a row in; returns whether readers see anything new."""
         old = self._entries.get(row.session)
         if old is not None and old.row == row:
@@ -120,23 +113,25 @@ class Ledger:
         self._gone.pop(row.session, None)
         self.change += 1
         self._entries[row.session] = Entry(row, self.change, epoch, offset)
+        self._roster.put(row)
         if row.parent:
             self._children.setdefault(row.parent, set()).add(row.session)
         self._count(row, 1)
         return True
 
-    def remove(self, session: str) -> Row | None:
+    def remove(self, session: str) -> SessionView | None:
         """Forget a session; returns its last row, None where it was not known."""
         old = self._drop(session)
         if old is None:
             return None
         self.change += 1
+        self._roster.remove(session)
         self._gone[session] = self.change
         if len(self._gone) > GONE_KEPT:
             self.forgotten = self._gone.pop(next(iter(self._gone)))
         return old
 
-    def _drop(self, session: str) -> Row | None:
+    def _drop(self, session: str) -> SessionView | None:
         old = self._entries.pop(session, None)
         if old is None:
             return None
@@ -149,7 +144,7 @@ class Ledger:
                 del self._children[row.parent]
         return row
 
-    def _count(self, row: Row, by: int) -> None:
+    def _count(self, row: SessionView, by: int) -> None:
         if row.state is not None:
             self.by_state[row.state] += by
             self.parked[row.state] += by * row.parked
@@ -167,10 +162,13 @@ class Ledger:
         gone = [session for session, at in self._gone.items() if at > change]
         return frames + [gone_frame(session) for session in gone]
 
-    def page(self, wanted: Callable[[Row], bool], after: Key | None, limit: int) -> tuple[list[Entry], int, Key | None]:
-        """Return the most urgent entries after a key, how many are wanted in all, and the key to go on from."""
-        matching = [entry.key for entry in self if wanted(entry.row)]
-        rest: Iterable[Key] = matching if after is None else (key for key in matching if key > after)
-        found = heapq.nsmallest(limit + 1, rest)
-        more = found[limit - 1] if len(found) > limit else None
-        return [self._entries[session] for _, _, session in found[:limit]], len(matching), more
+    def page(
+        self, wanted: Callable[[SessionView], bool], after: Place | None, limit: int
+    ) -> tuple[list[tuple[Place, Entry]], int]:
+        """Return the entries after a place, in order and each with its place, and how many are wanted in all.
+
+        One more than `limit` says that there are more.
+        """
+        matching = [place for session, place in self._roster.places().items() if wanted(self._entries[session].row)]
+        begin = 0 if after is None else bisect_right(matching, after)
+        return [(place, self._entries[place[-1][2]]) for place in matching[begin : begin + limit + 1]], len(matching)

@@ -1,12 +1,14 @@
-"""What the API takes and gives, as its description tells it. Answers are made in `views`; tests hold them to these."""
+"""What the API takes and gives, as its description tells it. Sessions are those of `tidings.workers.view`."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from tidings.bus import Progress, State, Wait, Wanted, Work
+from tidings.bus import Progress, Reason, State, Wait, Wanted, Work
+from tidings.workers.view import SessionView
 
 WHEN = "2026-11-23T00:34:57.668624Z"
 EVENT = {
@@ -21,46 +23,33 @@ EVENT = {
     "offset": 1,
     "epoch": "c7b4cf434b84e9a5",
 }
-WAIT: dict[str, JsonValue] = {
-    "llm": "agent",
-    "model": "openai/gpt-4o",
-    "reason": "rate_limit",
-    "attempt": 3,
-    "max_attempts": 6,
-    "wait_s": 12.0,
-    "waited_s": 15.5,
-    "retry_at": WHEN,
-    "asked_at": None,
-    "message": "Rate limit reached.",
-    "action": "Wait: the allowance refills by itself.",
-}
-ROW: dict[str, JsonValue] = {
-    "session": "sea",
-    "state": "rate_limited",
-    "word": "rate limited",
-    "sign": "◔",
-    "urgency": 2,
-    "needs_you": False,
-    "parked": False,
-    "since": "2026-11-23T00:34:27.668624Z",
-    "why": "openai/gpt-4o: rate limit, attempt 3 of 6 failed",
-    "reason": "rate_limit",
-    "reason_word": "rate limit",
-    "wait": WAIT,
-    "waits": [WAIT],
-    "resume_at": None,
-    "model": "openai/gpt-4o",
-    "worker": "w1",
-    "message": "Rate limit reached.",
-    "action": "Wait: the allowance refills by itself.",
-    "by": None,
-    "parent": None,
-    "name": None,
-    "progress": {"doing": "compiling", "done": 3, "total": 8},
-    "work": {"queue": "default", "priority": "person", "labels": {"customer": "acme"}},
-    "legal": ["session.say", "session.resume", "session.pause", "session.stop", "session.delete"],
-    "events": 1,
-}
+_WAIT = Wait(
+    llm="agent",
+    model="openai/gpt-4o",
+    reason=Reason.RATE_LIMIT,
+    attempt=3,
+    max_attempts=6,
+    wait_s=12.0,
+    waited_s=15.5,
+    retry_at=datetime.fromisoformat(WHEN),
+    message="Rate limit reached.",
+    action="Wait: the allowance refills by itself.",
+)
+SESSION = SessionView(
+    "sea",
+    state=State.RATE_LIMITED,
+    since=datetime.fromisoformat(WHEN) - timedelta(seconds=30),
+    reason=Reason.RATE_LIMIT,
+    why="openai/gpt-4o: rate limit, attempt 3 of 6 failed",
+    waits=(_WAIT,),
+    model="openai/gpt-4o",
+    worker="w1",
+    message=_WAIT.message,
+    action=_WAIT.action,
+    progress=Progress(doing="compiling", done=3, total=8),
+    work=Work(labels={"customer": "acme"}),
+)
+"""How a session looks."""
 OUTCOME: dict[str, JsonValue] = {
     "command_id": "5f0c2d7e1f6f4bd5a8c5f3b1f3a0b7d1",
     "session": "sea",
@@ -94,60 +83,12 @@ class Me(_Model):
     heartbeat_s: float
 
 
-class RowView(_Model):
-    """One session."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": ROW})
-
-    session: str
-    state: State | None
-    word: str = Field(description="The state in words: `rate limited`, `parked`, `retrying later`, …")
-    sign: str
-    urgency: int = Field(description="0 is the most urgent.")
-    needs_you: bool = Field(
-        description="Whether something went wrong that only a person can put right: it failed, or waits out a limit and no time "
-        "is known at which it goes on. Where it just is a person's turn (`paused`, `awaiting_input`) this is false."
-    )
-    parked: bool = Field(
-        description="Whether it waits without a worker: for a limit (`rate_limited`), or for an outage to end (`retrying`)."
-    )
-    since: AwareDatetime | None = Field(description="When it entered its state.")
-    why: str
-    reason: str | None
-    reason_word: str
-    wait: Wait | None = Field(description="The wait that says most; where nothing waits, the call that is asked again.")
-    waits: list[Wait]
-    resume_at: AwareDatetime | None = Field(description="When a parked session goes on by itself.")
-    model: str
-    worker: str
-    message: str
-    action: str
-    by: str | None = Field(description="Sender of the command that led to the state.")
-    parent: str | None
-    name: str | None
-    progress: Progress | None = Field(
-        description="What its agent has told last of the turn under way. People are shown it where no call waits."
-    )
-    work: Work
-    legal: list[str] = Field(description="Commands that would be accepted now.")
-    events: int | None = Field(description="Offset of the newest event, where it is known.")
-
-
 class RowPage(_Model):
-    """Sessions, the most urgent first."""
+    """Sessions, in order."""
 
-    rows: list[RowView]
+    rows: list[SessionView]
     total: int = Field(description="How many match in all.")
     next: str | None = Field(description="Give it as `after` for the next page, which may begin before `limit`: 1 MiB at a time.")
-
-
-class SessionView(_Model):
-    """One session with its place in the history."""
-
-    row: RowView
-    children: list[RowView] = Field(description="At most 200, the most urgent first; the stream has them all.")
-    children_total: int = Field(description="How many there are.")
-    cursor: str = Field(description="`<epoch>-<offset>` of the newest event: where a stream can begin.")
 
 
 class Process(_Model):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,12 +15,10 @@ from starlette.types import Receive, Scope, Send
 from tidings.bus import Notice, Record, SessionDeleted, State, UnknownSession, carries
 from tidings.bus.messages import as_stored, is_session
 from tidings.bus.redis.clients import installed_version
-from tidings.workers.board import Row
 from tidings.workers.gateway.description import LOOKING, ONE_SESSION, problems
 from tidings.workers.gateway.frames import LIMIT, as_json, batches
 from tidings.workers.gateway.guard import caller_of
 from tidings.workers.gateway.hub import Hub
-from tidings.workers.gateway.ledger import Key
 from tidings.workers.gateway.models import (
     FLEET_STREAM,
     SESSION_STREAM,
@@ -29,18 +27,19 @@ from tidings.workers.gateway.models import (
     Me,
     NoticeList,
     RowPage,
-    SessionView,
 )
 from tidings.workers.gateway.options import GatewayOptions
 from tidings.workers.gateway.problems import Problem, later
 from tidings.workers.gateway.streams import PAGE, ROWS, SessionStream, fleet_stream, hello
 from tidings.workers.gateway.tokens import Rank
 from tidings.workers.gateway.viewers import Counts
-from tidings.workers.gateway.views import row_view
+from tidings.workers.view import FamilyView, SessionView, searching, view_json
+from tidings.workers.view.order import Place
 
 _RING: Final = 1000
 """More notices than are ever retained of one session."""
 _FULL_S: Final = 5.0
+_PLACE: Final[TypeAdapter[Place]] = TypeAdapter(Place)
 _FURTHEST: Final = 10**15 - 1
 """The largest offset that may be named: Redis counts to 2**64 and JavaScript, which reads offsets, to 2**53."""
 
@@ -110,25 +109,22 @@ class Reading:
 
     def rows(self, state: State | None, text: str, limit: int, after: str | None) -> bytes:
         """Return a page of rows as JSON."""
-        words = text.casefold().split()
+        matches = searching(text)
 
-        def wanted(row: Row) -> bool:
-            return (state is None or row.state is state) and all(word in _searched(row) for word in words)
+        def wanted(row: SessionView) -> bool:
+            return (state is None or row.state is state) and matches(row)
 
-        entries, total, following = self.hub.ledger.page(wanted, _read_key(after) if after else None, limit)
-        rows = next(batches((entry.json for entry in entries), limit), [])
-        if len(rows) < len(entries):
-            following = entries[len(rows) - 1].key
-        return b'{"rows":[%b],"total":%d,"next":%b}' % (b",".join(rows), total, as_json(_written_key(following)))
+        found, total = self.hub.ledger.page(wanted, _read_place_of_row(after) if after else None, limit)
+        rows = next(batches((entry.json for _, entry in found[:limit]), limit), [])
+        following = _written_place(found[len(rows) - 1][0]) if len(rows) < len(found) else None
+        return b'{"rows":[%b],"total":%d,"next":%b}' % (b",".join(rows), total, as_json(following))
 
     async def session(self, session: str) -> bytes:
         """Return one session as JSON."""
         record = await self.record(session)
-        row = as_json(row_view(self.hub.learn(record), record.events))
-        children = self.hub.ledger.children(session)
-        rows = b",".join(next(batches((child.json for child in children), ROWS), []))
-        cursor = as_json(f"{record.epoch}-{record.events}")
-        return b'{"row":%b,"children":[%b],"children_total":%d,"cursor":%b}' % (row, rows, len(children), cursor)
+        row, children = self.hub.learn(record), self.hub.ledger.children(session)
+        listed = children[: len(next(batches((child.json for child in children), ROWS), []))]
+        return view_json(FamilyView.of_record(row, record, (child.row for child in listed), len(children)))
 
     async def history(self, session: str, after: int, limit: int) -> bytes:
         """Return a piece of a history as JSON: so many events, or as many as go into one answer."""
@@ -160,8 +156,8 @@ class Reading:
         """Return the stream of one session."""
         epoch, offset = _read_place(after)
         record = await self.record(session)
-        row = row_view(self.hub.learn(record), record.events)
-        return self.stream(request, SessionStream(self.hub, session, epoch, offset, hello(self.hub, row=row)).frames())
+        first = hello(self.hub, self.hub.learn(record))
+        return self.stream(request, SessionStream(self.hub, session, epoch, offset, first).frames())
 
 
 def reading_routes(reading: Reading) -> APIRouter:
@@ -185,16 +181,16 @@ def reading_routes(reading: Reading) -> APIRouter:
     @router.get("/sessions", response_model=RowPage, responses=problems(*LOOKING, 422))
     async def sessions(
         state: State | None = None,
-        text: Annotated[str, Query(max_length=200, description="Words that must all occur in the row.")] = "",
+        text: Annotated[str, Query(max_length=200, description="Words that must all occur in what is seen of it.")] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        after: Annotated[str | None, Query(max_length=400, description="The `next` of the page before.")] = None,
+        after: Annotated[str | None, Query(max_length=8000, description="The `next` of the page before.")] = None,
     ) -> Response:
-        """List sessions, the most urgent first."""
+        """List sessions in the order of the page: what needs a person first, children below their parents."""
         return _json(reading.rows(state, text, limit, after))
 
-    @router.get("/sessions/{session}", response_model=SessionView, responses=problems(*ONE_SESSION))
+    @router.get("/sessions/{session}", response_model=FamilyView, responses=problems(*ONE_SESSION))
     async def session_now(session: str) -> Response:
-        """Show one session."""
+        """Show one session with its children and its place in the history."""
         return _json(await reading.session(session))
 
     @router.get("/sessions/{session}/history", response_model=HistoryPage, responses=problems(*ONE_SESSION, 422))
@@ -239,10 +235,6 @@ def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
 
-def _searched(row: Row) -> str:
-    return " ".join((row.session, row.line(), row.by)).casefold()
-
-
 def _read_place(text: str) -> tuple[str | None, int]:
     """Read ``<epoch>-<offset>`` or an offset alone; '' is the beginning.
 
@@ -257,20 +249,18 @@ def _read_place(text: str) -> tuple[str | None, int]:
     return epoch or None, int(offset)
 
 
-def _written_key(key: Key | None) -> str | None:
-    return base64.urlsafe_b64encode(as_json(key)).decode().rstrip("=") if key else None
+def _written_place(place: Place) -> str:
+    return base64.urlsafe_b64encode(as_json(place)).decode().rstrip("=")
 
 
-def _read_key(text: str) -> Key:
-    """Read what `_written_key` has written.
+def _read_place_of_row(text: str) -> Place:
+    """Read what `_written_place` has written.
 
     Raises:
         Problem: it is anything else.
     """
     try:
-        match from_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))):
-            case [int(urgency), str(since), str(session)]:
-                return urgency, since, session
+        return _PLACE.validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), strict=True)
     except ValueError:
-        pass
-    raise Problem("invalid", "after: give what the page before calls next, or leave it out to begin with the first page.")
+        detail = "after: give what the page before calls next, or leave it out to begin with the first page."
+        raise Problem("invalid", detail) from None

@@ -12,6 +12,7 @@ from tidings.workers.gateway.hub import Hub
 from tidings.workers.gateway.ledger import gone_frame
 from tidings.workers.gateway.session_feed import SessionFeed, Stored, event_frame, place
 from tidings.workers.gateway.viewers import Viewer
+from tidings.workers.view import SessionView, view_json
 
 ROWS = 200
 """Most rows in one frame at the beginning of a stream."""
@@ -22,10 +23,10 @@ CHUNK = 64 * 1024
 _READY = frame("ready", b"{}")
 
 
-def hello(hub: Hub, **more: object) -> bytes:
-    """Return the frame that a stream begins with."""
-    known = {"now": hub.bus.now(), "connected": hub.bus.connected, "heartbeat_s": hub.heartbeat_s}
-    return first_frame("hello", as_json(known | more))
+def hello(hub: Hub, row: SessionView | None = None) -> bytes:
+    """Return the frame that a stream begins with, that of a session with the session as it is."""
+    known = as_json({"now": hub.bus.now(), "connected": hub.bus.connected, "heartbeat_s": hub.heartbeat_s})
+    return first_frame("hello", known if row is None else b'%b,"row":%b}' % (known[:-1], view_json(row)))
 
 
 async def fleet_stream(hub: Hub) -> AsyncGenerator[bytes, None]:

@@ -1,79 +1,25 @@
-"""What people's programs read of sessions and of the fleet: rows and processes as plain JSON. Pure."""
+"""What people's programs read of the fleet: processes and numbers as plain JSON. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
-from tidings.bus import Member, Role, State, Wait
-from tidings.bus.states import legal_commands
-from tidings.workers.board import Row
+from tidings.bus import Member, Role, State
 from tidings.workers.gateway.frames import as_json, batches
 
-UNKNOWN_URGENCY = 5
-"""Where a session without a state is sorted; as in `tidings.workers.board.urgency`."""
-
 TEXT = 2000
-"""Characters of a text of others in a row; the whole of it stands in the history or in the notices."""
-WAITS = 8
-"""Waits that a row lists."""
+"""Characters of a text of others in a process."""
 SESSIONS = 10
 """Sessions that a process names; each session names its worker in any case."""
 
 Json = dict[str, Any]
 
 
-def row_view(row: Row, events: int | None = None) -> Json:
-    """Return a session as JSON.
-
-    Args:
-        events: the offset of its newest event, where it is known.
-    """
-    look, wait = row.look, row.wait
-    return {
-        "session": row.session,
-        "state": row.state,
-        "word": look.word if look else "starting",
-        "sign": look.sign if look else "·",
-        "urgency": urgency_of(row),
-        "needs_you": row.needs_you,
-        "parked": row.parked,
-        "since": row.since,
-        "why": bounded(row.why),
-        "reason": row.reason,
-        "reason_word": row.reason_word,
-        "wait": _wait_view(wait) if wait else None,
-        "waits": [_wait_view(one) for one in islice(row.waits.values(), WAITS)],
-        "resume_at": row.resume_at,
-        "model": bounded(row.model),
-        "worker": bounded(row.worker),
-        "message": bounded(row.message),
-        "action": bounded(row.action),
-        "by": bounded(row.by) or None,
-        "parent": bounded(row.parent) or None,
-        "name": bounded(row.name) or None,
-        "progress": row.progress,
-        "work": row.work,
-        "legal": legal_commands(row.state),
-        "events": events,
-    }
-
-
 def bounded(text: str) -> str:
-    """Return a text, or as much of it as a row holds."""
+    """Return a text, or as much of it as is told."""
     return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
-
-
-def urgency_of(row: Row) -> int:
-    """Return how urgent a session is; 0 is the most urgent."""
-    return row.look.urgency if row.look else UNKNOWN_URGENCY
-
-
-def _wait_view(wait: Wait) -> Json:
-    shown = {name: getattr(wait, name) for name in Wait.model_fields}
-    return {name: bounded(value) if isinstance(value, str) else value for name, value in shown.items()}
 
 
 def process_view(one: Member) -> Json:

@@ -1,6 +1,6 @@
 """The terminal: a live view over the whole screen, to see sessions and to steer them.
 
-`layout` and `arrangement` say what stands where (pure), `feed` keeps the rows up to date, `asking` sends commands; the rest is
+`layout` says what stands where (pure), `feed` keeps the rows up to date, `asking` sends commands; the rest is
 widgets of textual, which is imported when the view is opened.
 """
 

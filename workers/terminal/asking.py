@@ -19,7 +19,7 @@ from tidings.bus import (
     build,
 )
 from tidings.bus.redaction import one_line
-from tidings.workers.board import LOOKS
+from tidings.workers.view import LOOKS
 
 Wish = Literal["resume", "pause", "stop", "say"]
 """What can be asked of a session from here."""

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from tidings.bus import Bus, Message
-from tidings.workers.board import Board, Row
+from tidings.workers.view import Roster, SessionView
 
 
 class Feed:
-    """Keeps a board of one session or of all; an async context manager.
+    """Keeps the roster of one session or of all; an async context manager.
 
     Args:
         bus: where the sessions are.
@@ -25,7 +25,7 @@ class Feed:
 
     def __init__(self, bus: Bus, session: str = "*") -> None:
         self._bus, self._session = bus, session
-        self.board = Board()
+        self.roster = Roster()
         self.changes = 0
         self._was_connected = False
         self._known_at: datetime | None = None
@@ -44,15 +44,12 @@ class Feed:
         async with self._bus.follow(self._session) as notices:
             async for item in notices:
                 if isinstance(item, Message):
-                    self.board.apply(item)
+                    self.roster.apply(item)
                 self.changes += 1
 
-    def row(self, session: str) -> Row | None:
+    def row(self, session: str) -> SessionView | None:
         """Return the row of a session; None while nothing is known of it."""
-        try:
-            return self.board[session]
-        except KeyError:
-            return None
+        return self.roster.get(session)
 
     def lost_at(self) -> datetime | None:
         """Return since when what is known may be out of date; None while it is not.

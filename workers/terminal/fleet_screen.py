@@ -9,14 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from tidings.workers.board import Row
-from tidings.workers.terminal.arrangement import arrange, count
 from tidings.workers.terminal.commentary import Commentary
 from tidings.workers.terminal.conversation import Conversation
-from tidings.workers.terminal.heading import connection, counts
+from tidings.workers.terminal.heading import connection, count, counts
 from tidings.workers.terminal.post import Post, SteeringScreen
 from tidings.workers.terminal.session import SessionScreen
 from tidings.workers.terminal.table import SessionTable
+from tidings.workers.view import SessionView, searching
 
 
 class FleetScreen(SteeringScreen):
@@ -61,7 +60,7 @@ class FleetScreen(SteeringScreen):
         """Give the keyboard back to the table."""
         self.table.focus()
 
-    def choose(self) -> Row | None:
+    def choose(self) -> SessionView | None:
         """Return the session that is selected."""
         return self.table.choose()
 
@@ -88,11 +87,11 @@ class FleetScreen(SteeringScreen):
             self.table.select(self._selected)
 
     def _arrange(self) -> None:
-        board = self.post.feed.board
-        rows = board.rows()[0]
-        shown = arrange(rows, self._wanted)
-        self._counts.update(counts(count(rows), len(rows), len(shown), self._wanted, ascii_only=self.post.ascii_only))
-        self.table.show_rows(shown, board.widest)
+        roster = self.post.feed.roster
+        shown = roster.shown(searching(self._wanted))
+        found = count(roster)
+        self._counts.update(counts(found, len(roster), len(shown), self._wanted, ascii_only=self.post.ascii_only))
+        self.table.show_rows(shown, roster.widest)
 
     def on_session_table_selected(self) -> None:
         """Tell of the row that is selected now."""

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.text import Text
 
 from tidings.bus import Bus
 from tidings.bus.redaction import one_line
-from tidings.workers.board import Row, clock
-from tidings.workers.terminal.arrangement import Count
 from tidings.workers.terminal.feed import Feed
 from tidings.workers.terminal.layout import Moment, state_piece
+from tidings.workers.view import TOLD, Look, SessionView, clock
 
 _LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many sessions look alike.
+
+    Attributes:
+        need_you: whether these wait for a person.
+    """
+
+    look: Look
+    number: int
+    need_you: bool
+
+
+def count(rows: Iterable[SessionView]) -> list[Count]:
+    """Count sessions by their look, the most urgent first."""
+    numbers = Counter((look, row.needs_you) for row in rows if (look := row.look) is not None)
+    counts = [Count(look, number, need_you) for (look, need_you), number in numbers.items()]
+    return sorted(counts, key=lambda one: TOLD.index(one.look))
 
 
 def connection(bus: Bus, feed: Feed, channel: str) -> Text:
@@ -53,7 +74,7 @@ def counts(found: Sequence[Count], total: int, shown: int, wanted: str, *, ascii
     return text
 
 
-def status(row: Row | None, session: str, moment: Moment) -> Text:
+def status(row: SessionView | None, session: str, moment: Moment) -> Text:
     """Return the status of a session in three lines: the state and the wait, why, and with what."""
     if row is None:
         return Text(f"nothing is known of {session} so far\n\n", "dim")
@@ -65,7 +86,7 @@ def status(row: Row | None, session: str, moment: Moment) -> Text:
         (f"next try in {left}" if wait and wait.retry_at else f"goes on in {left}") if left else "",
         "no worker" if row.parked else "",
     ]
-    with_what = [one_line(row.model, 100), f"on {one_line(row.worker, 100)}" if row.worker else ""]
+    with_what = [one_line(row.model or "", 100), f"on {one_line(row.worker, 100)}" if row.worker else ""]
     text = Text.assemble(
         (state, f"bold {colour}"),
         *((f"   {part}", "") for part in parts if part),

@@ -9,8 +9,7 @@ from datetime import datetime
 from rich.cells import cell_len, set_cell_size
 
 from tidings.bus.redaction import one_line
-from tidings.workers.board import INDENT, Row
-from tidings.workers.terminal.arrangement import Placed
+from tidings.workers.view import INDENT, Placed, SessionView
 
 Piece = tuple[str, str]
 """A text and the style it is shown in."""
@@ -125,10 +124,10 @@ def _name(placed: Placed, moment: Moment) -> Piece:
     return below + (one_line(placed.row.label, 100) if placed.depth else placed.row.session), "bold"
 
 
-def state_piece(row: Row, *, ascii_only: bool = False) -> Piece:
+def state_piece(row: SessionView, *, ascii_only: bool = False) -> Piece:
     """Return the state of a session as people see it: a sign, a word, a colour."""
     look = row.look
-    return (f"{look.ascii_sign if ascii_only else look.sign} {look.word}", look.colour) if look else ("starting", "dim")
+    return (f"{look.ascii_sign if ascii_only else look.sign} {look.word}", look.colour) if look else (row.word, "dim")
 
 
 def _state(placed: Placed, moment: Moment) -> Piece:
@@ -149,11 +148,11 @@ def _why(placed: Placed, moment: Moment) -> Piece:
 
 
 def _model(placed: Placed, moment: Moment) -> Piece:
-    return one_line(placed.row.model, 100), "dim"
+    return one_line(placed.row.model or "", 100), "dim"
 
 
 def _worker(placed: Placed, moment: Moment) -> Piece:
-    return one_line(placed.row.worker, 100), "dim"
+    return one_line(placed.row.worker or "", 100), "dim"
 
 
 def _age(placed: Placed, moment: Moment) -> Piece:

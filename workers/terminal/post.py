@@ -13,12 +13,12 @@ from textual.widgets import Static
 
 from tidings.bus import Bus, Gap, Message
 from tidings.bus.states import legal_commands
-from tidings.workers.board import Row, clock
 from tidings.workers.terminal.asking import Wish, ask
 from tidings.workers.terminal.commentary import Commentary
 from tidings.workers.terminal.feed import Feed
 from tidings.workers.terminal.input_line import Prompt
 from tidings.workers.terminal.layout import Moment
+from tidings.workers.view import SessionView, clock
 
 Tell = Callable[[Message[Any] | Gap], "list[Text]"]
 """Gives the lines in which a person reads a message."""
@@ -76,7 +76,7 @@ class SteeringScreen(Screen[None]):
         """Give the keyboard back to what is looked at."""
         raise NotImplementedError
 
-    def choose(self) -> Row | None:
+    def choose(self) -> SessionView | None:
         """Return the session that a key is meant for."""
         raise NotImplementedError
 
@@ -114,7 +114,7 @@ class SteeringScreen(Screen[None]):
         prompt = shown.prompt if isinstance(shown, SteeringScreen) else self.prompt
         prompt.tell(f"{clock(self.post.bus.now())}  {answer.text}", "green" if answer.granted else "bold red")
 
-    def show_hints(self, row: Row | None) -> None:
+    def show_hints(self, row: SessionView | None) -> None:
         """Show which keys there are; those that the state of the session does not allow are dim."""
         legal = legal_commands(row.state) if row else ()
         pieces: list[tuple[str, str]] = []

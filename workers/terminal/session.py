@@ -13,10 +13,10 @@ from textual.widgets import Static
 
 from tidings.bus import Event, Subscription, UnknownSession, Unreachable
 from tidings.bus.redaction import one_line
-from tidings.workers.board import Row
 from tidings.workers.terminal.conversation import ITEMS, Conversation
 from tidings.workers.terminal.heading import connection, status
 from tidings.workers.terminal.post import Post, SteeringScreen
+from tidings.workers.view import SessionView
 
 _REST_S = 0.1
 """Shortest time between two drawings, however much is said."""
@@ -60,9 +60,9 @@ class SessionScreen(SteeringScreen):
         """Give the keyboard back to the history."""
         self.conversation.focus()
 
-    def choose(self) -> Row | None:
+    def choose(self) -> SessionView | None:
         """Return this session, also where nothing is known of it."""
-        return self.post.feed.row(self._session) or Row(self._session)
+        return self.post.feed.row(self._session) or SessionView(self._session)
 
     def tick(self, changed: bool) -> None:
         """Draw what has changed, be it only the time."""

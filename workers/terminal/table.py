@@ -14,9 +14,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tidings.workers.board import Row
-from tidings.workers.terminal.arrangement import Placed
 from tidings.workers.terminal.layout import Layout, Moment
+from tidings.workers.view import Placed, SessionView
 
 _SELECTED = Style(reverse=True)
 _PLAIN = Style.null()
@@ -66,11 +65,11 @@ class SessionTable(ScrollView, can_focus=True):
         return Layout.of(max(1, self.scrollable_content_region.width), self._longest)
 
     @property
-    def row(self) -> Row | None:
+    def row(self) -> SessionView | None:
         """The row that is selected; None where there is none."""
         return self._rows[self._index].row if self._rows else None
 
-    def choose(self) -> Row | None:
+    def choose(self) -> SessionView | None:
         """Return the row that is selected, which stays so from now on."""
         self._chosen = self.row.session if self.row else None
         return self.row

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tidings.bus import InvalidMessage, Message, Notice, State, carries
 from tidings.bus.messages import decode_notice
-from tidings.workers.board import states_told
+from tidings.workers.view import states_told
 
 N = TypeVar("N", bound=Notice)
 

@@ -18,7 +18,7 @@ from tidings.bus import AgentProgress, Bus, ChildState, Message, Reason, Record,
 from tidings.bus.messages import LlmRetry, Picture
 from tidings.workers.cli.exits import BadUsage
 from tidings.workers.cli.show import parse_states, print_sessions, tell_family, tell_status
-from tidings.workers.cli.view import SessionView
+from tidings.workers.view import SessionView, view_json
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -33,8 +33,8 @@ async def test_status_as_json_is_one_line(server_bus: Bus, tidings: Tidings) -> 
     done = await tidings("status", "demo", "--json")
     assert (done.code, done.stderr) == (0, "")
     told = json.loads(done.stdout)
-    assert (told["session"], told["state"], told["model"]) == ("demo", "running", "openai/x")
-    assert told["worker"] == {"name": "w1", "host": "here", "pid": 7}
+    assert (told["session"], told["state"], told["model"]) == ("demo", "rate_limited", "openai/x")
+    assert told["worker"] == "w1"
     assert (told["last"]["id"], told["last"]["type"]) == (retry.id, "llm.retry")
     assert told["last"]["data"]["retry_after_s"] is None
 
@@ -101,8 +101,8 @@ async def test_a_sheet_tells_the_attempt_under_way(capsys: pytest.CaptureFixture
     assert "attempt   3 of 6 under way for 5s" in sheet
     assert "provider  slow down" in sheet
     assert "reason" not in sheet
-    told = json.loads(SessionView.of(record).line())
-    assert (told["attempt"], told["asked_at"], told["reason"]) == (2, "2026-11-22T12:00:00Z", None)
+    told = json.loads(view_json(SessionView.of(record, NOW)))
+    assert (told["wait"]["attempt"], told["wait"]["asked_at"], told["reason"]) == (2, "2026-11-22T12:00:00Z", None)
 
 
 async def test_a_sheet_and_a_list_tell_what_the_agent_does(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +166,7 @@ async def test_status_as_json_has_the_children(redis_url: str, capsys: pytest.Ca
         await fleet.send(Message.of(SessionStart(by="ann", parent="team", name="helper"), session="c"))
         await tell_family(fleet.bus, await fleet.bus.status("team"), as_json=True)
         (child,) = json.loads(capsys.readouterr().out)["children"]
-        assert (child["name"], child["child"], child["state"]) == ("helper", "c", "queued")
+        assert (child["name"], child["session"], child["state"], child["parent"]) == ("helper", "c", "queued", "team")
 
 
 async def test_sessions_as_json_lines(server_bus: Bus, tidings: Tidings) -> None:
@@ -181,13 +181,13 @@ async def test_sessions_as_json_lines(server_bus: Bus, tidings: Tidings) -> None
 
 
 async def test_sessions_in_a_pipe_are_lines(server_bus: Bus, tidings: Tidings) -> None:
-    """By name, with nothing cut off."""
+    """What needs a person first, with nothing cut off."""
     name = "s" * 64
     await bring(server_bus, name, State.ERROR)
     await bring(server_bus, "a", State.FINISHED)
     done = await tidings("sessions")
     assert done.code == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["a", name]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [name, "a"]
 
 
 async def test_sessions_on_a_terminal_are_a_table(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

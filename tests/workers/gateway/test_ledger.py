@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.bus import State
-from tidings.workers.board import Row
 from tidings.workers.gateway import ledger as ledger_module
 from tidings.workers.gateway.ledger import Ledger
-
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
+from tidings.workers.view import Roster, SessionView, rank
 
 
 def told(frames: list[bytes]) -> list[tuple[str, Any]]:
@@ -46,7 +43,7 @@ def test_a_reader_that_comes_now_and_then_knows_the_newest(steps: list[tuple[str
             ledger.remove(session)
             truth.pop(session, None)
         else:
-            ledger.put(Row(session, state=state), "e", 1)
+            ledger.put(SessionView(session, state=state), "e", 1)
             truth[session] = state.value
         if looks:
             for name, value in told(ledger.after(change)):
@@ -57,26 +54,26 @@ def test_a_reader_that_comes_now_and_then_knows_the_newest(steps: list[tuple[str
 
 
 _FAMILIES = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "a", "b"]), st.sampled_from([State.QUEUED, State.ERROR, None])),
+    st.tuples(st.sampled_from("abcd"), st.sampled_from([None, "a", "b"]), st.sampled_from([State.QUEUED, State.ERROR, None])),
     max_size=40,
 )
 
 
 @given(_FAMILIES)
-def test_children_are_known_by_their_parent(steps: list[tuple[str, str, State | None]]) -> None:
-    """Whatever comes, changes, moves to another parent and goes: each child that is there, once, the most urgent first."""
-    ledger, truth = Ledger(), dict[str, str]()
+def test_children_are_known_by_their_parent(steps: list[tuple[str, str | None, State | None]]) -> None:
+    """Whatever comes, changes, moves to another parent and goes: each child that is there, once, in order."""
+    ledger, truth = Ledger(), dict[str, str | None]()
     for session, parent, state in steps:
         if state is None:
             removed = ledger.remove(session)
             assert (removed.parent if removed else None) == truth.pop(session, None)
         else:
-            ledger.put(Row(session, state=state, parent=parent), "e", 1)
+            ledger.put(SessionView(session, state=state, parent=parent), "e", 1)
             truth[session] = parent
         for one in "ab":
             children = ledger.children(one)
             assert {child.row.session for child in children} == {name for name, of in truth.items() if of == one}
-            assert [child.key for child in children] == sorted(child.key for child in children)
+            assert [rank(child.row) for child in children] == sorted(rank(child.row) for child in children)
     assert ledger.children("") == []
 
 
@@ -84,17 +81,17 @@ def test_the_newest_wins() -> None:
     """A slow reader gets each session once, as it is now, and in the order of the last change."""
     ledger = Ledger()
     for state in (State.QUEUED, State.RUNNING, State.RATE_LIMITED):
-        ledger.put(Row("a", state=state), "e", 1)
-        ledger.put(Row("b", state=state), "e", 1)
-    ledger.put(Row("a", state=State.ERROR), "e", 2)
+        ledger.put(SessionView("a", state=state), "e", 1)
+        ledger.put(SessionView("b", state=state), "e", 1)
+    ledger.put(SessionView("a", state=State.ERROR), "e", 2)
     assert told(ledger.after(0)) == [("b", "rate_limited"), ("a", "error")]
 
 
 def test_what_looks_the_same_is_no_change() -> None:
     """A notice that changes nothing that is shown wakes nobody."""
     ledger = Ledger()
-    assert ledger.put(Row("a", state=State.QUEUED), "e", 1)
-    assert not ledger.put(Row("a", state=State.QUEUED), "e", 2)
+    assert ledger.put(SessionView("a", state=State.QUEUED), "e", 1)
+    assert not ledger.put(SessionView("a", state=State.QUEUED), "e", 2)
     entry = ledger.get("a")
     assert entry is not None
     assert (ledger.change, entry.offset) == (1, 2)
@@ -104,7 +101,7 @@ def test_what_looks_the_same_is_no_change() -> None:
 def test_a_frame_is_made_once_for_all() -> None:
     """Every reader of a change is given the same bytes."""
     ledger = Ledger()
-    ledger.put(Row("a", state=State.QUEUED), "e", 1)
+    ledger.put(SessionView("a", state=State.QUEUED), "e", 1)
     [one], [other] = ledger.after(0), ledger.after(0)
     assert one is other
     entry = ledger.get("a")
@@ -118,7 +115,7 @@ def test_who_lags_behind_too_many_that_are_gone_is_told_to_begin_anew(monkeypatc
     monkeypatch.setattr(ledger_module, "GONE_KEPT", 2)
     ledger = Ledger()
     for session in "abc":
-        ledger.put(Row(session, state=State.QUEUED), "e", 1)
+        ledger.put(SessionView(session, state=State.QUEUED), "e", 1)
     before = ledger.change
     for session in "abc":
         ledger.remove(session)
@@ -126,20 +123,29 @@ def test_who_lags_behind_too_many_that_are_gone_is_told_to_begin_anew(monkeypatc
     assert before < ledger.forgotten == before + 1
 
 
-@given(st.lists(st.tuples(st.sampled_from(list(State)), st.integers(0, 5)), max_size=30), st.integers(1, 7))
-def test_pages_hold_every_row_once_and_in_order(rows: list[tuple[State, int]], limit: int) -> None:
-    """Going from page to page by the key meets each session once: the most urgent first, then who waits for longest."""
-    ledger = Ledger()
-    for number, (state, minutes) in enumerate(rows):
-        ledger.put(Row(f"s{number}", state=state, since=NOW + timedelta(minutes=minutes)), "e", 1)
-    met, after = [], None
+@given(
+    st.lists(st.tuples(st.sampled_from(list(State)), st.none() | st.integers(0, 5)), max_size=30),
+    st.integers(1, 7),
+    st.booleans(),
+)
+def test_pages_hold_every_row_once_and_in_order(rows: list[tuple[State, int | None]], limit: int, only: bool) -> None:
+    """Going from page to page by the place meets each session that is wanted once, in the order of all."""
+    ledger, roster = Ledger(), Roster()
+    for number, (state, parent) in enumerate(rows):
+        row = SessionView(f"s{number}", state=state, parent=None if parent is None else f"s{parent}")
+        ledger.put(row, "e", 1)
+        roster.put(row)
+
+    def wanted(row: SessionView) -> bool:
+        return not only or row.state is State.ERROR
+
+    met, after = list[str](), None
     while True:
-        entries, total, after = ledger.page(lambda row: True, after, limit)
-        assert total == len(rows)
-        assert len(entries) <= limit
-        met += entries
-        if after is None:
+        found, total = ledger.page(wanted, after, limit)
+        assert total == len([row for row in roster if wanted(row)])
+        assert len(found) <= limit + 1
+        met += [entry.row.session for _, entry in found[:limit]]
+        if len(found) <= limit:
             break
-    keys = [entry.key for entry in met]
-    assert keys == sorted(keys)
-    assert len({entry.row.session for entry in met}) == len(met) == len(rows)
+        after = found[limit - 1][0]
+    assert met == [placed.row.session for placed in roster.shown(wanted)]

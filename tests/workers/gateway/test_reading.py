@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+from pydantic import TypeAdapter
 
 from tests import actors
 from tests.conftest import MakeServer
@@ -13,22 +14,22 @@ from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park
 from tests.workers.gateway.calling import VIEWER, calling, gateway_and_caller
 from tidings.bus import Bus, LlmRetry, Reason, State
-from tidings.workers.board import Row
 from tidings.workers.gateway import frames, reading
-from tidings.workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage, SessionView
+from tidings.workers.gateway.models import FleetView, HistoryPage, Me, NoticeList, RowPage
+from tidings.workers.view import FamilyView, SessionView
 
 ODD = "<script>alert(1)</script> & \u202egnp.exe \x1b[31m \x00 \u2028 e\u0301 \U0001f600 " + "w" * 500
 
 
-async def test_sessions_are_listed_most_urgent_first(bus: Bus) -> None:
-    """What needs a person is on top; state and text choose; pages follow each other."""
+async def test_sessions_are_listed_in_order(bus: Bus) -> None:
+    """What needs a person is on top, by name; state and text choose; pages follow each other."""
     for session, state in (("done", State.FINISHED), ("failed", State.ERROR), ("idle", State.AWAITING_INPUT)):
         await bring(bus, session, state)
     await park(bus, "stuck", resume_in_s=None, action="Buy more.")
     await park(bus, "later", resume_in_s=600)
     async with gateway_and_caller(bus) as (_, caller):
         found = RowPage.model_validate(await caller.json("/api/sessions"))
-        assert [row.session for row in found.rows] == ["stuck", "failed", "later", "idle", "done"]
+        assert [row.session for row in found.rows] == ["failed", "stuck", "later", "idle", "done"]
         assert (found.total, found.next) == (5, None)
         assert [row.needs_you for row in found.rows] == [True, True, False, False, False]
         chosen = await caller.json("/api/sessions?state=rate_limited&text=BUY+stuck")
@@ -39,7 +40,7 @@ async def test_sessions_are_listed_most_urgent_first(bus: Bus) -> None:
             page = await caller.json(f"/api/sessions?limit=2&after={following}" if following else "/api/sessions?limit=2")
             met += [row["session"] for row in page["rows"]]
             following = page["next"]
-        assert met == ["stuck", "failed", "later", "idle", "done"]
+        assert met == ["failed", "stuck", "later", "idle", "done"]
 
 
 async def test_one_session_its_history_and_its_notices(bus: Bus) -> None:
@@ -47,10 +48,10 @@ async def test_one_session_its_history_and_its_notices(bus: Bus) -> None:
     claim = await hold(bus, "sea")
     await claim.append(actors.spoken("sea", ODD), actors.answer("sea", "y" * 200_000), actors.answer("sea"), after=0)
     async with gateway_and_caller(bus) as (_, caller):
-        view = SessionView.model_validate(await caller.json("/api/sessions/sea"))
+        view = TypeAdapter(FamilyView).validate_python(await caller.json("/api/sessions/sea"))
         record = await bus.status("sea")
-        assert (view.row.session, view.row.state, view.row.worker, view.row.events) == ("sea", State.RUNNING, "w1", 3)
-        assert view.row.since == record.since
+        assert (view.session, view.state, view.worker, view.events) == ("sea", State.RUNNING, "w1", 3)
+        assert view.since == record.since
         assert view.cursor == f"{record.epoch}-3"
         whole = HistoryPage.model_validate(await caller.json("/api/sessions/sea/history"))
         assert (whole.epoch, whole.end, whole.next) == (record.epoch, 3, None)
@@ -169,7 +170,7 @@ async def test_what_is_too_much_for_one_answer_comes_in_pieces(bus: Bus, monkeyp
     async with gateway_and_caller(bus) as (served, caller):
         ledger = served.gateway.hub.ledger
         for number in range(9):
-            ledger.put(Row(f"child-{number}", state=State.QUEUED, parent="sea", why="w" * 300), "e", 1)
+            ledger.put(SessionView(f"child-{number}", state=State.QUEUED, parent="sea", why="w" * 300), "e", 1)
         for path, rows in (("/api/sessions/sea/history", "events"), ("/api/sessions", "rows")):
             met, pages, following = list[str](), 0, ""
             while following is not None:

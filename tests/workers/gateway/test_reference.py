@@ -30,7 +30,9 @@ async def test_the_description_has_every_path_and_examples() -> None:
             "/metrics",
         }
         schemas = described["components"]["schemas"]
-        assert all("example" in schemas[name] for name in ("NewSession", "NewCommand", "RowView", "OutcomeView", "ProblemView"))
+        assert all(
+            "example" in schemas[name] for name in ("NewSession", "NewCommand", "SessionView", "OutcomeView", "ProblemView")
+        )
         for path in ("/api/stream", "/api/sessions/{session}/stream"):
             content = described["paths"][path]["get"]["responses"]["200"]["content"]
             assert "event: hello" in content["text/event-stream"]["example"]

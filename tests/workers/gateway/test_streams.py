@@ -15,11 +15,11 @@ from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold
 from tests.workers.gateway.calling import calling, gateway_and_caller, options
 from tidings.bus import Bus, Lease, LlmRetry, Message, Page, Reason, State, Unreachable
-from tidings.workers.board import Row
 from tidings.workers.gateway import serve
 from tidings.workers.gateway import session_feed as feed
 from tidings.workers.gateway.hub import Hub
 from tidings.workers.gateway.streams import SessionStream, chunks
+from tidings.workers.view import SessionView
 
 PATH = "/api/sessions/sea/stream"
 
@@ -411,9 +411,9 @@ async def test_everything_ends_when_the_gateway_ends(bus: Bus) -> None:
 # parts
 
 
-def row(session: str) -> Row:
+def row(session: str) -> SessionView:
     """Return a row that is queued."""
-    return Row(session, state=State.QUEUED)
+    return SessionView(session, state=State.QUEUED)
 
 
 def test_frames_are_sent_in_pieces_of_a_sensible_size() -> None:

@@ -15,8 +15,8 @@ from tests.waiting import eventually
 from tests.workers.cli.stage import bring, hold, park, retry
 from tests.workers.terminal.conftest import watch
 from tidings.bus import AgentMessage, AgentProgress, Bus, LlmRecovered, LlmRetry, Message, SessionStart, State
-from tidings.workers.board import Row
 from tidings.workers.terminal.table import SessionTable
+from tidings.workers.view import SessionView
 
 Controlled = Callable[[Bus], AbstractAsyncContextManager[None]]
 
@@ -235,7 +235,7 @@ async def test_thousands_of_sessions_stay_usable(memory_bus: Bus, count: int) ->
     last = f"› s{count - 1:04}"
     async with watch(memory_bus) as view:
         for number in range(count):
-            view.feed.board.put(Row(f"s{number:04}", state=State.AWAITING_INPUT))
+            view.feed.roster.put(SessionView(f"s{number:04}", state=State.AWAITING_INPUT))
         view.feed.changes += 1
         await view.sees(f"{count} sessions", "s0000")
         await view.press("end")
@@ -251,7 +251,7 @@ async def test_the_end_is_in_sight_however_early_it_is_asked_for(memory_bus: Bus
     monkeypatch.setattr(SessionTable, "allow_vertical_scroll", False)
     async with watch(memory_bus) as view:
         for number in range(50):
-            view.feed.board.put(Row(f"s{number:04}", state=State.AWAITING_INPUT))
+            view.feed.roster.put(SessionView(f"s{number:04}", state=State.AWAITING_INPUT))
         view.feed.changes += 1
         await view.sees("50 sessions", "s0000")
         await view.press("end")
@@ -304,7 +304,7 @@ async def test_a_defect_ends_it_and_is_not_hidden(memory_bus: Bus, monkeypatch: 
         raise ZeroDivisionError
 
     async with watch(memory_bus) as view:
-        monkeypatch.setattr(view.feed.board, "apply", broken)
+        monkeypatch.setattr(view.feed.roster, "apply", broken)
         await bring(memory_bus, "demo", State.FINISHED)
         await eventually(lambda: view.feed.reading.done())
         await eventually(lambda: view.app.return_value == 1)

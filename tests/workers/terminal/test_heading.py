@@ -10,28 +10,27 @@ import pytest
 from tests.waiting import eventually
 from tests.workers.cli.stage import waiting
 from tidings.bus import Bus, Progress, Reason, State, Wait
-from tidings.workers.board import Row
-from tidings.workers.terminal.arrangement import count
 from tidings.workers.terminal.feed import Feed
-from tidings.workers.terminal.heading import connection, counts, status
+from tidings.workers.terminal.heading import connection, count, counts, status
 from tidings.workers.terminal.layout import Moment
+from tidings.workers.view import LOOKS, NEEDS_YOU, SessionView
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-RUNNING = Row("demo", state=State.RUNNING, why="taken up by a worker", model="openai/x", worker="w1")
-LIMITED = replace(RUNNING, state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, message="slow down", waits={"agent": waiting(NOW)})
-PARKED = Row("demo", state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, resume_at=NOW + timedelta(minutes=5))
+RUNNING = SessionView("demo", state=State.RUNNING, why="taken up by a worker", model="openai/x", worker="w1")
+LIMITED = replace(RUNNING, state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, message="slow down", waits=(waiting(NOW),))
+PARKED = SessionView("demo", state=State.RATE_LIMITED, reason=Reason.RATE_LIMIT, resume_at=NOW + timedelta(minutes=5))
 
-ASKED = replace(LIMITED, state=State.RUNNING, reason=None, waits={"agent": waiting(NOW).model_copy(update={"asked_at": NOW})})
+ASKED = replace(LIMITED, state=State.RUNNING, reason=None, waits=(waiting(NOW).model_copy(update={"asked_at": NOW}),))
 OUTAGE = replace(
     PARKED,
     state=State.RETRYING,
     reason=Reason.SERVER_ERROR,
-    waits={"agent": Wait(reason=Reason.SERVER_ERROR, attempt=6, max_attempts=6)},
+    waits=(Wait(reason=Reason.SERVER_ERROR, attempt=6, max_attempts=6),),
     message="bad gateway",
     action="Look at the status page.",
     model="openai/x",
 )
-HANDED_BACK = replace(LIMITED, worker="", waits={"agent": waiting(NOW, attempt=1)}, resume_at=NOW + timedelta(seconds=8))
+HANDED_BACK = replace(LIMITED, worker="", waits=(waiting(NOW, attempt=1),), resume_at=NOW + timedelta(seconds=8))
 
 
 async def test_the_connection_is_said_in_words(memory_bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +56,7 @@ async def test_the_connection_is_said_in_words(memory_bus: Bus, monkeypatch: pyt
         ([RUNNING], "[b]\x1b[2J", "1 of 1 session with “[b]”  ▸ 1 running"),
     ],
 )
-def test_sessions_are_counted(rows: list[Row], wanted: str, text: str) -> None:
+def test_sessions_are_counted(rows: list[SessionView], wanted: str, text: str) -> None:
     """By their look, what needs a person first; with a filter, how many it leaves."""
     assert counts(count(rows), len(rows), len(rows), wanted).plain == text
 
@@ -89,6 +88,18 @@ def test_where_there_are_no_signs_letters_do() -> None:
         (None, "nothing is known of demo so far\n\n"),
     ],
 )
-def test_the_status_has_three_lines(row: Row | None, text: str) -> None:
+def test_the_status_has_three_lines(row: SessionView | None, text: str) -> None:
     """Always as many, so that nothing jumps."""
     assert status(row, "demo", Moment(NOW)).plain == text
+
+
+def test_sessions_are_counted_by_their_look() -> None:
+    """The most urgent first; those that wait for a person are counted apart from those that wait for a time."""
+    quota = SessionView("zurich", state=State.RATE_LIMITED, reason=Reason.QUOTA_EXHAUSTED, message="out of quota")
+    running = [SessionView(name, state=State.RUNNING) for name in ("a", "b")]
+    found = count([*running, quota, SessionView("c", state=State.ERROR), SessionView("new")])
+    assert [(one.look, one.number, one.need_you) for one in found] == [
+        (NEEDS_YOU, 1, True),
+        (LOOKS[State.ERROR], 1, True),
+        (LOOKS[State.RUNNING], 2, False),
+    ]

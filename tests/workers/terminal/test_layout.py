@@ -11,16 +11,15 @@ from rich.cells import cell_len
 
 from tests.workers.cli.stage import waiting
 from tidings.bus import Reason, State
-from tidings.workers.board import Row
-from tidings.workers.terminal.arrangement import Placed
 from tidings.workers.terminal.layout import Layout, Moment
+from tidings.workers.view import Placed, SessionView
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-LIMITED = Row(
+LIMITED = SessionView(
     "demo",
     state=State.RATE_LIMITED,
     reason=Reason.RATE_LIMIT,
-    waits={"agent": waiting(NOW)},
+    waits=(waiting(NOW),),
     message="slow down",
     model="openai/x",
     worker="w1",
@@ -28,7 +27,7 @@ LIMITED = Row(
 )
 
 
-def written(row: Row, width: int, *, selected: bool = False, ascii_only: bool = False) -> str:
+def written(row: SessionView, width: int, *, selected: bool = False, ascii_only: bool = False) -> str:
     """Return the line of a row."""
     layout = Layout.of(width, len(row.session))
     return "".join(text for text, _ in layout.line(Placed(row), Moment(NOW, ascii_only), selected=selected))
@@ -55,7 +54,7 @@ def test_the_age_is_the_last_column_where_there_is_room() -> None:
     assert written(LIMITED, 100).endswith("   5m")
     assert Layout.of(100, 4).heading().endswith("  for")
     assert "5m" not in written(LIMITED, 99)
-    assert written(Row("demo", state=State.QUEUED), 140).endswith("     ")
+    assert written(SessionView("demo", state=State.QUEUED), 140).endswith("     ")
 
 
 def test_the_heading_names_the_columns() -> None:
@@ -86,7 +85,7 @@ def test_a_line_is_as_wide_as_the_terminal_whatever_is_in_it(
     width: int, message: str, model: str, state: State | None, longest: int
 ) -> None:
     """So no column moves; and nothing of it can move the cursor."""
-    row = Row("s" * longest, state=state, reason=Reason.RATE_LIMIT, message=message, model=model, worker=model)
+    row = SessionView("s" * longest, state=state, reason=Reason.RATE_LIMIT, message=message, model=model, worker=model)
     line = written(row, width)
     assert cell_len(line) == width
     assert all(letter.isprintable() or letter == " " or letter not in "\n\r\t\x1b\x07" for letter in line)
@@ -94,12 +93,12 @@ def test_a_line_is_as_wide_as_the_terminal_whatever_is_in_it(
 
 def test_a_new_session_is_starting() -> None:
     """Before its first state is told."""
-    assert "starting" in written(Row("demo"), 80)
+    assert "starting" in written(SessionView("demo"), 80)
 
 
 def test_a_child_stands_further_in_by_its_name() -> None:
     """Below its parent; by itself it is called as any other session."""
-    child = Row("athens-1", state=State.RUNNING, parent="athens", name="writer\x1b[2J")
+    child = SessionView("athens-1", state=State.RUNNING, parent="athens", name="writer\x1b[2J")
     layout = Layout.of(80, 12)
 
     def name(depth: int, *, ascii_only: bool = False) -> str:

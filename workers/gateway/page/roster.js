@@ -1,26 +1,24 @@
-// All sessions and the order in which they are shown. Nothing here touches the document.
+// All sessions, the order in which they are shown and what is searched in them. Nothing here touches the document.
+// Order and search are those of `workers/view` (order.py, search.py); a test holds them equal.
 
-import { FINAL, doingOf, placeOf } from "./states.js";
+import { doingOf, placeOf } from "./states.js";
+import { words } from "./wording.js";
 
-const BY_NAME = new Intl.Collator("en", { numeric: true });
 const MOST_DEPTH = 8;
-const BUSY = new Set(["queued", "running", "retrying", "rate_limited", null, undefined]);
 
-/**
- * Return the band of a row: those that need a person, those at work, those that rest, those that are over.
- *
- * Within a band rows stand by name, so that a row stays where it is while its state changes between running and waiting.
- */
-export function bandOf(row) {
-  if (row.needs_you) return 0;
-  if (BUSY.has(row.state)) return 1;
-  return FINAL.has(row.state) ? 3 : 2;
+/** What is searched of a row. */
+const SEARCHED = [
+  "session", "name", "parent", "word", "reason_word", "why", "message", "action", "model", "worker", "by", "doing", "place",
+  "labels",
+];
+
+function labelsOf({ work }) {
+  return Object.entries(work?.labels ?? {}).map(([label, text]) => `${label}=${text}`).join(" ");
 }
 
 function haystackOf(row) {
-  const { session, name, word, model, worker, why, message, reason_word } = row;
-  const labels = Object.entries(row.work?.labels ?? {}).map(([label, text]) => `${label}=${text}`);
-  return [session, name, word, model, worker, why, message, reason_word, doingOf(row), placeOf(row), ...labels].filter(Boolean).join(" ").toLowerCase();
+  const seen = { ...row, reason_word: words(row.reason), doing: doingOf(row), place: placeOf(row), labels: labelsOf(row) };
+  return SEARCHED.map((field) => seen[field]).filter(Boolean).join(" ").toLowerCase();
 }
 
 /** Return whether a row is what is looked for: a state or `needs_you`, and words that all occur in it. */
@@ -30,6 +28,16 @@ export function matches(row, { state, text }) {
   row.haystack ??= haystackOf(row);
   return text.toLowerCase().split(/\s+/).every((word) => row.haystack.includes(word));
 }
+
+/** Return a name as it is sorted: without regard to case, its numbers by their value, as in `s9`, `s10`. */
+function natural(label) {
+  return label.toLowerCase().replace(/[0-9]+/g, (number) => {
+    const digits = number.replace(/^0+/, "");
+    return String(digits.length).padStart(2, "0") + digits;
+  });
+}
+
+const compare = (one, other) => (one < other ? -1 : Number(one > other));
 
 export class Roster {
   constructor() {
@@ -62,7 +70,7 @@ export class Roster {
     if (old) this.#tally(old, -1);
     this.#tally(row, 1);
     this.rows.set(row.session, row);
-    if (!old || bandOf(old) !== bandOf(row) || old.parent !== row.parent || old.name !== row.name) this.stale = true;
+    if (!old || old.urgency !== row.urgency || old.parent !== row.parent || old.name !== row.name) this.stale = true;
   }
 
   remove(session) {
@@ -117,17 +125,20 @@ export class Roster {
   #sort() {
     const { roots, children } = this.#families();
     const below = (row) => children.get(row.session) ?? [];
-    const band = (row) => Math.min(bandOf(row), ...below(row).map(band));
+    const urgency = (row) => Math.min(row.urgency, ...below(row).map(urgency));
     const order = [];
-    const place = (rows) => {
-      const keyed = rows.map((row) => ({ row, band: band(row), label: row.name ?? row.session }));
-      keyed.sort((one, other) => one.band - other.band || BY_NAME.compare(one.label, other.label));
-      for (const { row } of keyed) {
+    const place = (rows, called) => {
+      const ranked = rows.map((row) => ({ row, urgency: urgency(row), name: natural(called(row)) }));
+      ranked.sort(
+        (one, other) =>
+          one.urgency - other.urgency || compare(one.name, other.name) || compare(one.row.session, other.row.session),
+      );
+      for (const { row } of ranked) {
         order.push(row.session);
-        place(below(row));
+        place(below(row), (child) => child.name || child.session);
       }
     };
-    place(roots);
+    place(roots, (root) => root.session);
     this.order = order;
     this.stale = false;
   }

@@ -92,9 +92,9 @@ export class SessionView {
   }
 
   async #prepare() {
-    const { row, cursor } = await api.session(this.session);
-    this.#set(row);
-    await this.conversation.catchUp(cursor);
+    const found = await api.session(this.session);
+    this.#set(found);
+    await this.conversation.catchUp(found.cursor);
   }
 
   /** Read what happened before the stream began; asked for now that it has, so that nothing falls between the two. */

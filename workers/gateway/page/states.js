@@ -6,7 +6,7 @@ import { age, capital, clockTime, duration, oneLine, words } from "./wording.js"
 export const STATES = [
   "error", "rate_limited", "retrying", "running", "queued", "awaiting_input", "paused", "finished", "stopped",
 ];
-export const FINAL = new Set(["finished", "stopped", "deleted"]);
+const FINAL = new Set(["finished", "stopped", "deleted"]);
 
 /** Return the name that the colour and the icon of a row go by. */
 export function lookOf(row) {
@@ -76,7 +76,7 @@ export function storyOf(row) {
   const parts = [];
   if (row.needs_you) parts.push(whatHelps(row));
   if (underWay(row.wait)) return [`after ${words(row.wait.reason)}`, oneLine(row.message)].filter(Boolean).join(" · ");
-  const reason = row.reason_word || words(row.reason);
+  const reason = words(row.reason);
   if (reason && reason !== "rate limit") parts.push(reason);
   parts.push(oneLine(reason ? row.message || row.why : row.why));
   if (row.parked && !row.needs_you) parts.push(whatHelps(row));
@@ -107,7 +107,7 @@ const IDLE = {
   rate_limited: () => "Rate limited",
   awaiting_input: () => "Waiting for your reply",
   paused: (row) => capital(oneLine(row.why)) || "Paused",
-  error: (row) => `Error${row.reason ? `: ${row.reason_word || words(row.reason)}` : ""}`,
+  error: (row) => `Error${row.reason ? `: ${words(row.reason)}` : ""}`,
   stopped: (row) => withWhy("Stopped", row),
   finished: (row) => withWhy("Finished", row),
   deleted: (row) => withWhy("Deleted", row),
@@ -121,7 +121,7 @@ function withWhy(word, row) {
 function parkedStory(row) {
   const model = oneLine(row.model);
   const failed = row.wait?.retry_at ? `, attempt ${row.wait.attempt} of ${row.wait.max_attempts} failed` : "";
-  const what = `${capital(wordOf(row))}: ${row.reason_word || words(row.reason) || "rate limit"}${model ? ` at ${model}` : ""}${failed}`;
+  const what = `${capital(wordOf(row))}: ${words(row.reason) || "rate limit"}${model ? ` at ${model}` : ""}${failed}`;
   if (!row.resume_at) return `${what}. Nothing happens until somebody resumes it`;
   const when = secondsUntil(row.resume_at) > 0 ? `goes on in ${countdown(row.resume_at)}, at ${clockTime(row.resume_at)}` : "goes on now";
   return `${what}, ${when}. No worker holds it until then`;

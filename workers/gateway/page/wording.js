@@ -8,19 +8,19 @@ const two = (number) => String(number).padStart(2, "0");
 /** Write a duration in whole seconds, rounded up, so that a countdown never shows 0 too early. */
 export function duration(seconds) {
   const left = Math.max(0, Math.ceil(seconds));
-  if (left < 60) return `${left} s`;
-  if (left < 3600) return `${Math.floor(left / 60)} m ${two(left % 60)} s`;
-  if (left < 86400) return `${Math.floor(left / 3600)} h ${two(Math.floor((left % 3600) / 60))} m`;
-  return `${Math.floor(left / 86400)} d ${two(Math.floor((left % 86400) / 3600))} h`;
+  if (left < 60) return `${left}s`;
+  if (left < 3600) return `${Math.floor(left / 60)}m ${two(left % 60)}s`;
+  if (left < 86400) return `${Math.floor(left / 3600)}h ${two(Math.floor((left % 3600) / 60))}m`;
+  return `${Math.min(Math.floor(left / 86400), 999)}d ${two(Math.floor((left % 86400) / 3600))}h`;
 }
 
 /** Write how long ago something was, in its greatest unit: it is read in passing. */
 export function age(seconds) {
   const gone = Math.max(0, Math.floor(seconds));
-  if (gone < 60) return `${gone} s`;
-  if (gone < 3600) return `${Math.floor(gone / 60)} m`;
-  if (gone < 86400) return `${Math.floor(gone / 3600)} h`;
-  return `${Math.floor(gone / 86400)} d`;
+  if (gone < 60) return `${gone}s`;
+  if (gone < 3600) return `${Math.floor(gone / 60)}m`;
+  if (gone < 86400) return `${Math.floor(gone / 3600)}h`;
+  return `${Math.min(Math.floor(gone / 86400), 999)}d`;
 }
 
 /** Write the time of day of an instant. */

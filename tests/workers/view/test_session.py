@@ -29,8 +29,8 @@ from tidings.bus import (
     WorkerLost,
     WorkerReleased,
 )
-from tidings.workers.board import LATER, PARKED, Look, Row, clock
 from tidings.workers.cli.live_table import state_text
+from tidings.workers.view import LATER, PARKED, Look, SessionView, clock
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -46,9 +46,9 @@ def retry(*, llm: str = "agent", reason: Reason = Reason.RATE_LIMIT, attempt: in
     return Message.of(LlmRetry(**wait), session="demo", source="worker/w1", time=NOW)
 
 
-def after(*notices: Message[Notice], row: Row | None = None) -> Row:
+def after(*notices: Message[Notice], row: SessionView | None = None) -> SessionView:
     """Return the row after these notices."""
-    row = row or Row("demo")
+    row = row or SessionView("demo")
     for notice in notices:
         row = row.apply(notice)
     return row
@@ -61,7 +61,7 @@ lost = Message.of(WorkerLost(worker=WORKER), session="demo")
 
 def test_a_row_begins_without_a_state() -> None:
     """A session that nobody has decided about yet is starting."""
-    row = Row("demo")
+    row = SessionView("demo")
     assert (row.look, row.countdown(NOW), row.attempt, row.story()) == (None, "", "", "")
     assert state_text(row).plain == "starting"
     assert row.line() == "demo  starting"
@@ -118,7 +118,7 @@ def test_the_next_attempt_is_shown_from_the_moment_it_goes_out() -> None:
     again = after(retry(attempt=3), row=row)
     assert (again.state, again.tried) == (State.RATE_LIMITED, "attempt 3 of 6 failed")
     recovered = Message.of(LlmRecovered(model="openai/x", attempt=3), session="demo", time=NOW)
-    assert (after(recovered, row=row).tried, after(recovered, row=row).message) == ("", "")
+    assert (after(recovered, row=row).tried, after(recovered, row=row).message) == ("", None)
 
 
 def compiling(done: int | None = 3, total: int | None = 8, text: str = "compiling") -> Message[AgentProgress]:
@@ -179,7 +179,7 @@ def test_who_attaches_later_sees_what_the_agent_does() -> None:
     live = after(claimed, RUNNING, compiling())
     record = Record("demo", State.RUNNING, "e", status=4, why="taken up by a worker", since=live.since, worker=WORKER)
     record = replace(record, picture=Picture(model="openai/x", progress=Progress(doing="compiling", done=3, total=8)))
-    assert Row.of(record, NOW) == live
+    assert SessionView.of(record, NOW) == live
     notice = replace(record, picture=Picture(model="openai/x")).as_notice(NOW)
     assert notice is not None
     assert after(notice, row=live).progress is None
@@ -196,11 +196,11 @@ def test_who_attaches_later_sees_the_attempt_under_way() -> None:
         why="openai/x: attempt 3 of 6 under way",
         since=NOW + timedelta(seconds=8),
         worker=WORKER,
-        picture=Picture(model="openai/x", waits=dict(live.waits)),
+        picture=Picture(model="openai/x", waits={wait.llm: wait for wait in live.waits}),
     )
-    assert Row.of(record, NOW) == live
+    assert SessionView.of(record, NOW) == live
     assert record.as_notice(NOW) is not None
-    assert Row("demo").apply(record.as_notice(NOW) or claimed) == live
+    assert SessionView("demo").apply(record.as_notice(NOW) or claimed) == live
 
 
 def test_another_path_that_waits_says_more_than_an_attempt() -> None:
@@ -239,7 +239,7 @@ def test_an_outage_that_is_waited_out_without_a_worker_is_told_as_such() -> None
         picture=Picture(waits={"agent": wait}),
         since=row.since,
     )
-    assert Row.of(record, NOW) == replace(row, why="", usual="", model="openai/x")
+    assert SessionView.of(record, NOW) == replace(row, why=None, usual=None, model="openai/x")
 
 
 @pytest.mark.parametrize("end", [released, lost], ids=["handed back", "lost"])
@@ -253,7 +253,7 @@ def test_a_session_that_lost_its_worker_in_a_wait_goes_on_waiting(end: Message[N
     state = State.RATE_LIMITED if reason.is_rate_limit else State.RETRYING
     told = moved(state, reason=reason, wait=wait, resume_at=wait.retry_at)
     row = after(claimed, moved(State.RUNNING, worker=WORKER), retry(reason=reason, attempt=1), end, told)
-    assert (row.look, row.parked, row.needs_you, row.worker) == (look, True, False, "")
+    assert (row.look, row.parked, row.needs_you, row.worker) == (look, True, False, None)
     assert (row.tried, row.countdown(NOW)) == ("attempt 1 of 6 failed", "8s")
     assert f"attempt 1 of 6 failed, the next at {clock(wait.retry_at)}  no worker  " in row.line()
 
@@ -276,18 +276,18 @@ def test_a_change_of_state_names_one_wait_and_the_others_go_on() -> None:
     """Two paths wait; the controller's word on the state tells the one that says most."""
     both = after(retry(llm="title"), retry(attempt=3))
     told = after(moved(State.RATE_LIMITED, wait=waiting(NOW, attempt=3)), row=both)
-    assert {llm: wait.attempt for llm, wait in told.waits.items()} == {"title": 2, "agent": 3}
+    assert {wait.llm: wait.attempt for wait in told.waits} == {"title": 2, "agent": 3}
     assert not after(moved(State.RUNNING), row=told).waits
     parked = after(moved(State.RATE_LIMITED, wait=waiting(NOW).model_copy(update={"retry_at": None})), row=told)
-    assert list(parked.waits) == ["agent"]
+    assert [wait.llm for wait in parked.waits] == ["agent"]
 
 
 def test_the_word_that_it_runs_ends_the_waits_of_calls_that_were_left() -> None:
     """The other call is asked again, and what comes of that does not bring the old wait back."""
     both = after(moved(State.RUNNING, worker=WORKER), retry(llm="title"), retry(), attempt())
     assert both.state is State.RATE_LIMITED
-    told = after(moved(State.RUNNING, wait=both.waits["agent"]), row=both)
-    assert list(told.waits) == ["agent"]
+    told = after(moved(State.RUNNING, wait=next(wait for wait in both.waits if wait.llm == "agent")), row=both)
+    assert [wait.llm for wait in told.waits] == ["agent"]
     recovered = Message.of(LlmRecovered(attempt=3), session="demo", time=NOW)
     assert after(recovered, row=told).state is State.RUNNING
 
@@ -302,7 +302,7 @@ def test_a_controllers_word_keeps_the_worker_that_holds_it() -> None:
     """Only what leads out of the held states lets the worker go."""
     held = after(claimed, moved(State.RATE_LIMITED, wait=waiting(NOW)))
     assert (held.worker, held.parked) == ("w1", False)
-    assert after(moved(State.AWAITING_INPUT), row=held).worker == ""
+    assert after(moved(State.AWAITING_INPUT), row=held).worker is None
 
 
 def test_parked_counts_down_to_its_resumption() -> None:
@@ -325,7 +325,7 @@ def test_what_is_parked_says_what_helps(resume_at: datetime | None) -> None:
     row = after(claimed, released, moved(State.RATE_LIMITED, reason="rate_limit", wait=wait, resume_at=resume_at))
     assert "Fewer workers help." in row.story()
     assert "Fewer workers help." in row.line()
-    unsaid = replace(row, action="")
+    unsaid = replace(row, action=None)
     assert "resume it" in unsaid.story()
     held = after(claimed, moved(State.RATE_LIMITED, worker=WORKER, wait=waiting(NOW, action="Wait.")))
     assert "Wait." not in held.story()
@@ -356,13 +356,13 @@ def test_a_failure_needs_a_person_and_keeps_what_was_said() -> None:
     assert after(moved(State.QUEUED, why="resumed by me"), row=row).story() == "resumed by me"
     unsaid = after(claimed, failed, released, moved(State.ERROR, reason="auth", why="bad key: Fix it."))
     assert unsaid.story() == "needs you: resume it, or say something · auth · bad key: Fix it."
-    assert replace(row, action="").to_do == "resume it, or say something"
+    assert replace(row, action=None).to_do == "resume it, or say something"
 
 
 def test_a_lost_worker_is_gone_from_the_row() -> None:
     """And so is what it waited for."""
     row = after(claimed, moved(State.RUNNING), retry(), lost)
-    assert (row.worker, row.attempt) == ("", "")
+    assert (row.worker, row.attempt) == (None, "")
 
 
 def test_an_unknown_notice_changes_nothing() -> None:
@@ -374,7 +374,7 @@ def test_an_unknown_notice_changes_nothing() -> None:
 @pytest.mark.parametrize("state", [State.FINISHED, State.STOPPED])
 def test_what_is_over_counts_nothing_down(state: State) -> None:
     """Even if something was waited for."""
-    assert after(retry(), row=Row("demo", state=state)).state is not state
+    assert after(retry(), row=SessionView("demo", state=state)).state is not state
     assert replace(after(retry()), state=state).countdown(NOW) == ""
 
 
@@ -384,19 +384,19 @@ def test_what_is_over_counts_nothing_down(state: State) -> None:
 )
 def test_the_age_is_in_its_greatest_unit(seconds: float, age: str) -> None:
     """Read in passing, it need not tell the seconds of an hour."""
-    assert Row("demo", since=NOW).age(NOW + timedelta(seconds=seconds)) == age
-    assert Row("demo").age(NOW) == ""
+    assert SessionView("demo", since=NOW).age(NOW + timedelta(seconds=seconds)) == age
+    assert SessionView("demo").age(NOW) == ""
 
 
 def test_text_of_others_is_made_harmless() -> None:
     """What a provider or a person wrote stays on one line, without control characters."""
-    row = Row("demo", state=State.ERROR, why="a\n\x1b[2Jb", worker="w\x07", model="m\n", action="x\ny")
+    row = SessionView("demo", state=State.ERROR, why="a\n\x1b[2Jb", worker="w\x07", model="m\n", action="x\ny")
     assert row.line() == "demo  error  needs you: x y · a b  m  on w"
 
 
 def test_the_signs_can_be_ascii() -> None:
     """For terminals that have no others."""
-    row = Row("demo", state=State.RUNNING, worker="w")
+    row = SessionView("demo", state=State.RUNNING, worker="w")
     assert state_text(row, ascii_only=True).plain == "> running"
     assert state_text(row).plain == "▸ running"
 
@@ -413,10 +413,10 @@ def test_a_record_is_drawn_as_the_notice_that_tells_it() -> None:
         worker=WORKER,
         picture=Picture(model="openai/x", waits={"agent": wait}),
     )
-    row = Row.of(record, NOW)
+    row = SessionView.of(record, NOW)
     assert (row.state, row.attempt, row.worker, row.model) == (State.RATE_LIMITED, "2 of 6", "w1", "openai/x")
     assert row == after(record.as_notice(NOW) or claimed)
-    assert Row.of(Record(session="new", state=None, epoch="e"), NOW) == Row("new")
+    assert SessionView.of(Record(session="new", state=None, epoch="e"), NOW) == SessionView("new")
 
 
 def test_a_row_knows_since_when_and_by_whom() -> None:
@@ -424,12 +424,12 @@ def test_a_row_knows_since_when_and_by_whom() -> None:
     later = NOW + timedelta(seconds=9)
     moved = Message.of(SessionState(to=State.PAUSED, version=2, by="ann"), session="demo", time=NOW)
     again = Message.of(SessionState(to=State.PAUSED, version=3, by="bob"), session="demo", time=later)
-    row = Row("demo").apply(moved)
+    row = SessionView("demo").apply(moved)
     assert (row.since, row.by) == (NOW, "ann")
     row = row.apply(again)
     assert (row.since, row.by) == (NOW, "bob")
     running = Message.of(SessionState(to=State.RUNNING, version=4), session="demo", time=later)
-    assert (row.apply(running).since, row.apply(running).by) == (later, "")
+    assert (row.apply(running).since, row.apply(running).by) == (later, None)
 
 
 def test_who_attaches_later_counts_from_the_state_too() -> None:
@@ -439,7 +439,7 @@ def test_who_attaches_later_counts_from_the_state_too() -> None:
     picture, anew = (replace(record, since=since).as_notice(NOW) for since in (began, later))
     assert picture is not None
     assert anew is not None
-    row = Row("demo").apply(picture)
+    row = SessionView("demo").apply(picture)
     assert (row.since, row.age(NOW)) == (began, "2h")
     assert row.apply(anew).since == later
 
@@ -459,8 +459,8 @@ def test_a_row_of_a_record_has_its_time_and_all_its_waits() -> None:
     record = Record(
         session="demo", state=State.RATE_LIMITED, epoch="e", status=4, since=NOW, worker=WORKER, picture=Picture(waits=waits)
     )
-    row = Row.of(record, NOW + timedelta(seconds=5))
-    assert (row.since, set(row.waits)) == (NOW, {"agent", "title"})
+    row = SessionView.of(record, NOW + timedelta(seconds=5))
+    assert (row.since, {wait.llm for wait in row.waits}) == (NOW, {"agent", "title"})
 
 
 def test_a_row_of_a_record_leaves_out_what_an_earlier_worker_has_waited_for() -> None:
@@ -470,5 +470,5 @@ def test_a_row_of_a_record_leaves_out_what_an_earlier_worker_has_waited_for() ->
     record = Record(
         session="demo", state=State.RATE_LIMITED, epoch="e", status=4, since=NOW, worker=WORKER, picture=Picture(waits=waits)
     )
-    row = after(attempt(), row=Row.of(record, NOW))
-    assert (list(row.waits), row.state) == (["agent"], State.RUNNING)
+    row = after(attempt(), row=SessionView.of(record, NOW))
+    assert ([wait.llm for wait in row.waits], row.state) == (["agent"], State.RUNNING)
