@@ -175,6 +175,8 @@ async def test_order_and_search_are_those_of_the_terminal(house: House, screens:
         cases.append((rows, text))
 
     collect()
+    # A blank to Python and none to JavaScript.
+    cases.append(([SessionView(session="w", why="¤")], "W\x1e¤"))
     given_rows = [{"rows": [json.loads(view_json(row)) for row in rows], "text": text} for rows, text in cases]
     shown = await _run(page, "roster", SHOWN, given_rows)
     for (rows, text), found in zip(cases, shown, strict=True):

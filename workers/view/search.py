@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Final
@@ -26,12 +27,14 @@ SEARCHED: Final = (
 )
 """The fields, as `SessionView` has them."""
 
+_BLANKS = re.compile("[ \t\n\r\f\v]+")
+"""What stands between words, in Python and in JavaScript alike: each has further blanks that the other has not."""
 _texts = attrgetter(*SEARCHED)
 
 
 def searching(wanted: str) -> Callable[[SessionView], bool]:
     """Return what says of a session whether all these words occur in it, in any field and of any case."""
-    words = wanted.lower().split()
+    words = [word for word in _BLANKS.split(wanted.lower()) if word]
 
     def matches(row: SessionView) -> bool:
         text = " ".join(filter(None, _texts(row))).lower()

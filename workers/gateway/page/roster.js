@@ -26,7 +26,7 @@ export function matches(row, { state, text }) {
   if (state && !(state === "needs_you" ? row.needs_you : row.state === state)) return false;
   if (!text) return true;
   row.haystack ??= haystackOf(row);
-  return text.toLowerCase().split(/\s+/).every((word) => row.haystack.includes(word));
+  return text.toLowerCase().split(/[ \t\n\r\f\v]+/).every((word) => row.haystack.includes(word));
 }
 
 /** Return a name as it is sorted: without regard to case, its numbers by their value, as in `s9`, `s10`. */
